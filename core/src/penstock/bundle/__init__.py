@@ -1,0 +1,1 @@
+"""The bundle: everything that decides a prediction, under one digest."""

@@ -1,0 +1,55 @@
+"""bundle.yaml as values: name, version, the model's signature, post-processing, and the digest of every other file.
+
+The bundle's digest is the SHA-256 of bundle.yaml's bytes, so it covers the bytes of every file that the manifest lists.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from penstock.dataplane import TensorMetadata
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A file of the bundle: its SHA-256 in hex and its length."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PostprocessSpec:
+    """How the model's outputs become a prediction.
+
+    `source` names the output that is read (yaml: `from`). classification: `labels`, one a class, and `threshold` for two classes
+    (the score of the second label at or above it gives that label); regression: a value; boolean: a value against `threshold`;
+    raw: outputs as they are.
+    """
+
+    kind: Literal["classification", "regression", "boolean", "raw"]
+    source: str | None = None
+    labels: tuple[str, ...] = ()
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSignature:
+    """The model's own tensors. `rows_independent`: rows of different callers may share a run."""
+
+    file: str
+    inputs: tuple[TensorMetadata, ...]
+    outputs: tuple[TensorMetadata, ...]
+    rows_independent: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A parsed bundle.yaml."""
+
+    name: str
+    version: str
+    model: ModelSignature
+    postprocess: PostprocessSpec
+    files: dict[str, FileEntry]
+    card: dict[str, Any] = field(default_factory=dict)
+    format_version: int = 1

@@ -1,0 +1,183 @@
+"""The DataPlane: whatever answers inference requests, seen from whatever carries them.
+
+    REST, gRPC, WebSocket, Kafka --(InferRequest, Reply)--> DataPlane --(Reply.put | Reply.error)--> the same way back
+
+The predictor is a DataPlane, the transformer is one, both in one process are one, and so is a predictor over the network. A
+shell translates between a wire and these types and decides nothing; a DataPlane never learns which wire a request came by.
+
+`submit` is the one entry: synchronous, never blocking, never raising; it answers exactly once through the reply, now or later.
+`infer` is the same for those who would rather await.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from penstock.errors import PenstockError
+from penstock.tensors import Tensor
+
+
+class Context:
+    """What travels beside a request's data, whichever way it came in.
+
+    `deadline` is in seconds of `time.monotonic()`, None for no deadline. `priority`: lower is sooner, 0 is normal.
+    `route_key` is the caller's `Penstock-Route-Key`; `expect_bundle` the digest (`sha256:…`) that alone may answer.
+    """
+
+    __slots__ = ("deadline", "expect_bundle", "priority", "request_id", "route_key", "traceparent")
+
+    def __init__(
+        self,
+        request_id: str,
+        *,
+        deadline: float | None = None,
+        priority: int = 0,
+        traceparent: str | None = None,
+        route_key: str | None = None,
+        expect_bundle: str | None = None,
+    ) -> None:
+        self.request_id = request_id
+        self.deadline = deadline
+        self.priority = priority
+        self.traceparent = traceparent
+        self.route_key = route_key
+        self.expect_bundle = expect_bundle
+
+
+@dataclass(slots=True)
+class RequestedOutput:
+    """An output the caller asked for by name; `binary` None leaves the form to the request's default."""
+
+    name: str
+    binary: bool | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+class InferRequest:
+    """One caller's inference request. `outputs` None asks for all; `version` None for the one that serves."""
+
+    __slots__ = ("context", "id", "inputs", "model", "outputs", "parameters", "version")
+
+    def __init__(
+        self,
+        model: str,
+        inputs: list[Tensor],
+        context: Context,
+        *,
+        version: str | None = None,
+        id: str | None = None,
+        outputs: list[RequestedOutput] | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.inputs = inputs
+        self.context = context
+        self.version = version
+        self.id = id
+        self.outputs = outputs
+        self.parameters = parameters
+
+
+class InferResponse:
+    """The answer to one request: its own rows, in the order it sent them. `bundle` is `name@sha256:…`."""
+
+    __slots__ = ("bundle", "model", "outputs", "parameters", "version")
+
+    def __init__(
+        self,
+        model: str,
+        outputs: list[Tensor],
+        *,
+        bundle: str,
+        version: str | None = None,
+        parameters: dict[str, Any] | None = None,
+    ) -> None:
+        self.model = model
+        self.outputs = outputs
+        self.bundle = bundle
+        self.version = version
+        self.parameters = parameters
+
+
+class Reply(Protocol):
+    """Where one answer goes. Exactly one of `put` and `error` is called, once, on the event loop's thread.
+
+    `disconnected` turns true when nobody waits any more; work not begun is then dropped (and still answered, with Cancelled).
+    """
+
+    @property
+    def disconnected(self) -> bool: ...
+
+    def put(self, response: InferResponse) -> None: ...
+
+    def error(self, error: PenstockError) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TensorMetadata:
+    """A model's input or output: `shape` with -1 for an axis that varies."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMetadata:
+    """What `GET /v2/models/{m}` shows. `properties` holds the card, the cost profile and the like, as JSON values."""
+
+    name: str
+    versions: tuple[str, ...]
+    platform: str
+    inputs: tuple[TensorMetadata, ...]
+    outputs: tuple[TensorMetadata, ...]
+    bundle: str = ""
+    properties: dict[str, Any] = field(default_factory=dict)
+
+
+class DataPlane(Protocol):
+    """Answers inference requests for one or more models."""
+
+    def submit(self, request: InferRequest, reply: Reply) -> None:
+        """Take a request; answer through `reply` exactly once. Never raises, never blocks."""
+
+    async def metadata(self, model: str, version: str | None = None) -> ModelMetadata:
+        """Raises NotFound for a model or version that is not here."""
+
+    def models(self) -> Sequence[str]:
+        """Names of the models that can be asked for."""
+
+    def ready(self, model: str | None = None, version: str | None = None) -> bool:
+        """Whether requests would be answered now: warm, and not draining. Raises NotFound for an unknown model."""
+
+    async def bundle_file(self, model: str, file: str) -> bytes:
+        """One small file of the model's bundle. Raises NotFound."""
+
+
+class FutureReply:
+    """A reply that an `await` waits on. Cancelling the waiter marks the reply disconnected and harms nobody else."""
+
+    __slots__ = ("future",)
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[InferResponse] = asyncio.get_running_loop().create_future()
+
+    @property
+    def disconnected(self) -> bool:
+        return self.future.cancelled()
+
+    def put(self, response: InferResponse) -> None:
+        if not self.future.done():
+            self.future.set_result(response)
+
+    def error(self, error: PenstockError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+async def infer(plane: DataPlane, request: InferRequest) -> InferResponse:
+    """Submit and wait. Raises the PenstockError that the data plane answered with."""
+    reply = FutureReply()
+    plane.submit(request, reply)
+    return await reply.future
