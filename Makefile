@@ -1,0 +1,53 @@
+# Penstock's commands. `make` alone lists them. Everything installed goes to .venv; downloads are cached outside the tree.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,13))' 2>/dev/null && echo $$p && break; done)
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/penstock
+UV := $(CACHE)/uv-$(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements/uv.txt)
+MEMBERS := core predictor transformer operator cli
+BIN := .venv/bin
+BASE_IMAGE ?= docker.io/library/python:3.12-slim-bookworm
+
+.PHONY: help setup run test lint types bench images lock clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/ready ## install everything into .venv
+
+.venv/ready: requirements/dev.txt $(MEMBERS:%=%/pyproject.toml)
+	@test -n "$(PYTHON)" || { echo "Penstock needs Python 3.11, 3.12 or 3.13 (set PYTHON=/path/to/python)"; exit 1; }
+	@$(PYTHON) tools/get_uv.py "$(UV)"
+	@echo "installing into .venv"
+	@test -x $(BIN)/python || "$(UV)" venv --quiet --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv
+	@"$(UV)" pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(MEMBERS:%=-e ./%)
+	@touch $@
+
+run: setup ## first prediction with stored features: fills the example store, builds the bundle, serves it
+	@$(BIN)/python examples/flights/run.py $(ARGS)
+
+test: setup ## run every test; as root on Debian it installs missing servers first
+	@$(BIN)/python tools/get_servers.py
+	@$(BIN)/pytest $(ARGS)
+
+lint: setup ## format, lint, layers
+	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/lint-imports
+
+types: setup ## strict type check
+	@$(BIN)/mypy $(MEMBERS:%=%/src)
+
+bench: setup ## measure beside the peers; writes docs/benchmarks.md
+	@$(BIN)/python bench/run.py $(ARGS)
+
+images: ## build the images with docker or buildah (BASE_IMAGE=… names the base)
+	@tools/build_images.sh "$(BASE_IMAGE)"
+
+lock: ## resolve anew and write requirements/*.txt
+	@$(PYTHON) tools/get_uv.py "$(UV)"
+	@UV="$(UV)" tools/lock.sh
+
+clean: ## remove everything that the other commands made inside the tree
+	@rm -rf .venv .run .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache htmlcov .coverage .coverage.*
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
