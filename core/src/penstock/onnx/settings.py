@@ -1,0 +1,35 @@
+"""How a session is made: device, threads and memory, each with the reason for its default."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Device = Literal["auto", "cpu", "cuda", "tensorrt"]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """Settings of one session. The defaults suit a serving process: flat memory, no busy waiting.
+
+    `device`: auto takes CUDA where the installed runtime has it and the machine shows a GPU, else the CPU. TensorRT is never
+    taken by itself: it builds engines for minutes at first use.
+    `threads`: of one operator; 0 for the container's CPU limit.
+    `spin`: whether idle pool threads wait busily. Off: in a container with a CPU quota, spinning is paid for like work.
+    `arena`: keep freed memory for the next run. On: without it a run of large tensors pays page faults each time (measured: twice
+    the time of a small convolution net), and with memory patterns off the arena stays flat whatever the shapes.
+    `memory_patterns`: plan memory once a shape. Off: the plans are kept for every shape ever seen, which grows for ever.
+    `device_memory_bytes`: upper limit of the GPU arena; 0 for no limit.
+    `engine_cache`: where TensorRT keeps built engines over restarts; None to build them anew.
+    """
+
+    device: Device = "auto"
+    threads: int = 0
+    spin: bool = False
+    arena: bool = True
+    memory_patterns: bool = False
+    device_id: int = 0
+    device_memory_bytes: int = 0
+    engine_cache: Path | None = None
+    half_precision: bool = False
+    # The batch shapes TensorRT builds its optimisation profile for: lowest, best and highest number of rows.
+    batch_range: tuple[int, int, int] = (1, 16, 64)
