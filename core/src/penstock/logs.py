@@ -1,0 +1,69 @@
+"""Structured logs: one JSON object a line on stdout, constant event text, everything that varies in a field.
+
+    {"time": "2026-01-02T03:04:05.678Z", "level": "info", "event": "request failed", "model": "flights", "request_id": "…"}
+
+A caller logs as usual: `logger.info("event text", extra={"model": …, "duration_ms": …})`. The fields in use everywhere are
+`model`, `bundle`, `request_id`, `batch_size` and `duration_ms`. Payloads, feature values and credentials are never logged.
+"""
+
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import orjson
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON. Values that JSON does not know are written as their `str`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC)
+        line: dict[str, Any] = {
+            "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def configure(level: str = "info", stream: TextIO | None = None) -> None:
+    """Send every logger's records to `stream` (default stdout) as JSON lines. Replaces whatever was configured before."""
+    handler = logging.StreamHandler(stream if stream is not None else sys.stdout)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).handlers.clear()
+    # uvicorn tells of its start and stop in texts of its own; the server here logs both with fields.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+
+
+class Sampled:
+    """Lets at most `per_second` lines a second of each event through, and counts what it kept back.
+
+    A flood of failing requests must not become a flood of log lines: those cost more than refusing the requests does.
+    """
+
+    def __init__(self, per_second: int = 10) -> None:
+        self._per_second = per_second
+        self._seen: dict[str, tuple[int, int]] = {}
+
+    def admit(self, event: str, now: float | None = None) -> int | None:
+        """None to keep a line back; otherwise the number of lines kept back since the last second that had some."""
+        second = int(time.monotonic() if now is None else now)
+        last, count = self._seen.get(event, (second, 0))
+        if last == second:
+            self._seen[event] = (second, count + 1)
+            return 0 if count < self._per_second else None
+        self._seen[event] = (second, 1)
+        return max(0, count - self._per_second)
