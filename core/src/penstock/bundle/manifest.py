@@ -23,13 +23,14 @@ class PostprocessSpec:
 
     `source` names the output that is read (yaml: `from`). classification: `labels`, one a class, and `threshold` for two classes
     (the score of the second label at or above it gives that label); regression: a value; boolean: a value against `threshold`;
-    raw: outputs as they are.
+    raw: outputs as they are. `activation` turns logits into probabilities first; without it scores are what the model says.
     """
 
     kind: Literal["classification", "regression", "boolean", "raw"]
     source: str | None = None
     labels: tuple[str, ...] = ()
     threshold: float | None = None
+    activation: Literal["softmax", "sigmoid"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,220 @@
+"""Post-processing: a model's outputs become predictions, the last step before an answer is written.
+
+    outputs {name: [rows, ...]} -> Postprocessor (bundle.yaml's `postprocess`) -> one dict a row {label, scores, value | outputs}
+
+The outputs are taken as they are: a score is a probability only if the model says so. Logits are left alone unless the bundle's
+`activation` names what turns them into probabilities. Everything that comes out is a plain Python value that any JSON encoder
+takes; what is not finite is None, because JSON has no word for it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.bundle.manifest import Manifest, PostprocessSpec
+from penstock.errors import Internal, InvalidInput
+from penstock.tensors import Array
+
+Prediction = dict[str, Any]
+
+_BOOLEAN_THRESHOLD = 0.5
+
+
+class Postprocessor:
+    """What one bundle does with its model's outputs; made once, used for every batch.
+
+    Raises InvalidInput naming the part of `postprocess` that does not fit the model's signature.
+    """
+
+    def __init__(self, spec: PostprocessSpec, manifest: Manifest) -> None:
+        self._spec = spec
+        self._source = _source_of(spec, manifest)
+        self._labels = spec.labels or _class_numbers(manifest, self._source)
+        _check_labels(spec, manifest, self._source)
+        kinds: dict[str, Callable[[dict[str, Array]], list[Prediction]]] = {
+            "classification": self._classify,
+            "regression": self._regress,
+            "boolean": self._decide,
+            "raw": self._pass_through,
+        }
+        self._apply = kinds[spec.kind]
+
+    def apply(self, outputs: dict[str, Array]) -> list[Prediction]:
+        """One prediction a row of `outputs` (arrays `[rows, ...]`), in order. Raises Internal if the model broke its word."""
+        return self._apply(outputs)
+
+    def _classify(self, outputs: dict[str, Array]) -> list[Prediction]:
+        array = self._read(outputs)
+        if array.dtype.kind not in "f":
+            return [{"label": label} for label in self._named(_one_a_row(array, self._source))]
+        scores = _activated(_both_classes(array, self._spec), self._spec.activation)
+        labels = self._labels or _numbered(scores.shape[1])
+        if scores.shape[1] != len(labels):
+            raise Internal(f"output {self._source!r} has {scores.shape[1]} classes, bundle.yaml names {len(labels)} labels")
+        chosen = self._choose(scores)
+        rows = scores.tolist()
+        if np.isfinite(scores).all():
+            return [
+                {"label": labels[index], "scores": dict(zip(labels, row, strict=True))}
+                for index, row in zip(chosen.tolist(), rows, strict=True)
+            ]
+        unknown: list[bool] = np.any(np.isnan(scores), axis=1).tolist()
+        return [
+            {"label": None if gone else labels[index], "scores": dict(zip(labels, finite(row), strict=True))}
+            for index, row, gone in zip(chosen.tolist(), rows, unknown, strict=True)
+        ]
+
+    def _choose(self, scores: Array) -> npt.NDArray[np.intp]:
+        """The winning class a row: by threshold where there are two classes and one is given, else the greatest score."""
+        if self._spec.threshold is not None and scores.shape[1] == 2:
+            return (scores[:, 1] >= self._spec.threshold).astype(np.intp)
+        return np.asarray(scores.argmax(axis=1), np.intp)
+
+    def _named(self, classes: Array) -> list[str]:
+        """Labels for a model that answers with the class itself: its text, or its number among the labels."""
+        if classes.dtype.kind == "O":
+            return [c.decode() if isinstance(c, bytes) else str(c) for c in classes.tolist()]
+        numbers = [int(c) for c in classes.tolist()]
+        if not self._spec.labels:
+            return [str(n) for n in numbers]
+        if any(not 0 <= n < len(self._labels) for n in numbers):
+            raise Internal(f"output {self._source!r} names a class beyond the {len(self._labels)} labels of bundle.yaml")
+        return [self._labels[n] for n in numbers]
+
+    def _regress(self, outputs: dict[str, Array]) -> list[Prediction]:
+        array = self._read(outputs)
+        if array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
+        return [{"value": value} for value in plain(array)]
+
+    def _decide(self, outputs: dict[str, Array]) -> list[Prediction]:
+        array = _one_a_row(self._read(outputs), self._source)
+        if array.dtype.kind == "f":
+            threshold = _BOOLEAN_THRESHOLD if self._spec.threshold is None else self._spec.threshold
+            scores = _sigmoid(array) if self._spec.activation == "sigmoid" else array
+            above = (scores >= threshold).tolist()
+            values = [None if gone else value for value, gone in zip(above, np.isnan(scores).tolist(), strict=True)]
+        else:
+            values = [bool(value) for value in array.tolist()]
+        if len(self._spec.labels) != 2:
+            return [{"value": value} for value in values]
+        return [{"label": None if value is None else self._spec.labels[value], "value": value} for value in values]
+
+    def _pass_through(self, outputs: dict[str, Array]) -> list[Prediction]:
+        wanted = outputs if self._spec.source is None else {self._spec.source: self._read(outputs)}
+        rows = max((len(array) for array in wanted.values() if array.ndim), default=1)
+        columns = {
+            name: plain(array) if array.ndim and len(array) == rows else [plain(array)] * rows for name, array in wanted.items()
+        }
+        return [{"outputs": {name: column[row] for name, column in columns.items()}} for row in range(rows)]
+
+    def _read(self, outputs: dict[str, Array]) -> Array:
+        array = outputs.get(self._source)
+        if array is None or array.ndim == 0:
+            raise Internal(f"the model did not answer with output {self._source!r} of shape [rows, ...]")
+        return array
+
+
+def plain(array: Array) -> Any:
+    """An array as (nested) lists of Python values that JSON can hold: None for what is not finite, text for bytes."""
+    values = array.tolist()
+    if array.dtype.kind == "O" or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+        return finite(values)
+    return values
+
+
+def finite(value: Any) -> Any:
+    """`value` with None in place of NaN and infinities, and text in place of bytes, at any depth."""
+    if isinstance(value, list):
+        return [finite(element) for element in value]
+    if isinstance(value, float) and value - value != 0.0:
+        return None
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _source_of(spec: PostprocessSpec, manifest: Manifest) -> str:
+    """The output to read. Only a model with one output may leave it unsaid (raw reads all of them)."""
+    names = [output.name for output in manifest.model.outputs]
+    if spec.source is not None and spec.source not in names:
+        raise InvalidInput(f"no output {spec.source!r}; expected one of {', '.join(names)}", field="postprocess.from")
+    if spec.source is None and spec.kind != "raw" and len(names) != 1:
+        raise InvalidInput(f"expected the output to read, one of {', '.join(names)}", field="postprocess.from")
+    return spec.source or names[0]
+
+
+def _class_numbers(manifest: Manifest, source: str) -> tuple[str, ...]:
+    """Labels where bundle.yaml names none: the classes' numbers; none yet if the signature leaves their count open."""
+    width = _width(manifest, source)
+    return _numbered(2 if width == 1 else max(width, 0))
+
+
+def _numbered(classes: int) -> tuple[str, ...]:
+    return tuple(str(n) for n in range(classes))
+
+
+def _check_labels(spec: PostprocessSpec, manifest: Manifest, source: str) -> None:
+    if spec.kind == "classification" and spec.labels and _is_float(manifest, source):
+        width = _width(manifest, source)
+        classes = 2 if width == 1 else width
+        if classes not in (-1, len(spec.labels)):
+            raise InvalidInput(
+                f"expected {classes} labels for output {source!r}, got {len(spec.labels)}", field="postprocess.labels"
+            )
+    if len(set(spec.labels)) != len(spec.labels):
+        raise InvalidInput("expected every label once", field="postprocess.labels")
+    if spec.threshold is not None and spec.kind == "classification" and len(spec.labels) not in (0, 2):
+        raise InvalidInput("expected two labels where there is a threshold", field="postprocess.threshold")
+
+
+def _width(manifest: Manifest, source: str) -> int:
+    """Scores a row that the signature promises: -1 if it does not say, 1 for one number a row."""
+    shape = next(output.shape for output in manifest.model.outputs if output.name == source)
+    return 1 if len(shape) < 2 else shape[1]
+
+
+def _is_float(manifest: Manifest, source: str) -> bool:
+    return next(output.datatype for output in manifest.model.outputs if output.name == source).startswith("FP")
+
+
+def _one_a_row(array: Array, source: str) -> Array:
+    """`[rows]` of an array that is `[rows]` or `[rows, 1]`."""
+    if array.ndim == 2 and array.shape[1] == 1:
+        return array[:, 0]
+    if array.ndim != 1:
+        raise Internal(f"output {source!r} has shape {list(array.shape)}, expected [rows] or [rows, 1]")
+    return array
+
+
+def _both_classes(array: Array, spec: PostprocessSpec) -> Array:
+    """`[rows, classes]`: one number a row is the second class's score, the first class has the rest of 1 (0 or -x for logits)."""
+    if array.ndim == 2 and array.shape[1] != 1:
+        return array
+    if array.ndim > 2:
+        raise Internal(f"an output of shape {list(array.shape)} cannot be read as [rows, classes]")
+    second = array.reshape(len(array))
+    if spec.activation == "softmax":
+        return np.stack([np.zeros_like(second), second], axis=1)
+    if spec.activation == "sigmoid":
+        return np.stack([-second, second], axis=1)
+    return np.stack([1 - second, second], axis=1)
+
+
+def _activated(scores: Array, activation: str | None) -> Array:
+    if activation is None:
+        return scores
+    return _softmax(scores) if activation == "softmax" else _sigmoid(scores)
+
+
+def _softmax(scores: Array) -> Array:
+    """Row-wise; the greatest score is taken off first so that nothing overflows."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        raised = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
+def _sigmoid(scores: Array) -> Array:
+    """Element-wise 1 / (1 + e^-x), by the form that cannot overflow on either side."""
+    small = np.exp(-np.abs(scores))
+    return np.asarray(np.where(scores >= 0, 1 / (1 + small), small / (1 + small)).astype(scores.dtype))
