@@ -55,9 +55,13 @@ class RequestedOutput:
 
 
 class InferRequest:
-    """One caller's inference request. `outputs` None asks for all; `version` None for the one that serves."""
+    """One caller's inference request. `outputs` None asks for all; `version` None for the one that serves.
 
-    __slots__ = ("context", "id", "inputs", "model", "outputs", "parameters", "version")
+    `binary_output` is the form of every output that does not say its own; it and `RequestedOutput.binary` are for the codec alone.
+    `outputs` and `parameters` may be shared between requests: read-only.
+    """
+
+    __slots__ = ("binary_output", "context", "id", "inputs", "model", "outputs", "parameters", "version")
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class InferRequest:
         id: str | None = None,
         outputs: list[RequestedOutput] | None = None,
         parameters: dict[str, Any] | None = None,
+        binary_output: bool = False,
     ) -> None:
         self.model = model
         self.inputs = inputs
@@ -77,6 +82,7 @@ class InferRequest:
         self.id = id
         self.outputs = outputs
         self.parameters = parameters
+        self.binary_output = binary_output
 
 
 class InferResponse:

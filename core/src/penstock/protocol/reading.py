@@ -1,0 +1,30 @@
+"""JSON out of bytes for the slow ways in: any value at all, or an InvalidInput that says why not."""
+
+from typing import Any
+
+import msgspec
+
+from penstock.errors import InvalidInput
+from penstock.protocol.wording import describe
+
+
+def read_json(text: bytes) -> Any:
+    """Any JSON value. Raises InvalidInput for what is not JSON, or nested too deeply to be read."""
+    if not text.strip():
+        raise InvalidInput("expected JSON, got an empty body")
+    try:
+        return msgspec.json.decode(text)
+    except RecursionError:
+        raise InvalidInput("the JSON is nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"expected JSON in UTF-8, got invalid text at byte {error.start} of a string") from None
+    except msgspec.MsgspecError as error:
+        raise InvalidInput(f"expected JSON: {error}") from None
+
+
+def read_object(text: bytes) -> dict[str, Any]:
+    """A JSON object. Raises InvalidInput for anything else."""
+    document = read_json(text)
+    if not isinstance(document, dict):
+        raise InvalidInput(f"expected a JSON object, got {describe(document)}")
+    return document
