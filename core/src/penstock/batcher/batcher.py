@@ -1,0 +1,315 @@
+"""The asyncio shell around the deadline-first queue: when to take a batch, where to run it, and who is told what.
+
+    submit --push--> queue --take (loop is free)--> compute --> deliver
+                                                    |  inline, on the loop: small runs
+                                                    |  in the worker thread: dear runs; the next starts before answers are written
+                                                    +- as a task: coroutines, several in flight
+
+A batch is taken with `call_soon`, that is after the loop has read every socket that was ready: what arrived together runs
+together, and one request alone waits for nothing. Every work is answered exactly once, whatever compute, deliver or its batch-mates do.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+from penstock.batcher.policy import BatchPolicy
+from penstock.batcher.queue import Batch, DeadlineQueue
+from penstock.batcher.rate import ServiceRate
+from penstock.batcher.work import BatchMetrics, W, answerable, fail
+from penstock.batcher.worker import Worker
+from penstock.errors import Cancelled, NotReady, PenstockError
+
+R = TypeVar("R")
+
+logger = logging.getLogger(__name__)
+
+_monotonic = time.monotonic
+
+
+class Batcher(Generic[W, R]):
+    """Turns single works into runs of `compute` and hands each run's result to `deliver`. Used on one event loop's thread.
+
+    `compute(works)` gets works of equal keys, most urgent first, and never runs beside itself unless it is a coroutine function
+    (`coroutine=True`), of which up to `max_in_flight` run at once. `deliver(works, result)` answers each of them, on the loop.
+    If compute raises a PenstockError, that is the answer to its whole batch; anything else is logged and answered with Internal.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_compute",
+        "_coroutine",
+        "_deliver",
+        "_draining",
+        "_idle",
+        "_loop",
+        "_metrics",
+        "_policy",
+        "_queue",
+        "_rate",
+        "_scheduled",
+        "_tasks",
+        "_timer",
+        "_timer_at",
+        "_worker",
+        "in_flight",
+    )
+
+    def __init__(
+        self,
+        compute: Callable[[list[W]], R] | Callable[[list[W]], Awaitable[R]],
+        deliver: Callable[[list[W], R], None],
+        policy: BatchPolicy,
+        *,
+        metrics: BatchMetrics | None = None,
+        coroutine: bool = False,
+    ) -> None:
+        self._compute: Callable[[list[W]], Any] = compute
+        self._deliver = deliver
+        self._policy = policy
+        self._metrics = metrics
+        self._coroutine = coroutine
+        self._rate = ServiceRate()
+        self._queue: DeadlineQueue[W] = DeadlineQueue(policy, self._rate)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._worker: Worker | None = None
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._idle: asyncio.Event | None = None
+        self._draining = False
+        self._closed = False
+        self.in_flight = 0
+        """Runs that have begun and are not delivered."""
+
+    @property
+    def policy(self) -> BatchPolicy:
+        """The bounds that this batcher keeps."""
+        return self._policy
+
+    @property
+    def queued_items(self) -> int:
+        """Works that wait."""
+        return len(self._queue)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of the works that wait."""
+        return self._queue.nbytes
+
+    @property
+    def queued_rows(self) -> int:
+        """Rows of the works that wait."""
+        return self._queue.rows
+
+    def submit(self, work: W) -> None:
+        """Take a work in; it is answered later, never before this returns. Never raises, never blocks; on the loop's thread."""
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        if self._draining:
+            loop.call_soon(fail, work, NotReady("the server is shutting down"))
+            return
+        now = _monotonic()
+        refusal = self._queue.push(work, now)
+        if refusal is not None and refusal.retryable and self._queue.sweep_due(now):
+            self._expire(now)
+            refusal = self._queue.push(work, now)
+        if refusal is not None:
+            loop.call_soon(fail, work, refusal)
+        elif not self._scheduled:
+            self._schedule(loop, work.context.deadline, now)
+
+    async def drain(self) -> None:
+        """Refuse new works with NotReady, finish those that wait, and return when every one of them has been answered."""
+        self._draining = True
+        if self._queue and self._loop is not None:
+            self._loop.call_soon(self._take)
+        while self._queue or self.in_flight:
+            if self._idle is None:
+                self._idle = asyncio.Event()
+            await self._idle.wait()
+            self._idle.clear()
+
+    def close(self) -> None:
+        """Refuse everything from now on: what waits is answered with NotReady, coroutines are cancelled and answered alike.
+
+        A run in the worker thread ends in its own time and is delivered if the loop still runs. Call after `drain`.
+        """
+        self._draining = True
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for work in self._queue.clear():
+            fail(work, NotReady("the server is shutting down"))
+        for task in self._tasks:
+            task.cancel()
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+        self._settle()
+
+    def _schedule(self, loop: asyncio.AbstractEventLoop, deadline: float | None, now: float) -> None:
+        """See to it that the work just queued is looked at: soon, when its batch has waited long enough, or at its deadline."""
+        policy = self._policy
+        if self.in_flight >= policy.max_in_flight:
+            if deadline is not None:
+                self._wake_at(deadline, now)
+            return
+        if policy.max_delay_ms and self._queue.rows < policy.max_rows:
+            ripe = now + policy.max_delay_ms / 1000
+            if deadline is None or deadline > ripe:
+                self._wake_at(ripe, now)
+                return
+        self._scheduled = True
+        loop.call_soon(self._take)
+
+    def _wake_at(self, when: float, now: float) -> None:
+        """Set the one timer to the earliest moment that anybody asked for."""
+        if self._timer is not None:
+            if self._timer_at <= when:
+                return
+            self._timer.cancel()
+        assert self._loop is not None
+        self._timer_at = when
+        self._timer = self._loop.call_later(max(when - now, 0.001), self._wake)
+
+    def _wake(self) -> None:
+        """The timer: a batch has waited long enough, or somebody's deadline has come."""
+        self._timer = None
+        self._expire(_monotonic())
+        self._take()
+
+    def _expire(self, now: float) -> None:
+        for work, error in self._queue.expire(now):
+            fail(work, error)
+
+    def _take(self) -> None:
+        """Start whatever may be started now. An inline run hands the loop back after one batch."""
+        self._scheduled = False
+        queue, policy = self._queue, self._policy
+        while queue and self.in_flight < policy.max_in_flight:
+            now = _monotonic()
+            if policy.max_delay_ms and self._unripe(now):
+                break
+            batch = queue.take(now)
+            inline = bool(batch.works) and self._start(batch, now)
+            for work, error in batch.dropped:
+                fail(work, error)
+            if inline:
+                if queue and not self._scheduled and self._loop is not None:
+                    self._scheduled = True
+                    self._loop.call_soon(self._take)
+                break
+        else:
+            if queue.dated and self._timer is None:
+                self._wake_at(queue.next_deadline() or 0.0, _monotonic())
+        self._settle()
+
+    def _unripe(self, now: float) -> bool:
+        """Whether the batch to come should wait for company; if so, sets the timer."""
+        queue, policy = self._queue, self._policy
+        oldest = queue.oldest_arrival()
+        if self._draining or oldest is None or queue.rows >= policy.max_rows:
+            return False
+        ripe = oldest + policy.max_delay_ms / 1000
+        deadline = queue.next_deadline()
+        if ripe <= now + 0.0005 or (deadline is not None and deadline <= ripe):
+            return False
+        self._wake_at(ripe, now)
+        return True
+
+    def _start(self, batch: Batch[W], now: float) -> bool:
+        """Begin a run where it belongs; True if it was inline, and so is over."""
+        works = batch.works
+        self.in_flight += 1
+        self._rate.started(now)
+        if self._metrics is not None:
+            self._metrics.observe_batch(batch.rows, len(works), [now - arrived for arrived in batch.arrivals])
+        if self._coroutine:
+            self._start_task(works)
+        elif batch.rows <= self._policy.inline_rows and self.in_flight == 1:
+            self._run_inline(works)
+            return True
+        else:
+            if self._worker is None:
+                self._worker = Worker("penstock-batcher")
+            self._worker.run(lambda: self._run_in_thread(works))
+        return False
+
+    def _run_inline(self, works: list[W]) -> None:
+        result, error = None, None
+        try:
+            result = self._compute(works)
+        except Exception as caught:
+            error = answerable(caught)
+        self._end_run(works)
+        self._answer(works, result, error)
+
+    def _run_in_thread(self, works: list[W]) -> None:
+        """In the worker thread: run, and hand the outcome to the loop."""
+        result, error = None, None
+        try:
+            result = self._compute(works)
+        except BaseException as caught:
+            error = answerable(caught)
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._finish, works, result, error)
+        except RuntimeError:
+            logger.warning("run ended after its event loop was closed", extra={"batch_size": len(works)})
+
+    def _start_task(self, works: list[W]) -> None:
+        assert self._loop is not None
+        try:
+            task = asyncio.ensure_future(self._compute(works), loop=self._loop)
+        except Exception as caught:
+            self._loop.call_soon(self._finish, works, None, answerable(caught))
+            return
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._finish_task(works, done))
+
+    def _finish_task(self, works: list[W], task: "asyncio.Future[Any]") -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            error: PenstockError | None = (
+                NotReady("the server is shutting down") if self._closed else Cancelled("the run was cancelled")
+            )
+            self._finish(works, None, error)
+            return
+        caught = task.exception()
+        if caught is not None:
+            self._finish(works, None, answerable(caught))
+        else:
+            self._finish(works, task.result(), None)
+
+    def _end_run(self, works: list[W]) -> None:
+        self.in_flight -= 1
+        self._rate.finished(len(works), _monotonic(), idle=not self.in_flight and not self._queue)
+
+    def _finish(self, works: list[W], result: Any, error: PenstockError | None) -> None:
+        """A run that was not inline is over: start the next one, and only then write this one's answers."""
+        self._end_run(works)
+        if self._queue:
+            self._take()
+        self._answer(works, result, error)
+        self._settle()
+
+    def _answer(self, works: list[W], result: Any, error: PenstockError | None) -> None:
+        if error is None:
+            try:
+                self._deliver(works, result)
+                return
+            except Exception as caught:
+                error = answerable(caught)
+        for work in works:
+            fail(work, error)
+
+    def _settle(self) -> None:
+        """Let `drain` look again."""
+        if self._idle is not None and not self._queue and not self.in_flight:
+            self._idle.set()

@@ -1,0 +1,30 @@
+"""The bounds of a batcher: how much may wait, how much goes into one run, and where a run takes place."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """Bounds of one batcher; `inline_rows` comes from the cost profile that a predictor measures at load."""
+
+    max_rows: int = 64
+    """Rows of one run. A work with more runs alone: splitting it is the runner's matter. 1 switches batching off."""
+    max_in_flight: int = 1
+    """Runs handed out at once. A coroutine gains from 4 (store and predictor have latency); a worker thread runs them in turn."""
+    max_queue_items: int = 1024
+    """Works that may wait; one more is refused with Overloaded."""
+    max_queue_bytes: int = 64 * 1024 * 1024
+    """Bytes of their data together."""
+    max_delay_ms: float = 0.0
+    """How long a run that is not full waits for company. 0, not at all, is best whenever requests come faster than runs end."""
+    inline_rows: int = 0
+    """Runs of up to so many rows take place on the event loop itself: right below about 0.3 ms. 0: none."""
+    patience_s: float = 30.0
+    """A work without a deadline is ordered as if it had one this long after its arrival, so that a steady stream of works with
+    deadlines cannot hold it up for ever. It never expires."""
+
+    def __post_init__(self) -> None:
+        if min(self.max_rows, self.max_in_flight, self.max_queue_items, self.max_queue_bytes) < 1:
+            raise ValueError("max_rows, max_in_flight, max_queue_items and max_queue_bytes must be at least 1")
+        if self.max_delay_ms < 0 or self.inline_rows < 0 or self.patience_s <= 0:
+            raise ValueError("max_delay_ms and inline_rows must not be negative, patience_s must be positive")
