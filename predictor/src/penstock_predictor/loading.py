@@ -1,0 +1,195 @@
+"""From a place on disk to a model that serves: verified, loaded, tried, measured.
+
+    bundle verified -> session -> signature compared -> samples -> row check -> cost profile -> batching policy
+
+Everything a request relies on is found out here, before the first one comes. What fails here fails the load, with the file or
+tensor at fault; a model that is loaded is warm.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penstock.batcher import BatchPolicy
+from penstock.bundle.manifest import Manifest
+from penstock.dataplane import TensorMetadata
+from penstock.errors import InvalidInput
+from penstock.onnx import Session, load
+from penstock_predictor.axes import BatchRule, Sharing, candidate, tails_vary
+from penstock_predictor.golden import Golden, read_golden
+from penstock_predictor.profile import CostProfile, measure
+from penstock_predictor.repository import MANIFEST, Place, model_file
+from penstock_predictor.rows import examine
+from penstock_predictor.samples import gather
+from penstock_predictor.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from penstock.bundle.reading import Bundle
+
+log = logging.getLogger(__name__)
+
+GOLDEN = "golden.jsonl"
+
+
+@dataclass(slots=True)
+class LoadedModel:
+    """A model that is ready to run. `bundle` is None for a plain model, whose generated manifest is `manifest_bytes`."""
+
+    model: str
+    version: str
+    manifest: Manifest
+    manifest_bytes: bytes
+    digest: str
+    bundle: "Bundle | None"
+    golden: list[Golden]
+    session: Session
+    rule: BatchRule
+    profile: CostProfile
+    policy: BatchPolicy
+
+    @property
+    def label(self) -> str:
+        """`name@sha256:…`, the name being the bundle's own."""
+        return f"{self.manifest.name}@{self.digest}"
+
+
+def load_model(place: Place, settings: ModelSettings) -> LoadedModel:
+    """Load what lies at `place`. Blocking: seconds for a large model.
+
+    Raises InvalidInput for a bundle whose files do not match their digests, a file that is not a model, or a model that is not
+    what its bundle says.
+    """
+    from penstock.bundle.plain import plain_manifest
+    from penstock.bundle.reading import open_bundle
+
+    started = time.monotonic()
+    bundle = open_bundle(place.directory) if place.is_bundle else None
+    path = place.directory / bundle.manifest.model.file if bundle else model_file(place.directory)
+    if path is None:
+        raise InvalidInput("no model", field=str(place.directory))
+    session = load(path, settings.session())
+    if bundle is not None:
+        manifest, manifest_bytes = bundle.manifest, bundle.read(MANIFEST)
+        check_signature(manifest, session)
+    else:
+        manifest, manifest_bytes = plain_manifest(place.model, path, session.inputs, session.outputs)
+    golden = _golden(bundle, session)
+    if session.skipped_outputs:
+        log.warning("outputs that are no tensors are left out", extra={"model": place.model, "outputs": session.skipped_outputs})
+    session, rule, profile = _tried(path, session, golden, manifest.model.rows_independent, settings)
+    loaded = LoadedModel(
+        model=place.model,
+        version=place.version or manifest.version,
+        manifest=manifest,
+        manifest_bytes=manifest_bytes,
+        digest=f"sha256:{hashlib.sha256(manifest_bytes).hexdigest()}",
+        bundle=bundle,
+        golden=golden,
+        session=session,
+        rule=rule,
+        profile=profile,
+        policy=make_policy(rule, profile, session.inputs, settings),
+    )
+    _log(loaded, time.monotonic() - started)
+    return loaded
+
+
+def check_signature(manifest: Manifest, session: Session) -> None:
+    """Raises InvalidInput, naming the tensor, if the model is not what bundle.yaml says it is."""
+    for kind, said, real in (
+        ("inputs", manifest.model.inputs, session.inputs),
+        ("outputs", manifest.model.outputs, session.outputs),
+    ):
+        by_name = {tensor.name: tensor for tensor in real}
+        for tensor in said:
+            found = by_name.get(tensor.name)
+            if found is None or found.datatype != tensor.datatype or not _agree(tensor, found):
+                shown = f"{found.datatype} {list(found.shape)}" if found else "none of that name"
+                raise InvalidInput(
+                    f"{MANIFEST} says {tensor.datatype} {list(tensor.shape)}, {manifest.model.file} has {shown}",
+                    field=f"model.{kind}.{tensor.name}",
+                )
+        if kind == "inputs" and len(said) != len(real):
+            missing = sorted(set(by_name) - {tensor.name for tensor in said})
+            raise InvalidInput(f"{MANIFEST} lacks {', '.join(missing)}", field="model.inputs")
+
+
+def _agree(said: TensorMetadata, real: TensorMetadata) -> bool:
+    """Whether two shapes can be of one tensor: an axis that either leaves open agrees with any."""
+    if len(said.shape) != len(real.shape):
+        return False
+    return all(a == b or -1 in (a, b) for a, b in zip(said.shape, real.shape, strict=True))
+
+
+def _golden(bundle: "Bundle | None", session: Session) -> list[Golden]:
+    if bundle is None or GOLDEN not in bundle.manifest.files:
+        return []
+    return read_golden(bundle.read(GOLDEN), session.inputs, session.outputs)
+
+
+def _tried(
+    path: Path, session: Session, golden: Sequence[Golden], declared: bool | None, settings: ModelSettings
+) -> tuple[Session, BatchRule, CostProfile]:
+    """The row check and the cost profile, and the session they speak of: one with a single thread, where that is faster."""
+    rule = candidate(session.inputs)
+    sets = list(gather(session, rule, [example.tensors for example in golden]))
+    rule = examine(session, rule, sets, declared)
+    if rule.sharing is Sharing.ALONE and not sets:
+        sets = list(gather(session, rule, []))
+    samples = sets[0] if sets else None
+    profile = measure(session, rule, samples, settings.max_rows, settings.profile_s)
+    if settings.threads or session.threads == 1 or not profile.rows_within(settings.inline_ms):
+        return session, rule, profile
+    # A pool is woken for each operator, which costs a cheap model more than the work it shares out.
+    single = load(path, replace(settings.session(), threads=1))
+    other = measure(single, rule, samples, settings.max_rows, settings.profile_s)
+    return (session, rule, profile) if _faster(profile, other) else (single, rule, other)
+
+
+def _faster(pool: CostProfile, single: CostProfile) -> bool:
+    """Whether the pool brings enough over one thread, at its best size, to be worth the second core it takes."""
+    rates = [max((c.rows / c.run_ms for c in profile.costs), default=0.0) for profile in (pool, single)]
+    return rates[0] > 1.3 * rates[1]
+
+
+def make_policy(rule: BatchRule, profile: CostProfile, inputs: Sequence[TensorMetadata], settings: ModelSettings) -> BatchPolicy:
+    """The batching policy that the measurements call for."""
+    inline = profile.rows_within(settings.inline_ms)
+    if tails_vary(inputs) or any(tensor.datatype == "BYTES" for tensor in inputs):
+        # The profile speaks of one length only; a longer one would hold up the loop.
+        inline = 0
+    shared = settings.batching and rule.sharing is not Sharing.ALONE
+    if rule.sharing is Sharing.FIXED:
+        rows, inline = rule.size, min(inline, rule.size)
+    else:
+        # Never less than what runs inline anyway: a batch that the loop can afford need not be cut.
+        rows = max(profile.best_rows(), inline) if shared else 1
+    return BatchPolicy(
+        max_rows=min(max(rows, 1), max(settings.max_rows, rule.size)) if shared else 1,
+        max_delay_ms=settings.max_delay_ms if shared else 0.0,
+        max_queue_items=settings.max_queue_items,
+        max_queue_bytes=settings.max_queue_mb * 2**20,
+        inline_rows=inline,
+    )
+
+
+def _log(loaded: LoadedModel, took_s: float) -> None:
+    log.info(
+        "model loaded",
+        extra={
+            "model": loaded.model,
+            "bundle": loaded.label,
+            "duration_ms": round(took_s * 1e3),
+            "providers": loaded.session.providers,
+            "threads": loaded.session.threads,
+            "sharing": loaded.rule.sharing.value,
+            "reason": loaded.rule.reason,
+            "max_rows": loaded.policy.max_rows,
+            "inline_rows": loaded.policy.inline_rows,
+            "profile": loaded.profile.as_json(),
+        },
+    )

@@ -1,0 +1,143 @@
+"""Runs a batch of works on the session and gives each caller its own rows.
+
+    works -> one array an input (one join of bytes) -> session.run -> one tensor an output -> rows of it, a caller
+
+`run` is called on the event loop for cheap batches and on the batcher's thread for dear ones; `deliver` always on the loop. If a
+shared run fails, each work is run again by itself: what one caller sent then fails that caller alone.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from penstock.dataplane import InferResponse, TensorMetadata
+from penstock.errors import Internal, PenstockError
+from penstock.onnx import Session
+from penstock.tensors import DATATYPES, Array, Tensor
+from penstock_predictor.axes import BatchRule, Sharing
+from penstock_predictor.work import Work
+
+log = logging.getLogger(__name__)
+
+
+class Outcome:
+    """What a run gave: `shared` outputs by name, to be sliced in the works' order; or, if `each` is set, one result a work."""
+
+    __slots__ = ("each", "shared")
+
+    def __init__(self, shared: dict[str, Tensor] | None, each: list[list[Tensor] | PenstockError] | None = None) -> None:
+        self.shared = shared
+        self.each = each
+
+
+class Runner:
+    """Runs works of one model. `max_rows` bounds one run of a model whose rows are independent: larger requests take several."""
+
+    def __init__(self, session: Session, rule: BatchRule, max_rows: int, *, model: str, version: str, bundle: str) -> None:
+        self._session = session
+        self._rule = rule
+        self._max_rows = rule.size or max_rows
+        self._inputs = session.inputs
+        self._names = [tensor.name for tensor in session.outputs]
+        self._model = model
+        self._version = version
+        self._bundle = bundle
+
+    def run(self, works: list[Work]) -> Outcome:
+        """Run works that may share a run (or one work). Never raises for what a caller sent."""
+        if len(works) == 1:
+            return self._each(works)
+        try:
+            names = self._wanted(works)
+            rows = sum([work.rows for work in works])
+            outputs = self._run_rows(self._feeds(works, rows), names, rows)
+            if all(array.shape[:1] == (rows,) for array in outputs):
+                return Outcome({name: Tensor.from_array(name, array) for name, array in zip(names, outputs, strict=True)})
+            log.error("batch came back with other rows than it had", extra={"model": self._model, "batch_size": rows})
+        except Exception as error:
+            log.warning("batch failed, running singly", extra={"model": self._model, "works": len(works), "reason": str(error)})
+        return self._each(works)
+
+    def deliver(self, works: list[Work], outcome: Outcome) -> None:
+        """Answer each work. A caller whose answer cannot be written does not keep the others from theirs."""
+        shared, start = outcome.shared, 0
+        for index, work in enumerate(works):
+            try:
+                if shared is not None:
+                    stop = start + work.rows
+                    wanted = self._names if work.outputs is None else work.outputs
+                    tensors = [shared[name].rows(start, stop) for name in wanted]
+                    start = stop
+                else:
+                    result = (outcome.each or ())[index]
+                    if isinstance(result, PenstockError):
+                        work.reply.error(result)
+                        continue
+                    tensors = result
+                work.reply.put(InferResponse(self._model, tensors, bundle=self._bundle, version=self._version))
+            except Exception:
+                log.exception("answer failed", extra={"model": self._model, "request_id": work.context.request_id})
+                work.reply.error(Internal("the answer could not be written"))
+
+    def _each(self, works: list[Work]) -> Outcome:
+        results: list[list[Tensor] | PenstockError] = []
+        for work in works:
+            try:
+                results.append(self._single(work))
+            except PenstockError as error:
+                results.append(error)
+            except Exception:
+                log.exception("run failed", extra={"model": self._model, "request_id": work.context.request_id})
+                results.append(Internal("the model's run failed"))
+        return Outcome(None, results)
+
+    def _single(self, work: Work) -> list[Tensor]:
+        names = self._names if work.outputs is None else work.outputs
+        feeds = self._feeds([work], work.rows)
+        outputs = self._run_rows(feeds, names, work.rows) if work.sliced else self._session.run(feeds, names)
+        return [Tensor.from_array(name, array) for name, array in zip(names, outputs, strict=True)]
+
+    def _wanted(self, works: list[Work]) -> Sequence[str]:
+        """All outputs that any of the works asks for, each once."""
+        if any(work.outputs is None for work in works):
+            return self._names
+        return tuple(dict.fromkeys([name for work in works for name in work.outputs or ()]))
+
+    def _feeds(self, works: list[Work], rows: int) -> dict[str, Array]:
+        return {tensor.name: _stack(tensor, index, works, rows) for index, tensor in enumerate(self._inputs)}
+
+    def _run_rows(self, feeds: dict[str, Array], names: Sequence[str], rows: int) -> list[Array]:
+        """Run any number of rows of a model whose rows are independent: in parts, padded where the model has a fixed size."""
+        fixed = self._rule.sharing is Sharing.FIXED
+        if rows == self._max_rows or (rows < self._max_rows and not fixed):
+            return self._session.run(feeds, names)
+        parts = [self._session.run(part, names) for part in self._parts(feeds, rows, fixed)]
+        return [np.concatenate(arrays)[:rows] for arrays in zip(*parts, strict=True)]
+
+    def _parts(self, feeds: dict[str, Array], rows: int, padded: bool) -> Iterator[dict[str, Array]]:
+        size = self._max_rows
+        for start in range(0, rows, size):
+            part = {name: array[start : start + size] for name, array in feeds.items()}
+            missing = start + size - rows
+            if padded and missing > 0:
+                # With the last row again, not zeros: it is a value that the model is known to take.
+                part = {name: np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for name, array in part.items()}
+            yield part
+
+
+def _stack(tensor: TensorMetadata, index: int, works: list[Work], rows: int) -> Array:
+    """One input of all works as one array, in the works' order."""
+    if tensor.datatype == "BYTES":
+        texts = [work.text[index] for work in works if work.text is not None]
+        return texts[0] if len(texts) == 1 else np.concatenate(texts)
+    if len(works) == 1:
+        array = works[0].inputs[index].array
+        # Bytes of a body start anywhere; ONNX Runtime wants elements aligned.
+        array = array if array.flags.aligned else array.copy()
+    else:
+        joined = b"".join([work.inputs[index].raw for work in works])
+        array = np.frombuffer(joined, DATATYPES[tensor.datatype].dtype)
+        array = array.reshape(rows, *works[0].inputs[index].shape[1:])
+    # Any other byte than 0 and 1 is not a bool to C++.
+    return array.view(np.uint8) != 0 if tensor.datatype == "BOOL" else array

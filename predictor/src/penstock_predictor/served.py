@@ -1,0 +1,105 @@
+"""A loaded model behind its batcher: takes requests, answers them, says what it is. Used on the event loop's thread."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+
+from penstock.batcher import Batcher, BatchMetrics
+from penstock.dataplane import InferRequest, InferResponse, ModelMetadata, Reply
+from penstock.errors import NotFound
+from penstock.tensors import DATATYPES, Tensor
+from penstock_predictor.loading import LoadedModel
+from penstock_predictor.repository import MANIFEST
+from penstock_predictor.runner import Outcome, Runner
+from penstock_predictor.work import Plans, Work
+
+
+class ServedModel:
+    """One version of one model, with its own queue."""
+
+    def __init__(self, loaded: LoadedModel, metrics: BatchMetrics | None = None) -> None:
+        self.loaded = loaded
+        self.version = loaded.version
+        self.digest = loaded.digest
+        self.label = loaded.label
+        self._plans = Plans(loaded.session.inputs, loaded.session.outputs, loaded.rule)
+        self._runner = Runner(
+            loaded.session,
+            loaded.rule,
+            max(loaded.policy.max_rows, loaded.profile.best_rows()),
+            model=loaded.model,
+            version=loaded.version,
+            bundle=loaded.label,
+        )
+        self._batcher: Batcher[Work, Outcome] = Batcher(self._runner.run, self._runner.deliver, loaded.policy, metrics=metrics)
+
+    def submit(self, request: InferRequest, reply: Reply) -> None:
+        """Check and queue a request. Raises InvalidInput; everything later goes to the reply."""
+        work = self._plans.take(request, reply)
+        if work.rows:
+            self._batcher.submit(work)
+        else:
+            reply.put(self._nothing(request))
+
+    def _nothing(self, request: InferRequest) -> InferResponse:
+        """The answer to no rows: outputs of no rows, without a run (operators differ in what they make of none)."""
+        outputs = self.loaded.session.outputs
+        wanted = [output.name for output in request.outputs] if request.outputs else [output.name for output in outputs]
+        by_name = {output.name: output for output in outputs}
+        tensors = []
+        for name in wanted:
+            shape = (0, *(0 if axis == -1 else axis for axis in by_name[name].shape[1:]))
+            tensors.append(Tensor.from_array(name, np.empty(shape, DATATYPES[by_name[name].datatype].dtype)))
+        return InferResponse(request.model, tensors, bundle=self.label, version=self.version)
+
+    def metadata(self, versions: tuple[str, ...]) -> ModelMetadata:
+        """What the model takes and gives, and what was found out about it at load."""
+        loaded = self.loaded
+        return ModelMetadata(
+            name=loaded.model,
+            versions=versions,
+            platform="onnxruntime_onnx",
+            inputs=loaded.session.inputs,
+            outputs=loaded.session.outputs,
+            bundle=self.label,
+            properties=self._properties(),
+        )
+
+    def _properties(self) -> dict[str, Any]:
+        loaded = self.loaded
+        found: dict[str, Any] = {
+            "batching": {
+                "sharing": loaded.rule.sharing.value,
+                "reason": loaded.rule.reason,
+                "max_rows": loaded.policy.max_rows,
+                "inline_rows": loaded.policy.inline_rows,
+            },
+            "profile": loaded.profile.as_json(),
+            "providers": list(loaded.session.providers),
+            "threads": loaded.session.threads,
+        }
+        if loaded.manifest.card:
+            found["card"] = loaded.manifest.card
+        if loaded.session.skipped_outputs:
+            found["skipped_outputs"] = list(loaded.session.skipped_outputs)
+        return found
+
+    async def file(self, name: str) -> bytes:
+        """One small file of the bundle. Raises NotFound for a file that it lacks, and for the model, which is never given out."""
+        loaded = self.loaded
+        if name == MANIFEST:
+            return loaded.manifest_bytes
+        if loaded.bundle is None or name not in loaded.bundle.small_files():
+            raise NotFound(f"the bundle {self.label} gives out no file {name!r}")
+        return await asyncio.to_thread(loaded.bundle.read, name)
+
+    async def drain(self) -> None:
+        """Wait until everything taken has been answered; nothing more is taken."""
+        await self._batcher.drain()
+
+    async def close(self) -> None:
+        """Drain, then release the model's memory."""
+        await self._batcher.drain()
+        self._batcher.close()
+        self.loaded.session.close()

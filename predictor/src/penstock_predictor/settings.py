@@ -1,0 +1,38 @@
+"""The predictor's settings: environment prefix `PENSTOCK_PREDICTOR`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.onnx import Device, SessionSettings
+from penstock.settings import setting
+
+PREFIX = "PENSTOCK_PREDICTOR"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """How models are loaded and batched; what a predictor inside another process is given."""
+
+    device: Device = setting("auto", "Where models run.", choices=("auto", "cpu", "cuda", "tensorrt"))
+    threads: int = setting(0, "Threads of one run; 0 for the CPU limit, or one where the model is measured to be faster so.")
+    device_memory_mb: int = setting(0, "Limit of GPU memory a model; 0 for none.", unit="MiB")
+    engine_cache: Path | None = setting(None, "Directory where TensorRT keeps built engines over restarts.")
+    half_precision: bool = setting(False, "Let TensorRT compute in float16.")
+    batching: bool = setting(True, "Let requests share runs where the model's rows are independent.")
+    max_rows: int = setting(256, "Largest batch that is tried; the cost profile may choose less.", unit="rows")
+    max_delay_ms: float = setting(0.0, "Wait this long for a fuller batch; 0 switches waiting off.", unit="ms")
+    max_queue_items: int = setting(4096, "Requests that may wait for a run, a model.")
+    max_queue_mb: int = setting(256, "Bytes of requests that may wait, a model.", unit="MiB")
+    inline_ms: float = setting(0.3, "Runs measured below this take place on the event loop; 0 for none.", unit="ms")
+    profile_s: float = setting(2.0, "Time given to measuring a model at load; 0 measures one run a size.", unit="s")
+
+    def session(self) -> SessionSettings:
+        """The part that makes a session."""
+        return SessionSettings(
+            device=self.device,
+            threads=self.threads,
+            device_memory_bytes=self.device_memory_mb * 2**20,
+            engine_cache=self.engine_cache,
+            half_precision=self.half_precision,
+            batch_range=(1, min(16, self.max_rows), self.max_rows),
+        )
