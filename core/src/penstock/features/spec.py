@@ -41,8 +41,8 @@ class Step:
 class Feature:
     """One raw feature. `set` is None for one that the request brings; `column` is its name there or in the set's view.
 
-    `type` is a key of `penstock.columns.FEATURE_DTYPES`, or `list<…>` of one. `max_age_s` overrides the set's.
-    """
+    `type` is a key of `penstock.columns.FEATURE_DTYPES`, or `list<…>` of one, then `length` is the most elements that a row may
+    have. `max_age_s` overrides the set's."""
 
     name: str
     set: str | None
@@ -51,6 +51,7 @@ class Feature:
     missing: Missing
     encode: tuple[Step, ...]
     max_age_s: float | None = None
+    length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +82,25 @@ class StoreLayout:
 
 
 @dataclass(frozen=True, slots=True)
+class TensorForm:
+    """What a model input asks beyond its features: element `type` (None: float32 if any feature is a float, else the features'
+    own) and `rank`: 2 for `[rows, width]`, 1 for `[rows]` of a single feature."""
+
+    type: str | None = None
+    rank: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """A whole `features.yaml`. `tensors` maps each model input to the encoded features concatenated in it, in order."""
+    """A whole `features.yaml`. `tensors` maps each model input to the encoded features concatenated in it, in order; `forms`
+    holds the form of those that are not in the usual one."""
 
     features: tuple[Feature, ...]
     tensors: dict[str, tuple[str, ...]]
     sets: dict[str, FeatureSet] = field(default_factory=dict)
     record: Record | None = None
     store: StoreLayout | None = None
+    forms: dict[str, TensorForm] = field(default_factory=dict)
 
     def requested(self) -> tuple[Feature, ...]:
         """The features that callers send with the request, in the spec's order."""

@@ -1,0 +1,115 @@
+"""The encoder at work: columns of raw features in, the model's tensors out, by the compiled graph.
+
+    rows -> column_of -> {feature: Column} -> Encoder.encode -> {tensor: array} -> predictor
+
+Defaults are applied inside the graph; a row that lacks a value which its feature must have is refused here, before the graph, by
+row and name. The graph never runs on 0 rows."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from penstock.columns import FEATURE_DTYPES, Column
+from penstock.errors import InvalidInput
+from penstock.features.definition import pad_list
+from penstock.features.frames import columns_of
+from penstock.features.images import decode_images
+from penstock.features.plan import LENGTH_SUFFIX, FeaturePlan, plan
+from penstock.features.spec import FeatureSpec
+from penstock.features.value import NUMPY_KINDS
+from penstock.tensors import Array
+
+Run = Callable[[dict[str, Array]], list[Array]]
+
+
+class Encoder:
+    """A feature spec ready to run. `encode` may be called from any one thread at a time, or from several: it keeps no state."""
+
+    def __init__(self, model: bytes, spec: FeatureSpec, *, run: Run | None = None) -> None:
+        """`model` is encoder.onnx. `run` replaces ONNX Runtime: feeds to outputs in the graph's order. Raises InvalidInput if it
+        is not spec's."""
+        self.spec = spec
+        self.plan = plan(spec)
+        self._run = run if run is not None else _open(model, self.plan.inputs)
+        self._plain = [(f.feature.name, f.mask_input) for f in self.plan.inputs if not f.is_list and f.image is None]
+        self._special = [f for f in self.plan.inputs if f.is_list or f.image is not None]
+        self._dtypes = {f.feature.name: FEATURE_DTYPES.get(f.feature.type) for f in self.plan.inputs}
+        self._strict = [f.feature.name for f in self.plan.inputs if f.feature.missing.policy == "reject"]
+
+    @classmethod
+    def compiled(cls, spec: FeatureSpec) -> Self:
+        """An encoder straight from a spec, for training code. Needs the package onnx (extra `compile`)."""
+        from penstock.features.compiler import compile_encoder
+
+        return cls(compile_encoder(spec), spec)
+
+    def encode(self, columns: Mapping[str, Column], *, checked: bool = False) -> dict[str, Array]:
+        """Tensors `[rows, …]` by the model's names, from a column of equal length for each feature.
+
+        `checked`: the caller has refused missing values already. Raises InvalidInput for a missing column or value.
+        """
+        rows = self._count(columns)
+        if not checked:
+            refuse_missing(self._strict, columns)
+        if rows == 0:
+            return {t.name: np.empty((0, *t.row_shape), NUMPY_KINDS[t.kind]) for t in self.plan.tensors}
+        feeds: dict[str, Array] = {}
+        for name, mask in self._plain:
+            column = columns[name]
+            feeds[name] = column.values
+            if mask is not None:
+                feeds[mask] = column.missing
+        for feature in self._special:
+            feeds |= _special_feeds(feature, columns[feature.feature.name])
+        outputs = self._run(feeds)
+        return {tensor.name: output for tensor, output in zip(self.plan.tensors, outputs, strict=True)}
+
+    def encode_frame(self, frame: Any) -> dict[str, Array]:
+        """The same from a data frame or a mapping of arrays, with a column named after each feature."""
+        return self.encode(columns_of(self.plan.inputs, frame))
+
+    def _count(self, columns: Mapping[str, Column]) -> int:
+        rows = -1
+        for name, dtype in self._dtypes.items():
+            column = columns.get(name)
+            if column is None:
+                raise InvalidInput("no column is given for this feature", field=name)
+            if rows not in (-1, len(column.values)):
+                raise InvalidInput(f"expected {rows} rows as in the other columns, got {len(column.values)}", field=name)
+            if dtype is not None and column.values.dtype != dtype and self.plan.features[name].image is None:
+                raise InvalidInput(f"expected a column of {dtype}, got {column.values.dtype}", field=name)
+            rows = len(column.values)
+        return max(rows, 0)
+
+
+def refuse_missing(names: list[str], columns: Mapping[str, Column]) -> None:
+    """Raises InvalidInput, naming the first row and feature, if one of these features has a missing value."""
+    for name in names:
+        missing = columns[name].missing
+        if missing.any():
+            raise InvalidInput("is required, and has no value", field=f"rows[{int(missing.argmax())}].{name}")
+
+
+def _special_feeds(feature: FeaturePlan, column: Column) -> dict[str, Array]:
+    name = feature.feature.name
+    if feature.image is not None:
+        pixels = column.values
+        return {name: decode_images(pixels, feature.image, name) if pixels.dtype == object else pixels}
+    assert feature.feature.length is not None
+    lengths = np.fromiter((len(elements) for elements in column.values), np.int64, len(column.values))
+    feeds = {name: pad_list(column.values, feature.feature.length, feature.raw.kind), name + LENGTH_SUFFIX: lengths}
+    return feeds | ({feature.mask_input: column.missing} if feature.mask_input else {})
+
+
+def _open(model: bytes, inputs: tuple[FeaturePlan, ...]) -> Run:
+    from penstock.onnx import load
+
+    session = load(model)
+    given = {tensor.name for tensor in session.inputs}
+    for feature in inputs:
+        if feature.feature.name not in given:
+            raise InvalidInput(
+                f"the graph has no input {feature.feature.name!r}: it was compiled from another spec", field="encoder.onnx"
+            )
+    return session.run
