@@ -35,12 +35,13 @@ class PostprocessSpec:
 
 @dataclass(frozen=True, slots=True)
 class ModelSignature:
-    """The model's own tensors. `rows_independent`: rows of different callers may share a run."""
+    """The model's own tensors. `rows_independent`: rows of callers may share a run. `external`: the files of its weights."""
 
     file: str
     inputs: tuple[TensorMetadata, ...]
     outputs: tuple[TensorMetadata, ...]
     rows_independent: bool | None = None
+    external: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,10 @@ class Manifest:
     files: dict[str, FileEntry]
     card: dict[str, Any] = field(default_factory=dict)
     format_version: int = 1
+    # The encoder and the model as one graph, raw features in, the model's outputs out (`bundle build --fuse`).
+    fused: str | None = None
+
+    def small_files(self) -> tuple[str, ...]:
+        """The files that a transformer fetches: all but the model's."""
+        large = {self.model.file, *self.model.external, self.fused}
+        return tuple(name for name in self.files if name not in large)
