@@ -24,7 +24,7 @@ def main() -> int:
     )
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(train, kinds)
     print(f"accuracy on {len(test)} held-out wines: {model.score(test, expected):.3f}")
-    onnx_model = to_onnx(model, train[:1], options={"zipmap": False}, target_opset={"": 18, "ai.onnx.ml": 3})
+    onnx_model = to_onnx(model, train[:1], options={"zipmap": False}, target_opset={"": 17, "ai.onnx.ml": 3})
     onnx_model.graph.name = "wine"
     (HERE / "model.onnx").write_bytes(onnx_model.SerializeToString())
     return 0
