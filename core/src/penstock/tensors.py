@@ -10,56 +10,15 @@ Source: Open Inference Protocol v2, "Tensor Data Types" and "Binary tensor data"
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
+from penstock.datatypes import DATATYPES, Array, Datatype, datatype_of, pack_bytes, unpack_bytes
 from penstock.errors import InvalidInput
 
-Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Datatype:
-    """One datatype of the protocol: `dtype` is little-endian (object for BYTES), `size` in bytes (0 for BYTES)."""
-
-    name: str
-    dtype: np.dtype[Any]
-    size: int
-
-
-DATATYPES: dict[str, Datatype] = {
-    name: Datatype(name, np.dtype(code), 0 if code == "O" else np.dtype(code).itemsize)
-    for name, code in {
-        "BOOL": "?",
-        "UINT8": "u1",
-        "UINT16": "<u2",
-        "UINT32": "<u4",
-        "UINT64": "<u8",
-        "INT8": "i1",
-        "INT16": "<i2",
-        "INT32": "<i4",
-        "INT64": "<i8",
-        "FP16": "<f2",
-        "FP32": "<f4",
-        "FP64": "<f8",
-        "BYTES": "O",
-    }.items()
-}
-
-_NAME_OF_DTYPE = {datatype.dtype: name for name, datatype in DATATYPES.items()}
-
-
-def datatype_of(dtype: np.dtype[Any]) -> str:
-    """The protocol's name for a numpy dtype; str and bytes dtypes are BYTES. Raises InvalidInput for any other."""
-    name = _NAME_OF_DTYPE.get(dtype) or ("BYTES" if dtype.kind in "SU" else None)
-    if name is None:
-        raise InvalidInput(f"no protocol datatype for numpy {dtype}; expected one of {', '.join(DATATYPES)}")
-    return name
+__all__ = ["DATATYPES", "Array", "Datatype", "Tensor", "datatype_of", "pack_bytes", "unpack_bytes"]
 
 
 class Tensor:
@@ -84,7 +43,7 @@ class Tensor:
     @staticmethod
     def from_raw(name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> "Tensor":
         """Wrap bytes in the protocol's binary form. The caller has checked that their length fits shape and datatype."""
-        return _RawTensor(name, datatype, shape, raw)
+        return RawTensor(name, datatype, shape, raw)
 
     @staticmethod
     def from_flat(name: str, datatype: str, shape: tuple[int, ...], flat: list[Any]) -> "Tensor":
@@ -143,10 +102,10 @@ class Tensor:
         return f"Tensor({self.name!r}, {self.datatype}, {list(self.shape)})"
 
 
-class _RawTensor(Tensor):
-    """Data in binary form first."""
+class RawTensor(Tensor):
+    """Data in binary form first: what comes off the wire, one for each input of each request, so it keeps little."""
 
-    __slots__ = ("_array", "_flat", "_json_rows", "_raw")
+    __slots__ = ("_array", "_raw")
 
     def __init__(self, name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> None:
         self.name = name
@@ -154,8 +113,6 @@ class _RawTensor(Tensor):
         self.shape = shape
         self._raw = raw
         self._array: Array | None = None
-        self._flat: list[Any] | None = None
-        self._json_rows: list[bytes] | None = None
 
     @property
     def array(self) -> Array:
@@ -172,21 +129,16 @@ class _RawTensor(Tensor):
 
     @property
     def flat(self) -> list[Any]:
-        if self._flat is None:
-            if self.datatype == "BYTES":
-                self._flat = list(unpack_bytes(self._raw, self.size, self.name))
-            else:
-                self._flat = self.array.ravel().tolist()
-        return self._flat
+        if self.datatype == "BYTES":
+            return list(unpack_bytes(self._raw, self.size, self.name))
+        return self.array.ravel().tolist()  # type: ignore[no-any-return]
 
     @property
     def json(self) -> bytes:
         return _json(self)
 
     def json_rows(self) -> list[bytes]:
-        if self._json_rows is None:
-            self._json_rows = _rows_as_json(self)
-        return self._json_rows
+        return _rows_as_json(self)
 
     @property
     def nbytes(self) -> int:
@@ -295,8 +247,11 @@ class _PartTensor(Tensor):
 
     @property
     def raw(self) -> bytes | memoryview:
-        row = DATATYPES[self.datatype].size * math.prod(self.shape[1:])
-        return self._parent.raw[self._start * row : self._stop * row] if self.datatype != "BYTES" else pack_bytes(self.flat)
+        if self.datatype == "BYTES":
+            return pack_bytes(self.flat)
+        whole = self._parent.raw
+        row = len(whole) // (self._parent.shape[0] or 1)
+        return whole[self._start * row : self._stop * row]
 
     @property
     def flat(self) -> list[Any]:
@@ -362,30 +317,3 @@ def _rows_as_json(tensor: Tensor) -> list[bytes]:
     if not array.size:
         return [b""] * count
     return orjson.dumps(array.reshape(count, row), option=orjson.OPT_SERIALIZE_NUMPY)[2:-2].split(b"],[")
-
-
-def pack_bytes(elements: Sequence[str | bytes]) -> bytes:
-    """BYTES elements in binary form: each a little-endian u32 length and its bytes; `str` as UTF-8."""
-    parts: list[bytes] = []
-    for element in elements:
-        data = element.encode() if isinstance(element, str) else element
-        parts.append(len(data).to_bytes(4, "little"))
-        parts.append(data)
-    return b"".join(parts)
-
-
-def unpack_bytes(raw: bytes | memoryview, count: int, name: str) -> list[bytes]:
-    """Exactly `count` elements out of their binary form. Raises InvalidInput, naming the tensor, if lengths do not add up."""
-    elements: list[bytes] = []
-    offset, end = 0, len(raw)
-    for index in range(count):
-        start = offset + 4
-        if start > end:
-            raise InvalidInput(f"binary data ends inside element {index} of {count}", field=name)
-        offset = start + int.from_bytes(raw[offset:start], "little")
-        if offset > end:
-            raise InvalidInput(f"element {index} claims {offset - start} bytes, {end - start} are left", field=name)
-        elements.append(bytes(raw[start:offset]))
-    if offset != end:
-        raise InvalidInput(f"{end - offset} bytes left after {count} elements", field=name)
-    return elements

@@ -6,7 +6,8 @@
                                                     +- as a task: coroutines, several in flight
 
 A batch is taken with `call_soon`, that is after the loop has read every socket that was ready: what arrived together runs
-together, and one request alone waits for nothing. Every work is answered exactly once, whatever compute, deliver or its batch-mates do.
+together, and one request alone waits for nothing. Every work is answered exactly once, whatever compute, deliver or its
+batch-mates do.
 """
 
 import asyncio

@@ -5,8 +5,8 @@
        +--> refused    +-- clear
 
 Order: priority, then deadline, then arrival. Arrivals are nearly always in order already, so the queue is a deque that knows
-whether anything was pushed out of order and sorts only then. A batch begins with the most urgent work, whatever its key, and takes the
-next most urgent of the same key along: a busy key cannot starve a quiet one.
+whether anything was pushed out of order and sorts only then. A batch begins with the most urgent work, whatever its key,
+and takes the next most urgent of the same key along: a busy key cannot starve a quiet one.
 
 Invariants: items and bytes never exceed the policy; each work that was pushed leaves exactly once; what a work added to the
 byte count when it came is what it takes away when it goes.

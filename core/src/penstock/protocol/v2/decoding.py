@@ -13,10 +13,10 @@ import msgspec
 from penstock.dataplane import Context, InferRequest, RequestedOutput
 from penstock.errors import InvalidInput
 from penstock.protocol.limits import Limits
-from penstock.protocol.v2.binary import tensor_of_bytes
+from penstock.protocol.v2.binary import COPY_BELOW, tensor_of_bytes
 from penstock.protocol.v2.plans import Plan, plan_of
 from penstock.protocol.v2.validation import Scalar, validate_request
-from penstock.tensors import Tensor
+from penstock.tensors import RawTensor, Tensor
 
 
 class _Input(msgspec.Struct, gc=False):
@@ -91,11 +91,13 @@ def decode_request(
                 return validate_request(body, None, model, version, context, limits)
             data = item.data
             if plan.pack is not None:
-                inputs.append(Tensor.from_raw(plan.name, plan.datatype, plan.shape, plan.pack(*data)))  # type: ignore[misc]
-            elif plan.datatype == "BYTES" and len(data) == plan.size and set(map(type, data)) <= _TEXT:  # type: ignore
+                inputs.append(RawTensor(plan.name, plan.datatype, plan.shape, plan.pack(*data)))  # type: ignore[misc]
+            elif plan.datatype == "BYTES" and len(data) == plan.size and set(map(type, data)) <= _TEXT:  # type: ignore[arg-type]
                 inputs.append(Tensor.from_flat(plan.name, "BYTES", plan.shape, data))  # type: ignore[arg-type]
             else:
                 return validate_request(body, None, model, version, context, limits)
+        if len(inputs) == 1 and plain.id is None and plain.parameters is None and plain.outputs is None:
+            return InferRequest(model, inputs, context, version=version)
         request = _plain_request(plain, inputs, model, version, context, limits)
     except _NOT_PLAIN:
         request = None
@@ -153,9 +155,12 @@ def _decode_binary(
         return _decode_binary_header(body, header, model, version, context, limits)
     if layout.end != len(body):
         return validate_request(header, body, model, version, context, limits)
-    inputs = [
-        tensor_of_bytes(plan, body, start, stop, f"inputs[{at}].data") for at, (plan, start, stop) in enumerate(layout.places)
-    ]
+    inputs: list[Tensor] = []
+    for plan, start, stop in layout.places:
+        if plan.pack is not None and stop - start <= COPY_BELOW:
+            inputs.append(RawTensor(plan.name, plan.datatype, plan.shape, body[start:stop]))
+        else:
+            inputs.append(tensor_of_bytes(plan, body, start, stop, f"inputs[{len(inputs)}].data"))
     request = InferRequest(model, inputs, context, version=version, outputs=layout.outputs, parameters=layout.parameters)
     request.binary_output = layout.binary_output
     return request

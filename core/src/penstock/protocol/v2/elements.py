@@ -59,9 +59,9 @@ def _flatten(data: list[Any], shape: tuple[int, ...], field: str) -> list[Any]:
     for axis, size in enumerate(shape):
         for at, part in enumerate(level):
             if type(part) is not list:
-                raise InvalidInput(f"expected an array, got {describe(part)}", field=field + _place(at, shape[:axis]))
+                raise InvalidInput(f"expected an array, got {describe(part)}", field=_place(field, at, shape[:axis]))
             if len(part) != size:
-                where = field + _place(at, shape[:axis])
+                where = _place(field, at, shape[:axis])
                 raise InvalidInput(
                     f"expected {size} elements for axis {axis} of {describe(list(shape))}, got {len(part)}", field=where
                 )
@@ -70,19 +70,18 @@ def _flatten(data: list[Any], shape: tuple[int, ...], field: str) -> list[Any]:
 
 
 def _fault(plan: Plan, flat: list[Any], nested: bool, field: str) -> InvalidInput:
-    """What is wrong with the first element that does not fit."""
-    datatype = plan.datatype
-    for at, element in enumerate(flat):
-        if not fits(element, datatype):
-            where = field + _place(at, plan.shape if nested else (plan.size,))
-            return InvalidInput(f"expected {range_of(datatype)}, got {describe(element)}", field=where)
-    return InvalidInput(f"expected {range_of(datatype)} in every place", field=field)
+    """What is wrong with the first element that does not fit; the caller knows that there is one."""
+    at = next(at for at, element in enumerate(flat) if not fits(element, plan.datatype))
+    where = _place(field, at, plan.shape if nested else (plan.size,))
+    return InvalidInput(f"expected {range_of(plan.datatype)}, got {describe(flat[at])}", field=where)
 
 
-def _place(at: int, shape: tuple[int, ...]) -> str:
-    """The index of the `at`-th element of `shape`, as it is written: `[1][0]`."""
-    place = ""
+def _place(field: str, at: int, shape: tuple[int, ...]) -> str:
+    """The `at`-th element of `shape` below `field`: `data` becomes `data[1][0]`, and `instances[*].x` becomes `instances[1].x[0]`."""
+    indices: list[int] = []
     for size in reversed(shape):
-        at, rest = divmod(at, size)
-        place = f"[{rest}]{place}"
-    return place
+        at, index = divmod(at, size)
+        indices.insert(0, index)
+    if indices and "[*]" in field:
+        field = field.replace("[*]", f"[{indices.pop(0)}]", 1)
+    return field + "".join(f"[{index}]" for index in indices)

@@ -13,6 +13,7 @@ HEADS_KEPT = 4096
 
 _heads: dict[tuple[str, str | None], bytes] = {}
 _openings: dict[tuple[str, str, tuple[int, ...]], bytes] = {}
+_binary_items: dict[tuple[str, str, tuple[int, ...], int], bytes] = {}
 
 
 def encode_response(response: InferResponse, request: InferRequest) -> tuple[bytes, int | None]:
@@ -21,15 +22,37 @@ def encode_response(response: InferResponse, request: InferRequest) -> tuple[byt
     An output is binary if the request says so for it, or for all and nothing else for it. NaN and infinities are `null` in JSON.
     Raises InvalidInput if an output that JSON cannot hold (FP16, BYTES that are not UTF-8) was not asked for as binary.
     """
-    if request.binary_output or (request.outputs is not None and any(output.binary for output in request.outputs)):
+    asked = request.outputs
+    if request.binary_output or (asked is not None and any(output.binary for output in asked)):
         return _encode_mixed(response, request)
-    parts = [_head(response, request)]
+    outputs = response.outputs
+    if len(outputs) == 1:
+        tensor = outputs[0]
+        return b"".join((_head(response, request), _opening(tensor), tensor.json, b"]}]}")), None
+    items = [_opening(tensor) + tensor.json + b"]}" for tensor in outputs]
+    return b"".join((_head(response, request), b",".join(items), b"]}")), None
+
+
+def _encode_mixed(response: InferResponse, request: InferRequest) -> tuple[bytes, int | None]:
+    """The header and the binary tensors behind it."""
+    by_default = request.binary_output
+    forms = None if request.outputs is None else {output.name: output.binary for output in request.outputs}
+    items: list[bytes] = []
+    tail: list[bytes | memoryview] = []
     for tensor in response.outputs:
-        parts += (_opening(tensor), tensor.json, b"]},")
-    if response.outputs:
-        parts[-1] = b"]}"
-    parts.append(b"]}")
-    return b"".join(parts), None
+        binary = by_default if forms is None else forms.get(tensor.name)
+        if binary is None:
+            binary = by_default
+        if binary:
+            raw = tensor.raw
+            items.append(_binary_item(tensor, len(raw)))
+            tail.append(raw)
+        else:
+            items.append(_opening(tensor) + tensor.json + b"]}")
+    header = b"".join((_head(response, request), b",".join(items), b"]}"))
+    if not tail:
+        return header, None
+    return b"".join((header, *tail)), len(header)
 
 
 def _head(response: InferResponse, request: InferRequest) -> bytes:
@@ -50,35 +73,25 @@ def _head(response: InferResponse, request: InferRequest) -> bytes:
 
 def _opening(tensor: Tensor) -> bytes:
     """The JSON of one output up to its data: `{"name":…,"datatype":…,"shape":…,"data":[`."""
-    opening = _openings.get((tensor.name, tensor.datatype, tensor.shape))
+    key = (tensor.name, tensor.datatype, tensor.shape)
+    opening = _openings.get(key)
     if opening is None:
-        described = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
-        opening = orjson.dumps(described)[:-1] + b',"data":['
         if len(_openings) >= HEADS_KEPT:
             _openings.clear()
-        _openings[tensor.name, tensor.datatype, tensor.shape] = opening
+        opening = _openings[key] = _described(tensor) + b',"data":['
     return opening
 
 
-def _encode_mixed(response: InferResponse, request: InferRequest) -> tuple[bytes, int | None]:
-    """The header and the binary tensors behind it."""
-    forms = {output.name: output.binary for output in request.outputs or ()}
-    head = [_head(response, request)]
-    tail: list[bytes | memoryview] = []
-    for at, tensor in enumerate(response.outputs):
-        opening = _opening(tensor)
-        if at:
-            head.append(b",")
-        binary = forms.get(tensor.name)
-        if binary if binary is not None else request.binary_output:
-            raw = tensor.raw
-            size = b"%d" % len(raw)
-            head.append(opening[: -len(b'"data":[')] + b'"parameters":{"binary_data_size":' + size + b"}}")
-            tail.append(raw)
-        else:
-            head += [opening, tensor.json, b"]}"]
-    head.append(b"]}")
-    header = b"".join(head)
-    if not tail:
-        return header, None
-    return b"".join([header, *tail]), len(header)
+def _binary_item(tensor: Tensor, length: int) -> bytes:
+    """The whole JSON of one binary output: `{"name":…,"datatype":…,"shape":…,"parameters":{"binary_data_size":…}}`."""
+    key = (tensor.name, tensor.datatype, tensor.shape, length)
+    item = _binary_items.get(key)
+    if item is None:
+        if len(_binary_items) >= HEADS_KEPT:
+            _binary_items.clear()
+        item = _binary_items[key] = _described(tensor) + b',"parameters":{"binary_data_size":%d}}' % length
+    return item
+
+
+def _described(tensor: Tensor) -> bytes:
+    return orjson.dumps({"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)})[:-1]
