@@ -1,0 +1,195 @@
+"""The FastAPI application over a DataPlane: everything that is not a hot route, and the hot routes in their unusual forms.
+
+Errors have one form a path, whoever found them (a handler, the router, FastAPI's validation): `{"error": …}` under /v1 and /v2,
+problem+json elsewhere; never a stack trace.
+"""
+
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.exceptions import HTTPException
+
+from penstock import __version__
+from penstock.dataplane import DataPlane
+from penstock.errors import Internal, InvalidInput, NotFound, PenstockError
+from penstock.lifecycle import Lifecycle, State
+from penstock.metrics import Metrics
+from penstock.protocol.limits import Limits
+from penstock.protocol.metadata import model_metadata, server_metadata
+from penstock.serving.asgi import hot_endpoint, plain_response
+from penstock.serving.docs import docs_page
+from penstock.serving.exposition import exposition
+from penstock.serving.framing import Framing
+from penstock.serving.infer import infer_routes
+from penstock.serving.routes import HotRoutes
+from penstock.serving.shell import Shell, ShellLimits
+from penstock.serving.status import error_response, status_response
+
+
+def build_app(
+    plane: DataPlane,
+    *,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    limits: Limits | None = None,
+    routes: HotRoutes | None = None,
+    shell_limits: ShellLimits | None = None,
+    title: str = "Penstock",
+    description: str = "",
+) -> FastAPI:
+    """The application; `app.state.shell` is what the server needs beside it, its `routes` the table of hot routes.
+
+    `routes` are a member's own hot routes; they come before the protocol's, so that a member may answer one of those itself.
+    """
+    limits = limits or Limits()
+    table = HotRoutes()
+    if routes is not None:
+        table.extend(routes)
+    table.extend(infer_routes(plane, limits))
+    shell_limits = shell_limits or ShellLimits(body_bytes=limits.body_bytes)
+    app = FastAPI(title=title, description=description, version=__version__, docs_url=None, redoc_url=None)
+    app.state.shell = Shell(table, lifecycle, metrics, shell_limits)
+    app.state.plane = plane
+    _mount_hot_routes(app, table)
+    _add_protocol(app, plane, lifecycle)
+    _add_operations(app, lifecycle, metrics)
+    _add_errors(app)
+    app.add_middleware(Framing)
+    return app
+
+
+def _mount_hot_routes(app: FastAPI, table: HotRoutes) -> None:
+    for route in table.routes:
+        app.add_api_route(
+            route.template,
+            hot_endpoint(route.handler, route.names),
+            methods=[route.method],
+            summary=route.summary or None,
+            openapi_extra=route.documentation(),
+            response_class=Response,
+        )
+
+
+def _add_protocol(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle) -> None:
+    @app.get("/v2", summary="Server metadata")
+    async def server() -> Response:
+        return _json(server_metadata())
+
+    @app.get("/v2/health/live", summary="Is the process alive?")
+    async def live() -> Response:
+        return _json({"live": True})
+
+    @app.get("/v2/health/ready", summary="Would requests be answered now?")
+    async def ready() -> Response:
+        fine = lifecycle.ready and plane.ready()
+        return _json({"ready": fine}, 200 if fine else 503)
+
+    @app.get("/v2/models/{model}", summary="A model's metadata")
+    async def model(model: str) -> Response:
+        return await _metadata(model, None)
+
+    @app.get("/v2/models/{model}/versions/{version}", summary="A version's metadata")
+    async def model_version(model: str, version: str) -> Response:
+        return await _metadata(model, version)
+
+    @app.get("/v2/models/{model}/ready", summary="Is the model ready?")
+    async def model_ready(model: str) -> Response:
+        return _ready(model, None)
+
+    @app.get("/v2/models/{model}/versions/{version}/ready", summary="Is the version ready?")
+    async def version_ready(model: str, version: str) -> Response:
+        return _ready(model, version)
+
+    @app.get("/v2/models/{model}/bundle/{file:path}", summary="One of the small files of the model's bundle")
+    async def bundle_file(model: str, file: str) -> Response:
+        content = await plane.bundle_file(model, file)
+        metadata = await plane.metadata(model)
+        return plain_response(200, content, b"application/octet-stream", _bundle_line(metadata.bundle))
+
+    @app.get("/v1/models", summary="Names of the models")
+    async def v1_models() -> Response:
+        return _json({"models": list(plane.models())})
+
+    @app.get("/v1/models/{model}", summary="Is the model ready? (KServe v1)")
+    async def v1_model(model: str) -> Response:
+        fine = plane.ready(model)
+        return _json({"name": model, "ready": fine}, 200 if fine else 503)
+
+    async def _metadata(model: str, version: str | None) -> Response:
+        metadata = await plane.metadata(model, version)
+        return plain_response(200, orjson.dumps(model_metadata(metadata)), b"application/json", _bundle_line(metadata.bundle))
+
+    def _ready(model: str, version: str | None) -> Response:
+        fine = plane.ready(model, version) and lifecycle.state is State.READY
+        return _json({"name": model, "ready": fine}, 200 if fine else 503)
+
+
+def _add_operations(app: FastAPI, lifecycle: Lifecycle, metrics: Metrics) -> None:
+    @app.get("/healthz", summary="Is the process alive?")
+    async def healthz() -> Response:
+        return _json({"status": "alive", "state": lifecycle.state.value})
+
+    @app.get("/readyz", summary="Is the process ready, and if not, why?")
+    async def readyz() -> Response:
+        reasons = lifecycle.reasons()
+        plane: DataPlane = app.state.plane
+        if not reasons and not plane.ready():
+            reasons = {"plane": "not ready"}
+        return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+
+    @app.get("/metrics", summary="Prometheus metrics")
+    async def scrape() -> Response:
+        return Response(await exposition(app.state, metrics), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return Response(docs_page(app.title), media_type="text/html; charset=utf-8")
+
+
+def _add_errors(app: FastAPI) -> None:
+    async def on_penstock_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, PenstockError)
+        return plain_response(*error_response(error, _path(request)))
+
+    async def on_http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        path = _path(request)
+        text = path.decode("latin-1")
+        if error.status_code == 404:
+            return plain_response(*error_response(NotFound(f"nothing is at {text[:200]}; /docs lists the paths"), path))
+        message = str(error.detail)
+        if error.status_code == 405:
+            message = f"{request.method} is not for {text[:200]}; expected {(error.headers or {}).get('Allow', 'another method')}"
+        body, content_type = status_response(error.status_code, message, path)
+        lines = b"".join(f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in (error.headers or {}).items())
+        return plain_response(error.status_code, body, content_type, lines)
+
+    async def on_invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        first: dict[str, Any] = next(iter(error.errors()), {"loc": (), "msg": "invalid"})
+        where = ".".join(str(part) for part in first["loc"])
+        return plain_response(*error_response(InvalidInput(str(first["msg"]), field=where), _path(request)))
+
+    async def on_fault(request: Request, _error: Exception) -> Response:
+        return plain_response(*error_response(Internal("internal error; the log has it under this request's id"), _path(request)))
+
+    app.add_exception_handler(PenstockError, on_penstock_error)
+    app.add_exception_handler(HTTPException, on_http_error)
+    app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(Exception, on_fault)
+
+
+def _path(request: Request) -> bytes:
+    found: bytes = request.scope.get("raw_path") or request.scope["path"].encode("utf-8", "replace")
+    return found
+
+
+def _json(document: dict[str, Any], status: int = 200) -> Response:
+    return plain_response(status, orjson.dumps(document), b"application/json", b"")
+
+
+def _bundle_line(bundle: str) -> bytes:
+    return f"penstock-bundle: {bundle}\r\n".encode("latin-1", "replace") if bundle else b""

@@ -1,0 +1,141 @@
+"""Hot routes' handlers reached through the web framework, for requests in an unusual form.
+
+    FastAPI --(chunked, Expect, HTTP/1.0, a header twice …)--> hot_endpoint --> AsgiExchange --> the same handler --> Response
+
+Invariant: a handler cannot tell which way it was reached, and the answer is the same but for the framing.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from urllib.parse import unquote
+
+from fastapi import Request, Response
+from starlette.requests import ClientDisconnect
+
+from penstock.errors import Internal, NotReady, PenstockError, TooLarge
+from penstock.serving.context import request_id
+from penstock.serving.exchange import HotHandler
+from penstock.serving.shell import Shell
+from penstock.serving.status import error_response
+
+logger = logging.getLogger(__name__)
+
+
+class AsgiExchange:
+    """Implements `penstock.serving.exchange.Exchange` over a framework's request; `done` is set when it is answered."""
+
+    def __init__(self, shell: Shell, request: Request, body: bytes, params: tuple[str, ...]) -> None:
+        self.shell = shell
+        self.path: bytes = request.scope.get("raw_path") or request.url.path.encode()
+        self.query: bytes = request.scope.get("query_string", b"")
+        self.body = body
+        self.params = params
+        self.headers: dict[bytes, bytes] = single_headers(request)
+        self.started = time.monotonic()
+        self.request_id = b""
+        self.disconnected = False
+        self.response: Response | None = None
+        self.done = asyncio.Event()
+        self.counters = shell.metrics.none
+
+    def header(self, name: bytes) -> bytes | None:
+        return self.headers.get(name)
+
+    def served_by(self, model: str, bundle: str) -> None:
+        self.counters = self.shell.metrics.model(model, bundle)
+
+    def answer(self, status: int, body: bytes, content_type: bytes = b"application/json", headers: bytes = b"") -> None:
+        self._respond(status, body, content_type, headers, None)
+
+    def fail(self, error: PenstockError) -> None:
+        status, body, content_type, headers = error_response(error, self.path)
+        self._respond(status, body, content_type, headers, error)
+
+    def _respond(self, status: int, body: bytes, content_type: bytes, headers: bytes, error: PenstockError | None) -> None:
+        if self.response is not None:
+            return
+        identity = self.request_id or request_id(self.headers)
+        lines = headers + self.counters.header + b"x-request-id: %b\r\n" % identity
+        self.response = plain_response(status, body, content_type, lines)
+        self.done.set()
+        if not self.disconnected:
+            self.shell.record(self.counters, self.started, len(self.body), len(body), error, identity)
+
+
+def hot_endpoint(handler: HotHandler, names: tuple[str, ...]) -> Callable[[Request], Awaitable[Response]]:
+    """A framework endpoint that runs a hot route's handler. `names` are the path parameters, in the order of the template."""
+
+    async def endpoint(request: Request) -> Response:
+        shell: Shell = request.app.state.shell
+        exchange = AsgiExchange(shell, request, b"", tuple(unquote(str(request.path_params[name])) for name in names))
+        try:
+            exchange.body = await read_body(request, shell.routes.body_limit(exchange.path, shell.limits.body_bytes))
+            if shell.starting:
+                raise NotReady("starting: the model is being loaded")
+            handler(exchange)
+        except PenstockError as error:
+            exchange.fail(error)
+        except ClientDisconnect:
+            exchange.disconnected = True
+            return Response(status_code=499)
+        except Exception as error:
+            logger.error("handler failed", exc_info=error, extra={"request_id": exchange.request_id.decode("latin-1")})
+            exchange.fail(Internal("internal error; the log has it under this request's id"))
+        return await _answer(request, exchange)
+
+    return endpoint
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body, read as it comes. Raises TooLarge as soon as it is over `limit` bytes, without reading on."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise TooLarge(f"expected a body of at most {limit} bytes, got Content-Length: {declared}", field="body")
+    parts: list[bytes] = []
+    total = 0
+    async for chunk in request.stream():
+        total += len(chunk)
+        if total > limit:
+            raise TooLarge(f"expected a body of at most {limit} bytes, got more", field="body")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def single_headers(request: Request) -> dict[bytes, bytes]:
+    """Headers by lower-case name; one given several times is joined by commas (RFC 9110, 5.3)."""
+    found: dict[bytes, bytes] = {}
+    for name, value in request.scope["headers"]:
+        found[name] = found[name] + b", " + value if name in found else value
+    return found
+
+
+def plain_response(status: int, body: bytes, content_type: bytes, lines: bytes) -> Response:
+    """A framework response with these header lines (each `name: value` ending in CR LF)."""
+    response = Response(body, status)
+    response.raw_headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+    for line in lines.split(b"\r\n"):
+        name, colon, value = line.partition(b": ")
+        if colon:
+            response.raw_headers.append((name, value))
+    return response
+
+
+async def _answer(request: Request, exchange: AsgiExchange) -> Response:
+    """Wait for the answer, and notice when the caller leaves before it."""
+    if exchange.response is None:
+        left = asyncio.ensure_future(_until_left(request, exchange))
+        try:
+            await exchange.done.wait()
+        finally:
+            exchange.disconnected = exchange.disconnected or exchange.response is None
+            left.cancel()
+    return exchange.response or Response(status_code=499)
+
+
+async def _until_left(request: Request, exchange: AsgiExchange) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    exchange.disconnected = True
+    exchange.done.set()

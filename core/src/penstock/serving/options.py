@@ -1,0 +1,27 @@
+"""The settings that every serving program shares; a member's own settings class inherits them."""
+
+from dataclasses import dataclass
+
+from penstock.serving.shell import ShellLimits
+from penstock.settings import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingSettings:
+    """Ports, processes, limits and draining. Times are in seconds."""
+
+    host: str = setting("0.0.0.0", "Address that the HTTP and admin servers listen on.")
+    http_port: int = setting(8080, "Port of the HTTP API; 0 lets the kernel choose (the log says which).")
+    admin_port: int = setting(9090, "Port of the admin API, never on a Service; 0 lets the kernel choose, -1 switches it off.")
+    workers: int = setting(1, "Serving processes that share the port; never more than the container's CPU limit.")
+    body_bytes: int = setting(64 * 1024 * 1024, "Largest request body; more is refused with 413.", unit="bytes")
+    drain_delay_s: float = setting(
+        3.0, "After SIGTERM, keep serving (reporting not ready) for so long, until routers have noticed; 0 for none.", unit="s"
+    )
+    drain_timeout_s: float = setting(25.0, "After that, wait at most so long for requests in progress.", unit="s")
+    log_level: str = setting("info", "Least level that is logged.", choices=("debug", "info", "warning", "error"))
+    log_requests: bool = setting(False, "Log successful requests too; failed ones always are.")
+
+    def shell_limits(self) -> ShellLimits:
+        """The limits of the HTTP shell under these settings."""
+        return ShellLimits(body_bytes=self.body_bytes)

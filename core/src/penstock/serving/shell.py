@@ -1,0 +1,115 @@
+"""What all connections of one server share: routes, limits, counters, the state of the process, and how an answer is recorded.
+
+Invariant: `budget_bytes` is what large request bodies may still take together; whoever reserves from it gives back exactly once.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+
+from penstock.errors import ErrorKind, Overloaded, PenstockError, TooLarge
+from penstock.lifecycle import Lifecycle, State
+from penstock.logs import Sampled
+from penstock.metrics import Metrics, ModelMetrics
+from penstock.serving.routes import HotRoutes
+from penstock.serving.status import HTTP_STATUS
+
+logger = logging.getLogger(__name__)
+
+# Bodies up to this size are not counted against the budget: connections bound their sum well enough.
+SMALL_BODY_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ShellLimits:
+    """Limits of the HTTP shell; times are in seconds, kept by a sweep that runs once a second."""
+
+    body_bytes: int = 64 * 1024 * 1024
+    """Bytes of one request's body; more is refused with 413 before it is read."""
+    bodies_bytes: int = 1024 * 1024 * 1024
+    """Bytes of all large bodies held at once; beyond it requests are refused with 429."""
+    head_bytes: int = 32 * 1024
+    """Bytes of one request's head (within a read's 16 KiB); more is refused with 431."""
+    head_timeout_s: int = 10
+    """From a request's first byte to the end of its head; then 408."""
+    stall_timeout_s: int = 30
+    """Without a byte of a body that has begun, or without room for a byte of an answer; then 408, or the connection is cut."""
+    body_timeout_s: int = 600
+    """From a request's first byte to its last; then 408."""
+    keep_alive_s: int = 75
+    """Idle time of a connection; longer than common load balancers' own, so that the side that sends is the side that closes."""
+
+
+class Shell:
+    """One server's shared state. `draining` makes every answer close its connection."""
+
+    def __init__(self, routes: HotRoutes, lifecycle: Lifecycle, metrics: Metrics, limits: ShellLimits | None = None) -> None:
+        self.routes = routes
+        self.lifecycle = lifecycle
+        self.metrics = metrics
+        self.limits = limits or ShellLimits()
+        self.budget_bytes = self.limits.bodies_bytes
+        self.starting = lifecycle.state is State.STARTING
+        self.draining = False
+        # The smallest limit of any path: one comparison on the hot path decides whether to look closer.
+        self.least_body_bytes = min([self.limits.body_bytes, *(limit for _, limit in routes.body_limits)])
+        self.log_success = False
+        self._sampled = Sampled()
+        self._standing_source: object = None
+        self._standing = b""
+        lifecycle.add_listener(self._on_state)
+
+    def _on_state(self, state: State) -> None:
+        self.starting = state is State.STARTING
+        self.draining = self.draining or state in (State.DRAINING, State.STOPPED)
+
+    def standing_lines(self, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The header lines that every answer carries (the date), as the server keeps them up to date."""
+        if default_headers is not self._standing_source:
+            self._standing_source = default_headers
+            self._standing = b"".join(b"%b: %b\r\n" % pair for pair in default_headers)
+        return self._standing
+
+    def refusal(self, path: bytes, length: int) -> PenstockError | None:
+        """Why a body of `length` bytes is not even read, or None."""
+        limit = self.routes.body_limit(path, self.limits.body_bytes)
+        if length > limit:
+            return TooLarge(f"expected a body of at most {limit} bytes, got Content-Length: {length}", field="body")
+        if length > SMALL_BODY_BYTES and length > self.budget_bytes:
+            return Overloaded("too many large requests at once", retry_after_s=1.0)
+        return None
+
+    def record(
+        self,
+        counters: ModelMetrics,
+        started: float,
+        bytes_in: int,
+        bytes_out: int,
+        error: PenstockError | None,
+        request_id: bytes,
+    ) -> None:
+        """Count an answered request, and log it if it failed (or if successes are logged too)."""
+        duration_s = time.monotonic() - started
+        counters.observe_request(duration_s, bytes_in, bytes_out)
+        if error is not None:
+            counters.observe_error(error.kind)
+        if error is not None or self.log_success:
+            self._log(counters, duration_s, error, request_id)
+
+    def _log(self, counters: ModelMetrics, duration_s: float, error: PenstockError | None, request_id: bytes) -> None:
+        kept_back = self._sampled.admit(error.kind.value if error is not None else "answered") if error is not None else 0
+        if kept_back is None:
+            return
+        fields = {
+            "model": counters.model or None,
+            "bundle": counters.bundle or None,
+            "request_id": request_id.decode("latin-1"),
+            "duration_ms": round(duration_s * 1e3, 3),
+        }
+        if error is None:
+            logger.info("request answered", extra=fields)
+            return
+        status = HTTP_STATUS[error.kind]
+        fields |= {"kind": error.kind.value, "status": status, "field": error.field, "lines_kept_back": kept_back or None}
+        loud = status >= 500 and error.kind is not ErrorKind.DEADLINE_EXCEEDED
+        logger.log(logging.WARNING if loud else logging.INFO, "request failed", extra=fields)
