@@ -12,23 +12,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from penstock.batcher import BatchPolicy
 from penstock.bundle.manifest import Manifest
+from penstock.bundle.plain import plain_manifest
+from penstock.bundle.reading import Bundle, open_bundle
 from penstock.dataplane import TensorMetadata
 from penstock.errors import InvalidInput
 from penstock.onnx import Session, load
 from penstock_predictor.axes import BatchRule, Sharing, candidate, tails_vary
 from penstock_predictor.golden import Golden, read_golden
 from penstock_predictor.profile import CostProfile, measure
-from penstock_predictor.repository import MANIFEST, Place, model_file
+from penstock_predictor.repository import MANIFEST, Place, find, model_file
 from penstock_predictor.rows import examine
 from penstock_predictor.samples import gather
 from penstock_predictor.settings import ModelSettings
-
-if TYPE_CHECKING:
-    from penstock.bundle.reading import Bundle
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +42,7 @@ class LoadedModel:
     manifest: Manifest
     manifest_bytes: bytes
     digest: str
-    bundle: "Bundle | None"
+    bundle: Bundle | None
     golden: list[Golden]
     session: Session
     rule: BatchRule
@@ -57,15 +55,17 @@ class LoadedModel:
         return f"{self.manifest.name}@{self.digest}"
 
 
+def load_directory(directory: Path, model_name: str, settings: ModelSettings) -> list[LoadedModel]:
+    """Every model that `repository.find` sees in a directory. Raises what `find` and `load_model` raise."""
+    return [load_model(place, settings) for place in find(directory, model_name)]
+
+
 def load_model(place: Place, settings: ModelSettings) -> LoadedModel:
     """Load what lies at `place`. Blocking: seconds for a large model.
 
     Raises InvalidInput for a bundle whose files do not match their digests, a file that is not a model, or a model that is not
     what its bundle says.
     """
-    from penstock.bundle.plain import plain_manifest
-    from penstock.bundle.reading import open_bundle
-
     started = time.monotonic()
     bundle = open_bundle(place.directory) if place.is_bundle else None
     path = place.directory / bundle.manifest.model.file if bundle else model_file(place.directory)
@@ -125,7 +125,7 @@ def _agree(said: TensorMetadata, real: TensorMetadata) -> bool:
     return all(a == b or -1 in (a, b) for a, b in zip(said.shape, real.shape, strict=True))
 
 
-def _golden(bundle: "Bundle | None", session: Session) -> list[Golden]:
+def _golden(bundle: Bundle | None, session: Session) -> list[Golden]:
     if bundle is None or GOLDEN not in bundle.manifest.files:
         return []
     return read_golden(bundle.read(GOLDEN), session.inputs, session.outputs)
@@ -136,10 +136,12 @@ def _tried(
 ) -> tuple[Session, BatchRule, CostProfile]:
     """The row check and the cost profile, and the session they speak of: one with a single thread, where that is faster."""
     rule = candidate(session.inputs)
-    sets = list(gather(session, rule, [example.tensors for example in golden]))
+    rows = [example.tensors for example in golden]
+    sets = list(gather(session, rule, rows))
     rule = examine(session, rule, sets, declared)
-    if rule.sharing is Sharing.ALONE and not sets:
-        sets = list(gather(session, rule, []))
+    if rule.sharing is Sharing.ALONE:
+        # Samples were made as rows of a batch; a model that runs alone takes its inputs whole.
+        sets = list(gather(session, rule, rows))
     samples = sets[0] if sets else None
     profile = measure(session, rule, samples, settings.max_rows, settings.profile_s)
     if settings.threads or session.threads == 1 or not profile.rows_within(settings.inline_ms):

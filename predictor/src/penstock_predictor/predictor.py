@@ -10,15 +10,15 @@ import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from penstock.dataplane import InferRequest, ModelMetadata, Reply
-from penstock.errors import Internal, NotFound, PenstockError, WrongBundle
+from penstock.errors import Internal, NotFound, NotReady, PenstockError, WrongBundle
 from penstock.metrics import Metrics
-from penstock_predictor.loading import LoadedModel, load_model
-from penstock_predictor.repository import find, version_order
+from penstock_predictor.loading import LoadedModel, load_directory
+from penstock_predictor.repository import version_order
 from penstock_predictor.served import ServedModel
 from penstock_predictor.settings import ModelSettings
 
@@ -26,16 +26,19 @@ log = logging.getLogger(__name__)
 
 
 class Predictor:
-    """Answers inference requests for every model of a directory. Made by `open` on any thread, used on the event loop's."""
+    """Answers inference requests for the models it was given. Models are loaded on any thread; everything here is the loop's.
 
-    def __init__(self, models: Iterable[LoadedModel], metrics: Metrics | None = None) -> None:
+    `loading` turns false when the first models are in: before that an unknown name is NotReady, after it NotFound.
+    """
+
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        self.loading = True
         self._metrics = metrics
         # By name: the version that serves, and all of them by version, the serving one last.
         self._serving: dict[str, ServedModel] = {}
         self._versions: dict[str, dict[str, ServedModel]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self._draining = False
-        for loaded in models:
-            self._add(loaded)
         if metrics is not None:
             metrics.add_source(self._families)
 
@@ -48,8 +51,48 @@ class Predictor:
         A single bundle or plain model is called `model_name`; those of a repository are called by their directories.
         Raises NotFound, or InvalidInput with the file or tensor at fault.
         """
-        chosen = settings or ModelSettings()
-        return cls((load_model(place, chosen) for place in find(model_dir, model_name)), metrics)
+        predictor = cls(metrics)
+        predictor.add(load_directory(model_dir, model_name, settings or ModelSettings()))
+        return predictor
+
+    def add(self, models: Iterable[LoadedModel]) -> None:
+        """Serve these models from now on. One that takes another's place (same name and version) does so between two requests;
+        what the other had taken it still answers, then its memory is released."""
+        for loaded in models:
+            counters = self._metrics.model(loaded.model, loaded.label) if self._metrics else None
+            versions = dict(self._versions.get(loaded.model, {}))
+            replaced = versions.get(loaded.version)
+            versions[loaded.version] = ServedModel(loaded, counters)
+            self._set_versions(loaded.model, versions)
+            if replaced is not None:
+                self._close_later(replaced)
+        self.loading = False
+
+    def replace(self, model: str, models: Iterable[LoadedModel]) -> None:
+        """Serve these, all of one name, in place of every version that is there now."""
+        new = list(models)
+        gone = set(self._versions.get(model, {})) - {loaded.version for loaded in new}
+        self.add(new)
+        kept = dict(self._versions[model])
+        for version in gone:
+            self._close_later(kept.pop(version))
+        self._set_versions(model, kept)
+
+    def index(self) -> list[dict[str, Any]]:
+        """Every version that is here, as the model repository extension lists them."""
+        return [
+            {"name": model, "version": version, "state": "READY", "bundle": served.label}
+            for model, versions in self._versions.items()
+            for version, served in versions.items()
+        ]
+
+    def remove(self, model: str) -> None:
+        """Serve a model no longer; what was taken is still answered. Raises NotFound."""
+        self._find(model, None, None)
+        removed = self._versions[model]
+        self._set_versions(model, {})
+        for served in removed.values():
+            self._close_later(served)
 
     def submit(self, request: InferRequest, reply: Reply) -> None:
         """Take a request; answer through `reply` exactly once. Never raises, never blocks."""
@@ -75,13 +118,15 @@ class Predictor:
 
     def ready(self, model: str | None = None, version: str | None = None) -> bool:
         """Loaded means warm. Raises NotFound for an unknown model."""
+        if self.loading or self._draining:
+            return False
         if model is not None:
             self._find(model, version, None)
-        return bool(self._serving) and not self._draining
+        return True
 
     async def bundle_file(self, model: str, file: str) -> bytes:
         """One small file of the serving bundle. Raises NotFound."""
-        return await self._find(model, None, None).file(file)
+        return self._find(model, None, None).file(file)
 
     def loaded(self, model: str, version: str | None = None) -> LoadedModel:
         """What is known of a model. Raises NotFound."""
@@ -95,22 +140,29 @@ class Predictor:
     async def close(self) -> None:
         """Drain and release every model."""
         self._draining = True
-        await asyncio.gather(*(served.close() for served in self._all()))
+        await asyncio.gather(*(served.close() for served in self._all()), *self._closing)
 
     def _all(self) -> list[ServedModel]:
         return [served for versions in self._versions.values() for served in versions.values()]
 
-    def _add(self, loaded: LoadedModel) -> None:
-        counters = self._metrics.model(loaded.model, loaded.label) if self._metrics else None
-        versions = self._versions.setdefault(loaded.model, {})
-        versions[loaded.version] = ServedModel(loaded, counters)
-        ordered = dict(sorted(versions.items(), key=lambda item: version_order(item[0])))
-        self._versions[loaded.model] = ordered
-        self._serving[loaded.model] = ordered[next(reversed(ordered))]
+    def _set_versions(self, model: str, versions: dict[str, ServedModel]) -> None:
+        if versions:
+            ordered = dict(sorted(versions.items(), key=lambda item: version_order(item[0])))
+            self._versions[model] = ordered
+            self._serving[model] = ordered[next(reversed(ordered))]
+        else:
+            del self._versions[model], self._serving[model]
+
+    def _close_later(self, served: ServedModel) -> None:
+        task = asyncio.get_running_loop().create_task(served.close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     def _find(self, model: str, version: str | None, expected: str | None) -> ServedModel:
         versions = self._versions.get(model)
         if versions is None:
+            if self.loading:
+                raise NotReady("the model is being loaded")
             raise NotFound(f"no model {model!r} here; there is {', '.join(self._serving) or 'none'}")
         if version is None:
             served = self._serving[model]

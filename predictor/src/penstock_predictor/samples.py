@@ -40,8 +40,8 @@ def gather(session: Session, rule: BatchRule, golden: Sequence[Row], wanted: int
     """Up to two sets of samples, the second of other lengths where axes vary. None if the model takes nothing that was tried."""
     if rule.sharing is Sharing.ALONE:
         wanted = 1
-    if golden:
-        alike = _like_first(golden)
+    alike = _like_first(golden)
+    if alike and _taken(session, Samples(alike).batch(range(max(rule.size, 1)))):
         yield Samples([alike[index % len(alike)] for index in range(max(wanted, len(alike)))])
         return
     rng = np.random.default_rng(7)
@@ -61,8 +61,8 @@ def gather(session: Session, rule: BatchRule, golden: Sequence[Row], wanted: int
 
 def _like_first(golden: Sequence[Row]) -> list[Row]:
     """The golden rows whose shapes are those of the first: others cannot be stacked with it."""
-    shapes = {name: array.shape for name, array in golden[0].items()}
-    return [row for row in golden if {name: array.shape for name, array in row.items()} == shapes]
+    shapes = [{name: array.shape for name, array in row.items()} for row in golden]
+    return [row for row, shape in zip(golden, shapes, strict=True) if shape == shapes[0]]
 
 
 def _shapes(session: Session, rule: BatchRule, length: int) -> dict[str, tuple[int, ...]]:

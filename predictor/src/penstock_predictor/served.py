@@ -1,6 +1,5 @@
 """A loaded model behind its batcher: takes requests, answers them, says what it is. Used on the event loop's thread."""
 
-import asyncio
 from typing import Any
 
 import numpy as np
@@ -85,14 +84,15 @@ class ServedModel:
             found["skipped_outputs"] = list(loaded.session.skipped_outputs)
         return found
 
-    async def file(self, name: str) -> bytes:
+    def file(self, name: str) -> bytes:
         """One small file of the bundle. Raises NotFound for a file that it lacks, and for the model, which is never given out."""
         loaded = self.loaded
         if name == MANIFEST:
             return loaded.manifest_bytes
         if loaded.bundle is None or name not in loaded.bundle.small_files():
             raise NotFound(f"the bundle {self.label} gives out no file {name!r}")
-        return await asyncio.to_thread(loaded.bundle.read, name)
+        # Small files are held in memory since they were verified.
+        return loaded.bundle.read(name)
 
     async def drain(self) -> None:
         """Wait until everything taken has been answered; nothing more is taken."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.onnx import Device, SessionSettings
+from penstock.serving.options import ServingSettings
 from penstock.settings import setting
 
 PREFIX = "PENSTOCK_PREDICTOR"
@@ -36,3 +37,12 @@ class ModelSettings:
             half_precision=self.half_precision,
             batch_range=(1, min(16, self.max_rows), self.max_rows),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorSettings(ServingSettings, ModelSettings):
+    """Everything that `penstock-predictor` takes. KServe's ServingRuntime gives the first two."""
+
+    model_name: str = setting(text="Name of the model in URLs; in a repository the directories name the models.")
+    model_dir: Path = setting(Path("/mnt/models"), "A bundle, a directory with a model.onnx, or a directory of such directories.")
+    grpc_port: int = setting(8081, "Port of the gRPC API.")

@@ -1,0 +1,59 @@
+"""`penstock-predictor`: serve a model directory, or verify a bundle.
+
+settings -> Service (app over an empty Predictor) -> server listens -> start hook loads, tries and measures the models -> ready
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from penstock.lifecycle import Lifecycle, StopPhase
+from penstock.metrics import Metrics
+from penstock.protocol.limits import Limits
+from penstock.serving.app import build_app
+from penstock.serving.server import Service, run
+from penstock.settings import parse
+from penstock_predictor.admin import repository_routes
+from penstock_predictor.loading import load_directory
+from penstock_predictor.predictor import Predictor
+from penstock_predictor.settings import PREFIX, PredictorSettings
+from penstock_predictor.verification import verify_command
+
+DESCRIPTION = "Serve ONNX models over the Open Inference Protocol. `penstock-predictor verify BUNDLE` checks a bundle and ends."
+
+
+def build(settings: PredictorSettings) -> Service:
+    """The service of one process. Nothing is loaded yet: that is a start hook's work."""
+    lifecycle, metrics = Lifecycle(), Metrics()
+    predictor = Predictor(metrics)
+
+    async def load() -> None:
+        models = await asyncio.to_thread(load_directory, settings.model_dir, settings.model_name, settings)
+        predictor.add(models)
+
+    lifecycle.on_start("models", load)
+    lifecycle.on_stop("requests", predictor.drain, StopPhase.FINISH)
+    lifecycle.on_stop("models", predictor.close, StopPhase.RELEASE)
+    app = build_app(
+        predictor,
+        lifecycle=lifecycle,
+        metrics=metrics,
+        limits=Limits(body_bytes=settings.body_bytes),
+        shell_limits=settings.shell_limits(),
+        title=f"Penstock predictor: {settings.model_name}",
+    )
+    return Service(app, lifecycle, metrics, repository_routes(predictor, settings))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The program. Exits 0 after a drain, 1 if a model cannot be loaded or verified, 2 for wrong options."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["verify"]:
+        sys.exit(verify_command(arguments[1:]))
+    settings = parse(PredictorSettings, arguments, os.environ, PREFIX, program="penstock-predictor", description=DESCRIPTION)
+    run(lambda: build(settings), settings)
+
+
+if __name__ == "__main__":
+    main()

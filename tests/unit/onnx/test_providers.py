@@ -1,0 +1,67 @@
+"""Provider choice: only `auto` may choose, what was asked for by name must be there."""
+
+from pathlib import Path
+
+import pytest
+
+from penstock.dataplane import TensorMetadata
+from penstock.errors import InvalidInput
+from penstock.onnx import SessionSettings, providers
+from penstock.onnx.providers import CPU, CUDA, TENSORRT, choose
+
+ALL = [TENSORRT, CUDA, CPU]
+
+
+def names(chosen: list[providers.Provider]) -> list[str]:
+    return [name for name, _ in chosen]
+
+
+def test_auto_takes_cuda_only_where_a_gpu_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(providers, "gpu_present", lambda: True)
+    assert names(choose(SessionSettings(), ALL)) == [CUDA, CPU]
+    monkeypatch.setattr(providers, "gpu_present", lambda: False)
+    assert names(choose(SessionSettings(), ALL)) == [CPU]
+
+
+def test_gpu_is_seen_by_its_device_file(tmp_path: Path) -> None:
+    assert not providers.gpu_present(tmp_path)
+    (tmp_path / "nvidia-caps").touch()
+    assert not providers.gpu_present(tmp_path)
+    (tmp_path / "nvidia0").touch()
+    assert providers.gpu_present(tmp_path)
+
+
+def test_cpu_stays_cpu() -> None:
+    assert names(choose(SessionSettings(device="cpu"), ALL)) == [CPU]
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(InvalidInput, match=device):
+        choose(SessionSettings(device=device), [CPU])  # type: ignore[arg-type]
+
+
+def test_cuda_settings_suit_varying_shapes() -> None:
+    (_, options), _ = choose(SessionSettings(device="cuda", device_memory_bytes=2**30, device_id=1), ALL)
+    assert options["arena_extend_strategy"] == "kSameAsRequested"
+    assert options["cudnn_conv_algo_search"] == "HEURISTIC"
+    assert options["gpu_mem_limit"] == 2**30
+    assert options["device_id"] == 1
+
+
+def test_tensorrt_builds_one_engine_for_the_range_of_batches(tmp_path: Path) -> None:
+    settings = SessionSettings(device="tensorrt", engine_cache=tmp_path, batch_range=(1, 8, 32), device_memory_bytes=2**20)
+    inputs = (TensorMetadata("x", "FP32", (-1, 3, 8)), TensorMetadata("y", "FP32", (-1,)))
+    chosen = choose(settings, ALL, inputs)
+    assert names(chosen) == [TENSORRT, CUDA, CPU]
+    options = chosen[0][1]
+    assert options["trt_profile_min_shapes"] == "x:1x3x8,y:1"
+    assert options["trt_profile_opt_shapes"] == "x:8x3x8,y:8"
+    assert options["trt_profile_max_shapes"] == "x:32x3x8,y:32"
+    assert options["trt_engine_cache_path"] == str(tmp_path)
+    assert options["trt_max_workspace_size"] == 2**19
+
+
+def test_tensorrt_gets_no_profile_where_other_axes_vary() -> None:
+    options = choose(SessionSettings(device="tensorrt"), ALL, [TensorMetadata("x", "FP32", (-1, -1))])[0][1]
+    assert not [key for key in options if key.startswith("trt_profile")]
