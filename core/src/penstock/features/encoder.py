@@ -18,6 +18,7 @@ from penstock.features.images import decode_images
 from penstock.features.plan import LENGTH_SUFFIX, FeaturePlan, plan
 from penstock.features.spec import FeatureSpec
 from penstock.features.value import NUMPY_KINDS
+from penstock.features.values import column_of
 from penstock.tensors import Array
 
 Run = Callable[[dict[str, Array]], list[Array]]
@@ -65,6 +66,17 @@ class Encoder:
         outputs = self._run(feeds)
         return {tensor.name: output for tensor, output in zip(self.plan.tensors, outputs, strict=True)}
 
+    def warm(self, rows: int = 1) -> None:
+        """Run once on rows of nothing but stand-ins, so that the first request does not pay for what the runtime sets up."""
+        columns = {}
+        for feature in self.plan.inputs:
+            if feature.image is not None:
+                values: Array = np.zeros((rows, *feature.image.pixels), np.uint8)
+                columns[feature.feature.name] = Column(values, np.zeros(rows, np.bool_))
+            else:
+                columns[feature.feature.name] = column_of([None] * rows, feature.feature.type, feature.feature.name)
+        self.encode(columns, checked=True)
+
     def encode_frame(self, frame: Any) -> dict[str, Array]:
         """The same from a data frame or a mapping of arrays, with a column named after each feature."""
         return self.encode(columns_of(self.plan.inputs, frame))
@@ -103,9 +115,10 @@ def _special_feeds(feature: FeaturePlan, column: Column) -> dict[str, Array]:
 
 
 def _open(model: bytes, inputs: tuple[FeaturePlan, ...]) -> Run:
-    from penstock.onnx import load
+    from penstock.onnx import SessionSettings, load
 
-    session = load(model)
+    # One thread: an encoder's operators are far too small to share out, and the other cores have requests of their own.
+    session = load(model, SessionSettings(device="cpu", threads=1))
     given = {tensor.name for tensor in session.inputs}
     for feature in inputs:
         if feature.feature.name not in given:

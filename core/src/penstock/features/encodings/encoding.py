@@ -103,7 +103,7 @@ class Elementwise(Encoding):
 
 
 def build_together(graph: GraphBuilder, x: str, members: list[Elementwise]) -> str:
-    """The operators of one step for several features at once, `x` float64 `[len(members), rows]` (or any width for one member)."""
+    """The operators of one step for several features at once, `x` float64 `[members, rows]` (any width for a single one)."""
     names = members[0].constants()
     columns = {name: graph.constant(np.array([[m.constants()[name]] for m in members], np.float64)) for name in names}
     return members[0].operators(graph, x, columns)
