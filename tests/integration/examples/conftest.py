@@ -1,0 +1,125 @@
+"""Examples run as their READMEs are written: each `sh` block is executed in order, `penstock serve` in the background.
+
+The tree is copied first, so that a test never writes into the repository. Only the port differs from what is written: the kernel
+picks it.
+"""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+READY_DEADLINE_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A fenced block of a README: `sh` is commands, `json` the output that the block before it is said to have."""
+
+    language: str
+    text: str
+
+
+def blocks_of(readme: Path) -> list[Shown]:
+    return [Shown(language, text) for language, text in BLOCK.findall(readme.read_text())]
+
+
+@dataclass(slots=True)
+class Reader:
+    """Somebody who follows a README to the letter in a fresh copy of the repository."""
+
+    folder: Path
+    port: int
+    servers: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+        programs = str(Path(sys.executable).parent)
+        return kept | {
+            "PATH": f"{programs}:{kept['PATH']}",
+            "PENSTOCK_SERVE_HTTP_PORT": str(self.port),
+            "PENSTOCK_SERVE_ADMIN_PORT": "0",
+        }
+
+    def run(self, commands: str) -> str:
+        """The commands' standard output; fails the test with all they said if one of them fails."""
+        commands = commands.replace(":8080", f":{self.port}")
+        if re.match(r"penstock serve ", commands):
+            self.serve(commands)
+            return ""
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", commands],
+            cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def serve(self, command: str) -> None:
+        log = (self.folder / "serve.log").open("wb")
+        server = subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        log.close()
+        self.servers.append(server)
+        deadline = time.monotonic() + READY_DEADLINE_S
+        while time.monotonic() < deadline and server.poll() is None:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v2/health/ready", timeout=2):
+                    return
+            except OSError:
+                time.sleep(0.05)
+        pytest.fail(f"{command}\n{(self.folder / 'serve.log').read_text()}")
+
+    def close(self) -> None:
+        for server in self.servers:
+            if server.poll() is None:
+                server.send_signal(signal.SIGTERM)
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    reader = Reader(tmp_path, port)
+    yield reader
+    reader.close()
+
+
+@pytest.fixture
+def follow(reader: Reader) -> Callable[[str], list[tuple[str, str]]]:
+    """Run every `sh` block of a README below the root; pairs of a shown `json` block and what really came out before it."""
+
+    def follow_readme(readme: str) -> list[tuple[str, str]]:
+        pairs, output = [], ""
+        for block in blocks_of(reader.folder / readme):
+            if block.language == "sh":
+                output = reader.run(block.text)
+            elif block.language == "json":
+                pairs.append((block.text, output))
+        return pairs
+
+    return follow_readme
