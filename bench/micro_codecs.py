@@ -58,7 +58,7 @@ async def batcher_us(request: InferRequest, rounds: int) -> float:
 
     delivered = asyncio.Event()
 
-    def deliver(works: list[Item], result: int) -> None:
+    def deliver(_works: list[Item], _result: int) -> None:
         delivered.set()
 
     batcher: Batcher[Item, int] = Batcher(len, deliver, BatchPolicy(max_rows=BATCH, inline_rows=BATCH))

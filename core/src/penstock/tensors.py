@@ -10,6 +10,7 @@ Source: Open Inference Protocol v2, "Tensor Data Types" and "Binary tensor data"
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -103,25 +104,33 @@ class Tensor:
 
 
 class RawTensor(Tensor):
-    """Data in binary form first: what comes off the wire, one for each input of each request, so it keeps little."""
+    """Data in binary form first: what comes off the wire, one for each input of each request, so it starts with little."""
 
-    __slots__ = ("_array", "_raw")
+    __slots__ = ("_raw", "_whole")
 
     def __init__(self, name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> None:
         self.name = name
         self.datatype = datatype
         self.shape = shape
         self._raw = raw
-        self._array: Array | None = None
+        self._whole: _ArrayTensor | None = None
+
+    def _parsed(self) -> "_ArrayTensor":
+        """The same tensor over an array, which keeps the forms that it has been asked for."""
+        if self._whole is None:
+            if self.datatype == "BYTES":
+                array = _objects(unpack_bytes(self._raw, self.size, self.name), self.shape)
+            else:
+                array = np.frombuffer(self._raw, DATATYPES[self.datatype].dtype).reshape(self.shape)
+            self._whole = _ArrayTensor(self.name, self.datatype, self.shape, array, self._raw)
+        return self._whole
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        return _PartTensor(self._parsed(), start, stop)
 
     @property
     def array(self) -> Array:
-        if self._array is None:
-            if self.datatype == "BYTES":
-                self._array = _objects(self.flat, self.shape)
-            else:
-                self._array = np.frombuffer(self._raw, DATATYPES[self.datatype].dtype).reshape(self.shape)
-        return self._array
+        return self._parsed().array
 
     @property
     def raw(self) -> bytes | memoryview:
@@ -129,20 +138,18 @@ class RawTensor(Tensor):
 
     @property
     def flat(self) -> list[Any]:
-        if self.datatype == "BYTES":
-            return list(unpack_bytes(self._raw, self.size, self.name))
-        return self.array.ravel().tolist()  # type: ignore[no-any-return]
+        return self._parsed().flat
 
     @property
     def json(self) -> bytes:
         return _json(self)
 
     def json_rows(self) -> list[bytes]:
-        return _rows_as_json(self)
+        return self._parsed().json_rows()
 
     @property
     def nbytes(self) -> int:
-        return len(self._raw) if type(self._raw) is bytes else memoryview(self._raw).nbytes
+        return len(self._raw)
 
 
 class _ArrayTensor(Tensor):
@@ -150,12 +157,14 @@ class _ArrayTensor(Tensor):
 
     __slots__ = ("_array", "_flat", "_json_rows", "_raw")
 
-    def __init__(self, name: str, datatype: str, shape: tuple[int, ...], array: Array) -> None:
+    def __init__(
+        self, name: str, datatype: str, shape: tuple[int, ...], array: Array, raw: bytes | memoryview | None = None
+    ) -> None:
         self.name = name
         self.datatype = datatype
         self.shape = shape
         self._array = array
-        self._raw: bytes | None = None
+        self._raw = raw
         self._flat: list[Any] | None = None
         self._json_rows: list[bytes] | None = None
 
@@ -164,7 +173,7 @@ class _ArrayTensor(Tensor):
         return self._array
 
     @property
-    def raw(self) -> bytes:
+    def raw(self) -> bytes | memoryview:
         if self._raw is None:
             self._raw = self._array.tobytes() if self.datatype != "BYTES" else pack_bytes(self.flat)
         return self._raw
@@ -188,7 +197,7 @@ class _ArrayTensor(Tensor):
 class _FlatTensor(Tensor):
     """Data in a list first: BYTES out of JSON, and what Python code makes."""
 
-    __slots__ = ("_array", "_flat", "_raw")
+    __slots__ = ("_array", "_flat", "_json_rows", "_raw")
 
     def __init__(self, name: str, datatype: str, shape: tuple[int, ...], flat: list[Any]) -> None:
         self.name = name
@@ -197,6 +206,7 @@ class _FlatTensor(Tensor):
         self._flat = flat
         self._array: Array | None = None
         self._raw: bytes | None = None
+        self._json_rows: list[bytes] | None = None
 
     @property
     def array(self) -> Array:
@@ -222,7 +232,9 @@ class _FlatTensor(Tensor):
         return _json(self)
 
     def json_rows(self) -> list[bytes]:
-        return _rows_as_json(self)
+        if self._json_rows is None:
+            self._json_rows = _rows_as_json(self)
+        return self._json_rows
 
 
 class _PartTensor(Tensor):
@@ -269,7 +281,7 @@ class _PartTensor(Tensor):
         return self._parent.json_rows()[self._start : self._stop]
 
 
-def _objects(flat: list[Any], shape: tuple[int, ...]) -> Array:
+def _objects(flat: Sequence[Any], shape: tuple[int, ...]) -> Array:
     """An object array; never lets numpy look inside the elements."""
     out = np.empty(len(flat), dtype=object)
     out[:] = flat

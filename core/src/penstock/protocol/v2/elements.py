@@ -77,7 +77,7 @@ def _fault(plan: Plan, flat: list[Any], nested: bool, field: str) -> InvalidInpu
 
 
 def _place(field: str, at: int, shape: tuple[int, ...]) -> str:
-    """The `at`-th element of `shape` below `field`: `data` becomes `data[1][0]`, and `instances[*].x` becomes `instances[1].x[0]`."""
+    """The `at`-th element of `shape` below `field`: `data` becomes `data[1][0]`, `instances[*].x` becomes `instances[1].x[0]`."""
     indices: list[int] = []
     for size in reversed(shape):
         at, index = divmod(at, size)
