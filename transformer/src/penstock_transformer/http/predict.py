@@ -1,0 +1,168 @@
+"""The predict routes: `POST /models/{m}/predict` in every form that a body may have, and `GET /predict/{record id}`.
+
+    JSON ------------------------------------------> rows --> Transformer.predict
+    CSV, form, image --(a thread if it is large)---> rows --^
+
+The JSON form is the hot one: nothing on its way allocates more than the request and its context. The other forms take the time
+that they take, off the event loop from `inline_bytes` on, within a budget of bodies and bytes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from penstock.dataplane import Context
+from penstock.errors import Internal, InvalidInput, NotFound, Overloaded, PenstockError, TooLarge, UnsupportedType
+from penstock.serving.context import read_context
+from penstock.serving.exchange import Exchange
+from penstock.serving.infer import refuse_encoding
+from penstock_transformer.http.answers import ExchangeReply
+from penstock_transformer.http.cells import WrongCell, typed
+from penstock_transformer.http.csv_rows import Types, csv_rows
+from penstock_transformer.http.forms import form_rows
+from penstock_transformer.http.json_rows import check_options, json_rows
+from penstock_transformer.http.limits import WayInLimits
+from penstock_transformer.http.plane import PredictPlane
+from penstock_transformer.requests import PredictRequest, Row
+
+logger = logging.getLogger(__name__)
+
+_JSON = (None, b"application/json")
+ACCEPTED = "application/json, text/csv, multipart/form-data, image/png, image/jpeg"
+_OPTION_TYPES = {"data": "bool"}
+
+Parse = Callable[[], list[Row]]
+
+
+class PredictWays:
+    """The handlers of the predict routes over one transformer."""
+
+    def __init__(self, transformer: PredictPlane, limits: WayInLimits | None = None) -> None:
+        self._transformer = transformer
+        self._limits = limits or WayInLimits()
+        self._predict = transformer.predict
+        self._most_rows = self._limits.rows
+        self._parsing = 0
+        self._parsing_bytes = 0
+        self._tasks: set[asyncio.Future[Any]] = set()
+
+    def post(self, exchange: Exchange) -> None:
+        """`POST /models/{m}/predict`. Raises PenstockError for what is wrong with the request."""
+        context = read_context(exchange)
+        headers = exchange.headers
+        if b"content-encoding" in headers:
+            refuse_encoding(exchange)
+        if headers.get(b"content-type") not in _JSON:
+            self._post_other(exchange, context)
+            return
+        model = exchange.params[0]
+        rows, options = json_rows(exchange.body, most_rows=self._most_rows)
+        self._predict(PredictRequest(model, context, rows=rows, options=options), ExchangeReply(exchange, model))
+
+    def get(self, exchange: Exchange) -> None:
+        """`GET /predict/{record id}[?model=m]`. Raises PenstockError for what is wrong with the request."""
+        context = read_context(exchange)
+        model, options = self._asked(exchange.query) if exchange.query else (None, None)
+        model = model or self._only_model()
+        request = PredictRequest(model, context, options=options, record_id=exchange.params[0])
+        self._predict(request, ExchangeReply(exchange, model))
+
+    def _post_other(self, exchange: Exchange, context: Context) -> None:
+        """A body in another form than plain JSON, by its content type."""
+        content_type = exchange.header(b"content-type") or b""
+        kind = content_type.partition(b";")[0].strip().lower()
+        body = exchange.body
+        model = exchange.params[0]
+        # curl -d names its JSON a form; nothing that starts with a brace is one.
+        if kind == b"application/json" or (kind == b"application/x-www-form-urlencoded" and body.lstrip()[:1] == b"{"):
+            rows, options = json_rows(body, most_rows=self._most_rows)
+            self._predict(PredictRequest(model, context, rows=rows, options=options), ExchangeReply(exchange, model))
+            return
+        options = self._asked(exchange.query)[1] if exchange.query else None
+        parse = self._parser(kind, content_type, body, self._types(model))
+        self._parse(parse, len(body), PredictRequest(model, context, options=options), exchange)
+
+    def _parser(self, kind: bytes, content_type: bytes, body: bytes, types: Types | None) -> Parse:
+        limits = self._limits
+        if kind == b"text/csv":
+            return lambda: csv_rows(body, types, most_rows=limits.rows)
+        if kind == b"multipart/form-data":
+            return lambda: form_rows(body, content_type, types, limits)
+        if kind in (b"image/png", b"image/jpeg"):
+            return lambda: image_rows(body, types, limits)
+        shown = kind.decode("latin-1")[:80].encode("unicode_escape").decode()
+        raise UnsupportedType(f"expected one of {ACCEPTED}, got {shown}", field="Content-Type")
+
+    def _parse(self, parse: Parse, size: int, request: PredictRequest, exchange: Exchange) -> None:
+        """Parse a body, here or in a thread, and go on with its rows."""
+        if size <= self._limits.inline_bytes:
+            request.rows = parse()
+            self._predict(request, ExchangeReply(exchange, request.model))
+            return
+        if self._parsing >= self._limits.parsing or (self._parsing and self._parsing_bytes + size > self._limits.parsing_bytes):
+            raise Overloaded("too many large bodies are being parsed", retry_after_s=1.0)
+        self._parsing += 1
+        self._parsing_bytes += size
+
+        def parsed(future: "asyncio.Future[list[Row]]") -> None:
+            self._tasks.discard(future)
+            self._parsing -= 1
+            self._parsing_bytes -= size
+            self._go_on(future, request, exchange)
+
+        future = asyncio.get_running_loop().run_in_executor(None, parse)
+        self._tasks.add(future)
+        future.add_done_callback(parsed)
+
+    def _go_on(self, future: "asyncio.Future[list[Row]]", request: PredictRequest, exchange: Exchange) -> None:
+        """Rows have come back from a thread: predict them, or answer with what was wrong."""
+        error = None if future.cancelled() else future.exception()
+        if isinstance(error, PenstockError):
+            exchange.fail(error)
+        elif error is not None or future.cancelled():
+            logger.error("body could not be parsed", exc_info=error, extra={"request_id": request.context.request_id})
+            exchange.fail(Internal("internal error; the log has it under this request's id"))
+        else:
+            request.rows = future.result()
+            self._predict(request, ExchangeReply(exchange, request.model))
+
+    def _types(self, model: str) -> Types | None:
+        plan = self._transformer.plan(model)
+        return None if plan is None else plan.column_types
+
+    def _asked(self, query: bytes) -> tuple[str | None, dict[str, Any] | None]:
+        """Model and options of a query. Raises InvalidInput for what it does not know."""
+        model = None
+        options: dict[str, Any] = {}
+        for name, text in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+            if name == "model":
+                model = text
+                continue
+            try:
+                options[name] = typed(text, _OPTION_TYPES.get(name))
+            except WrongCell as error:
+                raise InvalidInput(str(error), field=f"options.{name}") from None
+        check_options(options)
+        return model, options or None
+
+    def _only_model(self) -> str:
+        """The model that is meant when none is named."""
+        models = self._transformer.models()
+        if len(models) == 1:
+            return models[0]
+        if not models:
+            raise NotFound("no model is served here", field="model")
+        raise InvalidInput(f"expected ?model= with one of {', '.join(sorted(models))}", field="model")
+
+
+def image_rows(body: bytes, types: Types | None, limits: WayInLimits) -> list[Row]:
+    """The one row of a body that is an image. Raises InvalidInput unless the bundle takes exactly one image."""
+    names = [name for name, kind in (types or {}).items() if kind == "image"]
+    if len(names) != 1:
+        wanted = f"has {len(names)} of them; send multipart/form-data" if names else "takes none"
+        raise UnsupportedType(f"an image body needs a model with one image feature, this one {wanted}", field="Content-Type")
+    if len(body) > limits.image_bytes:
+        raise TooLarge(f"expected at most {limits.image_bytes} bytes, got {len(body)}", field=f"rows[0].{names[0]}")
+    return [{names[0]: body}]
