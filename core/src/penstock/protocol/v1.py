@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import orjson
 
 from penstock.dataplane import TensorMetadata
@@ -56,6 +57,8 @@ def encode_predictions(outputs: Sequence[Tensor]) -> bytes:
     columns = [_values(tensor) for tensor in outputs]
     if len(columns) == 1:
         return b'{"predictions":[' + b",".join(columns[0]) + b"]}"
+    if len({len(column) for column in columns}) > 1:
+        raise InvalidInput("outputs of different numbers of rows have no v1 form; use the v2 protocol")
     names = [orjson.dumps(tensor.name) + b":" for tensor in outputs]
     rows = [b"{" + b",".join([n + v for n, v in zip(names, row, strict=True)]) + b"}" for row in zip(*columns, strict=True)]
     return b'{"predictions":[' + b",".join(rows) + b"]}"
@@ -96,19 +99,15 @@ def _values(tensor: Tensor) -> list[bytes]:
     """Each row of an output as JSON, nested as its shape says."""
     if not tensor.shape:
         raise InvalidInput("an output without axes has no rows; use the v2 protocol", field=tensor.name)
-    rows = tensor.json_rows()
     if len(tensor.shape) == 1:
-        return rows
+        return tensor.json_rows()
     if len(tensor.shape) == 2:
-        return [b"[" + row + b"]" for row in rows]
-    return [orjson.dumps(_nest(orjson.loads(b"[" + row + b"]"), tensor.shape[1:])) for row in rows]
-
-
-def _nest(flat: list[Any], shape: tuple[int, ...]) -> list[Any]:
-    """A row-major list as nested lists of `shape`."""
-    for size in reversed(shape[1:]):
-        flat = [flat[at : at + size] for at in range(0, len(flat), size)]
-    return flat
+        return [b"[" + row + b"]" for row in tensor.json_rows()]
+    if tensor.datatype == "BYTES":
+        return [orjson.dumps(row) for row in tensor.strings().tolist()]
+    if tensor.datatype == "FP16":
+        raise InvalidInput("FP16 has no JSON form; use the v2 protocol with binary data", field=tensor.name)
+    return [orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) for row in np.ascontiguousarray(tensor.array)]
 
 
 def _check_nesting(values: list[Any], deepest: int) -> None:

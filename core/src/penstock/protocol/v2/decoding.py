@@ -133,7 +133,7 @@ def _add_options(request: InferRequest, plain: _Request, limits: Limits) -> Infe
         for item in plain.outputs:
             own = dict(item.parameters) if item.parameters else {}
             form = own.pop("binary_data", None)
-            if form is not None and type(form) is not bool:
+            if (form is not None and type(form) is not bool) or len(item.name) > limits.name_bytes:
                 return None
             outputs.append(RequestedOutput(item.name, form, own))
         if len(outputs) > limits.tensors or len({output.name for output in outputs}) != len(outputs):
