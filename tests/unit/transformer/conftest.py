@@ -1,0 +1,142 @@
+"""A bundle with stored features, a predictor that sums its tensor, and a store in memory."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from penstock.dataplane import Context
+from penstock.errors import PenstockError
+from penstock.features.spec import StoreLayout
+from penstock.testing.bundles import FakePredictor, bundle_files
+from penstock_transformer.memory_store import MemoryStore
+from penstock_transformer.requests import PredictRequest, PredictResponse
+from penstock_transformer.settings import PipelineSettings
+from penstock_transformer.store.port import RowWrite
+from penstock_transformer.transformer import Transformer
+
+FEATURES = """
+formatVersion: 1
+record: {set: trips, key: trip_id}
+sets:
+  trips: {view: trips, keys: {trip_id: trip_id}}
+  planes: {view: planes, keys: {tailnum: tailnum}, maxAge: 10d}
+features:
+  - {name: distance, from: request, type: float32, missing: reject, encode: passthrough}
+  - {name: seats, from: planes.seats, type: int64, missing: {default: 100}, encode: {cast: {to: float32}}}
+  - {name: weight, from: planes.weight, type: float32, missing: reject, encode: passthrough}
+tensors: {x: [distance, seats, weight]}
+store:
+  project: test
+  keySerialization: 3
+  views:
+    trips: {keys: {trip_id: int64}, values: {distance: double, tailnum: string, note: string}}
+    planes: {keys: {tailnum: string}, values: {seats: int64, weight: double}}
+"""
+
+
+class Answers:
+    """A `PredictReply` that an await waits on."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[PredictResponse] = asyncio.get_running_loop().create_future()
+        self.disconnected = False
+        self.count = 0
+
+    def put(self, response: PredictResponse) -> None:
+        self.count += 1
+        if not self.future.done():
+            self.future.set_result(response)
+
+    def error(self, error: PenstockError) -> None:
+        self.count += 1
+        if not self.future.done():
+            self.future.set_exception(error)
+
+
+class Bench:
+    """A transformer with everything around it in this process."""
+
+    def __init__(self, transformer: Transformer, predictor: FakePredictor, store: MemoryStore) -> None:
+        self.transformer = transformer
+        self.predictor = predictor
+        self.store = store
+
+    def send(self, rows: Any = None, **given: Any) -> Answers:
+        """Submit a request; `rows`, or `columns=`, `record_id=`; the rest goes to the context."""
+        made = {k: given.pop(k) for k in ("columns", "record_id", "options", "version", "model") if k in given}
+        model = made.pop("model", "flights")
+        reply = Answers()
+        self.transformer.predict(PredictRequest(model, Context("r", **given), rows=rows, **made), reply)
+        return reply
+
+    async def ask(self, rows: Any = None, **given: Any) -> PredictResponse:
+        return await self.send(rows, **given).future
+
+    async def fails(self, error: type[PenstockError], rows: Any = None, **given: Any) -> PenstockError:
+        with pytest.raises(error) as caught:
+            await self.ask(rows, **given)
+        return caught.value
+
+    async def put(self, view: str, key: Any, age_s: float = 0.0, **values: Any) -> None:
+        await self.store.write([RowWrite(view, (key,), values, time.time() - age_s)])
+
+
+MakeBench = Callable[..., Awaitable[Bench]]
+
+
+@pytest.fixture(scope="session")
+def features() -> str:
+    return FEATURES
+
+
+@pytest.fixture(scope="session")
+def files() -> dict[str, bytes]:
+    return bundle_files(FEATURES)
+
+
+@pytest.fixture
+def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Runs a test's coroutine; a time-out in it is a failure, not a hang."""
+
+    def runner(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        async def bounded() -> Any:
+            async with asyncio.timeout(30):
+                return await coroutine
+
+        return asyncio.run(bounded())
+
+    return runner
+
+
+@pytest.fixture
+def bench(files: dict[str, bytes]) -> Callable[..., Any]:
+    """`async with bench() as b`: started, with plane N1 (seats 150, weight 2.5) and trip 7 (distance 10, N1) stored."""
+    from contextlib import asynccontextmanager
+
+    @asynccontextmanager
+    async def made(own: dict[str, bytes] | None = None, *, store: bool = True, **settings: Any) -> AsyncIterator[Bench]:
+        stores: list[MemoryStore] = []
+
+        def opener(layout: Any) -> MemoryStore:
+            stores.append(MemoryStore(layout))
+            return stores[-1]
+
+        predictor = FakePredictor(files if own is None else own)
+        transformer = Transformer(
+            PipelineSettings(model_name="flights", **settings), predictor=predictor, opener=opener if store else None
+        )
+        await transformer.start()
+        found = Bench(transformer, predictor, stores[0] if stores else MemoryStore(StoreLayout("none", 3, {})))
+        if stores and "planes" in stores[0]._rows:
+            await found.put("planes", "N1", seats=150, weight=2.5)
+            await found.put("trips", 7, distance=10.0, tailnum="N1", note="early")
+        try:
+            yield found
+        finally:
+            await transformer.drain()
+            await transformer.close()
+
+    return made

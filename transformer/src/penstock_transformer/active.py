@@ -1,0 +1,131 @@
+"""A bundle in use: verified, its encoder warm, its predictor and its store at hand.
+
+Everything that a batch needs of a bundle hangs on one `ActiveBundle`; routes are made of them. A bundle that leaves the route is
+closed when the last batch that uses it is done, never before: `use` and `release` count.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from penstock.bundle.manifest import Manifest
+from penstock.columns import Column
+from penstock.dataplane import DataPlane
+from penstock.features.encoder import Encoder
+from penstock.features.values import column_of
+from penstock.postprocess import Postprocessor
+from penstock.tensors import Array
+from penstock_transformer.plan import FetchPlan
+from penstock_transformer.store.port import FeatureStore
+
+# Encoding that is expected to take longer than this runs in a thread, so that the loop goes on answering others.
+_INLINE_S = 0.002
+# Weight of the newest measurement in the running cost of a row.
+_FORGETTING = 0.1
+
+
+class ActiveBundle:
+    """One bundle behind one predictor. `plan` and `encoder` are None for a bundle without features.
+
+    `digest` is `sha256:…`, or "" for a foreign server that has no bundles; then `expect` is None and nothing is verified.
+    `independent`: rows of different callers may share a call.
+    """
+
+    __slots__ = (
+        "_close",
+        "_retired",
+        "_row_cost_s",
+        "_users",
+        "digest",
+        "encoder",
+        "expect",
+        "independent",
+        "label",
+        "manifest",
+        "plan",
+        "postprocessor",
+        "predictor",
+        "predictor_model",
+        "store",
+        "version",
+    )
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        digest: str,
+        predictor: DataPlane,
+        predictor_model: str,
+        *,
+        plan: FetchPlan | None = None,
+        encoder: Encoder | None = None,
+        store: FeatureStore | None = None,
+        close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.manifest = manifest
+        self.digest = digest
+        self.expect = digest or None
+        self.label = f"{manifest.name}@{digest}" if digest else manifest.name
+        self.version = manifest.version
+        self.predictor = predictor
+        self.predictor_model = predictor_model
+        self.plan = plan
+        self.encoder = encoder
+        self.store = store
+        self.postprocessor = Postprocessor(manifest.postprocess, manifest)
+        self.independent = manifest.model.rows_independent is True
+        self._close = close
+        self._row_cost_s = 0.0
+        self._users = 0
+        self._retired = False
+
+    async def encode(self, columns: dict[str, Column], rows: int) -> dict[str, Array]:
+        """The model's input tensors for `rows` > 0 rows that the policies have passed; off the loop where it would hold it up.
+
+        Raises InvalidInput for a value that cannot be encoded (an image that is not one)."""
+        assert self.encoder is not None
+        started = time.perf_counter()
+        if rows * self._row_cost_s > _INLINE_S:
+            tensors = await asyncio.to_thread(self.encoder.encode, columns, checked=True)
+        else:
+            tensors = self.encoder.encode(columns, checked=True)
+        cost = (time.perf_counter() - started) / rows
+        self._row_cost_s += _FORGETTING * (cost - self._row_cost_s)
+        return tensors
+
+    async def warm(self) -> None:
+        """Run the encoder until its cost is known, on rows of nothing but missing values."""
+        if self.encoder is None or self.plan is None:
+            return
+        for rows in (1, 64):
+            columns = {
+                f.name: column_of([None] * rows, f.type, f.name, length=f.length)
+                for f in self.plan.spec.features
+                if f.type != "image"
+            }
+            if len(columns) < len(self.plan.spec.features):
+                return
+            started = time.perf_counter()
+            await asyncio.to_thread(self.encoder.encode, columns, checked=True)
+            self._row_cost_s = (time.perf_counter() - started) / rows
+
+    def use(self) -> None:
+        """One more batch works with this bundle."""
+        self._users += 1
+
+    def release(self) -> "asyncio.Task[Any] | None":
+        """A batch is done with it; the task that closes it, if that was the last and the route has left it behind."""
+        self._users -= 1
+        return self._closing()
+
+    def retire(self) -> "asyncio.Task[Any] | None":
+        """The route no longer holds this bundle: close it once nobody uses it."""
+        self._retired = True
+        return self._closing()
+
+    def _closing(self) -> "asyncio.Task[Any] | None":
+        if not self._retired or self._users or self._close is None:
+            return None
+        close, self._close = self._close, None
+        return asyncio.ensure_future(close())

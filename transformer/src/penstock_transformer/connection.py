@@ -1,0 +1,135 @@
+"""One kept-alive HTTP/1.1 connection to a predictor, and one exchange over it at a time.
+
+    Pool --start(exchange)--> Connection --bytes--> predictor --bytes--> httptools --> exchange.answered | exchange.lost
+
+No pipelining: a slow run would hold up the ones behind it, and a closed connection would leave in doubt which of them ran.
+An exchange always ends: with a whole answer, or by `lost`, which says whether a byte of the answer had come.
+"""
+
+import asyncio
+from typing import Protocol
+
+import httptools
+
+MAX_ANSWER_BYTES = 256 * 1024 * 1024
+
+
+class ClientExchange(Protocol):
+    """What a connection carries: the parts of a request, and where the answer goes."""
+
+    parts: list[bytes]
+
+    def answered(self, connection: "Connection", answer: "Answer") -> None: ...
+
+    def lost(self, _connection: "Connection", *, begun: bool, reason: str) -> None: ...
+
+
+class Answer:
+    """A whole HTTP answer; header names in lower case."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[bytes, bytes] = {}
+        self.body = b""
+
+
+class Connection(asyncio.Protocol):
+    """A connection; `digest` is the bundle that the pod behind it last named, "" if it has not. Owned by its pool."""
+
+    __slots__ = (
+        "_answer",
+        "_begun",
+        "_body",
+        "_exchange",
+        "_on_lost",
+        "_parser",
+        "_size",
+        "closed",
+        "digest",
+        "opened",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, on_lost: "OnLost", opened: float) -> None:
+        self._on_lost = on_lost
+        self.opened = opened
+        self.digest = ""
+        self.closed = False
+        self._exchange: ClientExchange | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer = Answer()
+        self._body: list[bytes] = []
+        self._size = 0
+        self._begun = False
+
+    def start(self, exchange: ClientExchange) -> None:
+        """Send a request. The connection must be idle."""
+        self._exchange = exchange
+        self._answer = Answer()
+        self._body = []
+        self._size = 0
+        self._begun = False
+        self.transport.writelines(exchange.parts)
+
+    def abort(self) -> None:
+        """Close at once; the exchange in progress is forgotten and hears nothing."""
+        self._exchange = None
+        self.closed = True
+        self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._begun = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._lose(f"the predictor's answer is not HTTP: {error}")
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.closed = True
+        self._on_lost(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.lost(self, begun=self._begun, reason="the predictor closed the connection")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._answer.headers[name.lower()] = value
+
+    def on_body(self, body: bytes) -> None:
+        self._body.append(body)
+        self._size += len(body)
+        if self._size > MAX_ANSWER_BYTES:
+            self._lose(f"the predictor's answer is over {MAX_ANSWER_BYTES} bytes")
+
+    def on_message_complete(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        answer = self._answer
+        answer.status = self._parser.get_status_code()
+        answer.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        if exchange is None:
+            self.closed = True
+            self.transport.abort()
+            return
+        if not self._parser.should_keep_alive():
+            self.closed = True
+            self.transport.close()
+        exchange.answered(self, answer)
+
+    def _lose(self, reason: str) -> None:
+        exchange, self._exchange = self._exchange, None
+        self.closed = True
+        self.transport.abort()
+        if exchange is not None:
+            exchange.lost(self, begun=True, reason=reason)
+
+
+class OnLost(Protocol):
+    def __call__(self, connection: Connection) -> None: ...

@@ -1,0 +1,174 @@
+"""Gathering: from callers' rows to every raw value that a bundle needs, as a state machine without I/O.
+
+    RowSource --first()--> reads --(store)--> second(answers) --> reads --(store)--> finish(answers) -> Gathered
+
+One read is enough when the rows hold all keys themselves. Where the record's set holds the other sets' keys or request features
+(`GET /predict/{id}` always), its values come first and the rest in a second read. A value that the row brings wins over the
+record's. Whoever drives this may join the reads of several bundles into one round trip.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.columns import FEATURE_DTYPES, Column
+from penstock.features.spec import Feature
+from penstock.features.values import column_of
+from penstock_transformer.keys import EntityKeys, entity_keys
+from penstock_transformer.plan import FetchPlan, SetPlan
+from penstock_transformer.row_source import RowSource
+from penstock_transformer.store.port import SetColumns, SetRead
+
+_OBJECT = np.dtype(object)
+
+
+@dataclass(slots=True)
+class Gathered:
+    """`requested`: a column per feature of the request; `stored`: what each set answered, spread over the rows; `found`: bool
+    `[rows]`, whether the record exists (None unless it was asked for); `record_keys`: the record's key a row, with
+    `whole_record`."""
+
+    requested: dict[str, Column]
+    stored: dict[str, SetColumns]
+    found: npt.NDArray[np.bool_] | None
+    record_keys: list[tuple[Any, ...]] | None = None
+
+    def kept(self, keep: npt.NDArray[np.bool_]) -> "Gathered":
+        """Only the rows where `keep` is True."""
+        stored = {}
+        for name, one in self.stored.items():
+            columns = {n: Column(c.values[keep], c.missing[keep]) for n, c in one.columns.items()}
+            stored[name] = SetColumns(columns, one.event_times[keep])
+        keys = [k for k, stays in zip(self.record_keys, keep.tolist(), strict=True) if stays] if self.record_keys else None
+        requested = {n: Column(c.values[keep], c.missing[keep]) for n, c in self.requested.items()}
+        return Gathered(requested, stored, None if self.found is None else self.found[keep], keys)
+
+
+class Gathering:
+    """One bundle's rows on their way to columns. `whole_record`: read all that the record's set stores, not only what is used.
+
+    Raises InvalidInput, field `rows[i].name` counted over all rows here, from the constructor and from `second`.
+    """
+
+    __slots__ = ("_keys", "_lists", "_pending", "_plan", "_record_first", "_requested", "_source", "_stored", "_whole")
+
+    def __init__(self, plan: FetchPlan, source: RowSource, *, whole_record: bool = False) -> None:
+        self._plan = plan
+        self._source = source
+        self._whole = whole_record
+        self._requested = {f.name: source.column(f) for f in plan.requested}
+        self._lists: dict[str, list[Any]] = {}
+        self._keys: dict[str, EntityKeys] = {}
+        self._stored: dict[str, SetColumns] = {}
+        self._record_first = plan.record is not None and (whole_record or self._lacks_something())
+        self._pending: tuple[SetPlan, ...] = ()
+
+    def first(self) -> list[SetRead]:
+        """The first read: everything, or the record alone if other keys may come from it."""
+        plan = self._plan
+        self._pending = (plan.record,) if self._record_first and plan.record else plan.sets
+        return self._reads()
+
+    def second(self, answers: Sequence[SetColumns]) -> list[SetRead]:
+        """The second read, empty if the first was enough. `answers` are those of `first`, in order."""
+        self._take(answers)
+        self._pending = ()
+        if self._record_first:
+            self._fill_from_record()
+            self._pending = self._plan.others
+        return self._reads()
+
+    def finish(self, answers: Sequence[SetColumns]) -> Gathered:
+        """All raw values. `answers` are those of `second`."""
+        self._take(answers)
+        record = self._plan.record
+        found = ~np.isnan(self._stored[record.name].event_times) if record and self._record_first else None
+        keys = list(zip(*(self._values(c) for c in record.key_columns), strict=True)) if record and self._whole else None
+        return Gathered(self._requested, self._stored, found, keys)
+
+    def without_store(self) -> Gathered:
+        """All raw values when the store cannot be read: every stored one is missing."""
+        rows = self._source.count
+        times, gone = np.full(rows, np.nan), np.ones(rows, np.bool_)
+        stored = {}
+        for one in self._plan.sets:
+            columns = {f.column: column_of([None] * rows, f.type, f.name, length=f.length) for f in one.features}
+            stored[one.name] = SetColumns({name: Column(c.values, gone) for name, c in columns.items()}, times)
+        return Gathered(self._requested, stored, None)
+
+    @property
+    def needs_record(self) -> bool:
+        """Whether request features or keys must come from the record, so that nothing can be said without the store."""
+        return self._record_first
+
+    def _lacks_something(self) -> bool:
+        fills = self._plan.fills
+        requested = {f.column: f for f in self._plan.requested}
+        for name in fills:
+            feature = requested.get(name)
+            if feature is not None and self._requested[feature.name].missing.any():
+                return True
+            if feature is None and None in self._values(name):
+                return True
+        return False
+
+    def _values(self, name: str) -> list[Any]:
+        values = self._lists.get(name)
+        if values is None:
+            values = self._lists[name] = self._source.values(name)
+        return values
+
+    def _reads(self) -> list[SetRead]:
+        reads = []
+        for one in self._pending:
+            keys = entity_keys([self._values(c) for c in one.key_columns], one.key_columns, one.key_types)
+            self._keys[one.name] = keys
+            reads.append(SetRead(one.view, keys.distinct, self._columns_of(one)))
+        return reads
+
+    def _columns_of(self, one: SetPlan) -> tuple[str, ...]:
+        if not self._record_first or one is not self._plan.record:
+            return one.columns
+        if self._whole:
+            return tuple(self._plan.record_columns)
+        return tuple(dict.fromkeys((*one.columns, *self._plan.fills)))
+
+    def _take(self, answers: Sequence[SetColumns]) -> None:
+        for one, answer in zip(self._pending, answers, strict=True):
+            self._stored[one.name] = self._keys[one.name].spread(answer)
+
+    def _fill_from_record(self) -> None:
+        record = self._plan.record
+        assert record is not None
+        columns = self._stored[record.name].columns
+        requested = {f.column: f for f in self._plan.requested}
+        for name in self._plan.fills:
+            column = columns[name]
+            feature = requested.get(name)
+            if feature is not None:
+                self._requested[feature.name] = filled(self._requested[feature.name], as_feature(column, feature))
+            stored = column.to_list()
+            self._lists[name] = [s if v is None else v for v, s in zip(self._values(name), stored, strict=True)]
+
+
+def as_feature(column: Column, feature: Feature) -> Column:
+    """A stored column as one of the feature's own type. Raises InvalidInput for a value that does not fit it."""
+    expected = FEATURE_DTYPES.get(feature.type, _OBJECT)
+    if column.values.dtype == expected:
+        return column
+    if expected.kind == "f" and column.values.dtype.kind in "fib":
+        values = column.values.astype(expected)
+        if column.missing.any():
+            values[column.missing] = np.nan
+        return Column(values, column.missing)
+    return column_of(column.to_list(), feature.type, feature.name, length=feature.length)
+
+
+def filled(column: Column, other: Column) -> Column:
+    """`column` with `other`'s values where its own are missing."""
+    if not column.missing.any():
+        return column
+    return Column(np.where(column.missing, other.values, column.values), column.missing & other.missing)

@@ -1,0 +1,191 @@
+"""A bundle's share of a batch: its callers' works from admission to answers, without any I/O.
+
+    works -> admit -> Gathering (reads) -> resolve -> [encode, call] -> answer
+
+What is wrong with one caller's rows fails that caller here and drops its rows; the others never notice. Row numbers in errors
+are the caller's own.
+"""
+
+import re
+import time
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from penstock.errors import InvalidInput, NotFound, PenstockError
+from penstock.tensors import Array
+from penstock_transformer.active import ActiveBundle
+from penstock_transformer.gathering import Gathered, Gathering
+from penstock_transformer.keys import key_from_text
+from penstock_transformer.plan import FetchPlan
+from penstock_transformer.predictions import add_data, json_value
+from penstock_transformer.requests import PredictResponse, Row
+from penstock_transformer.resolution import Resolved, resolve
+from penstock_transformer.row_source import RowSource, check_names
+from penstock_transformer.store.port import SetRead
+from penstock_transformer.work import PredictWork
+
+_ROW = re.compile(r"rows\[(\d+)\]")
+
+
+class Group:
+    """The works of a batch that go to one bundle with features. `bounds`: where each work's rows begin, and the total at the
+    end."""
+
+    __slots__ = ("bounds", "bundle", "degraded", "gathered", "gathering", "parts", "plan", "reads", "resolved", "works")
+
+    def __init__(self, bundle: ActiveBundle, works: Sequence[PredictWork]) -> None:
+        assert bundle.plan is not None
+        self.bundle = bundle
+        self.plan: FetchPlan = bundle.plan
+        self.works: list[PredictWork] = []
+        self.parts: list[list[Row] | dict[str, Array]] = []
+        self.bounds: list[int] = [0]
+        self.gathering: Gathering | None = None
+        self.gathered: Gathered | None = None
+        self.resolved: Resolved | None = None
+        self.reads: list[SetRead] = []
+        self.degraded = False
+        self._admit(works)
+
+    @property
+    def rows(self) -> int:
+        return self.bounds[-1]
+
+    def begin(self) -> None:
+        """Make the first reads; works whose rows are not of the features' types or keys are failed."""
+        try:
+            self._gather()
+        except InvalidInput as error:
+            if len(self.works) == 1:
+                self._drop({0: error})
+                return
+            self._drop(self._faults_alone())
+            if self.works:
+                self._gather()
+
+    def resolve(self) -> None:
+        """Apply the missing policies; works with refused rows, or records that are not there, are failed."""
+        assert self.gathered is not None
+        faults: dict[int, PenstockError] = {}
+        found = self.gathered.found
+        if found is not None and not found.all():
+            for at, work in enumerate(self.works):
+                if work.request.record_id is not None and not found[self.bounds[at]]:
+                    faults[at] = NotFound(f"there is no record {work.request.record_id[:200]!r}", field="record")
+        resolved = resolve(self.plan, self.gathered, time.time())
+        for row, error in sorted(resolved.refused.items()):
+            at = int(np.searchsorted(self.bounds, row, side="right")) - 1
+            faults.setdefault(
+                at, InvalidInput(error.message, field=_ROW.sub(f"rows[{row - self.bounds[at]}]", error.field or ""))
+            )
+        if faults:
+            keep = np.ones(self.rows, np.bool_)
+            for at in faults:
+                keep[self.bounds[at] : self.bounds[at + 1]] = False
+            self._drop(faults)
+            resolved = resolved.kept(keep)
+            self.gathered = None if not self.works else self.gathered.kept(keep)
+        self.resolved = resolved
+
+    def answer(self, outputs: dict[str, Array]) -> None:
+        """Answer every work with its own rows of the outputs."""
+        assert self.resolved is not None
+        bundle = self.bundle
+        predictions: list[dict[str, Any]] = []
+        if any(not w.tensors_only for w in self.works):
+            predictions = bundle.postprocessor.apply(outputs)
+            with_data = any(not w.tensors_only and (w.request.options or {}).get("data", True) for w in self.works)
+            add_data(predictions, self.plan, self.resolved, with_data=with_data, degraded=self.degraded)
+        only = len(self.works) == 1
+        for at, work in enumerate(self.works):
+            start, stop = self.bounds[at], self.bounds[at + 1]
+            request = work.request
+            mine = [] if work.tensors_only else predictions if only else predictions[start:stop]
+            if mine and not only and request.options and not request.options.get("data", True):
+                for prediction in mine:
+                    prediction.pop("data", None)
+            parts = outputs if only else {name: array[start:stop] for name, array in outputs.items()}
+            record = self._record(start) if request.record_id is not None else None
+            work.put(PredictResponse(request.model, bundle.label, mine, parts, version=bundle.version, record=record))
+
+    def fail(self, error: PenstockError) -> None:
+        """Fail every work that still waits."""
+        for work in self.works:
+            work.error(error)
+
+    def _admit(self, works: Sequence[PredictWork]) -> None:
+        accepted = self.plan.accepted
+        for work in works:
+            try:
+                request = work.request
+                if request.record_id is not None:
+                    self.parts.append([self._record_row(request.record_id)])
+                elif request.rows is not None:
+                    for i, row in enumerate(request.rows):
+                        if not accepted.issuperset(row):
+                            check_names(row, accepted, self.plan.stored_names, f"rows[{i}].")
+                    self.parts.append(request.rows)
+                else:
+                    columns = request.columns or {}
+                    check_names(columns, accepted, self.plan.stored_names, "")
+                    self._check_lengths(columns, work.rows)
+                    self.parts.append(columns)
+            except PenstockError as error:
+                work.error(error)
+                continue
+            self.works.append(work)
+        self._count()
+
+    def _record_row(self, record_id: str) -> Row:
+        record = self.plan.record
+        if record is None:
+            raise NotFound(f"{self.bundle.manifest.name} has no records: its features.yaml names no `record`")
+        if len(record.key_columns) != 1:
+            raise NotFound(f"records of {self.bundle.manifest.name} have a key of several parts: {', '.join(record.key_columns)}")
+        return {record.key_columns[0]: key_from_text(record_id, record.key_types[0], "record")}
+
+    def _check_lengths(self, columns: dict[str, Array], rows: int) -> None:
+        for name, array in columns.items():
+            if len(array) != rows:
+                raise InvalidInput(f"expected {rows} rows, as the longest column has, got {len(array)}", field=name)
+
+    def _count(self) -> None:
+        self.bounds = [0, *accumulate(w.rows for w in self.works)]
+
+    def _gather(self) -> None:
+        self.gathering, self.reads = self._gathering(self.parts, [w.rows for w in self.works])
+
+    def _gathering(self, parts: Sequence[list[Row] | dict[str, Array]], counts: Sequence[int]) -> tuple[Gathering, list[SetRead]]:
+        whole = any(w.request.record_id is not None for w in self.works)
+        gathering = Gathering(self.plan, RowSource(parts, counts), whole_record=whole)
+        return gathering, gathering.first()
+
+    def _faults_alone(self) -> dict[int, PenstockError]:
+        faults: dict[int, PenstockError] = {}
+        for at, work in enumerate(self.works):
+            try:
+                self._gathering([self.parts[at]], [work.rows])
+            except InvalidInput as error:
+                faults[at] = error
+        return faults
+
+    def _drop(self, faults: dict[int, PenstockError]) -> None:
+        for at, error in faults.items():
+            self.works[at].error(error)
+        self.parts = [p for at, p in enumerate(self.parts) if at not in faults]
+        self.works = [w for at, w in enumerate(self.works) if at not in faults]
+        self._count()
+
+    def _record(self, row: int) -> dict[str, Any]:
+        record = self.plan.record
+        assert record is not None
+        assert self.gathered is not None
+        stored = self.gathered.stored[record.name]
+        keys = self.gathered.record_keys or []
+        values: dict[str, Any] = dict(zip(record.join_keys, keys[row], strict=True)) if keys else {}
+        for name, column in stored.columns.items():
+            values[name] = None if column.missing[row] else json_value(column.values[row])
+        return values

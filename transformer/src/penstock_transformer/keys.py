@@ -1,0 +1,117 @@
+"""Entity keys of a batch: distinct ones to read, and which of them each row belongs to.
+
+    columns of key values (one list per join key) -> EntityKeys (distinct tuples, place of each row among them)
+
+Values are checked here against the join keys' types, so that the store never sees a key that one careless caller sent and fails
+the whole read. A row without a key (absent or null) belongs to no entity: its stored features are missing, and the spec's policy
+decides what that means.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.columns import Column
+from penstock.errors import InvalidInput
+from penstock_transformer.store.port import SetColumns
+
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "int32": (int,),
+    "int64": (int,),
+    "bool": (bool,),
+    "bytes": (bytes,),
+    "unix_timestamp": (int, float),
+    "float": (float, int),
+    "double": (float, int),
+}
+_INT_RANGES = {"int32": (-(2**31), 2**31 - 1), "int64": (-(2**63), 2**63 - 1)}
+
+
+@dataclass(slots=True)
+class EntityKeys:
+    """`distinct` keys in order of first appearance; `index` is intp `[rows]`, -1 for a row without a key, or None when row i has
+    distinct key i (the usual case, which then costs no copying)."""
+
+    distinct: list[tuple[Any, ...]]
+    index: npt.NDArray[np.intp] | None
+
+    def spread(self, answer: SetColumns) -> SetColumns:
+        """The store's answer, one row per key, as one row per row of the batch."""
+        index = self.index
+        if index is None:
+            return answer
+        absent = index < 0
+        if not len(self.distinct):
+            rows = len(index)
+            gone = np.ones(rows, np.bool_)
+            columns = {name: Column(np.full(rows, _placeholder(c), c.values.dtype), gone) for name, c in answer.columns.items()}
+            return SetColumns(columns, np.full(rows, np.nan))
+        times = answer.event_times[index]
+        times[absent] = np.nan
+        columns = {}
+        for name, column in answer.columns.items():
+            missing = column.missing[index]
+            missing[absent] = True
+            columns[name] = Column(column.values[index], missing)
+        return SetColumns(columns, times)
+
+
+def _placeholder(column: Column) -> Any:
+    kind = column.values.dtype.kind
+    return np.nan if kind == "f" else "" if kind == "O" else 0
+
+
+def entity_keys(values: Sequence[list[Any]], names: tuple[str, ...], types: tuple[str, ...]) -> EntityKeys:
+    """The keys of rows whose join key columns are `values`. Raises InvalidInput, field `rows[i].name`, for a wrong type."""
+    for column, name, key_type in zip(values, names, types, strict=True):
+        _check(column, name, key_type)
+    rows = len(values[0])
+    places: dict[Any, int] = {}
+    if len(values) == 1:
+        column = values[0]
+        index = [-1 if key is None else places.setdefault(key, len(places)) for key in column]
+        distinct = [(key,) for key in places]
+    else:
+        index = [-1 if None in key else places.setdefault(key, len(places)) for key in zip(*values, strict=True)]
+        distinct = list(places)
+    if len(distinct) == rows:
+        return EntityKeys(distinct, None)
+    return EntityKeys(distinct, np.array(index, np.intp))
+
+
+def _check(column: list[Any], name: str, key_type: str) -> None:
+    allowed = _PYTHON_TYPES.get(key_type)
+    if allowed is None:
+        raise InvalidInput(f"keys of type {key_type} are not supported", field=name)
+    kinds = set(map(type, column))
+    kinds.discard(type(None))
+    if not kinds.issubset(allowed):
+        row = next(i for i, value in enumerate(column) if value is not None and type(value) not in allowed)
+        raise InvalidInput(f"expected a key of type {key_type}, got {type(column[row]).__name__}", field=f"rows[{row}].{name}")
+    limits = _INT_RANGES.get(key_type)
+    if limits is None:
+        return
+    low, high = limits
+    for row, value in enumerate(column):
+        if value is not None and not low <= value <= high:
+            raise InvalidInput(f"{value} does not fit {key_type}", field=f"rows[{row}].{name}")
+
+
+def key_from_text(text: str, key_type: str, name: str) -> Any:
+    """A key out of a path or a CSV field. Raises InvalidInput if the text is not of the key's type."""
+    if key_type == "string":
+        return text
+    if key_type in _INT_RANGES:
+        try:
+            value = int(text)
+        except ValueError:
+            raise InvalidInput(f"expected a whole number, got {text[:40]!r}", field=name) from None
+        low, high = _INT_RANGES[key_type]
+        if not low <= value <= high:
+            raise InvalidInput(f"{text[:40]} does not fit {key_type}", field=name)
+        return value
+    raise InvalidInput(f"keys of type {key_type} cannot be written as text", field=name)

@@ -1,0 +1,234 @@
+"""The pipeline: one batch of callers' requests, from rows to answers.
+
+    works -> route -> group per bundle -> one store read (or two) for all groups -> encode -> one predictor call each -> answers
+
+Requests that wait at the same moment share everything up to the model run, whichever bundle they go to. Several batches are in
+flight at once, so that the store, the encoder and the predictor work at the same time. Whatever fails for one caller fails that
+caller alone; when a fault cannot be pinned on one, the works are run again one by one.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+from penstock.dataplane import Context
+from penstock.errors import Cancelled, Internal, InvalidInput, PenstockError, UpstreamUnavailable, WrongBundle
+from penstock.tensors import Array
+from penstock_transformer.active import ActiveBundle
+from penstock_transformer.calling import call_rows, check_rows
+from penstock_transformer.counters import Counters
+from penstock_transformer.deadline_watch import DeadlineWatch
+from penstock_transformer.group import Group
+from penstock_transformer.joined_read import read_joined
+from penstock_transformer.plain import plain_tensors
+from penstock_transformer.requests import PredictResponse
+from penstock_transformer.routing import choose
+from penstock_transformer.routing_table import RouteTable
+from penstock_transformer.store.port import SetColumns, SetRead
+from penstock_transformer.work import PredictWork
+
+logger = logging.getLogger(__name__)
+
+
+class Pipeline:
+    """Runs batches against the route of the moment. `run` answers every work; it raises only what a fault of ours raises."""
+
+    def __init__(self, table: RouteTable, counters: Counters, *, call_timeout_s: float = 30.0, max_call_rows: int = 4096) -> None:
+        self._table = table
+        self._counters = counters
+        self._call_timeout_s = call_timeout_s
+        self._max_call_rows = max_call_rows
+
+    async def run(self, works: list[PredictWork]) -> None:
+        """Answer a batch. Works whose deadline passes meanwhile are answered then, without waiting for the others."""
+        watch = DeadlineWatch(works) if any(w.context.deadline is not None for w in works) else None
+        try:
+            await self._run_routed(works)
+        finally:
+            if watch is not None:
+                watch.stop()
+
+    async def _run_routed(self, works: Sequence[PredictWork]) -> None:
+        shares = self._shares(works)
+        for bundle in shares:
+            bundle.use()
+        try:
+            groups = [Group(bundle, mine) for bundle, mine in shares.items() if bundle.plan is not None]
+            plain = [self._run_plain(bundle, w) for bundle, mine in shares.items() if bundle.plan is None for w in mine]
+            if groups and not plain:
+                await self._run_groups(groups)
+            else:
+                await asyncio.gather(*plain, *([self._run_groups(groups)] if groups else []))
+        finally:
+            for bundle in shares:
+                bundle.release()
+
+    def _shares(self, works: Sequence[PredictWork]) -> dict[ActiveBundle, list[PredictWork]]:
+        route = self._table.route
+        shares: dict[ActiveBundle, list[PredictWork]] = {}
+        for work in works:
+            bundle = work.bundle
+            if bundle is None:
+                try:
+                    bundle = choose(route, work.request)
+                except PenstockError as error:
+                    work.error(error)
+                    continue
+            mine = shares.get(bundle)
+            if mine is None:
+                shares[bundle] = [work]
+            else:
+                mine.append(work)
+        return shares
+
+    async def _run_groups(self, groups: Sequence[Group]) -> None:
+        for group in groups:
+            group.begin()
+        live = [g for g in groups if g.works]
+        if not live:
+            return
+        await self._fetch(live)
+        if len(live) == 1:
+            await self._finish(live[0])
+        else:
+            await asyncio.gather(*map(self._finish, live))
+
+    async def _fetch(self, groups: Sequence[Group]) -> None:
+        """Both reads of all groups, joined; a group whose store is away is degraded or failed, one with a fault left
+        unfetched."""
+        answers = await self._read(groups, [g.reads for g in groups])
+        pending: list[Group] = []
+        reads: list[list[SetRead]] = []
+        for group, answer in zip(groups, answers, strict=True):
+            if isinstance(answer, PenstockError):
+                self._without_store(group, answer)
+                continue
+            assert group.gathering is not None
+            try:
+                further = group.gathering.second(answer)
+            except InvalidInput as error:
+                await self._alone(group, error)
+                continue
+            if further:
+                pending.append(group)
+                reads.append(further)
+            else:
+                group.gathered = group.gathering.finish([])
+        if not pending:
+            return
+        for group, answer in zip(pending, await self._read(pending, reads), strict=True):
+            assert group.gathering is not None
+            if isinstance(answer, PenstockError):
+                group.fail(answer)
+            else:
+                group.gathered = group.gathering.finish(answer)
+
+    async def _read(self, groups: Sequence[Group], reads: Sequence[list[SetRead]]) -> list[list[SetColumns] | PenstockError]:
+        """One read per store, whatever the number of groups; the answers, or the error of its store, for each group."""
+        return await read_joined([(g.bundle.store, mine) for g, mine in zip(groups, reads, strict=True)])
+
+    def _without_store(self, group: Group, error: PenstockError) -> None:
+        self._counters.store_errors += 1
+        assert group.gathering is not None
+        if isinstance(error, UpstreamUnavailable) and group.plan.degradable and not group.gathering.needs_record:
+            self._counters.degraded += len(group.works)
+            group.gathered = group.gathering.without_store()
+            group.degraded = True
+        else:
+            group.fail(error)
+
+    async def _finish(self, group: Group) -> None:
+        """Resolve, encode, call, answer. A fault that may be one caller's runs the works again one by one."""
+        if group.gathered is None:
+            return
+        bundle = group.bundle
+        try:
+            group.resolve()
+            if not group.works or group.resolved is None or self._nobody_waits(group.works):
+                return
+            tensors = await bundle.encode(group.resolved.columns, group.rows)
+            outputs = await self._call(bundle, tensors, group.bounds, group.works)
+            if len(group.works) > 1:
+                check_rows(outputs, group.rows)
+            group.answer(outputs)
+        except WrongBundle as error:
+            await self._reroute(bundle, group.works, error)
+        except (InvalidInput, Internal) as error:
+            await self._alone(group, error)
+        except PenstockError as error:
+            group.fail(error)
+
+    async def _run_plain(self, bundle: ActiveBundle, work: PredictWork) -> None:
+        request = work.request
+        try:
+            tensors = plain_tensors(bundle.manifest, request, work.rows)
+            outputs = await self._call(bundle, tensors, [0, work.rows], [work])
+            predictions = [] if work.tensors_only else bundle.postprocessor.apply(outputs)
+            work.put(PredictResponse(request.model, bundle.label, predictions, outputs, version=bundle.version))
+        except WrongBundle as error:
+            await self._reroute(bundle, [work], error)
+        except PenstockError as error:
+            work.error(error)
+
+    async def _call(
+        self, bundle: ActiveBundle, tensors: dict[str, Array], bounds: Sequence[int], works: Sequence[PredictWork]
+    ) -> dict[str, Array]:
+        context = self._call_context(bundle, works)
+        return await call_rows(bundle, tensors, bounds, context, max_rows=self._max_call_rows)
+
+    def _call_context(self, bundle: ActiveBundle, works: Sequence[PredictWork]) -> Context:
+        """The context of a shared call: it lasts as long as its most patient caller, and is as urgent as its most urgent."""
+        first = works[0].context
+        limit = time.monotonic() + self._call_timeout_s
+        deadlines = [w.context.deadline for w in works]
+        given = [d for d in deadlines if d is not None]
+        deadline = min(limit, max(given)) if len(given) == len(deadlines) else limit
+        priority = first.priority if len(works) == 1 else min(w.context.priority for w in works)
+        return Context(
+            first.request_id, deadline=deadline, priority=priority, traceparent=first.traceparent, expect_bundle=bundle.expect
+        )
+
+    async def _reroute(self, bundle: ActiveBundle, works: Sequence[PredictWork], error: WrongBundle) -> None:
+        """The predictor holds another bundle: go where the route says now, once."""
+        self._counters.refused_calls += 1
+        again = [
+            w
+            for w in works
+            if w.waiting and not w.retried and (w.context.expect_bundle is None or w.context.expect_bundle == bundle.digest)
+        ]
+        found = await self._table.refused(bundle, error)
+        for work in works:
+            if work not in again:
+                work.error(_caller_error(work, error))
+        for work in again:
+            work.retried = True
+            if found is not None and work.context.expect_bundle is None:
+                work.bundle = found
+        if again:
+            await self._run_routed(again)
+
+    async def _alone(self, group: Group, error: PenstockError) -> None:
+        if len(group.works) <= 1:
+            group.fail(error)
+            return
+        self._counters.split_batches += 1
+        logger.warning(
+            "batch failed as a whole, its requests run one by one",
+            extra={"bundle": group.bundle.label, "batch_size": len(group.works)},
+        )
+        waiting = [w for w in group.works if w.waiting]
+        await asyncio.gather(*(self._run_groups([Group(group.bundle, [w])]) for w in waiting))
+
+    def _nobody_waits(self, works: Sequence[PredictWork]) -> bool:
+        for work in works:
+            if work.waiting and not work.disconnected:
+                return False
+        for work in works:
+            work.error(Cancelled("the caller is gone"))
+        return True
+
+
+def _caller_error(work: PredictWork, error: WrongBundle) -> PenstockError:
+    """412 is for callers who named a bundle; for the others a predictor that will not do is one that is away."""
+    return error if work.context.expect_bundle is not None else UpstreamUnavailable(error.message)

@@ -1,0 +1,53 @@
+"""What is told beside a prediction: the data it was made from, which defaults were taken, how old the stored values were."""
+
+from typing import Any
+
+import numpy as np
+
+from penstock.columns import Column
+from penstock.features.spec import Feature
+from penstock_transformer.plan import FetchPlan
+from penstock_transformer.resolution import Resolved, ages_a_row
+
+
+def add_data(predictions: list[dict[str, Any]], plan: FetchPlan, resolved: Resolved, *, with_data: bool, degraded: bool) -> None:
+    """Complete predictions, one a row: `data` (raw values, defaults in place; images left out), `defaulted`, `ages_s`.
+
+    `degraded` True marks answers that were made without the feature store.
+    """
+    rows = len(predictions)
+    ages = ages_a_row(resolved.ages, rows)
+    defaulted = resolved.defaulted
+    if with_data:
+        features = [f for f in plan.spec.features if f.type != "image"]
+        names = [f.name for f in features]
+        lists = [_values(f, resolved.columns[f.name]) for f in features]
+        for prediction, values in zip(predictions, zip(*lists, strict=True) if lists else [()] * rows, strict=True):
+            prediction["data"] = dict(zip(names, values, strict=True))
+    for at, prediction in enumerate(predictions):
+        prediction["defaulted"] = defaulted[at] if defaulted is not None else []
+        prediction["ages_s"] = ages[at]
+    if degraded:
+        for prediction in predictions:
+            prediction["degraded"] = True
+
+
+def _values(feature: Feature, column: Column) -> list[Any]:
+    values: list[Any] = column.values.tolist()
+    if feature.type.startswith("list<"):
+        values = [json_value(v) for v in values]
+    if column.missing.any():
+        stand_in = feature.missing.default if feature.missing.policy == "default" else None
+        return [stand_in if gone else value for value, gone in zip(values, column.missing.tolist(), strict=True)]
+    return values
+
+
+def json_value(value: Any) -> Any:
+    """A stored value as something that JSON can hold: arrays as lists, bytes as text where they are text."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value

@@ -1,0 +1,113 @@
+"""Routing: which bundle answers a request, and which get a copy of it. Pure: no I/O, no clock.
+
+    PredictRequest -> choose(route) -> the live bundle;  copies(route) -> shadow bundles
+
+Sticky: the same key (`Penstock-Route-Key`, else the first row's entity key) goes to the same bundle for as long as the weights
+stay. Weighted rendezvous hashing: every bundle draws a number from key and digest, the greatest draw for its weight wins. So
+shares are exactly the weights, and a change of weights moves only the callers it must.
+Source: Schindelhauer and Schomaker, "Weighted distributed hash tables" (2005), logarithmic method.
+"""
+
+import math
+import random
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from penstock.errors import NotFound, NotReady, WrongBundle
+from penstock_transformer.active import ActiveBundle
+from penstock_transformer.requests import PredictRequest
+
+_SCALE = 2.0**-64
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A bundle of the route: `weight` of the live requests, or, as a shadow, the `fraction` of requests it gets a copy of."""
+
+    bundle: ActiveBundle
+    weight: float = 1.0
+    fraction: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What is applied now. `revision` is the route file's, 0 without one. Swapped whole, never changed."""
+
+    revision: int
+    live: tuple[Target, ...]
+    shadows: tuple[Target, ...] = ()
+
+    @property
+    def bundles(self) -> tuple[ActiveBundle, ...]:
+        """Every bundle of the route, live ones first, each once."""
+        return tuple({id(t.bundle): t.bundle for t in (*self.live, *self.shadows)}.values())
+
+    def by_digest(self, digest: str) -> ActiveBundle | None:
+        """The bundle with this digest (`sha256:…`, or a whole label ending in it)."""
+        wanted = digest.rpartition("@")[2]
+        return next((b for b in self.bundles if b.digest == wanted), None)
+
+
+def choose(route: Route | None, request: PredictRequest) -> ActiveBundle:
+    """The bundle that answers. Raises NotReady without a route, WrongBundle and NotFound for a digest or version not in it."""
+    if route is None or not route.live:
+        raise NotReady("no bundle is loaded yet")
+    expected, version = request.context.expect_bundle, request.version
+    if expected is not None:
+        bundle = route.by_digest(expected)
+        if bundle is None:
+            raise WrongBundle(f"{expected} is not served here; {', '.join(t.bundle.label for t in route.live)} is")
+        return bundle
+    live = route.live
+    if version is not None:
+        live = tuple(t for t in live if t.bundle.version == version)
+        if not live:
+            raise NotFound(f"version {version} is not served; {', '.join(sorted({t.bundle.version for t in route.live}))} is")
+    if len(live) == 1:
+        return live[0].bundle
+    return rendezvous(live, key_of(route, request)).bundle
+
+
+def rendezvous(live: tuple[Target, ...], key: bytes) -> Target:
+    """The target that a key belongs to; at least one must have a weight above 0."""
+    return max((t for t in live if t.weight > 0), key=lambda t: t.weight / -math.log(_draw(key, t.bundle.digest)))
+
+
+def _draw(key: bytes, digest: str) -> float:
+    number = int.from_bytes(blake2b(key, digest_size=8, key=digest[-64:].encode()).digest(), "big")
+    return (number + 0.5) * _SCALE if number < 2**64 - 2048 else 1.0 - 2.0**-53
+
+
+def key_of(route: Route, request: PredictRequest) -> bytes:
+    """What a request sticks by; random for one that has neither route key nor entity key."""
+    if request.context.route_key is not None:
+        return request.context.route_key.encode()
+    plan = route.live[0].bundle.plan
+    one = (plan.record or (plan.sets[0] if plan.sets else None)) if plan is not None else None
+    if request.record_id is not None:
+        return request.record_id.encode()
+    if one is None:
+        return random.randbytes(8)
+    values = [_first(request, column) for column in one.key_columns]
+    if None in values:
+        return random.randbytes(8)
+    return "\x1f".join(map(str, values)).encode()
+
+
+def _first(request: PredictRequest, column: str) -> Any:
+    if request.rows is not None:
+        return request.rows[0].get(column) if request.rows else None
+    array = (request.columns or {}).get(column)
+    if array is None or not len(array):
+        return None
+    value = array[:1].tolist()[0]
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def copies(route: Route, request: PredictRequest) -> list[ActiveBundle]:
+    """The shadows that get a copy of one request, drawn by chance so that they see a fair sample; none of one that names its
+    bundle."""
+    if request.context.expect_bundle is not None:
+        return []
+    return [t.bundle for t in route.shadows if random.random() < t.fraction]

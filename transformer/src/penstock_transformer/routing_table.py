@@ -1,0 +1,38 @@
+"""The route of the moment, and who is asked when a predictor turns out to hold another bundle.
+
+    watcher or follower --apply--> RouteTable.route <-- pipeline (reads once a batch)
+
+Swapping is one assignment on the event loop: a batch sees the old route or the new one, never a mixture.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from penstock.errors import WrongBundle
+from penstock_transformer.active import ActiveBundle
+from penstock_transformer.counters import Counters
+from penstock_transformer.routing import Route
+
+Refused = Callable[[ActiveBundle, WrongBundle], Awaitable[ActiveBundle | None]]
+
+
+class RouteTable:
+    """Holds the route; None until the first one is applied. `on_refused` may find the bundle to try instead."""
+
+    def __init__(self, counters: Counters) -> None:
+        self.route: Route | None = None
+        self.on_refused: Refused | None = None
+        self._counters = counters
+
+    def apply(self, route: Route) -> None:
+        """Swap the route; bundles that are in it no longer are closed once nothing uses them."""
+        before, self.route = self.route, route
+        self._counters.revision = route.revision
+        if before is not None:
+            kept = set(map(id, route.bundles))
+            for bundle in before.bundles:
+                if id(bundle) not in kept:
+                    bundle.retire()
+
+    async def refused(self, bundle: ActiveBundle, error: WrongBundle) -> ActiveBundle | None:
+        """The bundle that should be tried instead, or None to go by the route."""
+        return None if self.on_refused is None else await self.on_refused(bundle, error)

@@ -1,0 +1,304 @@
+"""The transformer: what every way in calls, and a DataPlane itself.
+
+    predict (rows) ---+
+    submit (tensors) -+-> batcher -> Pipeline -> replies        submit (encoded: true) -> the bundle's predictor, as it is
+
+It owns the route, the batcher and the connections; `start` returns when the first bundle is warm, `drain` when every request
+taken has been answered.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from penstock.batcher import Batcher, BatchMetrics, BatchPolicy
+from penstock.dataplane import DataPlane, InferRequest, ModelMetadata, Reply
+from penstock.errors import NotFound, NotReady, PenstockError, WrongBundle
+from penstock.features.spec import StoreLayout
+from penstock.metrics import Metrics
+from penstock.tensors import DATATYPES, Array
+from penstock_transformer.active import ActiveBundle
+from penstock_transformer.counters import Counters
+from penstock_transformer.describing import describe
+from penstock_transformer.following import Follower
+from penstock_transformer.loading import Close
+from penstock_transformer.passing import owned, pass_on
+from penstock_transformer.pipeline import Pipeline
+from penstock_transformer.predictor_client import PredictorClient
+from penstock_transformer.requests import PredictReply, PredictRequest, PredictResponse
+from penstock_transformer.routing import choose, copies
+from penstock_transformer.routing_table import RouteTable
+from penstock_transformer.settings import PipelineSettings
+from penstock_transformer.shadowing import Shadows
+from penstock_transformer.store.port import FeatureStore
+from penstock_transformer.stores import Opener, Stores
+from penstock_transformer.tensor_reply import TensorReply, columns_of
+from penstock_transformer.watching import RouteWatcher
+from penstock_transformer.work import PredictWork
+
+
+class Transformer:
+    """One model, whichever bundles answer for it. All methods on the event loop's thread."""
+
+    def __init__(
+        self,
+        settings: PipelineSettings,
+        *,
+        predictor: DataPlane | None = None,
+        opener: Opener | None = None,
+        batch_metrics: BatchMetrics | None = None,
+    ) -> None:
+        self.settings = settings
+        self.model = settings.model_name
+        self.counters = Counters()
+        self.table = RouteTable(self.counters)
+        self.stores = Stores(opener)
+        self._own_client = PredictorClientFactory(settings)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._source = self._route_source(predictor)
+        self.pipeline = Pipeline(
+            self.table, self.counters, call_timeout_s=settings.predictor_timeout_ms / 1e3, max_call_rows=settings.max_call_rows
+        )
+        self._batcher: Batcher[PredictWork, None] = Batcher(
+            self.pipeline.run, _delivered, _live_policy(settings), metrics=batch_metrics, coroutine=True
+        )
+        self.shadows = Shadows(self.pipeline, self.counters, _shadow_policy(settings))
+
+    @classmethod
+    def open(
+        cls, settings: PipelineSettings, predictor: DataPlane | None = None, *, metrics: Metrics | None = None
+    ) -> "Transformer":
+        """A transformer by its settings; nothing is connected before `start`. `predictor`: one in this process, else by address.
+
+        Raises InvalidInput for a store URL that names no known store.
+        """
+        opener = _opener(settings)
+        transformer = cls(
+            settings,
+            predictor=predictor,
+            opener=opener,
+            batch_metrics=metrics.model(settings.model_name, "") if metrics is not None else None,
+        )
+        if metrics is not None:
+            metrics.add_source(transformer.counters.families)
+        return transformer
+
+    async def start(self) -> None:
+        """Return when the first route's bundles are warm, however long store and predictor take."""
+        await self._source.start()
+
+    async def drain(self) -> None:
+        """Refuse new requests, and return when every one taken has been answered."""
+        await self._batcher.drain()
+
+    async def close(self) -> None:
+        """Close connections and stores; call after `drain`."""
+        await self._source.close()
+        self._batcher.close()
+        await self.shadows.close()
+        for task in list(self._tasks):
+            task.cancel()
+        route, self.table.route = self.table.route, None
+        closing = [bundle.retire() for bundle in route.bundles] if route is not None else []
+        await asyncio.gather(*(task for task in closing if task is not None), return_exceptions=True)
+        await self._own_client.close()
+
+    @property
+    def revision(self) -> int:
+        """The route revision that is applied, 0 without a route file or before the first."""
+        return self.table.route.revision if self.table.route is not None else 0
+
+    def store_of(self, model: str | None = None) -> tuple[ActiveBundle, FeatureStore | None]:
+        """The bundle that answers now and its feature store, for whoever reads or writes records. Raises NotFound, NotReady."""
+        bundle = self._live(self.model if model is None else model)
+        return bundle, bundle.store
+
+    def predict(self, request: PredictRequest, reply: PredictReply) -> None:
+        """Take a request; answer through `reply` exactly once. Never raises, never blocks."""
+        if request.model != self.model:
+            reply.error(self._unknown(request.model))
+            return
+        self._take(PredictWork(request, reply))
+
+    def submit(self, request: InferRequest, reply: Reply) -> None:
+        """Tensors of raw features by name; with parameter `encoded: true`, or without features, the model's own."""
+        try:
+            self._submit(request, reply)
+        except PenstockError as error:
+            reply.error(error)
+
+    async def metadata(self, model: str, version: str | None = None) -> ModelMetadata:
+        """The raw features that callers send, and the model's outputs. Raises NotFound, NotReady."""
+        self._check_model(model)
+        return describe(self.model, self._live(model, version), self.table.route)
+
+    def models(self) -> Sequence[str]:
+        return (self.model,)
+
+    def ready(self, model: str | None = None, version: str | None = None) -> bool:
+        if model is not None:
+            self._check_model(model)
+        route = self.table.route
+        if route is None:
+            return False
+        if version is not None and version not in {t.bundle.version for t in route.live}:
+            raise NotFound(f"version {version} is not served")
+        return True
+
+    async def bundle_file(self, model: str, file: str) -> bytes:
+        """A small file of the bundle that answers now. Raises NotFound."""
+        self._check_model(model)
+        bundle = self._live(model)
+        return await bundle.predictor.bundle_file(bundle.predictor_model, file)
+
+    def _submit(self, request: InferRequest, reply: Reply) -> None:
+        self._check_model(request.model)
+        probe = PredictRequest(request.model, request.context, version=request.version)
+        encoded = (request.parameters or {}).get("encoded", False)
+        route = self.table.route
+        plan = choose(route, probe).plan if route is None or encoded or len(route.live) == 1 else route.live[0].bundle.plan
+        if encoded or plan is None:
+            bundle = choose(route, probe)
+            pass_on(request, reply, bundle, self._pass_again)
+            return
+        probe.columns = columns_of(request, plan)
+        self._take(PredictWork(probe, TensorReply(request, reply), tensors_only=True))
+
+    def _take(self, work: PredictWork) -> None:
+        if not work.rows:
+            self._answer_nothing(work)
+            return
+        route = self.table.route
+        if route is not None and route.shadows:
+            for bundle in copies(route, work.request):
+                self.shadows.copy(work.request, bundle)
+        self._batcher.submit(work)
+
+    def _answer_nothing(self, work: PredictWork) -> None:
+        try:
+            bundle = choose(self.table.route, work.request)
+        except PenstockError as error:
+            work.error(error)
+            return
+        work.put(PredictResponse(work.request.model, bundle.label, [], empty_outputs(bundle), version=bundle.version))
+
+    def _pass_again(self, request: InferRequest, reply: Reply, bundle: ActiveBundle, error: WrongBundle) -> None:
+        owned(self._tasks, asyncio.ensure_future(self._passed_again(request, reply, bundle, error)))
+
+    async def _passed_again(self, request: InferRequest, reply: Reply, bundle: ActiveBundle, error: WrongBundle) -> None:
+        try:
+            self.counters.refused_calls += 1
+            found = await self.table.refused(bundle, error)
+            if found is None or request.context.expect_bundle is not None:
+                found = choose(self.table.route, PredictRequest(request.model, request.context, version=request.version))
+            pass_on(request, reply, found, None)
+        except PenstockError as failure:
+            reply.error(failure)
+
+    def _live(self, model: str, version: str | None = None) -> ActiveBundle:
+        self._check_model(model)
+        route = self.table.route
+        if route is None:
+            raise NotReady("no bundle is loaded yet")
+        live = [t for t in route.live if version is None or t.bundle.version == version]
+        if not live:
+            raise NotFound(f"version {version} of {model} is not served")
+        return max(live, key=lambda t: t.weight).bundle
+
+    def _check_model(self, model: str) -> None:
+        if model != self.model:
+            raise self._unknown(model)
+
+    def _unknown(self, model: str) -> NotFound:
+        return NotFound(f"no model {model[:200]!r}; expected {self.model!r}")
+
+    def _route_source(self, predictor: DataPlane | None) -> "Follower | RouteWatcher":
+        settings = self.settings
+        if settings.route_file is not None:
+            return RouteWatcher(
+                self.table,
+                settings.route_file,
+                self.model,
+                self.stores,
+                self._own_client.connect,
+                self.counters,
+                poll_s=settings.route_poll_s,
+            )
+        plane = predictor if predictor is not None else self._own_client.fixed(getattr(settings, "predictor_host", ""))
+        return Follower(self.table, plane, self.model, self.stores, poll_s=settings.predictor_poll_s)
+
+
+class PredictorClientFactory:
+    """Makes clients by the settings; owns the one that a transformer without a route file keeps for its whole life."""
+
+    def __init__(self, settings: PipelineSettings) -> None:
+        self._settings = settings
+        self._fixed: PredictorClient | None = None
+
+    def make(self, address: str) -> PredictorClient:
+        settings = self._settings
+        return PredictorClient(
+            address,
+            timeout_s=settings.predictor_timeout_ms / 1e3,
+            connect_timeout_s=settings.connect_timeout_ms / 1e3,
+            max_connections=settings.predictor_connections,
+            max_age_s=settings.connection_age_s,
+        )
+
+    def connect(self, address: str) -> tuple[DataPlane, Close]:
+        """A client for one entry of a route, and what closes it."""
+        client = self.make(address)
+        return client, client.close
+
+    def fixed(self, address: str) -> DataPlane:
+        """The client of the one predictor."""
+        self._fixed = self.make(address)
+        return self._fixed
+
+    async def close(self) -> None:
+        if self._fixed is not None:
+            await self._fixed.close()
+
+
+def empty_outputs(bundle: ActiveBundle) -> dict[str, Array]:
+    """The outputs of no rows at all, in the model's own types."""
+    outputs = bundle.manifest.model.outputs
+    return {t.name: np.empty((0, *(max(d, 0) for d in t.shape[1:])), DATATYPES[t.datatype].dtype) for t in outputs}
+
+
+def _opener(settings: PipelineSettings) -> Opener | None:
+    if settings.feature_store is None:
+        return None
+    from penstock_transformer.store.opening import open_store
+
+    url = settings.feature_store
+
+    def opener(layout: StoreLayout) -> FeatureStore:
+        return open_store(url, layout)
+
+    return opener
+
+
+def _live_policy(settings: PipelineSettings) -> BatchPolicy:
+    return BatchPolicy(
+        max_rows=settings.max_batch_rows,
+        max_in_flight=settings.batches_in_flight,
+        max_queue_items=settings.max_queue_items,
+        max_queue_bytes=settings.max_queue_mb * 2**20,
+        max_delay_ms=settings.max_delay_ms,
+    )
+
+
+def _shadow_policy(settings: PipelineSettings) -> BatchPolicy:
+    return BatchPolicy(
+        max_rows=settings.max_batch_rows,
+        max_in_flight=1,
+        max_queue_items=settings.shadow_queue_items,
+        max_queue_bytes=settings.shadow_queue_mb * 2**20,
+    )
+
+
+def _delivered(_works: list[PredictWork], _result: Any) -> None:
+    return

@@ -1,0 +1,66 @@
+"""One caller's request while it is in the pipeline: what the batcher counts, and the one chance to answer."""
+
+from collections.abc import Hashable
+
+from penstock.dataplane import Context
+from penstock.errors import PenstockError
+from penstock_transformer.active import ActiveBundle
+from penstock_transformer.requests import PredictReply, PredictRequest, PredictResponse
+
+# What a row of plain values takes in memory, for the queue's budget: a dict of about twenty short values.
+_ROW_BYTES = 2048
+
+
+class PredictWork:
+    """`tensors_only`: the caller reads the model's outputs and wants no predictions. `bundle`: decided already (shadows, second
+    tries); None for the route to choose. Implements `penstock.batcher.Work`; answered at most once."""
+
+    __slots__ = ("bundle", "context", "key", "nbytes", "reply", "request", "retried", "rows", "tensors_only", "waiting")
+
+    def __init__(
+        self, request: PredictRequest, reply: PredictReply, *, tensors_only: bool = False, bundle: ActiveBundle | None = None
+    ) -> None:
+        self.request = request
+        self.reply = reply
+        self.context: Context = request.context
+        self.key: Hashable = 0
+        self.tensors_only = tensors_only
+        self.bundle = bundle
+        self.retried = False
+        self.waiting = True
+        rows, columns = request.rows, request.columns
+        if rows is not None:
+            self.rows = len(rows)
+            self.nbytes = _rows_bytes(request, self.rows)
+        elif columns:
+            self.rows = max(len(array) for array in columns.values())
+            self.nbytes = sum(array.nbytes for array in columns.values())
+        else:
+            self.rows = 1 if request.record_id is not None else 0
+            self.nbytes = _ROW_BYTES
+
+    @property
+    def disconnected(self) -> bool:
+        return self.reply.disconnected
+
+    def put(self, response: PredictResponse) -> None:
+        """Answer, unless that has been done."""
+        if self.waiting:
+            self.waiting = False
+            self.reply.put(response)
+
+    def error(self, error: PenstockError) -> None:
+        """Answer with an error, unless an answer has been given."""
+        if self.waiting:
+            self.waiting = False
+            self.reply.error(error)
+
+
+def _rows_bytes(request: PredictRequest, count: int) -> int:
+    """About what the rows take: images, the only large values, are counted where they are."""
+    nbytes = _ROW_BYTES * count
+    for row in request.rows or ():
+        for value in row.values():
+            if type(value) is bytes:
+                nbytes += len(value)
+    return nbytes
