@@ -1,0 +1,171 @@
+"""Whole columns of stored values at once: rows of Value messages to numpy arrays with their missing masks.
+
+    rows of bytes or None, row-major -> read_block(type, …) -> values [features, rows], missing [features, rows]
+
+Features of one type are read together as one block: a batch of 64 rows with 20 doubles is one join and one view of its bytes, not
+1,280 calls. The check before it is exact: every value has the length and the tag of its type, or the block goes to the slow way,
+value by value. What the fast way does not take, the slow way decides; the two never disagree (a property test holds them).
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.errors import UpstreamUnavailable
+from penstock.tensors import Array
+from penstock_transformer.store.value_reading import read_value
+from penstock_transformer.store.value_types import NULL_TIMESTAMP, OBJECT, ValueType
+from penstock_transformer.store.wire import DELIMITED, FIXED32, FIXED64, VARINT, tag
+
+Stored = bytes | None
+Mask = npt.NDArray[np.bool_]
+
+# One varint value: a tag byte and at most ten bytes of number.
+_VARINT_WIDTH = 11
+# Below this many integers a Python loop is cheaper than the dozen numpy calls.
+_FEW = 24
+_WIRE_TYPES = {"float": FIXED32, "double": FIXED64, "bool": VARINT, "int32": VARINT, "int64": VARINT, "timestamp": VARINT}
+_RECORDS = {
+    "float": np.dtype([("tag", "u1"), ("value", "<f4")]),
+    "double": np.dtype([("tag", "u1"), ("value", "<f8")]),
+    "bool": np.dtype([("tag", "u1"), ("value", "u1")]),
+}
+
+
+def read_block(
+    rows: Sequence[Sequence[Stored]], start: int, names: tuple[str, ...], kind: ValueType, view: str
+) -> tuple[Array, Mask]:
+    """The features `names`, all of one type, at `start` of every row.
+
+    Raises UpstreamUnavailable naming the feature whose stored value is not of its type.
+    """
+    width = len(names)
+    if len(rows[0]) == width:
+        flat = list(chain.from_iterable(rows))
+    else:
+        stop = start + width
+        flat = [value for row in rows for value in row[start:stop]]
+    fast = _fast(flat, kind)
+    if fast is None:
+        fast = _slow(flat, kind, names, view)
+    values, missing = fast
+    if width == 1:
+        return values.reshape(1, -1), missing.reshape(1, -1)
+    shape = (len(rows), width)
+    return np.ascontiguousarray(values.reshape(shape).T), np.ascontiguousarray(missing.reshape(shape).T)
+
+
+def _fast(flat: list[Stored], kind: ValueType) -> tuple[Array, Mask] | None:
+    if kind.form != "scalar":
+        return None
+    try:
+        if kind.kind in _RECORDS:
+            return _fixed(flat, kind)
+        if kind.kind == "string":
+            return _strings(flat, kind)
+        if kind.kind in _WIRE_TYPES:
+            return _few_integers(flat, kind) if len(flat) < _FEW else _integers(flat, kind)
+    except (TypeError, IndexError):
+        # A value is absent (None or no bytes): the slow way says which.
+        return None
+    return None
+
+
+def _fixed(flat: list[Any], kind: ValueType) -> tuple[Array, Mask] | None:
+    record = _RECORDS[kind.kind]
+    size = record.itemsize
+    if set(map(len, flat)) != {size}:
+        return None
+    joined = b"".join(flat)
+    if joined[::size] != tag(kind.number, _WIRE_TYPES[kind.kind]) * len(flat):
+        return None
+    values = np.frombuffer(joined, record)["value"]
+    if kind.kind == "bool":
+        return values != 0, np.zeros(len(flat), np.bool_)
+    values = values.astype(kind.dtype)
+    return values, np.isnan(values)
+
+
+def _strings(flat: list[Any], kind: ValueType) -> tuple[Array, Mask] | None:
+    start = tag(kind.number, DELIMITED)
+    skip = len(start) + 1
+    out = []
+    for value in flat:
+        length = value[skip - 1]
+        # One length byte: up to 127 bytes of text. Longer strings are rare enough for the slow way.
+        if length > 0x7F or len(value) != skip + length or not value.startswith(start):
+            return None
+        out.append(value[skip:].decode())
+    return np.fromiter(out, OBJECT, len(out)), np.zeros(len(out), np.bool_)
+
+
+def _few_integers(flat: list[Any], kind: ValueType) -> tuple[Array, Mask] | None:
+    first = kind.number << 3
+    out = []
+    for value in flat:
+        if value[0] != first:
+            return None
+        result = value[-1]
+        if result > 0x7F or not 2 <= len(value) <= _VARINT_WIDTH:
+            return None
+        for byte in value[-2:0:-1]:
+            if byte < 0x80:
+                return None
+            result = result << 7 | byte & 0x7F
+        out.append(result)
+    if len(out) and max(out) >> 64:
+        return None
+    return _as_column(np.array(out, np.uint64), kind)
+
+
+def _integers(flat: list[Any], kind: ValueType) -> tuple[Array, Mask] | None:
+    lengths = np.fromiter(map(len, flat), np.intp, len(flat))
+    if lengths.min() < 2 or lengths.max() > _VARINT_WIDTH:
+        return None
+    width = int(lengths.max())
+    table = np.frombuffer(b"".join([value.ljust(width, b"\0") for value in flat]), np.uint8).reshape(-1, width)
+    rest = table[:, 1:]
+    last = table[np.arange(len(flat)), lengths - 1]
+    # A well formed value: the tag, then bytes that say "more follows" up to the last, which does not. Zero padding adds nothing.
+    if (table[:, 0] != kind.number << 3).any() or ((rest >= 0x80).sum(axis=1) != lengths - 2).any() or (last > 0x7F).any():
+        return None
+    if width == _VARINT_WIDTH and (table[:, 10] > 1).any():
+        return None
+    numbers = np.zeros(len(flat), np.uint64)
+    for place in range(width - 1):
+        numbers |= (rest[:, place] & np.uint8(0x7F)).astype(np.uint64) << np.uint64(7 * place)
+    return _as_column(numbers, kind)
+
+
+def _as_column(numbers: npt.NDArray[np.uint64], kind: ValueType) -> tuple[Array, Mask]:
+    values = numbers.view(np.int64)
+    if kind.kind != "timestamp":
+        return values.astype(kind.dtype, copy=False), np.zeros(len(values), np.bool_)
+    missing = values == NULL_TIMESTAMP
+    seconds = values.astype(np.float64)
+    seconds[missing] = np.nan
+    return seconds, missing
+
+
+def _slow(flat: list[Stored], kind: ValueType, names: tuple[str, ...], view: str) -> tuple[Array, Mask]:
+    out: list[Any] = []
+    gone: list[bool] = []
+    filler = kind.placeholder
+    for place, data in enumerate(flat):
+        try:
+            value = read_value(data, kind) if data else None
+        except ValueError as error:
+            name = names[place % len(names)]
+            raise UpstreamUnavailable(
+                f"the feature store holds a value that cannot be read: {error}", field=f"{view}.{name}"
+            ) from None
+        out.append(filler if value is None else value)
+        gone.append(value is None)
+    missing = np.array(gone, np.bool_)
+    if kind.dtype == OBJECT:
+        return np.fromiter(out, OBJECT, len(out)), missing
+    values = np.array(out, kind.dtype)
+    return values, np.isnan(values) if kind.dtype.kind == "f" else missing
