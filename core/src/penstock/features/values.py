@@ -181,7 +181,10 @@ def _timestamp(value: Any, _: str) -> float:
     elif isinstance(value, bool | np.bool_) or not isinstance(value, float | int | np.floating | np.integer):
         raise InvalidInput(f"expected seconds since 1970 or a time such as 2026-01-31T12:00:00Z, got {describe(value)}")
     else:
-        seconds = float(value) if abs(value) < 10**300 else math.inf
+        try:
+            seconds = float(value)
+        except OverflowError:
+            seconds = math.inf
     if not _FIRST_S <= seconds <= _LAST_S:
         raise InvalidInput(f"expected a time in the years 1 to 9999, got {describe(value)}")
     return seconds

@@ -19,7 +19,7 @@ def write_spec(spec: FeatureSpec) -> str:
     document["features"] = [_feature_fields(feature) for feature in spec.features]
     document["tensors"] = {name: _tensor_fields(spec, name) for name in spec.tensors}
     if spec.store is not None:
-        document["store"] = _store_fields(spec.store)
+        document["store"] = store_fields(spec.store)
     return write_document(document)
 
 
@@ -55,7 +55,8 @@ def _tensor_fields(spec: FeatureSpec, name: str) -> Any:
     return {"features": parts} | ({"type": form.type} if form.type else {}) | ({"rank": form.rank} if form.rank != 2 else {})
 
 
-def _store_fields(store: StoreLayout) -> dict[str, Any]:
+def store_fields(store: StoreLayout) -> dict[str, Any]:
+    """The `store` part as plain values."""
     views = {name: _view_fields(view) for name, view in store.views.items()}
     return {"project": store.project, "keySerialization": store.key_serialization, "views": views}
 

@@ -1,0 +1,66 @@
+"""`penstock bundle run`: rows in, predictions out, in this process; stored features must be in the rows."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from penstock_cli.bundle.failure import Command, Failure
+from penstock_cli.bundle.progress import Progress
+
+_BATCH = 1024
+
+
+@click.command("run", cls=Command)
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("rows", type=click.Path(path_type=Path, allow_dash=True), default="-")
+@click.option("--format", "kind", type=click.Choice(["json", "csv"]), help="Form of standard input; default: json.")
+@click.option("--limit", type=click.IntRange(min=1), help="Predict at most this many rows.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list instead of a line a prediction.")
+def command(bundle: Path, rows: Path, kind: str | None, limit: int | None, as_json: bool) -> None:
+    """Predict ROWS (.csv, .parquet, .jsonl, or - for standard input) with BUNDLE. No server, no feature store: every feature is
+    read from the rows.
+
+    \b
+    echo '{"distance": 500, "carrier": "AA"}' | penstock bundle run bundles/flights-7
+    penstock bundle run bundles/flights-7 examples.csv --limit 5
+    """
+    from penstock.bundle.reading import open_bundle
+    from penstock_cli.bundle.examples import run_frame
+    from penstock_cli.bundle.verifying import open_pipeline
+
+    with Progress("predicting") as progress:
+        progress.say("opening the bundle")
+        opened = open_bundle(bundle)
+        pipeline = open_pipeline(opened)
+        frame = _read(rows, kind, opened.features, limit)
+        predictions: list[dict[str, Any]] = []
+        for start in range(0, len(frame), _BATCH):
+            progress.say(f"row {start} of {len(frame)}")
+            predictions += run_frame(pipeline, frame.iloc[start : start + _BATCH].reset_index(drop=True)).predictions
+    if as_json:
+        click.echo(json.dumps({"bundle": opened.label, "predictions": predictions}, ensure_ascii=False))
+        return
+    for prediction in predictions:
+        click.echo(json.dumps(prediction, ensure_ascii=False))
+
+
+def _read(rows: Path, kind: str | None, spec: Any, limit: int | None) -> Any:
+    import pandas as pd
+
+    from penstock_cli.bundle.table import read_lines, read_table, typed
+
+    if str(rows) != "-":
+        if not rows.is_file():
+            raise Failure(f"{rows}: no such file")
+        return read_table(rows, spec, limit=limit)
+    text = sys.stdin.read()
+    if kind == "csv":
+        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, nrows=limit)
+        return typed(frame, spec)
+    found = read_lines(text, "standard input", limit)
+    names = [feature.name for feature in spec.features] if spec is not None else list(found[0]) if found else []
+    return pd.DataFrame({name: pd.Series([row.get(name) for row in found], dtype=object) for name in names})
