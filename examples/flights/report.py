@@ -50,6 +50,11 @@ class Evaluation:
         figures["calibration"] = [asdict(each) for each in self.calibration]
         return _rounded(figures)
 
+    def summary(self) -> dict[str, Any]:
+        """The few figures that travel with the bundle."""
+        figures = self.as_dict()
+        return {name: figures[name] for name in ("flights", "auc", "brier", "brier_base", "precision", "recall")}
+
     def __str__(self) -> str:
         lines = [
             f"unseen flights   {self.flights:,}, {self.late:.1%} of them late",

