@@ -20,9 +20,7 @@ class PipelineSettings:
         secret=True,
     )
     store_timeout_ms: float = setting(1000.0, "A read of the feature store that takes longer is given up.", unit="ms")
-    route_file: Path | None = setting(
-        None, "File that says which bundles get requests; without it the one predictor's bundle does."
-    )
+    route_file: Path | None = setting(None, "File that says which bundles get requests; without it: the one predictor's.")  # noqa: RUF009
     route_poll_s: float = setting(1.0, "How often the route file is looked at.", unit="s")
     predictor_poll_s: float = setting(
         5.0, "Without a route file: how often the predictor is asked which bundle it holds.", unit="s"

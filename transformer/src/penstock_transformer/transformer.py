@@ -26,6 +26,7 @@ from penstock_transformer.following import Follower
 from penstock_transformer.loading import Close
 from penstock_transformer.passing import owned, pass_on
 from penstock_transformer.pipeline import Pipeline
+from penstock_transformer.plan import FetchPlan
 from penstock_transformer.predictor_client import PredictorClient
 from penstock_transformer.requests import PredictReply, PredictRequest, PredictResponse
 from penstock_transformer.routing import choose, copies
@@ -110,10 +111,16 @@ class Transformer:
         """The route revision that is applied, 0 without a route file or before the first."""
         return self.table.route.revision if self.table.route is not None else 0
 
-    def store_of(self, model: str | None = None) -> tuple[ActiveBundle, FeatureStore | None]:
-        """The bundle that answers now and its feature store, for whoever reads or writes records. Raises NotFound, NotReady."""
-        bundle = self._live(self.model if model is None else model)
-        return bundle, bundle.store
+    def plan(self, model: str) -> FetchPlan | None:
+        """What rows of a model may hold, by the bundle that most requests go to; None for one without features.
+
+        Raises NotFound for an unknown model, NotReady before its bundle is there.
+        """
+        return self._live(model).plan
+
+    def store(self, model: str) -> FeatureStore | None:
+        """The feature store of the bundle that most requests go to; None if it has none. Raises as `plan` does."""
+        return self._live(model).store
 
     def predict(self, request: PredictRequest, reply: PredictReply) -> None:
         """Take a request; answer through `reply` exactly once. Never raises, never blocks."""
@@ -272,11 +279,14 @@ def _opener(settings: PipelineSettings) -> Opener | None:
     if settings.feature_store is None:
         return None
     from penstock_transformer.store.opening import open_store
+    from penstock_transformer.store.settings import StoreSettings
 
     url = settings.feature_store
+    store_settings = StoreSettings(timeout_s=settings.store_timeout_ms / 1e3)
+    open_store(url, StoreLayout("", 3, {}), store_settings)
 
     def opener(layout: StoreLayout) -> FeatureStore:
-        return open_store(url, layout)
+        return open_store(url, layout, store_settings)
 
     return opener
 

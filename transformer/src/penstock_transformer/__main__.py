@@ -1,0 +1,72 @@
+"""`penstock-transformer`: what callers reach in front of a predictor.
+
+settings -> Service (app over a Transformer) -> server listens -> start hook follows the predictor or the route -> ready
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from penstock.lifecycle import Lifecycle, StopPhase
+from penstock.metrics import Metrics
+from penstock.protocol.limits import Limits
+from penstock.serving.admin import AdminRoutes
+from penstock.serving.app import build_app
+from penstock.serving.server import Service, run
+from penstock.settings import parse
+from penstock_transformer.http.limits import WayInLimits
+from penstock_transformer.http.records import allow_imports, records_router
+from penstock_transformer.http.routes import predict_routes
+from penstock_transformer.settings import PREFIX, TransformerSettings
+from penstock_transformer.transformer import Transformer
+
+DESCRIPTION = "Answer predictions: fetch stored features, encode, call the predictor, post-process."
+
+
+def build(settings: TransformerSettings) -> Service:
+    """The service of one process. Nothing is connected yet: that is a start hook's work."""
+    lifecycle, metrics = Lifecycle(), Metrics()
+    transformer = Transformer.open(settings, metrics=metrics)
+    lifecycle.on_start("route", transformer.start)
+    lifecycle.on_stop("connections", transformer.close, StopPhase.RELEASE)
+    lifecycle.on_stop("requests", transformer.drain, StopPhase.FINISH)
+    limits = Limits(body_bytes=settings.body_bytes)
+    routes = predict_routes(transformer, WayInLimits())
+    allow_imports(routes)
+    app = build_app(
+        transformer,
+        lifecycle=lifecycle,
+        metrics=metrics,
+        limits=limits,
+        routes=routes,
+        shell_limits=settings.shell_limits(),
+        title=f"Penstock: {settings.model_name}",
+    )
+    app.include_router(records_router(transformer))
+    return Service(app, lifecycle, metrics, route_admin(transformer))
+
+
+def route_admin(transformer: Transformer) -> AdminRoutes:
+    """`GET /route`: the revision that is applied; of several workers the lowest, so that each has got at least as far."""
+
+    async def applied(_: dict[str, Any]) -> dict[str, Any]:
+        return {"revision": transformer.revision}
+
+    def lowest(answers: list[dict[str, Any]]) -> dict[str, Any]:
+        return min(answers, key=lambda answer: int(answer["revision"]))
+
+    routes = AdminRoutes()
+    routes.add("GET", "/route", applied, merge=lowest, summary="The route revision that is applied")
+    return routes
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The program. Exits 0 after a drain, 2 for wrong options."""
+    arguments = sys.argv[1:] if argv is None else argv
+    settings = parse(TransformerSettings, arguments, os.environ, PREFIX, program="penstock-transformer", description=DESCRIPTION)
+    run(lambda: build(settings), settings)
+
+
+if __name__ == "__main__":
+    main()
