@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -44,6 +45,11 @@ def spec(*, image: bool = False) -> FeatureSpec:
     return FeatureSpec(tuple(features), {"x": ("distance",)}, sets, Record("flights", "flight_id"), store)
 
 
+@dataclass
+class FakeBundle:
+    plan: FetchPlan | None
+
+
 class FakeTransformer:
     """Answers every row with its number; remembers what it was asked."""
 
@@ -53,7 +59,7 @@ class FakeTransformer:
         self.prediction: dict[str, Any] = {}
         self.feature_store: FeatureStore | None = None
         self._models = models
-        self._plan = plan_of(spec(image=image))
+        self.bundle = FakeBundle(plan_of(spec(image=image)))
 
     def predict(self, request: PredictRequest, reply: PredictReply) -> None:
         self.requests.append(request)
@@ -71,14 +77,10 @@ class FakeTransformer:
     def models(self) -> Sequence[str]:
         return self._models
 
-    def plan(self, model: str) -> FetchPlan | None:
-        if model not in self._models:
+    def store_of(self, model: str | None = None) -> tuple[FakeBundle, FeatureStore | None]:
+        if model is not None and model not in self._models:
             raise NotFound(f"no model {model!r}", field="model")
-        return self._plan
-
-    def store(self, model: str) -> FeatureStore | None:
-        self.plan(model)
-        return self.feature_store
+        return self.bundle, self.feature_store
 
 
 class FakeExchange:

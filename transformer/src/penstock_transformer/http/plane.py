@@ -3,9 +3,17 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from penstock.errors import InvalidInput, NotFound
 from penstock_transformer.plan import FetchPlan
 from penstock_transformer.requests import PredictReply, PredictRequest
 from penstock_transformer.store.port import FeatureStore
+
+
+class Planned(Protocol):
+    """What a way in needs to know of a bundle: which columns a row may hold; None for a bundle without features."""
+
+    @property
+    def plan(self) -> FetchPlan | None: ...
 
 
 class PredictPlane(Protocol):
@@ -17,11 +25,17 @@ class PredictPlane(Protocol):
     def models(self) -> Sequence[str]:
         """Names of the models that can be asked for."""
 
-    def plan(self, model: str) -> FetchPlan | None:
-        """What rows of a model may hold, by the bundle that most requests go to; None for one without features.
+    def store_of(self, model: str | None = None) -> tuple[Planned, FeatureStore | None]:
+        """The bundle that most requests of a model go to, and its feature store. Raises NotFound, NotReady."""
 
-        Raises NotFound for an unknown model, NotReady before its bundle is there.
-        """
 
-    def store(self, model: str) -> FeatureStore | None:
-        """Where a model's stored features are read and written; None if it has none. Raises as `plan` does."""
+def chosen_model(transformer: PredictPlane, model: str | None) -> str:
+    """The model that is meant: the one named, or the only one. Raises InvalidInput if that is not clear."""
+    if model is not None:
+        return model
+    models = transformer.models()
+    if len(models) == 1:
+        return models[0]
+    if not models:
+        raise NotFound("no model is served here", field="model")
+    raise InvalidInput(f"expected ?model= with one of {', '.join(sorted(models))}", field="model")

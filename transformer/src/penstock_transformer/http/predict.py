@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from penstock.dataplane import Context
-from penstock.errors import Internal, InvalidInput, NotFound, Overloaded, PenstockError, TooLarge, UnsupportedType
+from penstock.errors import Internal, InvalidInput, Overloaded, PenstockError, TooLarge, UnsupportedType
 from penstock.serving.context import read_context
 from penstock.serving.exchange import Exchange
 from penstock.serving.infer import refuse_encoding
@@ -24,7 +24,7 @@ from penstock_transformer.http.csv_rows import Types, csv_rows
 from penstock_transformer.http.forms import form_rows
 from penstock_transformer.http.json_rows import check_options, json_rows
 from penstock_transformer.http.limits import WayInLimits
-from penstock_transformer.http.plane import PredictPlane
+from penstock_transformer.http.plane import PredictPlane, chosen_model
 from penstock_transformer.requests import PredictRequest, Row
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class PredictWays:
         """`GET /predict/{record id}[?model=m]`. Raises PenstockError for what is wrong with the request."""
         context = read_context(exchange)
         model, options = self._asked(exchange.query) if exchange.query else (None, None)
-        model = model or self._only_model()
+        model = chosen_model(self._transformer, model)
         request = PredictRequest(model, context, options=options, record_id=exchange.params[0])
         self._predict(request, ExchangeReply(exchange, model))
 
@@ -129,7 +129,7 @@ class PredictWays:
             self._predict(request, ExchangeReply(exchange, request.model))
 
     def _types(self, model: str) -> Types | None:
-        plan = self._transformer.plan(model)
+        plan = self._transformer.store_of(model)[0].plan
         return None if plan is None else plan.column_types
 
     def _asked(self, query: bytes) -> tuple[str | None, dict[str, Any] | None]:
@@ -146,15 +146,6 @@ class PredictWays:
                 raise InvalidInput(str(error), field=f"options.{name}") from None
         check_options(options)
         return model, options or None
-
-    def _only_model(self) -> str:
-        """The model that is meant when none is named."""
-        models = self._transformer.models()
-        if len(models) == 1:
-            return models[0]
-        if not models:
-            raise NotFound("no model is served here", field="model")
-        raise InvalidInput(f"expected ?model= with one of {', '.join(sorted(models))}", field="model")
 
 
 def image_rows(body: bytes, types: Types | None, limits: WayInLimits) -> list[Row]:
