@@ -127,7 +127,8 @@ class Batcher(Generic[W, R]):
     async def drain(self) -> None:
         """Refuse new works with NotReady, finish those that wait, and return when every one of them has been answered."""
         self._draining = True
-        if self._queue and self._loop is not None:
+        if self._queue and self._loop is not None and not self._scheduled:
+            self._scheduled = True
             self._loop.call_soon(self._take)
         while self._queue or self.in_flight:
             if self._idle is None:
@@ -230,7 +231,10 @@ class Batcher(Generic[W, R]):
         self.in_flight += 1
         self._rate.started(now)
         if self._metrics is not None:
-            self._metrics.observe_batch(batch.rows, len(works), [now - arrived for arrived in batch.arrivals])
+            try:
+                self._metrics.observe_batch(batch.rows, len(works), [now - arrived for arrived in batch.arrivals])
+            except Exception:
+                logger.exception("counting a batch failed")
         if self._coroutine:
             self._start_task(works)
         elif batch.rows <= self._policy.inline_rows and self.in_flight == 1:

@@ -1,0 +1,147 @@
+"""The deadline-first queue against a plain list: every work leaves exactly once, the most urgent first, within the bounds."""
+
+import math
+from collections.abc import Hashable
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from penstock.batcher import BatchPolicy, DeadlineQueue
+from penstock.batcher.rate import ServiceRate
+from penstock.dataplane import Context
+from penstock.errors import Cancelled, DeadlineExceeded, Overloaded, PenstockError, TooLarge
+
+
+class Item:
+    def __init__(self, rows: int, nbytes: int, key: Hashable, context: Context) -> None:
+        self.rows, self.nbytes, self.key, self.context = rows, nbytes, key, context
+        self.disconnected = False
+        self.arrived = 0.0
+
+    def error(self, error: PenstockError) -> None:
+        raise AssertionError("the queue answers nobody")
+
+
+class QueueMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 100.0
+        self.waiting: list[Item] = []
+        self.gone: list[Item] = []
+
+    @initialize(rows=st.integers(1, 6), items=st.integers(1, 8), nbytes=st.integers(1, 40), patience=st.sampled_from([0.5, 5.0]))
+    def open(self, rows: int, items: int, nbytes: int, patience: float) -> None:
+        self.policy = BatchPolicy(max_rows=rows, max_queue_items=items, max_queue_bytes=nbytes, patience_s=patience)
+        self.queue: DeadlineQueue[Item] = DeadlineQueue(self.policy, ServiceRate())
+
+    def urgency(self, item: Item) -> tuple[int, float]:
+        deadline = item.context.deadline
+        return item.context.priority, item.arrived + self.policy.patience_s if deadline is None else deadline
+
+    def by_urgency(self) -> list[Item]:
+        return sorted(self.waiting, key=self.urgency)  # stable: arrival decides
+
+    def dead(self, item: Item) -> type[PenstockError] | None:
+        if (item.context.deadline or math.inf) <= self.now:
+            return DeadlineExceeded
+        return Cancelled if item.disconnected else None
+
+    def leave(self, item: Item) -> None:
+        self.waiting.remove(item)
+        assert item not in self.gone
+        self.gone.append(item)
+
+    @rule(
+        rows=st.integers(0, 8),
+        nbytes=st.integers(0, 50),
+        key=st.sampled_from(["a", "b", None]),
+        deadline=st.none() | st.integers(-2, 10),
+        priority=st.sampled_from([0, 0, 0, 1, -1]),
+    )
+    def push(self, rows: int, nbytes: int, key: Hashable, deadline: int | None, priority: int) -> None:
+        due = None if deadline is None else self.now + deadline
+        item = Item(rows, nbytes, key, Context("r", deadline=due, priority=priority))
+        item.arrived = self.now
+        room = len(self.waiting) < self.policy.max_queue_items
+        room = room and sum(other.nbytes for other in self.waiting) + nbytes <= self.policy.max_queue_bytes
+        refusal = self.queue.push(item, self.now)
+        if deadline is not None and deadline <= 0:
+            assert isinstance(refusal, DeadlineExceeded)
+        elif nbytes > self.policy.max_queue_bytes:
+            assert isinstance(refusal, TooLarge)
+        elif not room:
+            assert isinstance(refusal, Overloaded)
+            assert refusal.retry_after_s > 0
+        else:
+            assert refusal is None
+            self.waiting.append(item)
+
+    @rule(seconds=st.floats(0, 6))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def caller_leaves(self, data: st.DataObject) -> None:
+        data.draw(st.sampled_from(self.waiting)).disconnected = True
+
+    @rule()
+    def take(self) -> None:
+        order = self.by_urgency()
+        live = [item for item in order if self.dead(item) is None]
+        batch = self.queue.take(self.now)
+        assert bool(batch.works) == bool(live)
+        assert batch.rows == sum(item.rows for item in batch.works)
+        assert batch.arrivals == [item.arrived for item in batch.works]
+        if live:
+            key = live[0].key
+            company = live[:1] if key is None else [item for item in live if item.key == key]
+            assert batch.works == company[: len(batch.works)], "most urgent first, nobody of the key passed over"
+            assert len(batch.works) == 1 or batch.rows <= self.policy.max_rows
+            left = company[len(batch.works) :]
+            assert not left or batch.rows + left[0].rows > self.policy.max_rows or batch.rows >= self.policy.max_rows
+        for item in batch.works:
+            self.leave(item)
+        self.check_dropped(batch.dropped)
+
+    @rule()
+    def expire(self) -> None:
+        self.check_dropped(self.queue.expire(self.now))
+        assert not any(self.dead(item) for item in self.waiting)
+
+    def check_dropped(self, dropped: list[tuple[Item, PenstockError]]) -> None:
+        for item, error in dropped:
+            assert type(error) is self.dead(item)
+            self.leave(item)
+
+    @rule()
+    def clear(self) -> None:
+        order = self.by_urgency()
+        assert self.queue.clear() == order
+        for item in order:
+            self.leave(item)
+
+    @precondition(lambda self: hasattr(self, "queue"))
+    @invariant()
+    def counts_are_right_and_within_bounds(self) -> None:
+        queue, waiting = self.queue, self.waiting
+        assert len(queue) == len(waiting) <= self.policy.max_queue_items
+        assert queue.nbytes == sum(item.nbytes for item in waiting) <= self.policy.max_queue_bytes
+        assert queue.rows == sum(item.rows for item in waiting)
+        deadlines = [item.context.deadline for item in waiting if item.context.deadline is not None]
+        assert queue.dated == len(deadlines)
+        assert queue.next_deadline() == min(deadlines, default=None)
+        assert queue.oldest_arrival() == min((item.arrived for item in waiting), default=None)
+
+    def teardown(self) -> None:
+        """Whatever happened, the queue can be emptied, and then it holds nothing."""
+        if hasattr(self, "queue"):
+            while len(self.queue):
+                self.take()
+            assert (len(self.queue), self.queue.nbytes, self.queue.rows, self.queue.dated) == (0, 0, 0, 0)
+            assert not self.waiting
+
+
+TestQueueMachine = QueueMachine.TestCase
+TestQueueMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
