@@ -208,3 +208,51 @@ class PostgresServer(Server):
         made = subprocess.run(command, cwd=self.directory, user=owner, capture_output=True, text=True, check=False)
         if made.returncode:
             raise RuntimeError(f"initdb failed:\n{made.stdout}{made.stderr}")
+        # In single-user mode, where no password is asked for: initdb itself cannot make a database.
+        single = [str(self._programs / "postgres"), "--single", "-D", str(self._data), "postgres"]
+        statement = f"CREATE DATABASE {self.username}".encode()
+        subprocess.run(single, input=statement, cwd=self.directory, user=owner, capture_output=True, check=True)
+
+    def user(self) -> str | None:
+        """Someone who is not root."""
+        if os.geteuid():
+            return None
+        known = {entry.pw_name for entry in pwd.getpwall()}
+        return "postgres" if "postgres" in known else "nobody"
+
+    def command(self) -> list[str]:
+        """postgres without the safety of its disk writes, which a test does not need."""
+        settings = {
+            "listen_addresses": self.host,
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "max_connections": "50",
+            "timezone": "UTC",
+        }
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port), *options]
+
+    def answers(self) -> bool:
+        """What pg_isready says."""
+        command = [str(self._programs / "pg_isready"), "-q", "-h", self.host, "-p", str(self.port), "-t", "2"]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+    def stop(self) -> None:
+        """End it without waiting for clients to leave."""
+        self._end(signal.SIGINT)
+
+    def url(self, *, password: str | None = None) -> str:
+        """Its URL; `password` in place of the right one."""
+        given = quote(password if password is not None else self.password, safe="")
+        return f"postgresql://{self.username}:{given}@{self.host}:{self.port}/{self.username}"
+
+
+def _postgres_programs() -> Path:
+    # Debian keeps the server's programs out of the PATH; what the PATH calls `postgres` may be anything.
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda path: int(path.split("/")[4]))
+    if found:
+        return Path(found[-1]).parent
+    program = shutil.which("initdb")
+    if program and (Path(program).parent / "postgres").exists():
+        return Path(program).parent
+    raise ServerMissing("PostgreSQL is missing: apt-get install postgresql")

@@ -92,13 +92,8 @@ def instant(event_time: float) -> tuple[int, int]:
 def store(view: View, key: bytes, row: RowWrite, key_ttl_s: int) -> bytes:
     """The packed command that writes a row if it is newer. Raises InvalidInput naming the feature that is wrong."""
     seconds, nanos = instant(event_time_of(row))
-    arguments: list[bytes] = [
-        time_field(view),
-        b"%d" % seconds,
-        b"%d" % nanos,
-        encode_timestamp(seconds, nanos),
-        b"%d" % key_ttl_s,
-    ]
+    stamp = encode_timestamp(seconds, nanos)
+    arguments = [time_field(view), b"%d" % seconds, b"%d" % nanos, stamp, b"%d" % key_ttl_s]
     for name, data in view.values(row).items():
         arguments += (field(view, name), data)
     return pack(b"EVALSHA", SCRIPT_SHA, b"1", key, *arguments)
@@ -111,7 +106,8 @@ def remove(view: View, key: bytes) -> bytes:
 
 def pack(*arguments: bytes) -> bytes:
     """One command in Redis's protocol."""
-    return hiredis.pack_command(arguments)
+    packed: bytes = hiredis.pack_command(arguments)  # type: ignore[arg-type]
+    return packed
 
 
 def glob(prefix: bytes) -> bytes:

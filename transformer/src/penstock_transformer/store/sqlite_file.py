@@ -4,8 +4,8 @@
 
 Feast keeps a table `<project>_<view>` of (entity_key, feature_name, value, value_text, event_ts, created_ts). `event_ts` is a
 whole second, and of the writer's local reading of a UTC clock (Feast hands a naive UTC datetime to `timestamp()`); the same
-conversion is undone on the way in, so that we say what Feast on the same machine says. Two writes within one second would be the same to
-compare-and-set, therefore our writer adds a column `event_us` (microseconds) that Feast neither reads nor writes.
+conversion is undone on the way in, so that we say what Feast on the same machine says. Two writes within one second would look
+alike to compare-and-set, so our writer adds a column `event_us` (microseconds) that Feast neither reads nor writes.
 """
 
 import sqlite3
