@@ -1,0 +1,57 @@
+"""Every layout of a model directory."""
+
+from pathlib import Path
+
+import pytest
+
+from penstock.errors import InvalidInput, NotFound
+from penstock_predictor.repository import find, model_file, version_order
+
+
+def touch(directory: Path, *names: str) -> None:
+    for name in names:
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).touch()
+
+
+def found(directory: Path) -> list[tuple[str, str | None, bool]]:
+    return [(place.model, place.version, place.is_bundle) for place in find(directory, "m")]
+
+
+def test_a_bundle(tmp_path: Path) -> None:
+    touch(tmp_path, "bundle.yaml", "model.onnx", "other/model.onnx")
+    assert found(tmp_path) == [("m", None, True)]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "resnet.onnx"])
+def test_a_plain_model(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, name)
+    assert found(tmp_path) == [("m", None, False)]
+    assert model_file(tmp_path) == tmp_path / name
+
+
+def test_two_models_of_other_names_are_no_plain_model(tmp_path: Path) -> None:
+    touch(tmp_path, "a.onnx", "b.onnx")
+    with pytest.raises(InvalidInput, match="holds neither"):
+        find(tmp_path, "m")
+
+
+def test_versions_of_the_one_model(tmp_path: Path) -> None:
+    touch(tmp_path, "10/model.onnx", "9/bundle.yaml", "..data/model.onnx", "lost+found/model.onnx")
+    assert found(tmp_path) == [("m", "9", True), ("m", "10", False)]
+
+
+def test_a_repository_of_names_and_versions(tmp_path: Path) -> None:
+    touch(tmp_path, "b/bundle.yaml", "a/2/model.onnx", "a/1/bundle.yaml", "notes/readme.txt", "file.txt")
+    assert found(tmp_path) == [("a", "1", True), ("a", "2", False), ("b", None, True)]
+
+
+def test_nothing_to_serve(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="model_dir"):
+        find(tmp_path, "m")
+    with pytest.raises(NotFound, match="not a directory"):
+        find(tmp_path / "none", "m")
+
+
+def test_versions_are_ordered_by_value() -> None:
+    assert sorted(["10", "9", "1.2", "1.10", "beta"], key=version_order) == ["beta", "1.2", "1.10", "9", "10"]
