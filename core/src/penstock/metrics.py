@@ -25,6 +25,16 @@ ROW_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 MAX_MODELS = 500
 
 Snapshot = dict[str, Any]
+Source = Callable[[], Iterable[Metric]]
+
+
+class InFlight:
+    """How many requests for one model are taken and not yet answered."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
 
 
 class Histogram:
@@ -55,7 +65,7 @@ class ModelMetrics:
 
     __slots__ = (
         "batch_rows", "bundle", "bytes_in", "bytes_out", "errors", "header",
-        "in_flight", "items", "latency", "model", "queue_wait", "requests",
+        "items", "latency", "model", "queue_wait", "requests",
     )  # fmt: skip
 
     def __init__(self, model: str, bundle: str) -> None:
@@ -71,7 +81,6 @@ class ModelMetrics:
         self.items = 0
         self.bytes_in = 0
         self.bytes_out = 0
-        self.in_flight = 0
 
     def observe_request(self, duration_s: float, bytes_in: int, bytes_out: int) -> None:
         """Count an answered request, failed ones included."""
@@ -98,7 +107,7 @@ class ModelMetrics:
     def snapshot(self) -> Snapshot:
         """Everything as JSON values, for `Metrics.merge`."""
         found: Snapshot = {
-            name: getattr(self, name) for name in ("model", "bundle", "requests", "items", "bytes_in", "bytes_out", "in_flight")
+            name: getattr(self, name) for name in ("model", "bundle", "requests", "items", "bytes_in", "bytes_out")
         }
         found["errors"] = dict(self.errors)
         for name in ("latency", "queue_wait", "batch_rows"):
@@ -108,7 +117,7 @@ class ModelMetrics:
 
     def add(self, other: Snapshot) -> None:
         """Add another process's snapshot of the same model and bundle."""
-        for name in ("requests", "items", "bytes_in", "bytes_out", "in_flight"):
+        for name in ("requests", "items", "bytes_in", "bytes_out"):
             setattr(self, name, getattr(self, name) + other[name])
         for kind, count in other["errors"].items():
             self.errors[kind] = self.errors.get(kind, 0) + count
@@ -122,13 +131,13 @@ class ModelMetrics:
 class Metrics:
     """All counters of a process. Register it with a prometheus_client registry: it is a collector.
 
-    Members add families of their own with `add_source`. Those are per process: a parent that merges its workers shows the sum
-    of sources' samples by name and labels (`serving.exposition`).
+    Members add families of their own with `add_source`; a parent of several workers adds those up too (`serving.exposition`).
     """
 
     def __init__(self) -> None:
         self._models: dict[tuple[str, str], ModelMetrics] = {}
-        self._sources: list[Callable[[], Iterable[Metric]]] = []
+        self._in_flight: dict[str, InFlight] = {}
+        self._sources: list[tuple[Source, bool]] = []
         # Requests that reached no model: unknown names, broken bodies, health probes gone wrong.
         self.none = self.model("", "")
 
@@ -139,30 +148,50 @@ class Metrics:
             if len(self._models) >= MAX_MODELS:
                 return self.none
             found = self._models[model, bundle] = ModelMetrics(model, bundle)
+            self._in_flight.setdefault(model, InFlight())
         return found
+
+    def in_flight(self, model: str) -> "InFlight":
+        """The gauge of requests in progress for a model; those that name no known model share one."""
+        return self._in_flight.get(model) or self._in_flight[""]
 
     def find(self, model: str, bundle: str) -> ModelMetrics:
         """The counters of a model that was seen before, or else those of requests that reached none."""
         return self._models.get((model, bundle), self.none)
 
-    def add_source(self, source: Callable[[], Iterable[Metric]]) -> None:
-        """Export further families, made by `source` at each scrape."""
-        self._sources.append(source)
+    def add_source(self, source: Source, *, summed: bool = False) -> None:
+        """Export further families, made by `source` at each scrape. `summed`: over several workers its gauges add up (queue
+        depths do); otherwise the largest is shown (a measured cost, a revision)."""
+        self._sources.append((source, summed))
+
+    def families(self) -> Iterable[tuple[Metric, bool]]:
+        """The sources' families, each with whether its gauges add up."""
+        for source, summed in self._sources:
+            for family in source():
+                yield family, summed
 
     def snapshot(self) -> list[Snapshot]:
-        return [counters.snapshot() for counters in self._models.values()]
+        """The models' counters as JSON values. A model's gauge goes with the first of its bundles."""
+        found = [counters.snapshot() for counters in self._models.values()]
+        seen: set[str] = set()
+        for entry in found:
+            model = entry["model"]
+            entry["in_flight"] = 0 if model in seen else self._in_flight[model].count
+            seen.add(model)
+        return found
 
     def merge(self, snapshots: Iterable[Snapshot]) -> None:
         """Add other processes' snapshots to these counters."""
         for entry in snapshots:
             self.model(entry["model"], entry["bundle"]).add(entry)
+            self.in_flight(entry["model"]).count += entry["in_flight"]
 
     def collect(self) -> Iterable[Metric]:
         """Prometheus families of all counters; prometheus_client calls this at each scrape."""
         yield from self._counters()
         yield from self._histograms()
-        for source in self._sources:
-            yield from source()
+        for family, _ in self.families():
+            yield family
 
     def _counters(self) -> Iterable[Metric]:
         labels = ("model", "bundle")
@@ -172,18 +201,16 @@ class Metrics:
         bytes_out = CounterMetricFamily("penstock_response_bytes", "Bytes of response bodies.", labels=labels)
         items = CounterMetricFamily("penstock_batched_requests", "Requests that went through a batch.", labels=labels)
         in_flight = GaugeMetricFamily("penstock_in_flight", "Requests taken and not yet answered.", labels=("model",))
-        flying: dict[str, int] = {}
         for one in self._models.values():
             key = (one.model, one.bundle)
             requests.add_metric(key, one.requests)
             bytes_in.add_metric(key, one.bytes_in)
             bytes_out.add_metric(key, one.bytes_out)
             items.add_metric(key, one.items)
-            flying[one.model] = flying.get(one.model, 0) + one.in_flight
             for kind, count in one.errors.items():
                 errors.add_metric((*key, kind), count)
-        for model, count in flying.items():
-            in_flight.add_metric((model,), count)
+        for model, flying in self._in_flight.items():
+            in_flight.add_metric((model,), flying.count)
         return requests, errors, bytes_in, bytes_out, items, in_flight
 
     def _histograms(self) -> Iterable[Metric]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from penstock.errors import Internal, NotReady, PenstockError
+from penstock.metrics import InFlight
 from penstock.serving.context import request_id
 from penstock.serving.routes import Found
 from penstock.serving.shell import SMALL_BODY_BYTES
@@ -70,7 +71,7 @@ class FastExchange:
         self.disconnected = False
         self.response_complete = False
         self.counters = protocol.shell.metrics.none
-        self.flying = False
+        self.flying: InFlight | None = None
         self.reserved = 0
         if length > SMALL_BODY_BYTES and length <= protocol.shell.budget_bytes:
             self.reserved = length
@@ -151,9 +152,9 @@ class FastExchange:
         if self.reserved:
             shell.budget_bytes += self.reserved
             self.reserved = 0
-        if self.flying:
-            self.flying = False
-            shell.metrics.none.in_flight -= 1
+        if self.flying is not None:
+            self.flying.count -= 1
+            self.flying = None
 
 
 def run_handler(exchange: FastExchange) -> None:
@@ -168,11 +169,12 @@ def run_handler(exchange: FastExchange) -> None:
     if shell.starting:
         exchange.fail(NotReady("starting: the model is being loaded"))
         return
-    exchange.flying = True
-    shell.metrics.none.in_flight += 1
+    assert exchange.found is not None
+    handler, params = exchange.found
+    exchange.flying = flying = shell.metrics.in_flight(params[0] if params else "")
+    flying.count += 1
     try:
-        assert exchange.found is not None
-        exchange.found[0](exchange)
+        handler(exchange)
     except PenstockError as error:
         exchange.fail(error)
     except Exception as error:

@@ -1,0 +1,243 @@
+"""One serving process from listening to exit, alone or as one of several workers.
+
+    listen (live, not ready) -> start hooks -> ready
+    SIGTERM -> not ready, still serving, answers close their connections -> drain_delay_s -> no new connections -> requests in
+    progress finish -> stop hooks (finish, commit, release) -> exit 0.    A second signal skips the waiting.
+
+Invariant: a request that was read whole before intake stopped is answered, unless a second signal or `drain_timeout_s` cuts it.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import uvicorn
+from fastapi import FastAPI
+
+from penstock.lifecycle import Lifecycle, State
+from penstock.metrics import Metrics
+from penstock.serving.admin import AdminRoutes, AdminSource, build_admin
+from penstock.serving.exposition import render, snapshot
+from penstock.serving.fast import FastConfig, FastProtocol
+from penstock.serving.link import Link
+from penstock.serving.options import ServingSettings
+from penstock.serving.shell import Shell
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 2048
+_PUSH_S = 1.0
+
+
+@dataclass
+class Service:
+    """What a member hands to the server: its application (from `build_app`), lifecycle, counters and admin routes."""
+
+    app: FastAPI
+    lifecycle: Lifecycle
+    metrics: Metrics
+    admin: AdminRoutes = field(default_factory=AdminRoutes)
+
+
+class QuietServer(uvicorn.Server):
+    """uvicorn's server without its signal handling: the process has one owner of signals, and that is not a server."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def http_server(service: Service, settings: ServingSettings) -> QuietServer:
+    """uvicorn with the fast protocol over a service's application."""
+    shell: Shell = service.app.state.shell
+    shell.log_success = settings.log_requests
+    config = FastConfig(
+        service.app,
+        http=cast(type[asyncio.Protocol], FastProtocol),
+        loop="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
+    )
+    config.shell = shell
+    return QuietServer(config)
+
+
+def admin_server(source: AdminSource) -> QuietServer:
+    """A plain uvicorn over the admin application."""
+    app = build_admin(source)
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    return QuietServer(config)
+
+
+class Process:
+    """A serving process. `link_socket` leads to the parent of a worker; a process without one serves its own admin port."""
+
+    def __init__(
+        self,
+        service: Service,
+        settings: ServingSettings,
+        sock: socket.socket,
+        admin: socket.socket | None,
+        link: socket.socket | None,
+    ) -> None:
+        self.service = service
+        self.settings = settings
+        self.sock = sock
+        self.admin_socket = admin
+        self.link_socket = link
+        self.server = http_server(service, settings)
+        self.link = Link({"snapshot": self._tell_snapshot, "admin": self._answer_admin, "merge": self._merge_admin})
+        self.stopping = asyncio.Event()
+        self.hurry = asyncio.Event()
+        self.code = 0
+
+    async def run(self) -> int:
+        """Serve until told to stop. The exit status: 0, or 1 if a start hook failed."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        beside = [asyncio.create_task(self._sweep())]
+        if self.link_socket is not None:
+            beside.append(asyncio.create_task(self._follow_parent(self.link_socket)))
+        admin = admin_server(self._admin_source()) if self.admin_socket is not None else None
+        if admin is not None and self.admin_socket is not None:
+            beside.append(asyncio.create_task(admin.serve([self.admin_socket])))
+        serving = asyncio.create_task(self.server.serve([self.sock]))
+        starting = asyncio.create_task(self._start())
+        await self.stopping.wait()
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await self._drain(serving)
+        await self._end(beside, admin)
+        logger.info("stopped", extra={"code": self.code})
+        return self.code
+
+    def stop(self) -> None:
+        """Begin to drain; a second call skips the waiting."""
+        if self.stopping.is_set():
+            self.hurry.set()
+            self.server.force_exit = True
+        self.stopping.set()
+
+    async def _start(self) -> None:
+        fields = {
+            "port": self.sock.getsockname()[1],
+            "admin_port": self.admin_socket.getsockname()[1] if self.admin_socket else None,
+        }
+        logger.info("listening", extra=fields)
+        try:
+            await self.service.lifecycle.start()
+        except Exception as error:
+            logger.error("start failed", exc_info=error)
+            self.code = 1
+            self.hurry.set()
+            self.stopping.set()
+            return
+        # What was made while starting lives as long as the process: the collector need never look at it again.
+        gc.collect()
+        gc.freeze()
+        logger.info("ready", extra=fields)
+        self._tell_state()
+
+    async def _drain(self, serving: "asyncio.Task[None]") -> None:
+        delay_s = self.settings.drain_delay_s
+        self.service.lifecycle.drain()
+        self._tell_state()
+        logger.info("draining", extra={"delay_s": delay_s})
+        if delay_s > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.hurry.wait(), delay_s)
+        self.server.should_exit = True
+        await serving
+        await self.service.lifecycle.stop(self.settings.drain_timeout_s)
+
+    async def _end(self, beside: "list[asyncio.Task[None]]", admin: QuietServer | None) -> None:
+        if admin is not None:
+            admin.should_exit = True
+            await beside.pop()
+        if self.link_socket is not None:
+            self.link.tell("snapshot", snapshot(self.service.metrics))
+            await self.link.flush()
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            for connection in list(self.server.server_state.connections):
+                if isinstance(connection, FastProtocol):
+                    connection.sweep()
+
+    # --- between parent and worker
+
+    async def _follow_parent(self, sock: socket.socket) -> None:
+        await self.link.connect(sock)
+        self.service.app.state.worker_link = self.link
+        self.link.tell("state", {"state": self.service.lifecycle.state.value, "admin": self.service.admin.listing()})
+        pushing = asyncio.create_task(self._push())
+        try:
+            await self.link.run()
+            logger.warning("parent is gone")
+            self.stop()
+        finally:
+            pushing.cancel()
+            self.service.app.state.worker_link = None
+
+    async def _push(self) -> None:
+        """The parent keeps the latest counters, so that a worker that is killed takes at most a second's worth with it."""
+        while True:
+            await asyncio.sleep(_PUSH_S)
+            self.link.tell("snapshot", snapshot(self.service.metrics))
+
+    def _tell_state(self) -> None:
+        if self.link_socket is not None:
+            self.link.tell("state", {"state": self.service.lifecycle.state.value})
+
+    async def _tell_snapshot(self, _: dict[str, Any]) -> dict[str, Any]:
+        return snapshot(self.service.metrics)
+
+    async def _answer_admin(self, question: dict[str, Any]) -> dict[str, Any]:
+        return await self.service.admin.answer(question)
+
+    async def _merge_admin(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        return self.service.admin.merged(arguments["question"], arguments["answers"])
+
+    def _admin_source(self) -> AdminSource:
+        async def ask(question: dict[str, Any]) -> dict[str, Any]:
+            return self.service.admin.merged(question, [await self.service.admin.answer(question)])
+
+        async def metrics() -> bytes:
+            return render([snapshot(self.service.metrics)])
+
+        async def status() -> dict[str, Any]:
+            lifecycle = self.service.lifecycle
+            ready = lifecycle.state is State.READY
+            return {
+                "workers": [{"pid": os.getpid(), "state": lifecycle.state.value}],
+                "ready": ready,
+                "routes": self.service.admin.listing(),
+            }
+
+        return AdminSource(ask, metrics, status)
