@@ -25,7 +25,9 @@ class ModelSettings:
     max_queue_items: int = setting(4096, "Requests that may wait for a run, a model.")
     max_queue_mb: int = setting(256, "Bytes of requests that may wait, a model.", unit="MiB")
     inline_ms: float = setting(0.3, "Runs measured below this take place on the event loop; 0 for none.", unit="ms")
-    profile_s: float = setting(2.0, "Time given to measuring a model at load; 0 measures one run a size.", unit="s")
+    profile_s: float = setting(
+        2.0, "Time given to measuring a model at load; sizes that do not fit into it are not batched to.", unit="s"
+    )
 
     def session(self) -> SessionSettings:
         """The part that makes a session."""

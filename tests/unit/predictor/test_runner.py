@@ -1,0 +1,225 @@
+"""The runner: one run for many, each caller its own rows, and nobody's failure another's."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from penstock.dataplane import Context, InferRequest, InferResponse, RequestedOutput
+from penstock.errors import ErrorKind, Internal, PenstockError
+from penstock.onnx import Session, load
+from penstock.tensors import Tensor
+from penstock.testing import models
+from penstock_predictor.axes import BatchRule, Sharing
+from penstock_predictor.runner import Outcome, Runner
+from penstock_predictor.work import Plans, Work
+
+FREE = BatchRule(Sharing.FREE, "")
+
+
+class Caller:
+    """A reply that keeps what it was given."""
+
+    disconnected = False
+
+    def __init__(self, broken: bool = False) -> None:
+        self.response: InferResponse | None = None
+        self.failure: PenstockError | None = None
+        self.broken = broken
+
+    def put(self, response: InferResponse) -> None:
+        if self.broken:
+            raise RuntimeError("encoder broke")
+        self.response = response
+
+    def error(self, error: PenstockError) -> None:
+        self.failure = error
+
+    def outputs(self) -> dict[str, Any]:
+        assert self.response is not None, self.failure
+        return {tensor.name: tensor.array.tolist() for tensor in self.response.outputs}
+
+
+class Bench:
+    """A runner over a model, fed with requests by hand."""
+
+    def __init__(self, model: bytes, rule: BatchRule = FREE, max_rows: int = 64) -> None:
+        self.session = load(model)
+        self.runner = Runner(self.session, rule, max_rows, model="m", version="1", bundle="m@sha256:0")
+        self.plans = Plans(self.session.inputs, self.session.outputs, rule)
+        self.works: list[Work] = []
+
+    def ask(self, *, outputs: list[str] | None = None, broken: bool = False, **inputs: Any) -> Caller:
+        caller = Caller(broken)
+        tensors = [Tensor.from_array(name, np.asarray(value)) for name, value in inputs.items()]
+        wanted = None if outputs is None else [RequestedOutput(name) for name in outputs]
+        self.works.append(self.plans.take(InferRequest("m", tensors, Context("1"), outputs=wanted), caller))
+        return caller
+
+    def run(self) -> Outcome:
+        outcome = self.runner.run(self.works)
+        self.runner.deliver(self.works, outcome)
+        return outcome
+
+
+def counting(session: Session) -> list[int]:
+    """Rows of each run that the session makes from now on."""
+    runs: list[int] = []
+    real = session.run
+
+    def run(feeds: Any, outputs: Any = None) -> Any:
+        runs.append(len(next(iter(feeds.values()))))
+        return real(feeds, outputs)
+
+    session.run = run  # type: ignore[method-assign]
+    return runs
+
+
+def test_many_callers_one_run_each_its_own_rows() -> None:
+    bench = Bench(models.several())
+    runs = counting(bench.session)
+    callers = [bench.ask(a=np.full((n, 2), n, np.float32), b=np.full(n, n)) for n in (1, 3, 2)]
+    bench.run()
+    assert runs == [6]
+    for n, caller in zip((1, 3, 2), callers, strict=True):
+        assert caller.outputs() == {"sum": [[2 * n, 2 * n]] * n, "big": [n > 2] * n, "b2": [2 * n] * n}
+
+
+def test_each_caller_gets_the_outputs_it_asked_for_in_its_order() -> None:
+    bench = Bench(models.several())
+    one = bench.ask(a=np.zeros((1, 2), np.float32), b=[1], outputs=["b2", "sum"])
+    other = bench.ask(a=np.zeros((1, 2), np.float32), b=[5], outputs=["big"])
+    everything = bench.ask(a=np.zeros((1, 2), np.float32), b=[2])
+    bench.run()
+    assert list(one.outputs()) == ["b2", "sum"]
+    assert other.outputs() == {"big": [True]}
+    assert list(everything.outputs()) == ["sum", "big", "b2"]
+
+
+def test_only_outputs_that_somebody_wants_are_computed() -> None:
+    bench = Bench(models.several())
+    callers = [bench.ask(a=np.zeros((1, 2), np.float32), b=[5], outputs=[name]) for name in ("big", "b2")]
+    outcome = bench.run()
+    assert outcome.shared is not None
+    assert set(outcome.shared) == {"big", "b2"}
+    assert [caller.outputs() for caller in callers] == [{"big": [True]}, {"b2": [10]}]
+
+
+def test_one_callers_bad_values_fail_that_caller_alone() -> None:
+    bench = Bench(models.embedding(5))
+    good, bad, other = bench.ask(index=[1]), bench.ask(index=[77]), bench.ask(index=[2, 0])
+    bench.run()
+    assert good.outputs() == {"y": [[2, 3]]}
+    assert other.outputs() == {"y": [[4, 5], [0, 1]]}
+    assert bad.failure is not None
+    assert bad.failure.kind is ErrorKind.INVALID_INPUT
+
+
+def test_one_callers_answer_that_cannot_be_written_fails_that_caller_alone() -> None:
+    bench = Bench(models.doubled())
+    callers = [bench.ask(x=np.full((1, 3), n, np.float32), broken=n == 1) for n in range(3)]
+    bench.run()
+    assert isinstance(callers[1].failure, Internal)
+    assert callers[0].outputs() == {"y": [[0, 0, 0]]}
+    assert callers[2].outputs() == {"y": [[4, 4, 4]]}
+
+
+def test_a_fault_of_ours_is_internal_and_keeps_its_detail() -> None:
+    bench = Bench(models.doubled())
+    caller = bench.ask(x=np.zeros((1, 3), np.float32))
+
+    def run(feeds: Any, outputs: Any = None) -> Any:
+        raise RuntimeError("secret detail")
+
+    bench.session.run = run  # type: ignore[method-assign]
+    bench.run()
+    assert isinstance(caller.failure, Internal)
+    assert "secret" not in str(caller.failure)
+
+
+def test_strings_travel_in_batches_too() -> None:
+    bench = Bench(models.labels())
+    callers = [bench.ask(word=np.array([[word]], object)) for word in ("yes", "ü", b"b")]
+    bench.run()
+    assert [caller.outputs() for caller in callers] == [
+        {"index": [[3]], "same": [["yes"]]},
+        {"index": [[-1]], "same": [["ü"]]},
+        {"index": [[1]], "same": [["b"]]},
+    ]
+
+
+def test_float16_and_bool_travel_in_batches() -> None:
+    bench = Bench(models.half())
+    callers = [bench.ask(x=np.full((1, 3), n, np.float16)) for n in (0.5, 1.5)]
+    bench.run()
+    assert [caller.outputs() for caller in callers] == [{"y": [[1.0] * 3]}, {"y": [[3.0] * 3]}]
+
+
+@pytest.mark.parametrize("works", [1, 3])
+def test_any_byte_but_zero_is_true(works: int) -> None:
+    bench = Bench(models.negated())
+    callers = []
+    for _ in range(works):
+        caller = Caller()
+        tensor = Tensor.from_raw("x", "BOOL", (1, 2), b"\x00\x02")
+        bench.works.append(bench.plans.take(InferRequest("m", [tensor], Context("1")), caller))
+        callers.append(caller)
+    bench.run()
+    assert [caller.outputs() for caller in callers] == [{"y": [[True, False]]}] * works
+
+
+def test_bytes_that_start_anywhere_are_aligned() -> None:
+    bench = Bench(models.doubled())
+    caller = Caller()
+    body = b"!" + np.float32([1, 2, 3]).tobytes()
+    tensor = Tensor.from_raw("x", "FP32", (1, 3), memoryview(body)[1:])
+    bench.works.append(bench.plans.take(InferRequest("m", [tensor], Context("1")), caller))
+    bench.run()
+    assert caller.outputs() == {"y": [[2, 4, 6]]}
+
+
+def test_a_request_over_the_limit_takes_several_runs() -> None:
+    bench = Bench(models.doubled(), max_rows=4)
+    runs = counting(bench.session)
+    rows = np.arange(30, dtype=np.float32).reshape(10, 3)
+    caller = bench.ask(x=rows)
+    bench.run()
+    assert runs == [4, 4, 2]
+    assert caller.outputs() == {"y": (rows * 2).tolist()}
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4, 5, 11])
+def test_a_fixed_size_is_padded_and_cut(rows: int) -> None:
+    bench = Bench(models.fixed(4), BatchRule(Sharing.FIXED, "", 4))
+    runs = counting(bench.session)
+    values = np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32)
+    caller = bench.ask(x=values)
+    bench.run()
+    assert set(runs) == {4}
+    (expected,) = load(models.mlp((3, 8, 2))).run({"x": values})
+    np.testing.assert_allclose(caller.outputs()["y"], expected, rtol=1e-4)
+
+
+def test_callers_share_the_runs_of_a_fixed_size() -> None:
+    bench = Bench(models.fixed(4), BatchRule(Sharing.FIXED, "", 4))
+    runs = counting(bench.session)
+    callers = [bench.ask(x=np.full((1, 3), n, np.float32)) for n in range(3)]
+    bench.run()
+    assert runs == [4]
+    (expected,) = load(models.mlp((3, 8, 2))).run({"x": np.repeat(np.float32([[0], [1], [2]]), 3, axis=1)})
+    np.testing.assert_allclose([caller.outputs()["y"][0] for caller in callers], expected, rtol=1e-4)
+
+
+def test_outputs_without_rows_come_whole() -> None:
+    bench = Bench(models.total(), BatchRule(Sharing.ALONE, ""))
+    caller = bench.ask(x=np.ones((4, 3), np.float32))
+    bench.run()
+    assert caller.outputs() == {"y": 12.0}
+
+
+def test_a_batch_that_comes_back_with_other_rows_is_run_singly() -> None:
+    # A rule that was found wrong after all: the answer is still right.
+    bench = Bench(models.turned())
+    callers = [bench.ask(x=np.full((1, 3), n, np.float32)) for n in (1, 2)]
+    bench.run()
+    assert [caller.outputs() for caller in callers] == [{"y": [[1], [1], [1]]}, {"y": [[2], [2], [2]]}]
