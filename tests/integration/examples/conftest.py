@@ -26,7 +26,7 @@ READY_DEADLINE_S = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A fenced block of a README: `sh` is commands, `json` the output that the block before it is said to have."""
+    """A fenced block of a README: `sh` is commands, `json` the output that the block before it is said to have, others files."""
 
     language: str
     text: str
@@ -52,6 +52,11 @@ class Reader:
             "PENSTOCK_SERVE_HTTP_PORT": str(self.port),
             "PENSTOCK_SERVE_ADMIN_PORT": "0",
         }
+
+    def write(self, path: str, text: str) -> None:
+        """A block whose first line is the name of a file, as a comment, is that file."""
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / path).write_text(text)
 
     def run(self, commands: str) -> str:
         """The commands' standard output; fails the test with all they said if one of them fails."""
@@ -100,6 +105,7 @@ class Reader:
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Iterator[Reader]:
+    shutil.copy(ROOT / "README.md", tmp_path)
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -120,6 +126,8 @@ def follow(reader: Reader) -> Callable[[str], list[tuple[str, str]]]:
                 output = reader.run(block.text)
             elif block.language == "json":
                 pairs.append((block.text, output))
+            elif named := re.match(r"# (\S+/\S+)\n", block.text):
+                reader.write(named[1], block.text)
         return pairs
 
     return follow_readme
