@@ -95,6 +95,8 @@ def main() -> None:
     show("decode binary", lambda: decode(binary, header_length), iterations)
     show(f"encode JSON, batch of {BATCH}", lambda: encode_batch(json_request, outputs), iterations, BATCH)
     show(f"encode binary, batch of {BATCH}", lambda: encode_batch(binary_request, outputs), iterations, BATCH)
+    answer = v2.encode_response(InferResponse("m", [Tensor.from_array("y", outputs)], bundle="m@sha256:0"), binary_request)
+    show("client: decode answer", lambda: v2.decode_response(*answer), iterations)
     show("client: encode request", lambda: v2.encode_request(json_request), iterations)
     print(f"{f'batcher, inline, {BATCH} waiting':32}{asyncio.run(batcher_us(json_request, iterations // BATCH)):8.2f} us")
 

@@ -70,7 +70,7 @@ BAD_JSON = [
         body(tensor(), tensor(name="z", data=[1, "2"])),
         'inputs[1].data[1]: expected a number that fits FP32, or null for NaN, got "2"',
     ),
-    (body(tensor(data=[1, True])), "inputs[0].data[1]: expected a number that fits FP32, or null for NaN, got true"),
+    (body(tensor(data=[None, True])), "inputs[0].data[1]: expected a number that fits FP32, or null for NaN, got true"),
     (body(tensor(data=[1, 1e39])), "inputs[0].data[1]: expected a number that fits FP32, or null for NaN, got 1e+39"),
     (body(tensor(data=[1, [2]])), "inputs[0].data[1]: expected a number that fits FP32, or null for NaN, got [2]"),
     (

@@ -141,6 +141,7 @@ def test_client_passes_on_what_was_asked() -> None:
         (b"{}", None),
         (b'{"outputs": []}', None),
         (b'{"model_name": "m", "model_version": 3, "outputs": []}', None),
+        (b'{"model_name": "m", "parameters": [], "outputs": []}', None),
         (b'{"model_name": "m", "outputs": []}', 99),
         (b'{"model_name": "m", "outputs": []}!', 33),
         (b'{"model_name": "m", "outputs": [{"name": "y", "datatype": "FP32", "shape": [2], "data": [1]}]}', None),
@@ -151,9 +152,22 @@ def test_malformed_answers_are_the_upstreams_fault(body: bytes, header_length: i
         v2.decode_response(body, header_length)
 
 
+def test_known_answer_with_another_tail() -> None:
+    """An answer's header seen before is not trusted for what follows it."""
+    answer = response(np.array([1.0, 2.0], np.float32), np.array([b"ab", b""], object), version="3", parameters={"p": 1})
+    body, header_length = v2.encode_response(answer, InferRequest("m", [], Context("r"), binary_output=True))
+    for _ in range(2):
+        got = v2.decode_response(body, header_length, bundle="b")
+        assert (got.model, got.version, got.bundle, got.parameters) == ("m", "3", "b", {"p": 1})
+        assert [tensor.flat for tensor in got.outputs] == [[1.0, 2.0], [b"ab", b""]]
+    for damaged in (body[:-1], body + b"!", body[:-8] + b"\xff" * 8):
+        with pytest.raises(UpstreamUnavailable):
+            v2.decode_response(damaged, header_length)
+
+
 def test_caches_are_bounded(decode: Any) -> None:
     """More shapes than any cache keeps: everything still comes out right, and the caches are not larger than they say."""
-    from penstock.protocol.v2 import decoding, encoding, plans
+    from penstock.protocol.v2 import client, decoding, encoding, plans
 
     for size in range(5000):
         sent = InferRequest("m", [Tensor.from_array("x", np.zeros((0, size), np.float32))], Context("r"))
@@ -162,10 +176,12 @@ def test_caches_are_bounded(decode: Any) -> None:
         assert got.inputs[0].shape == (0, size)
         answer = InferResponse(f"m{size}", got.inputs, bundle="")
         v2.encode_response(answer, got)
+        assert v2.decode_response(*v2.encode_response(answer, got)).outputs[0].shape == (0, size)
         got.binary_output = False
         v2.encode_response(answer, got)
     assert len(plans._plans) <= plans.PLANS_KEPT
     assert len(decoding._layouts) <= decoding.LAYOUTS_KEPT
+    assert len(client._layouts) <= client.LAYOUTS_KEPT
     for cache in (encoding._heads, encoding._openings, encoding._binary_items):
         assert len(cache) <= encoding.HEADS_KEPT
 

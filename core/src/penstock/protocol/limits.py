@@ -21,7 +21,7 @@ class Limits:
     rank: int = 16
     """Axes of one tensor; numpy stops at 32 or 64, ONNX models seldom go past 6."""
     nesting: int = 24
-    """Levels of JSON arrays and objects inside one value (an instance of v1, a parameter)."""
+    """Levels of JSON arrays and objects inside the instances of a v1 request; in v2 a tensor's shape says how deep it goes."""
     rows: int = 1024 * 1024
     """Size of the first axis of a tensor, and instances of a v1 request."""
     tensors: int = 1024

@@ -45,7 +45,7 @@ def _encode_mixed(response: InferResponse, request: InferRequest) -> tuple[bytes
             binary = by_default
         if binary:
             raw = tensor.raw
-            items.append(_binary_item(tensor, len(raw)))
+            items.append(binary_item(tensor, len(raw)))
             tail.append(raw)
         else:
             items.append(_opening(tensor) + tensor.json + b"]}")
@@ -82,7 +82,7 @@ def _opening(tensor: Tensor) -> bytes:
     return opening
 
 
-def _binary_item(tensor: Tensor, length: int) -> bytes:
+def binary_item(tensor: Tensor, length: int) -> bytes:
     """The whole JSON of one binary output: `{"name":…,"datatype":…,"shape":…,"parameters":{"binary_data_size":…}}`."""
     key = (tensor.name, tensor.datatype, tensor.shape, length)
     item = _binary_items.get(key)
