@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -45,11 +44,6 @@ def spec(*, image: bool = False) -> FeatureSpec:
     return FeatureSpec(tuple(features), {"x": ("distance",)}, sets, Record("flights", "flight_id"), store)
 
 
-@dataclass
-class FakeBundle:
-    plan: FetchPlan | None
-
-
 class FakeTransformer:
     """Answers every row with its number; remembers what it was asked."""
 
@@ -59,7 +53,7 @@ class FakeTransformer:
         self.prediction: dict[str, Any] = {}
         self.feature_store: FeatureStore | None = None
         self._models = models
-        self.bundle = FakeBundle(plan_of(spec(image=image)))
+        self.row_plan: FetchPlan | None = plan_of(spec(image=image))
 
     def predict(self, request: PredictRequest, reply: PredictReply) -> None:
         self.requests.append(request)
@@ -77,10 +71,14 @@ class FakeTransformer:
     def models(self) -> Sequence[str]:
         return self._models
 
-    def store_of(self, model: str | None = None) -> tuple[FakeBundle, FeatureStore | None]:
-        if model is not None and model not in self._models:
+    def plan(self, model: str) -> FetchPlan | None:
+        if model not in self._models:
             raise NotFound(f"no model {model!r}", field="model")
-        return self.bundle, self.feature_store
+        return self.row_plan
+
+    def store(self, model: str) -> FeatureStore | None:
+        self.plan(model)
+        return self.feature_store
 
 
 class FakeExchange:

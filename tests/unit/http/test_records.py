@@ -63,7 +63,7 @@ class Http:
 def serve(transformer: Any, keys: dict[str, str]) -> Http:
     made = spec(keys)
     assert made.store is not None
-    transformer.bundle.plan = plan_of(made)
+    transformer.row_plan = plan_of(made)
     transformer.feature_store = MemoryStore(made.store)
     app = FastAPI()
     app.include_router(records_router(transformer))

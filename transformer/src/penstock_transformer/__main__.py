@@ -15,9 +15,8 @@ from penstock.serving.admin import AdminRoutes
 from penstock.serving.app import build_app
 from penstock.serving.server import Service, run
 from penstock.settings import parse
-from penstock_transformer.http.limits import WayInLimits
-from penstock_transformer.http.records import allow_imports, records_router
-from penstock_transformer.http.routes import predict_routes
+from penstock_transformer.http.records import records_router
+from penstock_transformer.http.routes import hot_routes
 from penstock_transformer.settings import PREFIX, TransformerSettings
 from penstock_transformer.transformer import Transformer
 
@@ -32,14 +31,12 @@ def build(settings: TransformerSettings) -> Service:
     lifecycle.on_stop("connections", transformer.close, StopPhase.RELEASE)
     lifecycle.on_stop("requests", transformer.drain, StopPhase.FINISH)
     limits = Limits(body_bytes=settings.body_bytes)
-    routes = predict_routes(transformer, WayInLimits())
-    allow_imports(routes)
     app = build_app(
         transformer,
         lifecycle=lifecycle,
         metrics=metrics,
         limits=limits,
-        routes=routes,
+        routes=hot_routes(transformer, limits=limits),
         shell_limits=settings.shell_limits(),
         title=f"Penstock: {settings.model_name}",
     )

@@ -15,10 +15,15 @@ from penstock_transformer.requests import PredictResponse
 
 
 def encode_answer(response: PredictResponse) -> bytes:
-    """The body of an answer. Raises Internal if the pipeline put something into it that JSON cannot hold."""
+    """The body of an answer. Raises TypeError if the pipeline put something into it that JSON cannot hold."""
     answer: dict[str, Any] = {"model": response.model, "bundle": response.bundle, "predictions": response.predictions}
     if response.record is not None:
         answer["record"] = response.record
+    return dumped(answer)
+
+
+def dumped(answer: dict[str, Any]) -> bytes:
+    """A document as JSON, in one pass unless something in it needs mending. Raises TypeError for what is no JSON at all."""
     try:
         return orjson.dumps(answer, _plain)
     except orjson.JSONEncodeError:
@@ -66,11 +71,15 @@ class ExchangeReply:
         exchange = self._exchange
         exchange.served_by(self._model, response.bundle)
         try:
-            body = encode_answer(response)
+            body = self.body(response)
         except TypeError:
             exchange.fail(Internal("the prediction cannot be written as JSON"))
             return
         exchange.answer(200, body)
+
+    def body(self, response: PredictResponse) -> bytes:
+        """The answer's bytes; other protocols have another form."""
+        return encode_answer(response)
 
     def error(self, error: PenstockError) -> None:
         # A name that a caller made up must not become a label; every other error says that the model is here.

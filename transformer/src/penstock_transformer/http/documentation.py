@@ -75,3 +75,18 @@ GET_PREDICT: dict[str, Any] = {
     ],
     "responses": _answers({**_ANSWER, "properties": {**_ANSWER["properties"], "record": {"type": "object"}}}),
 }
+V1_PREDICT: dict[str, Any] = {
+    "tags": ["predict"],
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["instances"],
+                    "properties": {"instances": {"type": "array", "items": {"type": "object"}}},
+                }
+            }
+        },
+    },
+}

@@ -9,13 +9,6 @@ from penstock_transformer.requests import PredictReply, PredictRequest
 from penstock_transformer.store.port import FeatureStore
 
 
-class Planned(Protocol):
-    """What a way in needs to know of a bundle: which columns a row may hold; None for a bundle without features."""
-
-    @property
-    def plan(self) -> FetchPlan | None: ...
-
-
 class PredictPlane(Protocol):
     """Answers prediction requests for one or more models; `penstock_transformer.transformer.Transformer` is one."""
 
@@ -25,8 +18,14 @@ class PredictPlane(Protocol):
     def models(self) -> Sequence[str]:
         """Names of the models that can be asked for."""
 
-    def store_of(self, model: str | None = None) -> tuple[Planned, FeatureStore | None]:
-        """The bundle that most requests of a model go to, and its feature store. Raises NotFound, NotReady."""
+    def plan(self, model: str) -> FetchPlan | None:
+        """What rows of a model may hold, by the bundle that most requests go to; None for one without features.
+
+        Raises NotFound for an unknown model, NotReady before its bundle is there.
+        """
+
+    def store(self, model: str) -> FeatureStore | None:
+        """Where a model's stored features are read and written; None if it has none. Raises as `plan` does."""
 
 
 def chosen_model(transformer: PredictPlane, model: str | None) -> str:

@@ -129,7 +129,7 @@ class PredictWays:
             self._predict(request, ExchangeReply(exchange, request.model))
 
     def _types(self, model: str) -> Types | None:
-        plan = self._transformer.store_of(model)[0].plan
+        plan = self._transformer.plan(model)
         return None if plan is None else plan.column_types
 
     def _asked(self, query: bytes) -> tuple[str | None, dict[str, Any] | None]:

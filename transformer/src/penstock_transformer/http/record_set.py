@@ -49,8 +49,7 @@ class RecordSet:
     """One model's records. Raises NotFound if the model has none, or keeps them under a key of several parts."""
 
     def __init__(self, transformer: PredictPlane, model: str) -> None:
-        bundle, store = transformer.store_of(model)
-        plan = bundle.plan
+        plan, store = transformer.plan(model), transformer.store(model)
         record = None if plan is None else plan.record
         if plan is None or record is None or store is None:
             raise NotFound(f"model {model!r} has no records: its features.yaml names no `record`", field="model")

@@ -1,10 +1,23 @@
 """The transformer's hot routes: predict, prediction by record id, and the inference protocols over the same transformer."""
 
+from penstock.protocol.limits import Limits
 from penstock.serving.routes import HotRoute, HotRoutes
-from penstock_transformer.http.documentation import GET_PREDICT, POST_PREDICT
+from penstock_transformer.http.documentation import GET_PREDICT, POST_PREDICT, V1_PREDICT
+from penstock_transformer.http.instances import instances_handler
 from penstock_transformer.http.limits import WayInLimits
 from penstock_transformer.http.plane import PredictPlane
 from penstock_transformer.http.predict import PredictWays
+from penstock_transformer.http.records import allow_imports
+from penstock_transformer.http.several import TransformerPlane
+
+
+def hot_routes(transformer: TransformerPlane, *, limits: Limits | None = None, ways: WayInLimits | None = None) -> HotRoutes:
+    """All that a transformer adds to the protocol's own routes (which `build_app` makes of the same transformer)."""
+    routes = predict_routes(transformer, ways)
+    v1 = instances_handler(transformer, limits or Limits())
+    routes.add(HotRoute("POST", "/v1/models/{model}:predict", v1, "Predict for rows of features (KServe v1)", V1_PREDICT))
+    allow_imports(routes)
+    return routes
 
 
 def predict_routes(transformer: PredictPlane, limits: WayInLimits | None = None) -> HotRoutes:

@@ -1,0 +1,132 @@
+"""Transformer and predictor in one process, through the same DataPlane as in two.
+
+    directories -> places -> Predictor (loaded) <-- Transformer a model --> one application
+
+The transformers fetch their bundles' small files from the predictor as they would over the network, so nothing here knows
+features or tensors.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.bundle.reading import open_bundle
+from penstock.errors import InvalidInput, NotFound
+from penstock.lifecycle import Lifecycle, StopPhase
+from penstock.metrics import Metrics
+from penstock.protocol.limits import Limits
+from penstock.serving.app import build_app
+from penstock.serving.options import ServingSettings
+from penstock.serving.server import Service
+from penstock.settings import setting
+from penstock_cli.errors import Failure
+from penstock_predictor.loading import load_model
+from penstock_predictor.predictor import Predictor
+from penstock_predictor.repository import Place, find
+from penstock_predictor.settings import ModelSettings
+from penstock_transformer.http.records import records_router
+from penstock_transformer.http.routes import hot_routes
+from penstock_transformer.http.several import Transformers
+from penstock_transformer.plan import plan_of
+from penstock_transformer.settings import PipelineSettings
+from penstock_transformer.transformer import Transformer
+
+PREFIX = "PENSTOCK_SERVE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeSettings(ServingSettings, ModelSettings):
+    """Everything that `penstock serve` takes: the server's, the predictor's, and where stored features are. Made for one machine:
+    it listens there alone, has no admin port, and ends at once."""
+
+    host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 for all of the machine's.")
+    admin_port: int = setting(-1, "Port of the admin API; 0 lets the kernel choose, -1 switches it off.")
+    drain_delay_s: float = setting(0.0, "After SIGTERM, keep serving for so long, until routers have noticed.", unit="s")
+    log_level: str = setting("warning", "Least level that is logged.", choices=("debug", "info", "warning", "error"))
+    profile_s: float = setting(0.5, "Time given to measuring a model at load; 0 measures one run a size.", unit="s")
+    model_name: str | None = setting(None, "Name of the model in URLs, for a single bundle; its own name if left out.")
+    feature_store: str | None = setting(
+        None,
+        "Where stored features are: sqlite:///PATH, redis://, rediss://, postgresql:// or feast:PATH of a feature_store.yaml.",
+        secret=True,
+    )
+    store_timeout_ms: float = setting(1000.0, "A read of the feature store that takes longer is given up.", unit="ms")
+
+
+def places_of(directories: Sequence[Path], model_name: str | None) -> list[Place]:
+    """Every model to be served, by name. Raises Failure for a directory without one, or a name that two of them have."""
+    places = [place for directory in directories for place in _places(directory)]
+    names = {place.model for place in places}
+    if model_name is not None:
+        if len(names) != 1:
+            raise Failure(f"--model_name names one model, but there are {len(names)}: {', '.join(sorted(names))}")
+        places = [Place(model_name, place.version, place.directory, place.is_bundle) for place in places]
+    seen: dict[tuple[str, str | None], Path] = {}
+    for place in places:
+        other = seen.setdefault((place.model, place.version), place.directory)
+        if other is not place.directory:
+            raise Failure(f"{other} and {place.directory} are both called {place.model!r}", "Serve them one at a time.")
+    return places
+
+
+def _places(directory: Path) -> list[Place]:
+    if directory.is_file() and directory.suffix == ".onnx":
+        directory = directory.parent
+    try:
+        found = find(directory, directory.resolve().name)
+    except (NotFound, InvalidInput) as error:
+        raise Failure(
+            error.message, "Give a bundle (`penstock bundle build` makes one) or a directory with a model.onnx."
+        ) from None
+    return [
+        Place(_own_name(place), place.version, place.directory, place.is_bundle) if place.directory == directory else place
+        for place in found
+    ]
+
+
+def _own_name(place: Place) -> str:
+    """A bundle's name is in its bundle.yaml; a plain model is called as its directory is."""
+    return open_bundle(place.directory).manifest.name if place.is_bundle else place.model
+
+
+def check_features(places: Sequence[Place], feature_store: str | None) -> None:
+    """Raises Failure for a bundle that could never answer here: one with stored features, and no store to read them from."""
+    for place in places:
+        features = open_bundle(place.directory).features if place.is_bundle else None
+        if features is None:
+            continue
+        if plan_of(features).layout is not None and feature_store is None:
+            raise Failure(
+                f"{place.directory} reads stored features ({', '.join(features.sets)}), and no feature store was given",
+                "Add --feature_store URL, for example --feature_store sqlite:///online.db",
+            )
+
+
+def build(settings: ServeSettings, places: Sequence[Place]) -> tuple[Service, Transformers]:
+    """The service of one process, its models loaded. Raises InvalidInput for a model or bundle that is not one."""
+    lifecycle, metrics = Lifecycle(), Metrics()
+    predictor = Predictor(metrics)
+    predictor.add([load_model(place, settings) for place in places])
+    names = dict.fromkeys(place.model for place in places)
+    transformers = Transformers({name: Transformer.open(_pipeline(name, settings), predictor, metrics=metrics) for name in names})
+    lifecycle.on_start("transformers", transformers.start)
+    lifecycle.on_stop("predictor", predictor.close, StopPhase.RELEASE)
+    lifecycle.on_stop("connections", transformers.close, StopPhase.RELEASE)
+    lifecycle.on_stop("runs", predictor.drain, StopPhase.FINISH)
+    lifecycle.on_stop("requests", transformers.drain, StopPhase.FINISH)
+    limits = Limits(body_bytes=settings.body_bytes)
+    app = build_app(
+        transformers,
+        lifecycle=lifecycle,
+        metrics=metrics,
+        limits=limits,
+        routes=hot_routes(transformers, limits=limits),
+        shell_limits=settings.shell_limits(),
+        title=f"Penstock: {', '.join(names)}",
+    )
+    app.include_router(records_router(transformers))
+    return Service(app, lifecycle, metrics), transformers
+
+
+def _pipeline(name: str, settings: ServeSettings) -> PipelineSettings:
+    return PipelineSettings(model_name=name, feature_store=settings.feature_store, store_timeout_ms=settings.store_timeout_ms)

@@ -1,0 +1,140 @@
+"""`penstock serve`: bundles behind one port, in one process.
+
+    .env, options -> places checked -> port free? -> models loaded -> server -> greeting
+
+Whatever can be found wrong is found before the server starts, and said in a line.
+"""
+
+import dataclasses
+import os
+import socket
+import typing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from penstock.serving.server import Service, bind, run
+from penstock.serving.supervisor import VARIABLE as WORKER
+from penstock.settings import convert, variable_name
+from penstock_cli.all_in_one import PREFIX, ServeSettings, build, check_features, places_of
+from penstock_cli.dotenv import load_env
+from penstock_cli.errors import Failure
+from penstock_cli.greeting import greeting
+from penstock_predictor.repository import Place
+
+_SHOWN = ("feature_store", "http_port", "host", "model_name", "workers", "log_level")
+
+
+class Typed(click.ParamType[Any]):
+    """A setting's type, read as `penstock.settings` reads it."""
+
+    def __init__(self, kind: Any, choices: Any) -> None:
+        self.name = getattr(kind, "__name__", "text")
+        self._kind = kind
+        self._choices = choices
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            found = convert(value, self._kind)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if self._choices and found not in self._choices:
+            self.fail(f"expected one of {', '.join(self._choices)}, got {value!r}", param, ctx)
+        return found
+
+
+def _options(command: click.Command) -> click.Command:
+    """An option for every setting: `--http_port`, `--http-port`, or PENSTOCK_SERVE_HTTP_PORT; the rarer ones come last."""
+    hints = typing.get_type_hints(ServeSettings)
+    fields = sorted(dataclasses.fields(ServeSettings), key=lambda f: _SHOWN.index(f.name) if f.name in _SHOWN else len(_SHOWN))
+    for field in fields:
+        unit = field.metadata.get("unit")
+        default = "none" if field.default is None else f"{field.default}{f' {unit}' if unit else ''}"
+        names = [f"--{field.name}"] + ([f"--{field.name.replace('_', '-')}"] if "_" in field.name else [])
+        command.params.append(
+            click.Option(
+                names,
+                type=Typed(hints[field.name], field.metadata.get("choices")),
+                metavar=field.name.upper(),
+                help=f"{field.metadata['text']} (default {default})",
+                envvar=variable_name(PREFIX, field.name),
+                default=field.default,
+                show_envvar=False,
+            )
+        )
+    return command
+
+
+@click.command(
+    "serve",
+    short_help="Serve bundles.",
+    epilog=f"Each option is also a variable, {PREFIX}_HTTP_PORT and so on, read from .env too.",
+)
+@click.argument("bundles", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="BUNDLE…")
+def _serve(bundles: tuple[Path, ...], **options: Any) -> None:
+    """Serve bundles, directories with a model.onnx, or directories of those: everything in one process."""
+    settings = ServeSettings(**options)
+    places = places_of(bundles, settings.model_name)
+    check_features(places, settings.feature_store)
+    _check_store_file(settings.feature_store)
+    is_worker = WORKER in os.environ
+    if not is_worker:
+        settings = _with_free_port(settings)
+        if settings.workers > 1:
+            click.echo(f"{_address(settings)} with up to {settings.workers} workers; Ctrl-C stops them.")
+    run(lambda: _service(settings, places, greet=not is_worker), settings)
+
+
+class ServeCommand(click.Command):
+    """The command; `.env` is read before its options are."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        load_env(Path.cwd())
+        return super().make_context(info_name, args, parent, **extra)
+
+
+serve = ServeCommand(_serve.name, params=_serve.params, callback=_serve.callback, help=_serve.help, epilog=_serve.epilog)
+_options(serve)
+
+
+def _service(settings: ServeSettings, places: list[Place], *, greet: bool) -> Service:
+    service, transformers = build(settings, places)
+    if greet:
+
+        async def say() -> None:
+            click.echo(await greeting(transformers, _address(settings)))
+
+        service.lifecycle.on_start("greeting", say)
+    return service
+
+
+def _address(settings: ServeSettings) -> str:
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}"
+
+
+def _with_free_port(settings: ServeSettings) -> ServeSettings:
+    """The settings with a port that can be listened on: the kernel's choice for 0. Raises Failure if it is taken."""
+    try:
+        with bind(settings.host, settings.http_port) as probe:
+            port = int(probe.getsockname()[1])
+    except socket.gaierror as error:
+        raise Failure(f"--host {settings.host}: {error.strerror}") from None
+    except OSError as error:
+        remedy = "Choose another with --http_port; 0 lets the kernel choose."
+        raise Failure(f"cannot listen on {settings.host}:{settings.http_port}: {error.strerror}", remedy) from None
+    return dataclasses.replace(settings, http_port=port)
+
+
+def _check_store_file(url: str | None) -> None:
+    """Raises Failure for an SQLite store that is not there: it would be an empty one, and every record missing."""
+    if url is None or not url.startswith("sqlite:///"):
+        return
+    file = Path(url.removeprefix("sqlite:///").partition("?")[0])
+    if not file.is_file():
+        raise Failure(f"--feature_store {url}: there is no file {file}", "`penstock features load` fills a store.")
