@@ -1,0 +1,56 @@
+"""A running server as the command line asks it: JSON over HTTP, every failure said with what to do about it."""
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+from penstock_cli.errors import Failure
+
+
+class Server:
+    """One server by its URL; `timeout_s` for each request. All methods raise Failure."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self.url = url.rstrip("/") if "://" in url else f"http://{url.rstrip('/')}"
+        if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).netloc:
+            raise Failure(f"--url {url}: expected an address like http://127.0.0.1:8080")
+        self._timeout_s = timeout_s
+
+    def get(self, path: str) -> dict[str, Any]:
+        """The JSON object at a path."""
+        return self._send(urllib.request.Request(self.url + path))
+
+    def post(self, path: str, body: bytes, content_type: str) -> dict[str, Any]:
+        """The JSON object that answers a body."""
+        return self._send(urllib.request.Request(self.url + path, body, {"content-type": content_type}))
+
+    def _send(self, request: urllib.request.Request) -> dict[str, Any]:
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:
+                document = json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise self._refused(error) from None
+        except (urllib.error.URLError, TimeoutError, http.client.HTTPException, OSError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise Failure(
+                f"{self.url}: {reason}", "Is it running? `penstock serve BUNDLE` starts a server; --url says where it is."
+            ) from None
+        except ValueError:
+            raise Failure(f"{self.url}: the answer is not JSON", "Is that a Penstock server?") from None
+        if not isinstance(document, dict):
+            raise Failure(f"{self.url}: the answer is no JSON object", "Is that a Penstock server?")
+        return document
+
+    def _refused(self, error: urllib.error.HTTPError) -> Failure:
+        """What the server says is wrong, with the field."""
+        with error:
+            try:
+                problem = json.load(error)
+            except ValueError:
+                problem = {}
+        detail = problem.get("detail") or problem.get("error") or error.reason
+        field = problem.get("field")
+        return Failure(f"{f'{field}: ' if field else ''}{detail}")
