@@ -89,13 +89,13 @@ def build_index(graph: GraphBuilder, value: GraphValue, categories: tuple[Any, .
         index = graph.node(
             "LabelEncoder", name, domain="ai.onnx.ml", values_int64s=list(range(len(categories))), default_int64=unseen, **keys
         )
-        mask = value.missing
-    else:
-        index = _build_number_index(graph, graph.numbers(value), categories, unseen)
-        mask = graph.node("IsNaN", value.name)
-    if mask is None or unseen == missing:
+        if value.missing is None:
+            return index
+        return graph.node("Where", value.missing, graph.constant(np.array([[missing]])), index)
+    index = _build_number_index(graph, graph.numbers(value), categories, unseen)
+    if unseen == missing:
         return index
-    return graph.node("Where", mask, graph.constant(np.array([[missing]])), index)
+    return graph.node("Where", graph.node("IsNaN", value.name), graph.constant(np.array([[missing]])), index)
 
 
 def _build_number_index(graph: GraphBuilder, x: str, categories: tuple[Any, ...], unseen: int) -> str:

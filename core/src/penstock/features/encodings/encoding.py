@@ -83,7 +83,7 @@ class Elementwise(Encoding):
         return Value(self.compute(value.numbers()))
 
     def build(self, graph: GraphBuilder, value: GraphValue, others: Mapping[str, GraphValue]) -> GraphValue:
-        return GraphValue(build_together(graph, graph.numbers(value), [self]), self.result(value.type))
+        return GraphValue(build_together(graph, graph.numbers(value), [self], value.type.width), self.result(value.type))
 
     @abstractmethod
     def compute(self, x: Numbers) -> Numbers:
@@ -102,11 +102,24 @@ class Elementwise(Encoding):
         return ()
 
 
-def build_together(graph: GraphBuilder, x: str, members: list[Elementwise]) -> str:
-    """The operators of one step for several features at once, `x` float64 `[members, rows]` (any width for a single one)."""
-    names = members[0].constants()
-    columns = {name: graph.constant(np.array([[m.constants()[name]] for m in members], np.float64)) for name in names}
-    return members[0].operators(graph, x, columns)
+def build_together(graph: GraphBuilder, x: str, members: list[Elementwise], width: int = 1) -> str:
+    """The operators of one step for several features at once, `x` float64 `[members, rows]`; `[width, rows]` for a single one."""
+    columns = {name: np.array([[m.constants()[name]] for m in members], np.float64) for name in members[0].constants()}
+    if len(members) > 1 or not any(_looks_idle(column) for column in columns.values()):
+        return members[0].operators(graph, x, {name: graph.constant(column) for name, column in columns.items()})
+    rows = max(width, 2)
+    wide = {name: graph.constant(np.repeat(column, rows, axis=0)) for name, column in columns.items()}
+    result = members[0].operators(graph, x if width > 1 else graph.node("Concat", x, x, axis=0), wide)
+    return result if width > 1 else graph.node("Gather", result, graph.constant(np.array([0])), axis=0)
+
+
+def _looks_idle(column: Array) -> bool:
+    """Whether ONNX Runtime would take a single constant for 0 or 1, and leave out the operator: it looks at the float32 of a
+    float64.
+
+    Constants of several elements are left alone, so such a step is computed on a copy more.
+    """
+    return bool(np.isin(column.astype(np.float32), (0, 1)).any() and not np.isin(column, (0, 1)).any())
 
 
 def require_numbers(p: Parameters, given: ValueType, kind: str) -> None:

@@ -35,7 +35,7 @@ class Log1p(Elementwise):
         one = graph.constant(np.array([[1.0]]))
         u = graph.node("Add", x, one)
         rest = graph.node("Sub", u, one)
-        exact = graph.node("Div", graph.node("Mul", graph.node("Log", u), x), rest)
+        exact = graph.node("Mul", graph.node("Log", u), graph.node("Div", x, rest))
         tiny = graph.node("Equal", rest, graph.constant(np.array([[0.0]])))
         huge = graph.node("Equal", x, graph.constant(np.array([[np.inf]])))
         return graph.node("Where", graph.node("Or", tiny, huge), x, exact)
