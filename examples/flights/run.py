@@ -9,6 +9,7 @@ that decides the bundle changes.
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import os
 import shlex
@@ -26,11 +27,14 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+REPOSITORY = HERE / "feature_repo"
 DATA = ROOT / ".run/flights"
 BUNDLE = DATA / "bundle"
 STORE = DATA / "online.db"
 STAMP = DATA / "made-from"
 FLIGHT = "20131223-EV-4131-EWR"
+PACKAGES = ("penstock", "penstock_transformer", "penstock_cli")
+SOURCES = (".py", ".sql", ".yaml", ".onnx", ".csv")
 START_DEADLINE_S = 60.0
 STARTED = time.monotonic()
 
@@ -52,13 +56,11 @@ def penstock(*arguments: str) -> None:
 
 def sources_digest() -> str:
     """A digest of everything that decides what is in .run/flights: this example and the code that reads it."""
-    members = [ROOT / member / "src" for member in ("core", "transformer", "cli")]
-    files = [
-        path for folder in (HERE, *members) for path in folder.rglob("*") if path.suffix in (".py", ".sql", ".yaml", ".onnx")
-    ]
+    packages = [Path(spec.origin).parent for name in PACKAGES if (spec := importlib.util.find_spec(name)) and spec.origin]
+    files = [path for folder in (HERE, *packages) for path in folder.rglob("*") if path.suffix in SOURCES]
     digest = hashlib.sha256()
     for path in sorted(files):
-        digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
@@ -67,19 +69,23 @@ def fill_store() -> None:
     say("importing Feast, and writing the company's database meanwhile")
     data = threading.Thread(target=subprocess.run, args=([sys.executable, HERE / "company.py", DATA],), kwargs={"check": True})
     data.start()
-    penstock("features", "apply", "--repo", relative(HERE / "feature_repo"))
+    penstock("features", "apply", "--repo", relative(REPOSITORY))
     data.join()
     for view in ("planes", "weather", "flights"):
         penstock(
-            "features", "load", view, "--repo", relative(HERE / "feature_repo"),
+            "features", "load", view, "--repo", relative(REPOSITORY),
             "--sql", (HERE / f"queries/{view}.sql").read_text(), "--connection", f"sqlite:///{relative(DATA / 'company.db')}",
         )  # fmt: skip
-    penstock("features", "load", "airports", "--repo", relative(HERE / "feature_repo"), "--csv", relative(DATA / "airports.csv"))
+    penstock("features", "load", "airports", "--repo", relative(REPOSITORY), "--csv", relative(DATA / "airports.csv"))
 
 
 def build_bundle() -> None:
     """The trained model, its features and the layout of the store, under one digest."""
-    penstock("bundle", "build", relative(HERE), "--repo", relative(HERE / "feature_repo"), "--out", relative(BUNDLE))
+    penstock(
+        "bundle", "build", relative(HERE / "model.onnx"), "--features", relative(HERE / "features.yaml"),
+        "--feature_repo", relative(REPOSITORY), "--describe", relative(HERE / "bundle.draft.yaml"),
+        "--examples", relative(HERE / "examples.csv"), "--out", relative(BUNDLE),
+    )  # fmt: skip
 
 
 def prepare() -> None:
