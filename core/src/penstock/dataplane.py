@@ -7,6 +7,8 @@ shell translates between a wire and these types and decides nothing; a DataPlane
 
 `submit` is the one entry: synchronous, never blocking, never raising; it answers exactly once through the reply, now or later.
 `infer` is the same for those who would rather await.
+
+What is made for every request is a msgspec Struct: made in a fifth of the time that a class with slots takes.
 """
 
 import asyncio
@@ -14,35 +16,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
+
 from penstock.errors import PenstockError
 from penstock.tensors import Tensor
 
 
-class Context:
+class Context(msgspec.Struct, eq=False):
     """What travels beside a request's data, whichever way it came in.
 
     `deadline` is in seconds of `time.monotonic()`, None for no deadline. `priority`: lower is sooner, 0 is normal.
     `route_key` is the caller's `Penstock-Route-Key`; `expect_bundle` the digest (`sha256:…`) that alone may answer.
     """
 
-    __slots__ = ("deadline", "expect_bundle", "priority", "request_id", "route_key", "traceparent")
-
-    def __init__(
-        self,
-        request_id: str,
-        *,
-        deadline: float | None = None,
-        priority: int = 0,
-        traceparent: str | None = None,
-        route_key: str | None = None,
-        expect_bundle: str | None = None,
-    ) -> None:
-        self.request_id = request_id
-        self.deadline = deadline
-        self.priority = priority
-        self.traceparent = traceparent
-        self.route_key = route_key
-        self.expect_bundle = expect_bundle
+    request_id: str
+    deadline: float | None = None
+    priority: int = 0
+    traceparent: str | None = None
+    route_key: str | None = None
+    expect_bundle: str | None = None
 
 
 @dataclass(slots=True)
@@ -54,56 +46,31 @@ class RequestedOutput:
     parameters: dict[str, Any] = field(default_factory=dict)
 
 
-class InferRequest:
+class InferRequest(msgspec.Struct, eq=False):
     """One caller's inference request. `outputs` None asks for all; `version` None for the one that serves.
 
-    `binary_output` is the form of every output that does not say its own; it and `RequestedOutput.binary` are for the codec alone.
+    `binary_output` is the form of every output that does not say its own; it and `RequestedOutput.binary` are the codec's alone.
     `outputs` and `parameters` may be shared between requests: read-only.
     """
 
-    __slots__ = ("binary_output", "context", "id", "inputs", "model", "outputs", "parameters", "version")
-
-    def __init__(
-        self,
-        model: str,
-        inputs: list[Tensor],
-        context: Context,
-        *,
-        version: str | None = None,
-        id: str | None = None,
-        outputs: list[RequestedOutput] | None = None,
-        parameters: dict[str, Any] | None = None,
-        binary_output: bool = False,
-    ) -> None:
-        self.model = model
-        self.inputs = inputs
-        self.context = context
-        self.version = version
-        self.id = id
-        self.outputs = outputs
-        self.parameters = parameters
-        self.binary_output = binary_output
+    model: str
+    inputs: list[Tensor]
+    context: Context
+    version: str | None = None
+    id: str | None = None
+    outputs: list[RequestedOutput] | None = None
+    parameters: dict[str, Any] | None = None
+    binary_output: bool = False
 
 
-class InferResponse:
+class InferResponse(msgspec.Struct, eq=False):
     """The answer to one request: its own rows, in the order it sent them. `bundle` is `name@sha256:…`."""
 
-    __slots__ = ("bundle", "model", "outputs", "parameters", "version")
-
-    def __init__(
-        self,
-        model: str,
-        outputs: list[Tensor],
-        *,
-        bundle: str,
-        version: str | None = None,
-        parameters: dict[str, Any] | None = None,
-    ) -> None:
-        self.model = model
-        self.outputs = outputs
-        self.bundle = bundle
-        self.version = version
-        self.parameters = parameters
+    model: str
+    outputs: list[Tensor]
+    bundle: str
+    version: str | None = None
+    parameters: dict[str, Any] | None = None
 
 
 class Reply(Protocol):
