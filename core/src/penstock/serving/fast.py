@@ -30,6 +30,8 @@ from penstock.serving.shell import Shell
 from penstock.serving.status import status_response
 
 SLICE_BYTES = 16 * 1024
+# How long a connection without a request stays open once the server stops: a request may be on its way.
+LAST_WORD_S = 0.25
 _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
@@ -121,11 +123,15 @@ class FastProtocol(HttpToolsProtocol):
         self._advance()
 
     def shutdown(self) -> None:
-        """The server stops: close when idle, else after the newest request's answer."""
+        """The server stops: close after the newest request's answer, or, when idle, after a moment for one on its way."""
+        if self.active is not None or self.waiting:
+            self.cycle.keep_alive = False
+        else:
+            self.loop.call_later(LAST_WORD_S, self._close_idle)
+
+    def _close_idle(self) -> None:
         if self.active is None and not self.waiting and not self.receiving:
             self.transport.close()
-        elif self.cycle is not None:
-            self.cycle.keep_alive = False
 
     def _inside_body(self, length: int) -> bool:
         cycle: Any = self.cycle

@@ -15,6 +15,13 @@ class ServingSettings:
     admin_port: int = setting(9090, "Port of the admin API, never on a Service; 0 lets the kernel choose, -1 switches it off.")
     workers: int = setting(1, "Serving processes that share the port; never more than the container's CPU limit.")
     body_bytes: int = setting(64 * 1024 * 1024, "Largest request body; more is refused with 413.", unit="bytes")
+    head_timeout_s: int = setting(10, "A request's head must arrive within so long, or gets 408.", unit="s")
+    stall_timeout_s: int = setting(
+        30, "A body or an answer may stand still for so long before its connection is given up.", unit="s"
+    )
+    keep_alive_s: int = setting(
+        75, "An idle connection is closed after so long; keep it above the load balancer's own.", unit="s"
+    )
     drain_delay_s: float = setting(
         3.0, "After SIGTERM, keep serving (reporting not ready) for so long, until routers have noticed; 0 for none.", unit="s"
     )
@@ -24,4 +31,9 @@ class ServingSettings:
 
     def shell_limits(self) -> ShellLimits:
         """The limits of the HTTP shell under these settings."""
-        return ShellLimits(body_bytes=self.body_bytes)
+        return ShellLimits(
+            body_bytes=self.body_bytes,
+            head_timeout_s=self.head_timeout_s,
+            stall_timeout_s=self.stall_timeout_s,
+            keep_alive_s=self.keep_alive_s,
+        )

@@ -47,11 +47,31 @@ class Service:
 
 
 class QuietServer(uvicorn.Server):
-    """uvicorn's server without its signal handling: the process has one owner of signals, and that is not a server."""
+    """uvicorn's server, with two differences: it leaves signals alone (the process has one owner of them), and
+    its end loses no connection that a client already sees as made."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the listeners, but first take what the kernel has accepted for us: closing alone would reset those."""
+        listeners = [sock.dup() for sock in sockets or []]
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for listener in listeners:
+            listener.setblocking(False)
+            with listener, contextlib.suppress(BlockingIOError):
+                while True:
+                    accepted, _ = listener.accept()
+                    await loop.connect_accepted_socket(self._protocol, accepted)
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        return made
 
 
 def http_server(service: Service, settings: ServingSettings) -> QuietServer:
