@@ -8,6 +8,7 @@ Whatever can be found wrong is found before the server starts, and said in a lin
 import dataclasses
 import os
 import socket
+import sys
 import typing
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from penstock.serving.supervisor import VARIABLE as WORKER
 from penstock.settings import convert, variable_name
 from penstock_cli.all_in_one import PREFIX, ServeSettings, build, check_features, places_of
 from penstock_cli.dotenv import load_env
-from penstock_cli.errors import Failure
+from penstock_cli.errors import Failure, run_reported
 from penstock_cli.greeting import greeting
 from penstock_predictor.repository import Place
 
@@ -138,3 +139,7 @@ def _check_store_file(url: str | None) -> None:
     file = Path(url.removeprefix("sqlite:///").partition("?")[0])
     if not file.is_file():
         raise Failure(f"--feature_store {url}: there is no file {file}", "`penstock features load` fills a store.")
+
+
+if __name__ == "__main__":
+    sys.exit(run_reported(lambda: serve.main(prog_name="penstock serve", standalone_mode=False)))
