@@ -19,6 +19,7 @@ from penstock.bundle.manifest_text import MANIFEST, write_manifest
 from penstock.dataplane import TensorMetadata
 from penstock.features.compiler import compile_encoder
 from penstock.features.reading import read_spec
+from penstock.testing.server import ServerProcess
 
 FLIGHTS = """\
 formatVersion: 1
@@ -109,3 +110,17 @@ def _model(nodes: list[Any], taken: Any, given: Any, constants: dict[str, Any]) 
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     return model.SerializeToString()
+
+
+def serve_flights(directory: Path, *arguments: str, env: dict[str, str] | None = None) -> ServerProcess:
+    """`penstock serve` over both bundles and an empty store, made in `directory` unless they are there; not yet started."""
+    store = directory / "online.db"
+    if not store.exists():
+        write_flights(directory / "flights")
+        write_pictures(directory / "pictures")
+        write_store(store)
+    bundles = [str(directory / "flights"), str(directory / "pictures")]
+    url = f"sqlite:///{store}"
+    return ServerProcess(
+        "penstock_cli.serve", *bundles, "--feature_store", url, "--log_level", "info", *arguments, env=env, cwd=str(directory)
+    )

@@ -1,0 +1,62 @@
+"""Records over the wire, in Feast's SQLite layout."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+QUERY = {"model": "flights"}
+
+
+@pytest.fixture
+def records(http: httpx.Client) -> Iterator[httpx.Client]:
+    """The client, and no record left behind."""
+    yield http
+    while found := http.get("/records", params=QUERY).json()["records"]:
+        for record in found:
+            assert http.delete(f"/records/{record['id']}", params=QUERY).status_code == 204
+
+
+def test_a_record_from_its_making_to_its_end(records: httpx.Client) -> None:
+    made = records.post("/records", params=QUERY, json={"values": {"distance": 1.5, "carrier": "é", "leaves": 60}})
+    assert made.status_code == 201
+    where = made.headers["location"]
+    assert records.get(where).json() == made.json()
+    identity = made.json()["id"]
+    assert records.get(f"/predict/{identity}", params=QUERY).status_code == 200
+    changed = records.put(
+        f"/records/{identity}", params=QUERY, json={"values": {"distance": 2}, "event_time": "2999-01-01T00:00:00Z"}
+    )
+    assert changed.json()["values"] == {"distance": 2.0, "carrier": None, "tailnum": None, "leaves": None}
+    assert records.put(f"/records/{identity}", params=QUERY, json={"values": {}}).status_code == 409
+    assert records.delete(f"/records/{identity}", params=QUERY).status_code == 204
+    assert records.get(where).status_code == 404
+    assert records.get(f"/predict/{identity}", params=QUERY).status_code == 404
+
+
+def test_an_import_of_many_rows_streams(records: httpx.Client) -> None:
+    count = 3000
+
+    def body() -> Iterator[bytes]:
+        yield b"flight_id,distance,carrier,tailnum\r\n"
+        for at in range(count):
+            yield f'f{at},{at},"A ""{at}""",N{at}\r\n'.encode()
+
+    answer = records.post("/records:import", params=QUERY, content=body(), headers={"content-type": "text/csv"})
+    assert (answer.status_code, answer.json()["written"]) == (200, count)
+    assert records.get("/records/f77", params=QUERY).json()["values"]["carrier"] == 'A "77"'
+    seen, cursor = set(), None
+    while True:
+        page = records.get("/records", params=QUERY | {"limit": 700} | ({"cursor": cursor} if cursor else {})).json()
+        seen |= {record["id"] for record in page["records"]}
+        cursor = page["cursor"]
+        if cursor is None:
+            break
+    assert seen == {f"f{at}" for at in range(count)}
+
+
+def test_bad_rows_are_told_and_the_others_are_there(records: httpx.Client) -> None:
+    body = "flight_id,distance\na,1\nb,far\nc,3\n"
+    answer = records.post("/records:import", params=QUERY, content=body, headers={"content-type": "text/csv"})
+    assert (answer.status_code, answer.json()["written"], answer.json()["field"]) == (400, 2, "rows[1].distance")
+    assert records.get("/records/c", params=QUERY).status_code == 200
