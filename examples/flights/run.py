@@ -16,12 +16,13 @@ import shlex
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 REPOSITORY = HERE / "feature_repo"
 DATA = ROOT / ".run/flights"
+DATABASE = DATA / "company.db"
 BUNDLE = DATA / "bundle"
 STORE = DATA / "online.db"
 STAMP = DATA / "made-from"
@@ -44,13 +46,20 @@ def say(text: str) -> None:
     print(f"[{time.monotonic() - STARTED:5.1f} s] {text}", flush=True)
 
 
-def penstock(*arguments: str) -> None:
-    """One `penstock` command, shown and run in this process. Raises SystemExit if it fails."""
+def penstock(*arguments: str | Path) -> None:
+    """One `penstock` command, shown and run in this process; a query is given by its file. Raises SystemExit if it fails."""
     from penstock_cli.__main__ import main
 
-    say("penstock " + " ".join(shlex.quote(argument) if "\n" not in argument else '"…"' for argument in arguments))
-    status = main(list(arguments))
-    if status:
+    shown, real = ["penstock"], []
+    for argument in arguments:
+        if isinstance(argument, Path) and argument.suffix == ".sql":
+            shown.append(f'"$(cat {relative(argument)})"')
+            real.append(argument.read_text())
+        else:
+            real.append(relative(argument) if isinstance(argument, Path) else argument)
+            shown.append(shlex.quote(real[-1]))
+    say(" ".join(shown))
+    if status := main(real):
         raise SystemExit(status)
 
 
@@ -65,26 +74,24 @@ def sources_digest() -> str:
 
 
 def fill_store() -> None:
-    """Definitions to Feast's registry, then fleet and weather and schedule by SQL, airports by CSV."""
-    say("importing Feast, and writing the company's database meanwhile")
-    data = threading.Thread(target=subprocess.run, args=([sys.executable, HERE / "company.py", DATA],), kwargs={"check": True})
-    data.start()
-    penstock("features", "apply", "--repo", relative(REPOSITORY))
-    data.join()
+    """Definitions to Feast's registry, then fleet, weather and schedule by SQL, airports by CSV."""
+    say("writing the company's database, and importing Feast meanwhile (some seconds)")
+    data = subprocess.Popen([sys.executable, HERE / "company.py", DATA], stdout=subprocess.DEVNULL)
+    penstock("features", "apply", "--repo", REPOSITORY)
+    if data.wait() != 0:
+        raise SystemExit("the company's database could not be written")
+    connection = f"sqlite:///{relative(DATABASE)}"
     for view in ("planes", "weather", "flights"):
-        penstock(
-            "features", "load", view, "--repo", relative(REPOSITORY),
-            "--sql", (HERE / f"queries/{view}.sql").read_text(), "--connection", f"sqlite:///{relative(DATA / 'company.db')}",
-        )  # fmt: skip
-    penstock("features", "load", "airports", "--repo", relative(REPOSITORY), "--csv", relative(DATA / "airports.csv"))
+        query = HERE / f"queries/{view}.sql"
+        penstock("features", "load", view, "--repo", REPOSITORY, "--sql", query, "--connection", connection)
+    penstock("features", "load", "airports", "--repo", REPOSITORY, "--csv", DATA / "airports.csv")
 
 
 def build_bundle() -> None:
     """The trained model, its features and the layout of the store, under one digest."""
     penstock(
-        "bundle", "build", relative(HERE / "model.onnx"), "--features", relative(HERE / "features.yaml"),
-        "--feature_repo", relative(REPOSITORY), "--describe", relative(HERE / "bundle.draft.yaml"),
-        "--examples", relative(HERE / "examples.csv"), "--out", relative(BUNDLE),
+        "bundle", "build", HERE / "model.onnx", "--features", HERE / "features.yaml", "--feature_repo", REPOSITORY,
+        "--describe", HERE / "bundle.draft.yaml", "--examples", HERE / "examples.csv", "--out", BUNDLE,
     )  # fmt: skip
 
 
@@ -95,7 +102,7 @@ def prepare() -> None:
         say("store and bundle are there (.run/flights); remove that folder to make them anew")
         return
     STAMP.unlink(missing_ok=True)
-    for path in (BUNDLE, DATA / "registry.db", STORE):
+    for path in (BUNDLE, DATA / "history", DATA / "registry.db", STORE):
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     DATA.mkdir(parents=True, exist_ok=True)
     fill_store()
@@ -156,8 +163,16 @@ def show(address: str) -> None:
     answer = get(url)
     print(json.dumps(answer, indent=2))
     prediction = answer["predictions"][0]
-    scores = prediction["scores"]
-    say(f"flight {FLIGHT}: {prediction['label']} (probability of late {scores['late']:.2f})")
+    say(f"{FLIGHT} will be {prediction['label']}, says the model (late: {prediction['scores']['late']:.0%}); {outcome()}")
+
+
+def outcome() -> str:
+    """What really became of the flight, from the company's database."""
+    date, carrier, number, origin = FLIGHT.split("-")
+    query = "SELECT arr_delay FROM flights WHERE month = ? AND day = ? AND carrier = ? AND flight = ? AND origin = ?"
+    with closing(sqlite3.connect(DATABASE)) as connection:
+        (delay,) = connection.execute(query, (int(date[4:6]), int(date[6:]), carrier, int(number), origin)).fetchone()
+    return f"it came {abs(delay):.0f} minutes {'late' if delay > 0 else 'early'}"
 
 
 def show_next(address: str) -> None:

@@ -5,4 +5,4 @@ SELECT printf('%04d%02d%02d-%s-%d-%s', year, month, day, carrier, flight, origin
        CAST(strftime('%Y%m%d%H', time_hour, '-2 hours') AS INTEGER) AS hour_utc,
        strftime('%Y-%m-%dT%H:%M:%SZ', time_hour, '-2 hours') AS event_timestamp
 FROM flights
-WHERE month = 12 AND day BETWEEN 21 AND 31
+WHERE month = 12 AND day BETWEEN 22 AND 26
