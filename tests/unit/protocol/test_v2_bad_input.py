@@ -34,7 +34,10 @@ BAD_JSON = [
     (b"  \n", "expected JSON, got an empty body"),
     (b"{", "expected JSON: Input data was truncated"),
     (b"\xff\xfe", "expected JSON:"),
-    (b'{"inputs": NaN}', "expected JSON:"),
+    (
+        b'{"inputs": [NaN]}',
+        "expected JSON: JSON is malformed: invalid character (byte 12); JSON has no NaN and no Infinity: null",
+    ),
     (b'{"inputs": "\xff"}', "expected JSON in UTF-8, got invalid text at byte 0 of a string"),
     (b"[]", "expected a JSON object, got []"),
     (b"null", "expected a JSON object, got null"),

@@ -1,11 +1,15 @@
 """JSON out of bytes for the slow ways in: any value at all, or an InvalidInput that says why not."""
 
+import re
 from typing import Any
 
 import msgspec
 
 from penstock.errors import InvalidInput
 from penstock.protocol.wording import describe
+
+# What Python's and JavaScript's printers make of numbers that JSON does not have.
+_NOT_JSON = re.compile(rb"[\[,:\s]-?(?:NaN|Infinity)\b")
 
 
 def read_json(text: bytes) -> Any:
@@ -19,7 +23,8 @@ def read_json(text: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise InvalidInput(f"expected JSON in UTF-8, got invalid text at byte {error.start} of a string") from None
     except msgspec.MsgspecError as error:
-        raise InvalidInput(f"expected JSON: {error}") from None
+        hint = "; JSON has no NaN and no Infinity: null stands for NaN" if _NOT_JSON.search(text) else ""
+        raise InvalidInput(f"expected JSON: {error}{hint}") from None
 
 
 def read_object(text: bytes) -> dict[str, Any]:

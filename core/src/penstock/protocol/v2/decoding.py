@@ -1,12 +1,15 @@
-"""Requests out of their bytes: the plain form fast, everything else through the slow validator that names the field.
+"""Requests out of their bytes: the plain form fast, the less plain less fast, and every fault through the slow validator.
+
+    plain --not plain--> loose --no--> validation
 
 Plain is what clients send nearly always: flat lists of numbers or strings, or tensors that are all binary. Typed decoding and
-the packer of a plan check such a request completely while they convert it. Whatever they cannot take (nested lists, nulls, bools,
-mixed bodies, and every fault) is decoded again by `validation`, which accepts it or says what is wrong with it. So speed never
-decides what is valid: the fast way accepts a subset, and never refuses.
+the packer of a plan check such a request completely while they convert it. Loose adds nested lists, nulls and bools, whose types
+are looked at. Whatever neither takes (mixed bodies, and every fault) is decoded again by `validation`, which accepts it or says
+what is wrong with it and where. So speed never decides what is valid: the faster ways accept a part, and never refuse.
 """
 
 import struct
+from typing import Any
 
 import msgspec
 
@@ -14,6 +17,7 @@ from penstock.dataplane import Context, InferRequest, RequestedOutput
 from penstock.errors import InvalidInput
 from penstock.protocol.limits import Limits
 from penstock.protocol.v2.binary import COPY_BELOW, tensor_of_bytes
+from penstock.protocol.v2.elements import tensor_of_json
 from penstock.protocol.v2.plans import Plan, plan_of
 from penstock.protocol.v2.validation import Scalar, validate_request
 from penstock.tensors import RawTensor, Tensor
@@ -27,6 +31,14 @@ class _Input(msgspec.Struct, gc=False):
     parameters: dict[str, Scalar] | None = None
 
 
+class _LooseInput(msgspec.Struct, gc=False):
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: Any = None
+    parameters: dict[str, Scalar] | None = None
+
+
 class _Output(msgspec.Struct, gc=False):
     name: str
     parameters: dict[str, Scalar] | None = None
@@ -34,6 +46,13 @@ class _Output(msgspec.Struct, gc=False):
 
 class _Request(msgspec.Struct, gc=False):
     inputs: list[_Input]
+    id: str | None = None
+    parameters: dict[str, Scalar] | None = None
+    outputs: list[_Output] | None = None
+
+
+class _LooseRequest(msgspec.Struct, gc=False):
+    inputs: list[_LooseInput]
     id: str | None = None
     parameters: dict[str, Scalar] | None = None
     outputs: list[_Output] | None = None
@@ -58,6 +77,7 @@ LAYOUT_BYTES = 1024
 
 _layouts: dict[bytes, _Layout] = {}
 _decode = msgspec.json.Decoder(_Request).decode
+_decode_loose = msgspec.json.Decoder(_LooseRequest).decode
 _TEXT = {str}
 _NOT_PLAIN = (
     msgspec.MsgspecError,
@@ -95,17 +115,32 @@ def decode_request(
             elif plan.datatype == "BYTES" and len(data) == plan.size and set(map(type, data)) <= _TEXT:  # type: ignore[arg-type]
                 inputs.append(Tensor.from_flat(plan.name, "BYTES", plan.shape, data))  # type: ignore[arg-type]
             else:
-                return validate_request(body, None, model, version, context, limits)
+                return _decode_less_plain(body, model, version, context, limits)
         if len(inputs) == 1 and plain.id is None and plain.parameters is None and plain.outputs is None:
             return InferRequest(model, inputs, context, version=version)
         request = _plain_request(plain, inputs, model, version, context, limits)
+    except _NOT_PLAIN:
+        request = None
+    return request or _decode_less_plain(body, model, version, context, limits)
+
+
+def _decode_less_plain(body: bytes, model: str, version: str | None, context: Context, limits: Limits) -> InferRequest:
+    """JSON with nested lists, nulls or bools; whatever else it may be, the slow validator says."""
+    try:
+        loose = _decode_loose(body)
+        inputs: list[Tensor] = []
+        for item in loose.inputs:
+            if item.parameters is not None and "binary_data_size" in item.parameters:
+                return validate_request(body, None, model, version, context, limits)
+            inputs.append(tensor_of_json(plan_of(item.name, item.datatype, item.shape, limits), item.data, "data"))
+        request = _plain_request(loose, inputs, model, version, context, limits)
     except _NOT_PLAIN:
         request = None
     return request or validate_request(body, None, model, version, context, limits)
 
 
 def _plain_request(
-    plain: _Request, inputs: list[Tensor], model: str, version: str | None, context: Context, limits: Limits
+    plain: _Request | _LooseRequest, inputs: list[Tensor], model: str, version: str | None, context: Context, limits: Limits
 ) -> InferRequest | None:
     """The request if it is plain around its tensors too, else None."""
     count = len(inputs)
@@ -119,7 +154,7 @@ def _plain_request(
     return request
 
 
-def _add_options(request: InferRequest, plain: _Request, limits: Limits) -> InferRequest | None:
+def _add_options(request: InferRequest, plain: _Request | _LooseRequest, limits: Limits) -> InferRequest | None:
     """Parameters and requested outputs of the plain form: `binary_data_output` and `binary_data` as bools, no name twice."""
     if plain.parameters:
         parameters = dict(plain.parameters)

@@ -18,6 +18,7 @@ _NUMBERS = frozenset((int, float, type(None)))
 _WHOLE = frozenset((int,))
 _TEXT = frozenset((str,))
 _TRUTH = frozenset((bool,))
+_LISTS = frozenset((list,))
 
 
 def tensor_of_json(plan: Plan, data: Any, field: str) -> Tensor:
@@ -57,16 +58,20 @@ def _flatten(data: list[Any], shape: tuple[int, ...], field: str) -> list[Any]:
     """The elements of lists nested as `shape` says, row-major."""
     level: list[Any] = [data]
     for axis, size in enumerate(shape):
-        for at, part in enumerate(level):
-            if type(part) is not list:
-                raise InvalidInput(f"expected an array, got {describe(part)}", field=_place(field, at, shape[:axis]))
-            if len(part) != size:
-                where = _place(field, at, shape[:axis])
-                raise InvalidInput(
-                    f"expected {size} elements for axis {axis} of {describe(list(shape))}, got {len(part)}", field=where
-                )
+        if not (set(map(type, level)) <= _LISTS and set(map(len, level)) <= {size}):
+            raise _nesting_fault(level, shape, axis, field)
         level = list(chain.from_iterable(level))
     return level
+
+
+def _nesting_fault(level: list[Any], shape: tuple[int, ...], axis: int, field: str) -> InvalidInput:
+    """What is wrong with the first of the lists along an axis; the caller knows that there is one."""
+    at = next(at for at, part in enumerate(level) if type(part) is not list or len(part) != shape[axis])
+    where = _place(field, at, shape[:axis])
+    if type(level[at]) is not list:
+        return InvalidInput(f"expected an array, got {describe(level[at])}", field=where)
+    wanted = f"{shape[axis]} elements for axis {axis} of {describe(list(shape))}"
+    return InvalidInput(f"expected {wanted}, got {len(level[at])}", field=where)
 
 
 def _fault(plan: Plan, flat: list[Any], nested: bool, field: str) -> InvalidInput:
