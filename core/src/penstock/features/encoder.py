@@ -48,10 +48,13 @@ class Encoder:
     def encode(self, columns: Mapping[str, Column], *, checked: bool = False) -> dict[str, Array]:
         """Tensors `[rows, …]` by the model's names, from a column of equal length for each feature.
 
-        `checked`: the caller has refused missing values already. Raises InvalidInput for a missing column or value.
+        `checked`: the caller made the columns by this spec (all there, of their dtypes, equally long) and has refused missing
+        values. Raises InvalidInput for a missing column or value.
         """
-        rows = self._count(columns)
-        if not checked:
+        if checked:
+            rows = len(next(iter(columns.values())).values)
+        else:
+            rows = self._count(columns)
             refuse_missing(self._strict, columns)
         if rows == 0:
             return {t.name: np.empty((0, *t.row_shape), NUMPY_KINDS[t.kind]) for t in self.plan.tensors}
