@@ -55,11 +55,13 @@ class PenstockError(Exception):
     """Base of everything that Penstock raises on purpose.
 
     `message` is for the caller; `field` is the path of the field at fault (`inputs[0].data`, `rows[3].carrier`) or None.
-    `retryable` says whether the same request may succeed later without being changed.
+    `retryable` says whether the same request may succeed later without being changed. `bundle` is the label of the bundle that the
+    request had been routed to, None if it did not get that far.
     """
 
     kind = ErrorKind.INTERNAL
     retryable = False
+    bundle: str | None = None
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(f"{field}: {message}" if field else message)

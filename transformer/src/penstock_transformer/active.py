@@ -21,8 +21,8 @@ from penstock_transformer.store.port import FeatureStore
 
 # Encoding that is expected to take longer than this runs in a thread, so that the loop goes on answering others.
 _INLINE_S = 0.002
-# Weight of the newest measurement in the running cost of a row.
-_FORGETTING = 0.1
+# Rows of the runs that the cost of a row is measured by, and how often: the fastest counts, others met a busy machine.
+_FEW, _MANY, _TIMES = 1, 257, 3
 
 
 class ActiveBundle:
@@ -34,8 +34,8 @@ class ActiveBundle:
 
     __slots__ = (
         "_close",
+        "_inline_rows",
         "_retired",
-        "_row_cost_s",
         "_users",
         "digest",
         "encoder",
@@ -76,7 +76,7 @@ class ActiveBundle:
         self.postprocessor = Postprocessor(manifest.postprocess, manifest)
         self.independent = manifest.model.rows_independent is True
         self._close = close
-        self._row_cost_s = 0.0
+        self._inline_rows = 64
         self._users = 0
         self._retired = False
 
@@ -85,30 +85,32 @@ class ActiveBundle:
 
         Raises InvalidInput for a value that cannot be encoded (an image that is not one)."""
         assert self.encoder is not None
-        started = time.perf_counter()
-        if rows * self._row_cost_s > _INLINE_S:
-            tensors = await asyncio.to_thread(self.encoder.encode, columns, checked=True)
-        else:
-            tensors = self.encoder.encode(columns, checked=True)
-        cost = (time.perf_counter() - started) / rows
-        self._row_cost_s += _FORGETTING * (cost - self._row_cost_s)
-        return tensors
+        if rows > self._inline_rows:
+            return await asyncio.to_thread(self.encoder.encode, columns, checked=True)
+        return self.encoder.encode(columns, checked=True)
 
     async def warm(self) -> None:
-        """Run the encoder until its cost is known, on rows of nothing but missing values."""
+        """Run the encoder until its cost is known, on rows of nothing but missing values. Images always go to a thread."""
         if self.encoder is None or self.plan is None:
             return
-        for rows in (1, 64):
-            columns = {
-                f.name: column_of([None] * rows, f.type, f.name, length=f.length)
-                for f in self.plan.spec.features
-                if f.type != "image"
-            }
-            if len(columns) < len(self.plan.spec.features):
-                return
+        features = self.plan.spec.features
+        if any(f.type == "image" for f in features):
+            self._inline_rows = 0
+            return
+        cost_s = [await asyncio.to_thread(self._measure, rows) for rows in (_FEW, _MANY)]
+        row_s = max((cost_s[1] - cost_s[0]) / (_MANY - _FEW), 1e-9)
+        self._inline_rows = int(_INLINE_S / row_s)
+
+    def _measure(self, rows: int) -> float:
+        assert self.encoder is not None
+        assert self.plan is not None
+        columns = {f.name: column_of([None] * rows, f.type, f.name, length=f.length) for f in self.plan.spec.features}
+        found = []
+        for _ in range(_TIMES):
             started = time.perf_counter()
-            await asyncio.to_thread(self.encoder.encode, columns, checked=True)
-            self._row_cost_s = (time.perf_counter() - started) / rows
+            self.encoder.encode(columns, checked=True)
+            found.append(time.perf_counter() - started)
+        return min(found)
 
     def use(self) -> None:
         """One more batch works with this bundle."""

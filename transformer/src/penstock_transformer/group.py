@@ -93,26 +93,27 @@ class Group:
     def answer(self, outputs: dict[str, Array]) -> None:
         """Answer every work with its own rows of the outputs."""
         assert self.resolved is not None
-        bundle = self.bundle
         predictions: list[dict[str, Any]] = []
-        if any(not w.tensors_only for w in self.works):
-            predictions = bundle.postprocessor.apply(outputs)
-            with_data = any(not w.tensors_only and (w.request.options or {}).get("data", True) for w in self.works)
+        if not all([w.tensors_only for w in self.works]):
+            predictions = self.bundle.postprocessor.apply(outputs)
+            with_data = not all([w.tensors_only or w.without_data for w in self.works])
             add_data(predictions, self.plan, self.resolved, with_data=with_data, degraded=self.degraded)
-        only = len(self.works) == 1
-        for at, work in enumerate(self.works):
-            start, stop = self.bounds[at], self.bounds[at + 1]
+        label, version = self.bundle.label, self.bundle.version
+        start = 0
+        for work, stop in zip(self.works, self.bounds[1:], strict=True):
             request = work.request
-            mine = [] if work.tensors_only else predictions if only else predictions[start:stop]
-            if mine and not only and request.options and not request.options.get("data", True):
+            mine = [] if work.tensors_only else predictions[start:stop]
+            if work.without_data:
                 for prediction in mine:
                     prediction.pop("data", None)
-            parts = outputs if only else {name: array[start:stop] for name, array in outputs.items()}
             record = self._record(start) if request.record_id is not None else None
-            work.put(PredictResponse(request.model, bundle.label, mine, parts, version=bundle.version, record=record))
+            rows = slice(start, stop)
+            work.put(PredictResponse(request.model, label, mine, outputs, version=version, record=record, rows=rows))
+            start = stop
 
     def fail(self, error: PenstockError) -> None:
         """Fail every work that still waits."""
+        error.bundle = self.bundle.label
         for work in self.works:
             work.error(error)
 
@@ -134,6 +135,7 @@ class Group:
                     self._check_lengths(columns, work.rows)
                     self.parts.append(columns)
             except PenstockError as error:
+                error.bundle = self.bundle.label
                 work.error(error)
                 continue
             self.works.append(work)
@@ -174,6 +176,7 @@ class Group:
 
     def _drop(self, faults: dict[int, PenstockError]) -> None:
         for at, error in faults.items():
+            error.bundle = self.bundle.label
             self.works[at].error(error)
         self.parts = [p for at, p in enumerate(self.parts) if at not in faults]
         self.works = [w for at, w in enumerate(self.works) if at not in faults]

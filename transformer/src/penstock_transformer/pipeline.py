@@ -67,8 +67,11 @@ class Pipeline:
     def _shares(self, works: Sequence[PredictWork]) -> dict[ActiveBundle, list[PredictWork]]:
         route = self._table.route
         shares: dict[ActiveBundle, list[PredictWork]] = {}
+        only = route.live[0].bundle if route is not None and len(route.live) == 1 else None
         for work in works:
             bundle = work.bundle
+            if bundle is None and only is not None and work.context.expect_bundle is None and work.request.version is None:
+                bundle = only
             if bundle is None:
                 try:
                     bundle = choose(route, work.request)
@@ -169,6 +172,7 @@ class Pipeline:
         except WrongBundle as error:
             await self._reroute(bundle, [work], error)
         except PenstockError as error:
+            error.bundle = bundle.label
             work.error(error)
 
     async def _call(

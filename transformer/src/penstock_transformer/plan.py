@@ -7,10 +7,16 @@ the bundle is loaded, and never in the middle of a request.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
 
 from penstock.columns import FEATURE_DTYPES
 from penstock.errors import InvalidInput
 from penstock.features.spec import Feature, FeatureSet, FeatureSpec, StoreLayout, ViewLayout
+
+_OBJECT = np.dtype(object)
 
 # The store's value types (Feast's names) that a feature of each type can be made from; equal types need no entry.
 _FITTING = {
@@ -25,7 +31,7 @@ _FITTING = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SetPlan:
     """How one stored set is read: `key_columns` are the request columns of its join keys, in the layout's order; `columns` the
     view's value columns that features are made from; `features` those features in the spec's order."""
@@ -39,8 +45,20 @@ class SetPlan:
     features: tuple[Feature, ...]
     max_age_s: float | None
 
+    @cached_property
+    def typed(self) -> tuple[tuple[Feature, "np.dtype[Any]"], ...]:
+        """Each feature and the dtype of its column."""
+        return tuple((f, FEATURE_DTYPES.get(f.type, _OBJECT)) for f in self.features)
 
-@dataclass(frozen=True, slots=True)
+    @cached_property
+    def limits(self) -> tuple[tuple[float, tuple[str, ...]], ...]:
+        """Each age in seconds that values are held to, and the features that it holds for."""
+        ages = {f.name: self.max_age_s if f.max_age_s is None else f.max_age_s for f in self.features}
+        limits = dict.fromkeys(age for age in ages.values() if age is not None)
+        return tuple((limit, tuple(name for name, age in ages.items() if age == limit)) for limit in limits)
+
+
+@dataclass(frozen=True)
 class FetchPlan:
     """Everything about a spec that a batch needs to know before it encodes.
 
@@ -59,7 +77,17 @@ class FetchPlan:
     degradable: bool
     column_types: dict[str, str]
 
-    @property
+    @cached_property
+    def shown(self) -> tuple[Feature, ...]:
+        """The features whose values a prediction can show: all but images."""
+        return tuple(f for f in self.spec.features if f.type != "image")
+
+    @cached_property
+    def heavy(self) -> bool:
+        """Whether a row may hold values that are large: images and lists."""
+        return any(f.type == "image" or f.type.startswith("list<") for f in self.requested)
+
+    @cached_property
     def stored_names(self) -> dict[str, str]:
         """Where each stored feature is read: name to `set.column`."""
         return {f.name: f"{s.name}.{f.column}" for s in self.sets for f in s.features}

@@ -19,14 +19,17 @@ def add_data(predictions: list[dict[str, Any]], plan: FetchPlan, resolved: Resol
     ages = ages_a_row(resolved.ages, rows)
     defaulted = resolved.defaulted
     if with_data:
-        features = [f for f in plan.spec.features if f.type != "image"]
-        names = [f.name for f in features]
-        lists = [_values(f, resolved.columns[f.name]) for f in features]
+        names = [f.name for f in plan.shown]
+        raw, columns = resolved.raw, resolved.columns
+        if resolved.complete and not any(f.type.startswith("list<") for f in plan.shown):
+            lists = [(raw.get(name) or columns[name]).values.tolist() for name in names]
+        else:
+            lists = [_values(f, raw.get(f.name) or columns[f.name]) for f in plan.shown]
         for prediction, values in zip(predictions, zip(*lists, strict=True) if lists else [()] * rows, strict=True):
             prediction["data"] = dict(zip(names, values, strict=True))
-    for at, prediction in enumerate(predictions):
-        prediction["defaulted"] = defaulted[at] if defaulted is not None else []
-        prediction["ages_s"] = ages[at]
+    for prediction, names, age in zip(predictions, defaulted or [[] for _ in ages], ages, strict=True):
+        prediction["defaulted"] = names
+        prediction["ages_s"] = age
     if degraded:
         for prediction in predictions:
             prediction["degraded"] = True

@@ -44,11 +44,12 @@ class PredictRequest:
 class PredictResponse:
     """`predictions` are JSON-ready dicts, one a row, in the order sent: label, scores, value, data, defaulted, ages_s.
 
-    `outputs` holds the model's own outputs for these rows (name to array), for callers who speak tensors. `record` is the stored
-    record of a `GET /predict/{id}`.
+    `outputs` holds the model's own outputs for these rows (name to array), for callers who speak tensors; given with `rows` it is
+    the whole batch's, and the caller's own part is cut out when it is asked for. `record` is the stored record of a
+    `GET /predict/{id}`.
     """
 
-    __slots__ = ("bundle", "model", "outputs", "predictions", "record", "version")
+    __slots__ = ("_outputs", "_rows", "bundle", "model", "predictions", "record", "version")
 
     def __init__(
         self,
@@ -59,13 +60,21 @@ class PredictResponse:
         *,
         version: str | None = None,
         record: dict[str, Any] | None = None,
+        rows: slice | None = None,
     ) -> None:
         self.model = model
         self.bundle = bundle
         self.predictions = predictions
-        self.outputs = outputs
+        self._outputs = outputs
+        self._rows = rows
         self.version = version
         self.record = record
+
+    @property
+    def outputs(self) -> dict[str, Array]:
+        """The model's outputs for these rows alone."""
+        rows = self._rows
+        return self._outputs if rows is None else {name: array[rows] for name, array in self._outputs.items()}
 
 
 class PredictReply(Protocol):

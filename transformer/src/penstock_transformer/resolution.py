@@ -17,63 +17,75 @@ from penstock.columns import Column
 from penstock.errors import InvalidInput
 from penstock.features.spec import Feature
 from penstock_transformer.gathering import Gathered, as_feature
-from penstock_transformer.plan import FetchPlan, SetPlan
-from penstock_transformer.store.port import SetColumns
+from penstock_transformer.plan import FetchPlan
 
 Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True)
 class Resolved:
-    """`columns`: one per feature, `[rows]`. `defaulted`: the names a row whose default stands for the value, or None when no
-    row has any. `ages`: float64 `[rows]` seconds per set, NaN without a value. `refused`: first fault of each row that is
-    refused."""
+    """`columns`: one per feature, `[rows]`. `raw`: the same as the store holds them, where that is another type. `complete`:
+    nothing is missing anywhere. `defaulted`: the names a row whose default stands for the value, or None when no row has any.
+    `ages`: float64 `[rows]` seconds per set, NaN without a value. `refused`: first fault of each row that is refused."""
 
     columns: dict[str, Column]
+    raw: dict[str, Column]
+    complete: bool
     defaulted: list[list[str]] | None
     ages: dict[str, npt.NDArray[np.float64]]
     refused: dict[int, InvalidInput]
 
     def kept(self, keep: Mask) -> "Resolved":
         """Only the rows where `keep` is True; none of them is refused."""
-        columns = {name: Column(c.values[keep], c.missing[keep]) for name, c in self.columns.items()}
-        defaulted = (
-            [names for names, stays in zip(self.defaulted, keep.tolist(), strict=True) if stays] if self.defaulted else None
-        )
-        return Resolved(columns, defaulted, {name: ages[keep] for name, ages in self.ages.items()}, {})
+        columns, raw = _kept(self.columns, keep), _kept(self.raw, keep)
+        defaulted = self.defaulted
+        if defaulted is not None:
+            defaulted = [names for names, stays in zip(defaulted, keep.tolist(), strict=True) if stays]
+        return Resolved(columns, raw, False, defaulted, {name: ages[keep] for name, ages in self.ages.items()}, {})
+
+
+def _kept(columns: dict[str, Column], keep: Mask) -> dict[str, Column]:
+    return {name: Column(c.values[keep], c.missing[keep]) for name, c in columns.items()}
 
 
 def resolve(plan: FetchPlan, gathered: Gathered, now_s: float) -> Resolved:
     """Apply the spec's policies at `now_s` (seconds since the epoch). Raises InvalidInput for a stored value of the wrong
     type."""
     columns: dict[str, Column] = dict(gathered.requested)
+    raw: dict[str, Column] = {}
     ages = {}
+    stale: dict[str, Mask] = {}
+    masks = [c.missing for c in columns.values()]
     for one in plan.sets:
         answer = gathered.stored[one.name]
-        age = now_s - answer.event_times
-        ages[one.name] = np.maximum(age, 0.0)
-        _resolve_set(one, answer, age, columns)
-    ordered = {f.name: columns[f.name] for f in plan.spec.features}
-    resolved = Resolved(ordered, None, ages, {})
-    masks = [c.missing for c in ordered.values()]
-    if masks and np.concatenate(masks).any():
+        ages[one.name] = age = np.maximum(now_s - answer.event_times, 0.0)
+        for limit, names in one.limits:
+            too_old = age > limit
+            if too_old.any():
+                stale |= dict.fromkeys(names, too_old)
+        stored = answer.columns
+        masks += [stored[name].missing for name in one.columns]
+    complete = not stale and not (masks and np.concatenate(masks).any())
+    for one in plan.sets:
+        stored = gathered.stored[one.name].columns
+        for feature, dtype in one.typed:
+            name = feature.name
+            column = stored[feature.column]
+            if name in stale:
+                column = _without(column, stale[name])
+            values = column.values
+            if values.dtype is dtype or values.dtype == dtype:
+                columns[name] = column
+                continue
+            raw[name] = column
+            if complete and dtype.kind == "f" and values.dtype.kind in "fib":
+                columns[name] = Column(values.astype(dtype), column.missing)
+            else:
+                columns[name] = as_feature(column, feature)
+    resolved = Resolved(columns, raw, complete, None, ages, {})
+    if not complete:
         _apply_policies(plan, resolved)
     return resolved
-
-
-def _resolve_set(one: SetPlan, answer: SetColumns, age: npt.NDArray[np.float64], columns: dict[str, Column]) -> None:
-    stale_by_age: dict[float, Mask | None] = {}
-    for feature in one.features:
-        column = as_feature(answer.columns[feature.column], feature)
-        limit = one.max_age_s if feature.max_age_s is None else feature.max_age_s
-        if limit is not None:
-            if limit not in stale_by_age:
-                stale = age > limit
-                stale_by_age[limit] = stale if stale.any() else None
-            too_old = stale_by_age[limit]
-            if too_old is not None:
-                column = _without(column, too_old)
-        columns[feature.name] = column
 
 
 def _without(column: Column, gone: Mask) -> Column:
@@ -121,7 +133,7 @@ def ages_a_row(ages: dict[str, npt.NDArray[np.float64]], rows: int) -> list[dict
     if not ages:
         return [{} for _ in range(rows)]
     names = list(ages)
-    lists: list[Sequence[Any]] = [[a if a == a else None for a in np.round(age, 3).tolist()] for age in ages.values()]
+    lists: list[Sequence[Any]] = [[a if a == a else None for a in age.round(3).tolist()] for age in ages.values()]
     if len(names) == 1:
         name = names[0]
         return [{name: a} for a in lists[0]]

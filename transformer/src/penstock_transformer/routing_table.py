@@ -20,12 +20,15 @@ class RouteTable:
 
     def __init__(self, counters: Counters) -> None:
         self.route: Route | None = None
+        # Whether rows may hold large values: images, lists, tensors. Worked out here, once a route, not once a request.
+        self.heavy = True
         self.on_refused: Refused | None = None
         self._counters = counters
 
     def apply(self, route: Route) -> None:
         """Swap the route; bundles that are in it no longer are closed once nothing uses them."""
         before, self.route = self.route, route
+        self.heavy = any(b.plan is None or b.plan.heavy for b in route.bundles)
         self._counters.revision = route.revision
         if before is not None:
             kept = set(map(id, route.bundles))

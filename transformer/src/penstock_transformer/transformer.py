@@ -127,7 +127,7 @@ class Transformer:
         if request.model != self.model:
             reply.error(self._unknown(request.model))
             return
-        self._take(PredictWork(request, reply))
+        self._take(PredictWork(request, reply, heavy=self.table.heavy))
 
     def submit(self, request: InferRequest, reply: Reply) -> None:
         """Tensors of raw features by name; with parameter `encoded: true`, or without features, the model's own."""

@@ -5,7 +5,7 @@ from collections.abc import Hashable
 from penstock.dataplane import Context
 from penstock.errors import PenstockError
 from penstock_transformer.active import ActiveBundle
-from penstock_transformer.requests import PredictReply, PredictRequest, PredictResponse
+from penstock_transformer.requests import PredictReply, PredictRequest, PredictResponse, Row
 
 # What a row of plain values takes in memory, for the queue's budget: a dict of about twenty short values.
 _ROW_BYTES = 2048
@@ -13,12 +13,31 @@ _ROW_BYTES = 2048
 
 class PredictWork:
     """`tensors_only`: the caller reads the model's outputs and wants no predictions. `bundle`: decided already (shadows, second
-    tries); None for the route to choose. Implements `penstock.batcher.Work`; answered at most once."""
+    tries); None for the route to choose. `heavy`: its rows may hold large values, which are counted. Implements
+    `penstock.batcher.Work`; answered at most once."""
 
-    __slots__ = ("bundle", "context", "key", "nbytes", "reply", "request", "retried", "rows", "tensors_only", "waiting")
+    __slots__ = (
+        "bundle",
+        "context",
+        "key",
+        "nbytes",
+        "reply",
+        "request",
+        "retried",
+        "rows",
+        "tensors_only",
+        "waiting",
+        "without_data",
+    )
 
     def __init__(
-        self, request: PredictRequest, reply: PredictReply, *, tensors_only: bool = False, bundle: ActiveBundle | None = None
+        self,
+        request: PredictRequest,
+        reply: PredictReply,
+        *,
+        tensors_only: bool = False,
+        bundle: ActiveBundle | None = None,
+        heavy: bool = False,
     ) -> None:
         self.request = request
         self.reply = reply
@@ -28,10 +47,11 @@ class PredictWork:
         self.bundle = bundle
         self.retried = False
         self.waiting = True
+        self.without_data = request.options is not None and not request.options.get("data", True)
         rows, columns = request.rows, request.columns
         if rows is not None:
             self.rows = len(rows)
-            self.nbytes = _rows_bytes(request, self.rows)
+            self.nbytes = _rows_bytes(rows) if heavy else _ROW_BYTES * self.rows
         elif columns:
             self.rows = max(len(array) for array in columns.values())
             self.nbytes = sum(array.nbytes for array in columns.values())
@@ -56,11 +76,13 @@ class PredictWork:
             self.reply.error(error)
 
 
-def _rows_bytes(request: PredictRequest, count: int) -> int:
-    """About what the rows take: images, the only large values, are counted where they are."""
-    nbytes = _ROW_BYTES * count
-    for row in request.rows or ():
+def _rows_bytes(rows: list[Row]) -> int:
+    """About what rows take that hold large values: images as bytes or base64, lists of numbers."""
+    nbytes = _ROW_BYTES * len(rows)
+    for row in rows:
         for value in row.values():
-            if type(value) is bytes:
+            if type(value) in (bytes, str):
                 nbytes += len(value)
+            elif type(value) is list:
+                nbytes += 32 * len(value)
     return nbytes
