@@ -51,6 +51,7 @@ class Reader:
             "PATH": f"{programs}:{kept['PATH']}",
             "PENSTOCK_SERVE_HTTP_PORT": str(self.port),
             "PENSTOCK_SERVE_ADMIN_PORT": "0",
+            "CURL_HOME": str(self.folder),
         }
 
     def write(self, path: str, text: str) -> None:
@@ -110,6 +111,8 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
+    # An answer with an error status fails the command, which curl by itself does not.
+    (tmp_path / ".curlrc").write_text("fail-with-body\nshow-error\n")
     reader = Reader(tmp_path, port)
     yield reader
     reader.close()
