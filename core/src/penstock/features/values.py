@@ -256,7 +256,11 @@ def column_from_array(array: Array, feature_type: str, name: str, *, length: int
         return Column(taken, np.isnan(taken) if dtype.kind == "f" else np.zeros(len(taken), np.bool_))
     if array.ndim == 2 and feature_type.startswith("list<"):
         return column_of(list(array), feature_type, name, length=length)
-    return column_of(array.tolist(), feature_type, name, length=length)
+    values = array.tolist()
+    if array.dtype == object:
+        # Data frames say NaN for what is missing, in columns of text too.
+        values = [None if isinstance(value, float) and math.isnan(value) else value for value in values]
+    return column_of(values, feature_type, name, length=length)
 
 
 def _widens(given: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
