@@ -59,19 +59,30 @@ class QuietServer(uvicorn.Server):
         listeners = [sock.dup() for sock in sockets or []]
         for server in self.servers:
             server.close()
-        loop = asyncio.get_running_loop()
-        for listener in listeners:
-            listener.setblocking(False)
-            with listener, contextlib.suppress(BlockingIOError):
-                while True:
-                    accepted, _ = listener.accept()
-                    await loop.connect_accepted_socket(self._protocol, accepted)
+        for sock in sockets or []:
+            sock.close()
+        # Once the loop has let go of its sockets, the copies here are the last: nothing is accepted after them.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        accepted = [connection for listener in listeners for connection in _accept_rest(listener)]
+        for connection in accepted:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
         await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:
         make: Any = self.config.http_protocol_class
         made: asyncio.Protocol = make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
         return made
+
+
+def _accept_rest(listener: socket.socket) -> list[socket.socket]:
+    """Everything that waits in a listener's backlog; the listener is closed."""
+    listener.setblocking(False)
+    accepted = []
+    with listener, contextlib.suppress(BlockingIOError):
+        while True:
+            accepted.append(listener.accept()[0])
+    return accepted
 
 
 def http_server(service: Service, settings: ServingSettings) -> QuietServer:

@@ -1,30 +1,63 @@
 """`python -m penstock.testing.echo_server`: the whole serving stack over the in-memory data plane."""
 
+import asyncio
 import os
 import sys
+from dataclasses import dataclass
+from typing import Any
 
+from penstock.errors import InvalidInput
 from penstock.lifecycle import Lifecycle, StopPhase
 from penstock.metrics import Metrics
 from penstock.protocol.limits import Limits
+from penstock.serving.admin import AdminRoutes
 from penstock.serving.app import build_app
 from penstock.serving.options import ServingSettings
 from penstock.serving.server import Service, run
-from penstock.settings import parse
+from penstock.settings import parse, setting
 from penstock.testing.plane import BUNDLE, EchoPlane
 
 
-def build(settings: ServingSettings) -> Service:
+@dataclass(frozen=True, kw_only=True)
+class EchoSettings(ServingSettings):
+    """What every serving program takes, and how to start."""
+
+    start: str = setting("works", "Whether starting works, fails, or hangs.", choices=("works", "fails", "hangs"))
+
+
+def build(settings: EchoSettings) -> Service:
     """The echo service as a program makes it."""
     lifecycle, metrics = Lifecycle(), Metrics()
     plane = EchoPlane(metrics=metrics.model("echo", BUNDLE), files={"features.yaml": b"formatVersion: 1\n"})
+
+    async def start() -> None:
+        if settings.start == "fails":
+            raise RuntimeError("asked to fail")
+        if settings.start == "hangs":
+            await asyncio.Event().wait()
+
+    lifecycle.on_start("echo", start)
     lifecycle.on_stop("echo", plane.drain, StopPhase.FINISH)
     limits = Limits(body_bytes=settings.body_bytes)
     app = build_app(plane, lifecycle=lifecycle, metrics=metrics, limits=limits, shell_limits=settings.shell_limits())
-    return Service(app, lifecycle, metrics)
+    return Service(app, lifecycle, metrics, echo_admin())
+
+
+def echo_admin() -> AdminRoutes:
+    """One admin route, which echoes its arguments; the merge counts the workers that were asked."""
+
+    async def echo(arguments: dict[str, Any]) -> dict[str, Any]:
+        if arguments["model"] == "wrong":
+            raise InvalidInput("asked to fail", field="model")
+        return arguments
+
+    routes = AdminRoutes()
+    routes.add("POST", "/echo/models/{model}", echo, merge=lambda answers: {"workers": len(answers), "arguments": answers[0]})
+    return routes
 
 
 def main() -> None:
-    settings = parse(ServingSettings, sys.argv[1:], os.environ, "PENSTOCK_ECHO")
+    settings = parse(EchoSettings, sys.argv[1:], os.environ, "PENSTOCK_ECHO")
     run(lambda: build(settings), settings)
 
 

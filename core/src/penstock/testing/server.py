@@ -106,11 +106,16 @@ class ServerProcess:
             return None
 
         with self._changed:
-            self._changed.wait_for(lambda: found() is not None or self._ended(), within_s)
+            self._changed.wait_for(lambda: found() is not None or self.output_ended, within_s)
             event = found()
         if event is None:
             raise RuntimeError(f"{self.module}: no {name!r} within {within_s:g} s; it wrote:\n" + "\n".join(self.lines[-50:]))
         return event
+
+    @property
+    def output_ended(self) -> bool:
+        """Whether every process that could still write has ended."""
+        return self._streams_open == 0
 
     def signal(self, number: int) -> None:
         assert self._process is not None
@@ -145,31 +150,26 @@ class ServerProcess:
             raise
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        assert self._process is not None
-        try:
-            self.stop()
-        finally:
-            for stream in (self._process.stdout, self._process.stderr):
-                if stream is not None:
-                    stream.close()
+        self.stop()
 
     def _supervised(self) -> bool:
         return any(entry.get("event") == "supervising" for entry in self.events)
 
-    def _ended(self) -> bool:
-        return self._streams_open == 0
-
     def _read(self, stream: Any) -> None:
-        for line in stream:
-            try:
-                event = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                event = {}
-            with self._changed:
-                self.lines.append(line.rstrip("\n"))
-                if isinstance(event, dict):
-                    self.events.append(event)
-                self._changed.notify_all()
+        with stream:
+            for line in stream:
+                self._note(line.rstrip("\n"))
         with self._changed:
             self._streams_open -= 1
+            self._changed.notify_all()
+
+    def _note(self, line: str) -> None:
+        try:
+            event = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            event = None
+        with self._changed:
+            self.lines.append(line)
+            if isinstance(event, dict):
+                self.events.append(event)
             self._changed.notify_all()
