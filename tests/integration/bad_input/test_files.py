@@ -1,0 +1,130 @@
+"""Bad files given to the programs: models that are none, bundles that were changed, specs that contradict themselves.
+
+Each ends the program with a status above 0 and a message that names the file or field, without a stack trace.
+"""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from penstock.testing.flights import FLIGHTS, write_flights, write_pictures, write_store
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+SERVE = ("penstock_cli", "serve", "--http_port", "0")
+PREDICTOR = (
+    "penstock_predictor",
+    "--model_name",
+    "m",
+    "--http_port",
+    "0",
+    "--admin_port",
+    "0",
+    "--host",
+    "127.0.0.1",
+    "--model_dir",
+)
+
+
+def ends(done: "subprocess.CompletedProcess[str]", *words: str) -> None:
+    said = done.stdout + done.stderr
+    assert done.returncode not in (0, 70), said
+    assert done.returncode > 0, said
+    assert "Traceback" not in said, said
+    for word in words:
+        assert word in said, said
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no model", b"\x08\x07" * 50, b"\x00" * 1000])
+def test_an_onnx_file_that_is_none(program: Run, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.onnx").write_bytes(content)
+    ends(program(*SERVE, tmp_path), "model.onnx")
+    ends(program(*PREDICTOR, tmp_path), "model.onnx")
+
+
+def test_an_onnx_file_that_is_none_is_not_built(program: Run, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"this is no model")
+    ends(
+        program("penstock_cli", "bundle", "build", "--model", tmp_path / "model.onnx", "--name", "m", "--out", tmp_path / "out"),
+        "model.onnx",
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "features.yaml", "encoder.onnx"])
+@pytest.mark.parametrize("change", ["a byte", "its end", "missing"])
+def test_a_bundle_whose_digest_is_wrong(program: Run, tmp_path: Path, file: str, change: str) -> None:
+    bundle = write_pictures(tmp_path / "pictures")
+    path = bundle / file
+    data = path.read_bytes()
+    if change == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]) if change == "a byte" else data[:-1])
+    ends(program(*SERVE, bundle), file)
+    if file == "model.onnx":
+        ends(program(*PREDICTOR, bundle), file)
+        ends(program("penstock_cli", "bundle", "verify", bundle), file)
+
+
+def test_a_bundle_that_lists_a_file_outside_of_itself(program: Run, tmp_path: Path) -> None:
+    bundle = write_pictures(tmp_path / "pictures")
+    (tmp_path / "secret").write_text("secret")
+    manifest = bundle / "bundle.yaml"
+    manifest.write_text(manifest.read_text().replace("model.onnx", "../secret"))
+    ends(program(*SERVE, bundle), "../secret")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "formatVersion: 99\n", "a: &a [*a]\n", "a: !!python/object:os.system x\n", "\x00"]
+)
+def test_a_manifest_that_is_none(program: Run, tmp_path: Path, text: str) -> None:
+    bundle = write_pictures(tmp_path / "pictures")
+    (bundle / "bundle.yaml").write_text(text)
+    ends(program(*SERVE, bundle), "")
+
+
+@pytest.mark.parametrize(
+    "old, new, words",
+    [
+        ("- {name: stops,", "- {name: distance,", "distance"),
+        ("categories: [AA, UA]", "categories: [AA, AA]", "AA"),
+        ("type: int32", "type: int33", "int33"),
+        ("encode: [log1p]", "encode: [log2p]", "log2p"),
+        ("tensors: {x: [distance", "tensors: {x: [distanze", "distanze"),
+        ("std: 50.0", "std: 0", "std"),
+        ("formatVersion: 1", "formatVersion: 9", "formatVersion"),
+        ("set: flights, key", "set: nothing, key", "record"),
+        ("features:\n", "features: 3\nx:\n", "features"),
+    ],
+)
+def test_a_spec_that_is_wrong_is_not_built(program: Run, tmp_path: Path, old: str, new: str, words: str) -> None:
+    assert old in FLIGHTS
+    good = write_flights(tmp_path / "good")
+    spec = tmp_path / "features.yaml"
+    spec.write_text(FLIGHTS.replace(old, new, 1))
+    arguments = ("--model", good / "model.onnx", "--features", spec, "--name", "m", "--out", tmp_path / "out")
+    ends(program("penstock_cli", "bundle", "build", *arguments), words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_store_that_is_none(program: Run, tmp_path: Path) -> None:
+    flights = write_flights(tmp_path / "flights")
+    for url, word in (
+        ("nonsense", "feature_store"),
+        ("sqlite://x", "sqlite:///"),
+        ("sqlite:///" + str(tmp_path / "no.db"), "no.db"),
+        ("x://y", "x"),
+    ):
+        ends(program(*SERVE, flights, "--feature_store", url), word)
+    ends(program(*SERVE, flights), "--feature_store")
+
+
+def test_wrong_options_are_named(program: Run, tmp_path: Path) -> None:
+    store = write_store(tmp_path / "online.db")
+    ends(program(*SERVE, tmp_path / "nowhere", "--feature_store", store), "nowhere")
+    ends(program("penstock_cli", "serve", tmp_path, "--http_port", "many"), "http_port")
+    ends(program("penstock_predictor", "--model_name", "m", "--http_port", "many"), "http_port")
+    ends(program("penstock_predictor", "--model_dir", tmp_path), "model_name")
+    ends(program("penstock_transformer", "--model_name", "m"), "predictor_host")
