@@ -13,7 +13,8 @@ from penstock.testing.server import ServerProcess
 
 PATHS = [
     "/models/flights/predict", "/models/pictures/predict", "/predict/x?model=flights", "/records?model=flights",
-    "/records/x?model=flights", "/records:import?model=flights", "/v1/models/flights:predict", "/v2/models/flights/infer", "/v2/models/flights",
+    "/records/x?model=flights", "/records:import?model=flights", "/v1/models/flights:predict",
+    "/v2/models/flights/infer", "/v2/models/flights",
     "/v2/models/flights/versions/1/infer", "/v2/models/pictures/infer", "/models/nobody/predict", "/metrics", "/v2",
 ]  # fmt: skip
 PREDICTOR_PATHS = [
