@@ -56,6 +56,8 @@ class Group:
 
     def begin(self) -> None:
         """Make the first reads; works whose rows are not of the features' types or keys are failed."""
+        if not self.works:
+            return
         try:
             self._gather()
         except InvalidInput as error:
