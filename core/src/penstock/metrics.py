@@ -9,6 +9,7 @@ label lookups, a bisect for each histogram. A snapshot is plain JSON, so that a 
 Invariant: counters only grow, and the number of label sets is bounded (`MAX_MODELS`) whatever callers send.
 """
 
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -23,6 +24,8 @@ LATENCY_BOUNDS_S = (
 )  # fmt: skip
 ROW_BOUNDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 MAX_MODELS = 500
+
+_UNSAFE = re.compile(r"[^ -~]")
 
 Snapshot = dict[str, Any]
 Source = Callable[[], Iterable[Metric]]
@@ -72,7 +75,7 @@ class ModelMetrics:
         self.model = model
         self.bundle = bundle
         # The response header that names the bundle, made once: it goes out with every answer that these counters count.
-        self.header = b"penstock-bundle: %b\r\n" % bundle.encode("latin-1", "replace") if bundle else b""
+        self.header = b"penstock-bundle: %b\r\n" % _UNSAFE.sub("?", bundle).encode() if bundle else b""
         self.requests = 0
         self.errors: dict[str, int] = {}
         self.latency = Histogram(LATENCY_BOUNDS_S)

@@ -54,7 +54,7 @@ def build_app(
     app.state.shell = Shell(table, lifecycle, metrics, shell_limits)
     app.state.plane = plane
     _mount_hot_routes(app, table)
-    _add_protocol(app, plane, lifecycle)
+    _add_protocol(app, plane, lifecycle, metrics)
     _add_operations(app, lifecycle, metrics)
     _add_errors(app)
     app.add_middleware(Framing)
@@ -73,7 +73,7 @@ def _mount_hot_routes(app: FastAPI, table: HotRoutes) -> None:
         )
 
 
-def _add_protocol(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle) -> None:
+def _add_protocol(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle, metrics: Metrics) -> None:
     @app.get("/v2", summary="Server metadata")
     async def server() -> Response:
         return _json(server_metadata())
@@ -107,7 +107,7 @@ def _add_protocol(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle) -> None:
     async def bundle_file(model: str, file: str) -> Response:
         content = await plane.bundle_file(model, file)
         metadata = await plane.metadata(model)
-        return plain_response(200, content, b"application/octet-stream", _bundle_line(metadata.bundle))
+        return plain_response(200, content, b"application/octet-stream", metrics.model(model, metadata.bundle).header)
 
     @app.get("/v1/models", summary="Names of the models")
     async def v1_models() -> Response:
@@ -120,7 +120,9 @@ def _add_protocol(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle) -> None:
 
     async def _metadata(model: str, version: str | None) -> Response:
         metadata = await plane.metadata(model, version)
-        return plain_response(200, orjson.dumps(model_metadata(metadata)), b"application/json", _bundle_line(metadata.bundle))
+        return plain_response(
+            200, orjson.dumps(model_metadata(metadata)), b"application/json", metrics.model(model, metadata.bundle).header
+        )
 
     def _ready(model: str, version: str | None) -> Response:
         fine = plane.ready(model, version) and lifecycle.state is State.READY
@@ -189,7 +191,3 @@ def _path(request: Request) -> bytes:
 
 def _json(document: dict[str, Any], status: int = 200) -> Response:
     return plain_response(status, orjson.dumps(document), b"application/json", b"")
-
-
-def _bundle_line(bundle: str) -> bytes:
-    return f"penstock-bundle: {bundle}\r\n".encode("latin-1", "replace") if bundle else b""

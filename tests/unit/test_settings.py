@@ -1,0 +1,126 @@
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from penstock.serving.options import ServingSettings
+from penstock.settings import build_parser, parse, setting, shown, variables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    model_name: str = setting(text="Name in URLs.")
+    http_port: int = setting(8080, "Port.")
+    max_delay_ms: float = setting(0.0, "Wait this long; 100% sure.", unit="ms")
+    fast: bool = setting(False, "Be fast.")
+    model_dir: Path = setting(Path("/mnt/models"), "Where models are.")  # noqa: RUF009
+    store: str | None = setting(None, "Store URL.", secret=True)
+    tags: tuple[str, ...] = setting((), "Tags.")
+    device: Literal["auto", "cpu"] = setting("auto", "Device.")
+    limit: int | None = setting(None, "Limit.")
+
+    def __post_init__(self) -> None:
+        if self.http_port == 13:
+            raise ValueError("http_port: 13 is unlucky")
+
+
+def read(*argv: str, **env: str) -> Example:
+    return parse(Example, argv, {f"PENSTOCK_X_{name.upper()}": value for name, value in env.items()}, "PENSTOCK_X")
+
+
+def test_defaults():
+    assert read("--model_name", "m") == Example(model_name="m")
+
+
+def test_every_type_from_the_command_line():
+    argv = "--model_name m --http_port 1 --max_delay_ms 2.5 --fast --model_dir /x --store redis://h "
+    argv += "--tags a,b --device cpu --limit 7"
+    expected = Example(
+        model_name="m",
+        http_port=1,
+        max_delay_ms=2.5,
+        fast=True,
+        model_dir=Path("/x"),
+        store="redis://h",
+        tags=("a", "b"),
+        device="cpu",
+        limit=7,
+    )
+    assert read(*argv.split()) == expected
+    assert read(*[part.replace("_", "-") if part.startswith("--") else part for part in argv.split()]) == expected
+
+
+def test_every_type_from_the_environment():
+    given = read(model_name="m", http_port="1", fast="yes", model_dir="/x", store="", tags="a, b", limit="")
+    assert given == Example(model_name="m", http_port=1, fast=True, model_dir=Path("/x"), tags=("a", "b"))
+
+
+def test_the_command_line_wins():
+    assert read("--model-name=line", "--fast=false", model_name="env", fast="true") == Example(model_name="line")
+
+
+def test_a_value_with_hyphens_stays_as_it_is():
+    assert read("--model-name", "my-model", "--tags=a-b").model_name == "my-model"
+
+
+@pytest.mark.parametrize(
+    "argv, env, words",
+    [
+        ((), {}, ["--model_name", "PENSTOCK_X_MODEL_NAME", "required"]),
+        (("--model_name", "m", "--http_port", "many"), {}, ["--http_port", "expected a whole number, got 'many'"]),
+        (("--model_name", "m"), {"http_port": "many"}, ["PENSTOCK_X_HTTP_PORT", "expected a whole number"]),
+        (("--model_name", "m", "--device", "tpu"), {}, ["expected one of auto, cpu", "tpu"]),
+        (("--model_name", "m"), {"fast": "maybe"}, ["PENSTOCK_X_FAST", "true or false"]),
+        (("--model_name", "m", "--modle_dir", "/x"), {}, ["unknown option --modle_dir"]),
+        (("--model_name", "m", "stray"), {}, ["unknown option stray"]),
+        (("--model_name", "m", "--http_port", "13"), {}, ["13 is unlucky"]),
+        (("--model", "m"), {}, ["--model"]),
+    ],
+)
+def test_wrong_settings_exit_2_and_name_what_is_wrong(capsys, argv, env, words):
+    with pytest.raises(SystemExit) as exit:
+        read(*argv, **env)
+    assert exit.value.code == 2
+    written = capsys.readouterr().err
+    for word in words:
+        assert word in written
+
+
+def test_what_kserve_injects_without_meaning_here_is_accepted():
+    given = read(
+        "--model_name",
+        "m",
+        "--predictor_protocol",
+        "v2",
+        "--enable_grpc=false",
+        "--predictor-use-ssl",
+        "false",
+        "--http_port",
+        "9",
+    )
+    assert given == Example(model_name="m", http_port=9)
+
+
+def test_help_says_meaning_unit_default_and_variable(capsys):
+    with pytest.raises(SystemExit) as exit:
+        read("--help")
+    assert exit.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Wait this long; 100% sure. (default 0.0 ms; PENSTOCK_X_MAX_DELAY_MS)" in text
+    assert "Name in URLs. (required; PENSTOCK_X_MODEL_NAME)" in text
+
+
+def test_secrets_are_not_shown():
+    assert shown(Example(model_name="m", store="redis://user:word@h"))["store"] == "***"
+    assert shown(Example(model_name="m"))["store"] is None
+
+
+def test_a_setting_without_a_text_is_refused():
+    with pytest.raises(TypeError):
+        setting(1)
+
+
+def test_every_serving_setting_has_a_variable_and_a_help_text():
+    assert "PENSTOCK_PREDICTOR_HTTP_PORT" in variables(ServingSettings, "PENSTOCK_PREDICTOR")
+    build_parser(ServingSettings, "PENSTOCK_PREDICTOR").format_help()
