@@ -264,8 +264,8 @@ def test_a_caller_who_left_does_not_hurt(bench, run):
             b.predictor.held = []
             gone, stays = b.send([ROW]), b.send([ROW])
             gone.disconnected = True
-            while not b.predictor.held:
-                await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                await b.predictor.called.wait()
             b.predictor.release()
             assert (await stays.future).predictions[0]["value"] == 162.5
 

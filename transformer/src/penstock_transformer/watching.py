@@ -62,6 +62,7 @@ class RouteWatcher:
         self._wanted: RouteSpec | None = None
         self._active: dict[tuple[str, str, str], ActiveBundle] = {}
         self._watcher: asyncio.Task[None] | None = None
+        self._looking = asyncio.Lock()
 
     async def start(self) -> None:
         """Return when the first route is applied, however long that takes; then go on watching."""
@@ -79,6 +80,10 @@ class RouteWatcher:
 
     async def look(self) -> bool:
         """Read the file if it has changed, and apply what is wanted and not yet applied; whether the route is as wanted."""
+        async with self._looking:
+            return await self._look()
+
+    async def _look(self) -> bool:
         try:
             changed = await asyncio.to_thread(self._read_if_changed)
             if changed is not None:
@@ -123,7 +128,9 @@ class RouteWatcher:
         shadows = tuple(Target(b, fraction=e.fraction) for e, b in pairs if e.mode == "shadow")
         self._table.apply(Route(spec.revision, live, shadows))
         wanted = {_key(entry) for entry in spec.bundles}
-        self._active = {key: bundle for key, bundle in self._active.items() if key in wanted}
+        # Also those that were loaded for a route that was never applied.
+        for key in [key for key in self._active if key not in wanted]:
+            self._active.pop(key).retire()
         logger.info(
             "route applied", extra={"model": self._model, "revision": spec.revision, "bundles": [b.label for _, b in pairs]}
         )

@@ -1,4 +1,5 @@
-"""Bundles and a predictor for tests of what calls one: small files in memory, and a DataPlane that holds a bundle without a model.
+"""Bundles and a predictor for tests of what calls one: small files in memory, and a DataPlane that holds a bundle without a
+model.
 
     features.yaml's text -> bundle_files -> {file: bytes} -> FakePredictor (serves the files, computes with a Python function)
 
@@ -57,7 +58,7 @@ def row_sums(tensors: dict[str, Array]) -> dict[str, Array]:
 class FakePredictor:
     """A DataPlane that holds one bundle. Set `failure` to make calls fail, `held` to keep answers back until `release`.
 
-    `calls` holds the requests it got; `files` may be replaced to roll it to another bundle.
+    `calls` holds the requests it got, `called` says that there is one; `files` may be replaced to roll it to another bundle.
     """
 
     def __init__(self, files: dict[str, bytes], *, model: str = "flights", compute: Compute = row_sums) -> None:
@@ -65,6 +66,7 @@ class FakePredictor:
         self.model = model
         self.compute = compute
         self.calls: list[InferRequest] = []
+        self.called = asyncio.Event()
         self.failure: Callable[[InferRequest], PenstockError | None] | None = None
         self.held: list[tuple[InferRequest, Reply]] | None = None
         self.signature: tuple[Sequence[TensorMetadata], Sequence[TensorMetadata]] = ((), ())
@@ -79,6 +81,7 @@ class FakePredictor:
 
     def submit(self, request: InferRequest, reply: Reply) -> None:
         self.calls.append(request)
+        self.called.set()
         expect = request.context.expect_bundle
         failure = self.failure(request) if self.failure is not None else None
         if failure is not None:

@@ -1,0 +1,108 @@
+"""Which bundle answers: shares, stickiness, versions, expected digests."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
+from penstock.dataplane import Context, TensorMetadata
+from penstock.errors import NotFound, NotReady, WrongBundle
+from penstock.features.reading import read_spec
+from penstock.testing.bundles import FakePredictor
+from penstock_transformer.active import ActiveBundle
+from penstock_transformer.plan import plan_of
+from penstock_transformer.requests import PredictRequest
+from penstock_transformer.routing import Route, Target, choose, copies, key_of, rendezvous
+
+
+def bundle(digit: str, version: str = "1", plan=None) -> ActiveBundle:
+    signature = ModelSignature("m", (), (TensorMetadata("y", "FP32", (-1,)),), True)
+    manifest = Manifest("m", version, signature, PostprocessSpec("raw"), {})
+    return ActiveBundle(manifest, "sha256:" + digit * 64, FakePredictor({}), "m", plan=plan)
+
+
+def request(rows=None, **given) -> PredictRequest:
+    made = {k: given.pop(k) for k in ("columns", "record_id", "version") if k in given}
+    return PredictRequest("m", Context("r", **given), rows=rows, **made)
+
+
+A, B, C = bundle("a"), bundle("b", "2"), bundle("c", "3")
+
+
+def test_shares_are_the_weights():
+    live = (Target(A, 95), Target(B, 5))
+    counts = Counter(rendezvous(live, str(i).encode()).bundle.version for i in range(20_000))
+    assert 0.04 < counts["2"] / 20_000 < 0.06
+
+
+def test_a_weight_of_nothing_gets_nothing():
+    live = (Target(A, 0), Target(B, 5))
+    assert {rendezvous(live, str(i).encode()).bundle for i in range(200)} == {B}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.binary(max_size=40), st.floats(0.1, 100), st.floats(0.1, 100), st.floats(0.1, 100))
+def test_raising_a_weight_moves_callers_to_it_only(key, weight, other, more):
+    before = rendezvous((Target(A, weight), Target(B, other)), key).bundle
+    after = rendezvous((Target(A, weight), Target(B, other + more)), key).bundle
+    assert after is before or after is B
+
+
+@given(st.binary(max_size=40))
+def test_a_new_bundle_takes_callers_and_shuffles_none(key):
+    two = (Target(A, 60), Target(B, 40))
+    before, after = rendezvous(two, key).bundle, rendezvous((*two, Target(C, 10)), key).bundle
+    assert after in (before, C)
+
+
+def test_the_order_of_the_file_does_not_matter():
+    for i in range(200):
+        key = str(i).encode()
+        assert rendezvous((Target(A, 1), Target(B, 2)), key).bundle is rendezvous((Target(B, 2), Target(A, 1)), key).bundle
+
+
+SPEC = """
+formatVersion: 1
+record: {set: planes, key: tailnum}
+sets:
+  planes: {view: planes, keys: {tailnum: tail}}
+features:
+  - {name: seats, from: planes.seats, type: float32, missing: keep, encode: passthrough}
+tensors: {x: [seats]}
+store: {project: p, keySerialization: 3, views: {planes: {keys: {tailnum: string}, values: {seats: float}}}}
+"""
+
+
+def test_sticky_by_route_key_else_first_entity_key():
+    route = Route(1, (Target(bundle("a", plan=plan_of(read_spec(SPEC))), 1), Target(B, 1)))
+    assert key_of(route, request([{"tail": "N1"}, {"tail": "N2"}])) == b"N1"
+    assert key_of(route, request(columns={"tail": np.array(["N1", "N2"], object)})) == b"N1"
+    assert key_of(route, request(columns={"tail": np.array([b"N1"], object)})) == b"N1"
+    assert key_of(route, request(record_id="N1")) == b"N1"
+    assert key_of(route, request([{"tail": "N1"}], route_key="me")) == b"me"
+    assert len({choose(route, request([{"tail": "N1"}])) for _ in range(50)}) == 1
+    nobody = {choose(route, request(rows)) for rows in ([{}], [{"tail": None}], []) for _ in range(50)}
+    assert len(nobody) == 2
+
+
+def test_versions_and_expected_digests():
+    route = Route(1, (Target(A, 99), Target(B, 1)), (Target(C, fraction=1.0),))
+    assert choose(route, request(version="2")) is B
+    assert choose(route, request(expect_bundle=B.digest)) is B
+    assert choose(route, request(expect_bundle=f"m@{C.digest}")) is C
+    with pytest.raises(NotFound):
+        choose(route, request(version="4"))
+    with pytest.raises(WrongBundle):
+        choose(route, request(expect_bundle="sha256:" + "d" * 64))
+    with pytest.raises(NotReady):
+        choose(None, request())
+
+
+def test_shadows_get_their_fraction_of_copies():
+    route = Route(1, (Target(A, 1),), (Target(C, fraction=0.2),))
+    count = sum(len(copies(route, request())) for _ in range(5000))
+    assert 800 < count < 1200
+    assert copies(route, request(expect_bundle=A.digest)) == []

@@ -1,0 +1,39 @@
+"""The options: as KServe injects them, and wrong ones."""
+
+import pytest
+
+from penstock.settings import parse, variables
+from penstock_transformer.settings import PREFIX, TransformerSettings
+
+
+def read(*argv, **env):
+    return parse(TransformerSettings, argv, env, PREFIX)
+
+
+def test_what_kserve_injects():
+    given = read(
+        "--model_name", "flights", "--predictor_host", "flights-predictor.default", "--http_port", "8080", "--workers", "4",
+        "--predictor_protocol", "v2", "--predictor_use_ssl=false",
+    )  # fmt: skip
+    assert (given.model_name, given.predictor_host, given.http_port, given.workers) == (
+        "flights",
+        "flights-predictor.default",
+        8080,
+        4,
+    )
+
+
+def test_hyphens_and_environment():
+    given = read("--model-name", "m", PENSTOCK_TRANSFORMER_PREDICTOR_HOST="p:81", PENSTOCK_TRANSFORMER_BATCHES_IN_FLIGHT="2")
+    assert (given.predictor_host, given.batches_in_flight) == ("p:81", 2)
+    assert "PENSTOCK_TRANSFORMER_FEATURE_STORE" in variables(TransformerSettings, PREFIX)
+
+
+@pytest.mark.parametrize(
+    "argv", [("--model_name", "m"), ("--predictor_host", "p"), ("--model_name", "m", "--predictor_host", "p", "--colour", "red")]
+)
+def test_wrong(argv, capsys):
+    with pytest.raises(SystemExit) as caught:
+        read(*argv)
+    assert caught.value.code == 2
+    assert "--" in capsys.readouterr().err
