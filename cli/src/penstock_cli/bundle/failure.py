@@ -1,17 +1,13 @@
-"""What goes wrong, as the command line says it: one line with the field and a remedy, exit code 1, no stack trace."""
+"""Commands whose errors become one line with the field, whichever way they are run: from the program or from a test."""
 
 from typing import Any
 
 import click
 
 from penstock.errors import PenstockError
+from penstock_cli.errors import Failure
 
-
-class Failure(click.ClickException):
-    """An error on purpose; shown as `Error: …`, with `remedy` on a line of its own."""
-
-    def __init__(self, message: str, remedy: str | None = None) -> None:
-        super().__init__(message + (f"\n{remedy}" if remedy else ""))
+__all__ = ["Command", "Failure"]
 
 
 class Command(click.Command):
