@@ -11,8 +11,9 @@ import asyncio
 import logging
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -162,10 +163,10 @@ def _seconds(stamp: Any) -> float:
     return seconds if seconds else math.nan
 
 
-class _quiet(warnings.catch_warnings[None]):  # noqa: N801
+@contextmanager
+def _quiet() -> Iterator[None]:
     """Feast's warnings and log lines stay inside it."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
+    logging.getLogger("feast").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        logging.getLogger("feast").setLevel(logging.ERROR)
+        yield
