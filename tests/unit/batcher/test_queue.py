@@ -7,7 +7,7 @@ import pytest
 from penstock.batcher import BatchPolicy, DeadlineQueue
 from penstock.batcher.queue import LOOK_AHEAD, SWEEP_S
 from penstock.batcher.rate import LONGEST_S, SHORTEST_S, UNMEASURED_S, ServiceRate
-from penstock.errors import Overloaded
+from penstock.errors import DeadlineExceeded, Overloaded
 
 
 def queue_of(**policy: Any) -> DeadlineQueue[Any]:
@@ -54,7 +54,7 @@ def test_looking_ahead_is_bounded_and_keeps_the_order(item: Any) -> None:
     for work in works:
         queue.push(work, 0.0)
     assert queue.take(0.0).works == [works[0]]
-    assert queue.clear() == works[1:]
+    assert [queue.take(0.0).works for _ in works[1:]] == [[work] for work in works[1:]]
 
 
 def test_full_by_items_and_by_bytes(item: Any) -> None:
@@ -112,3 +112,13 @@ def test_policy_needs_room(field: str) -> None:
 def test_policy_refuses_negative_times(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must not be negative"):
         BatchPolicy(**wrong)
+
+
+def test_a_deadline_passes_at_its_very_instant(item: Any) -> None:
+    queue = queue_of()
+    assert isinstance(queue.push(item(deadline=1.0), 1.0), DeadlineExceeded)
+    taken, expired = item(deadline=2.0), item(deadline=2.0)
+    queue.push(taken, 1.0)
+    assert [work for work, _ in queue.take(2.0).dropped] == [taken]
+    queue.push(expired, 1.0)
+    assert [work for work, _ in queue.expire(2.0)] == [expired]

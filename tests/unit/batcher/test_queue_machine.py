@@ -30,7 +30,9 @@ class QueueMachine(RuleBasedStateMachine):
         self.waiting: list[Item] = []
         self.gone: list[Item] = []
 
-    @initialize(rows=st.integers(1, 6), items=st.integers(1, 8), nbytes=st.integers(1, 40), patience=st.sampled_from([0.5, 5.0]))
+    @initialize(
+        rows=st.integers(1, 6), items=st.integers(1, 16), nbytes=st.integers(8, 200), patience=st.sampled_from([0.5, 5.0])
+    )
     def open(self, rows: int, items: int, nbytes: int, patience: float) -> None:
         self.policy = BatchPolicy(max_rows=rows, max_queue_items=items, max_queue_bytes=nbytes, patience_s=patience)
         self.queue: DeadlineQueue[Item] = DeadlineQueue(self.policy, ServiceRate())
@@ -53,12 +55,22 @@ class QueueMachine(RuleBasedStateMachine):
         self.gone.append(item)
 
     @rule(
-        rows=st.integers(0, 8),
-        nbytes=st.integers(0, 50),
-        key=st.sampled_from(["a", "b", None]),
-        deadline=st.none() | st.integers(-2, 10),
-        priority=st.sampled_from([0, 0, 0, 1, -1]),
+        several=st.lists(
+            st.tuples(
+                st.sampled_from([1, 1, 1, 2, 3, 0, 8]),
+                st.integers(0, 12),
+                st.sampled_from(["a", "b", "a", "b", None]),
+                st.sampled_from([None, None, None, 0, 1, 2, 8, -1]),
+                st.sampled_from([0, 0, 0, 0, 1, -1]),
+            ),
+            min_size=1,
+            max_size=6,
+        )
     )
+    def push_several(self, several: list[tuple[int, int, Hashable, int | None, int]]) -> None:
+        for one in several:
+            self.push(*one)
+
     def push(self, rows: int, nbytes: int, key: Hashable, deadline: int | None, priority: int) -> None:
         due = None if deadline is None else self.now + deadline
         item = Item(rows, nbytes, key, Context("r", deadline=due, priority=priority))
@@ -77,16 +89,21 @@ class QueueMachine(RuleBasedStateMachine):
             assert refusal is None
             self.waiting.append(item)
 
-    @rule(seconds=st.floats(0, 6))
-    def wait(self, seconds: float) -> None:
-        self.now += seconds
+    @rule(halves=st.integers(0, 4))
+    def wait(self, halves: int) -> None:
+        """In half seconds, so that deadlines are met to the instant too."""
+        self.now += halves / 2
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def caller_leaves(self, data: st.DataObject) -> None:
         data.draw(st.sampled_from(self.waiting)).disconnected = True
 
-    @rule()
+    @rule(times=st.integers(1, 4))
+    def take_several(self, times: int) -> None:
+        for _ in range(times):
+            self.take()
+
     def take(self) -> None:
         order = self.by_urgency()
         live = [item for item in order if self.dead(item) is None]
@@ -115,6 +132,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert type(error) is self.dead(item)
             self.leave(item)
 
+    @precondition(lambda self: len(self.waiting) > 8)
     @rule()
     def clear(self) -> None:
         order = self.by_urgency()
@@ -144,4 +162,4 @@ class QueueMachine(RuleBasedStateMachine):
 
 
 TestQueueMachine = QueueMachine.TestCase
-TestQueueMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestQueueMachine.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
