@@ -1,4 +1,4 @@
-"""Requests a second of the predictor beside a plain FastAPI route around the same session: one core for the server, one for the load.
+"""Requests a second of the predictor beside a plain FastAPI route around the same session: a core each for server and load.
 
     python bench/predictor.py [--rounds 3] [--seconds 4] [--json]
 
@@ -184,7 +184,8 @@ def load(port: int, pid: int, script: Path, connections: int, seconds: float) ->
 
 
 def _wrk(port: int, script: Path, connections: int, seconds: float) -> list[int]:
-    command = ["taskset", "-c", LOAD_CPU, "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script)]
+    options = ["-t1", "--timeout", "20s", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(script)]
+    command = ["taskset", "-c", LOAD_CPU, "wrk", *options]
     done = subprocess.run([*command, f"http://127.0.0.1:{port}{PATH}"], capture_output=True, text=True, check=True)
     line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
     return [int(part) for part in line.split()[1:]]

@@ -80,15 +80,17 @@ def _by_form(app: Any) -> Any:
 
 
 def direct(arguments: list[str]) -> None:
-    """The predictor with `ServedModel.submit` running at once what the batcher would have queued."""
+    """The predictor with each work run at once where the batcher would have queued it."""
     from penstock_predictor.__main__ import main
     from penstock_predictor.served import ServedModel
 
-    def submit(self: Any, request: Any, reply: Any) -> None:
-        works = [self._plans.take(request, reply)]
-        self._runner.deliver(works, self._runner.run(works))
+    prepare = ServedModel.__init__
 
-    ServedModel.submit = submit  # type: ignore[method-assign]
+    def init(self: Any, *given: Any, **named: Any) -> None:
+        prepare(self, *given, **named)
+        self.queue = lambda work: self._runner.deliver([work], self._runner.run([work]))
+
+    ServedModel.__init__ = init  # type: ignore[method-assign]
     main(arguments)
 
 

@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments[:1] == ["verify"]:
         sys.exit(verify_command(arguments[1:]))
     settings = parse(PredictorSettings, arguments, os.environ, PREFIX, program="penstock-predictor", description=DESCRIPTION)
-    run(lambda: build(settings), settings)
+    # Processes that share a GPU would each hold the model in its memory and take turns anyway.
+    run(lambda: build(settings), settings, most_workers=None if settings.session().on_cpu() else 1)
 
 
 if __name__ == "__main__":

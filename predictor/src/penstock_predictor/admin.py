@@ -1,7 +1,7 @@
 """Loading and unloading models while serving, on the admin port.
 
-A model is loaded beside the one that serves, tried and measured, and takes its place between two requests; the old one answers what
-it has taken before its memory goes. So a load that fails changes nothing, and no request meets a model half gone.
+A model is loaded beside the one that serves, tried and measured, and takes its place between two requests; the old one answers
+what it has taken before its memory goes. So a load that fails changes nothing, and no request meets a model half gone.
 
 Paths follow the Open Inference Protocol's model repository extension.
 """

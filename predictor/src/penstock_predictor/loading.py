@@ -20,6 +20,7 @@ from penstock.bundle.reading import Bundle, open_bundle
 from penstock.dataplane import TensorMetadata
 from penstock.errors import InvalidInput
 from penstock.onnx import Session, load
+from penstock.onnx.binding import BoundRun, bind
 from penstock_predictor.axes import BatchRule, Sharing, candidate, tails_vary
 from penstock_predictor.golden import Golden, read_golden
 from penstock_predictor.profile import CostProfile, measure
@@ -48,6 +49,7 @@ class LoadedModel:
     rule: BatchRule
     profile: CostProfile
     policy: BatchPolicy
+    one_row: BoundRun | None
 
     @property
     def label(self) -> str:
@@ -80,7 +82,7 @@ def load_model(place: Place, settings: ModelSettings) -> LoadedModel:
     golden = _golden(bundle, session)
     if session.skipped_outputs:
         log.warning("outputs that are no tensors are left out", extra={"model": place.model, "outputs": session.skipped_outputs})
-    session, rule, profile = _tried(path, session, golden, manifest.model.rows_independent, settings)
+    session, rule, profile, one_row = _tried(path, session, golden, manifest.model.rows_independent, settings)
     loaded = LoadedModel(
         model=place.model,
         version=place.version or manifest.version,
@@ -93,6 +95,7 @@ def load_model(place: Place, settings: ModelSettings) -> LoadedModel:
         rule=rule,
         profile=profile,
         policy=make_policy(rule, profile, session.inputs, settings),
+        one_row=one_row,
     )
     _log(loaded, time.monotonic() - started)
     return loaded
@@ -133,7 +136,7 @@ def _golden(bundle: Bundle | None, session: Session) -> list[Golden]:
 
 def _tried(
     path: Path, session: Session, golden: Sequence[Golden], declared: bool | None, settings: ModelSettings
-) -> tuple[Session, BatchRule, CostProfile]:
+) -> tuple[Session, BatchRule, CostProfile, BoundRun | None]:
     """The row check and the cost profile, and the session they speak of: one with a single thread, where that is faster."""
     rule = candidate(session.inputs)
     rows = [example.tensors for example in golden]
@@ -144,12 +147,15 @@ def _tried(
         sets = list(gather(session, rule, rows))
     samples = sets[0] if sets else None
     profile = measure(session, rule, samples, settings.max_rows, settings.profile_s)
-    if settings.threads or session.threads == 1 or not profile.rows_within(settings.inline_ms):
-        return session, rule, profile
-    # A pool is woken for each operator, which costs a cheap model more than the work it shares out.
-    single = load(path, replace(settings.session(), threads=1))
-    other = measure(single, rule, samples, settings.max_rows, settings.profile_s)
-    return (session, rule, profile) if _faster(profile, other) else (single, rule, other)
+    cheap = profile.rows_within(settings.inline_ms) > 0
+    if cheap and not settings.threads and session.threads > 1:
+        # A pool is woken for each operator, which costs a cheap model more than the work it shares out.
+        single = load(path, replace(settings.session(), threads=1))
+        other = measure(single, rule, samples, settings.max_rows, settings.profile_s)
+        if not _faster(profile, other):
+            session, profile = single, other
+    single_rows = cheap and samples is not None and rule.sharing is Sharing.FREE and not tails_vary(session.inputs)
+    return session, rule, profile, bind(session, samples.batch([0])) if single_rows and samples else None
 
 
 def _faster(pool: CostProfile, single: CostProfile) -> bool:
@@ -192,6 +198,7 @@ def _log(loaded: LoadedModel, took_s: float) -> None:
             "reason": loaded.rule.reason,
             "max_rows": loaded.policy.max_rows,
             "inline_rows": loaded.policy.inline_rows,
+            "bound": loaded.one_row is not None,
             "profile": loaded.profile.as_json(),
         },
     )

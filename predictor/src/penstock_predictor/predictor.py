@@ -101,7 +101,11 @@ class Predictor:
             expected = request.context.expect_bundle
             if served is None or request.version is not None or (expected is not None and expected != served.digest):
                 served = self._find(request.model, request.version, expected)
-            served.submit(request, reply)
+            work = served.take(request, reply)
+            if work.rows:
+                served.queue(work)
+            else:
+                reply.put(served.nothing(request))
         except PenstockError as error:
             reply.error(error)
         except Exception:

@@ -14,6 +14,7 @@ import numpy as np
 from penstock.dataplane import InferResponse, TensorMetadata
 from penstock.errors import Internal, PenstockError
 from penstock.onnx import Session
+from penstock.onnx.binding import BoundRun
 from penstock.tensors import DATATYPES, Array, Tensor
 from penstock_predictor.axes import BatchRule, Sharing
 from penstock_predictor.work import Work
@@ -32,10 +33,22 @@ class Outcome:
 
 
 class Runner:
-    """Runs works of one model. `max_rows` bounds one run of a model whose rows are independent: larger requests take several."""
+    """Runs works of one model. `max_rows` bounds one run of a model whose rows are independent: larger requests take several.
+    `one_row` is a cheaper way to run a single row, if there is one."""
 
-    def __init__(self, session: Session, rule: BatchRule, max_rows: int, *, model: str, version: str, bundle: str) -> None:
+    def __init__(
+        self,
+        session: Session,
+        rule: BatchRule,
+        max_rows: int,
+        *,
+        model: str,
+        version: str,
+        bundle: str,
+        one_row: BoundRun | None = None,
+    ) -> None:
         self._session = session
+        self._one_row = one_row
         self._rule = rule
         self._max_rows = rule.size or max_rows
         self._inputs = session.inputs
@@ -61,24 +74,36 @@ class Runner:
 
     def deliver(self, works: list[Work], outcome: Outcome) -> None:
         """Answer each work. A caller whose answer cannot be written does not keep the others from theirs."""
-        shared, start = outcome.shared, 0
-        for index, work in enumerate(works):
-            try:
-                if shared is not None:
-                    stop = start + work.rows
-                    wanted = self._names if work.outputs is None else work.outputs
-                    tensors = [shared[name].rows(start, stop) for name in wanted]
-                    start = stop
-                else:
-                    result = (outcome.each or ())[index]
-                    if isinstance(result, PenstockError):
-                        work.reply.error(result)
-                        continue
-                    tensors = result
-                work.reply.put(InferResponse(self._model, tensors, bundle=self._bundle, version=self._version))
-            except Exception:
-                log.exception("answer failed", extra={"model": self._model, "request_id": work.context.request_id})
-                work.reply.error(Internal("the answer could not be written"))
+        if outcome.shared is not None:
+            self._deliver_shared(works, outcome.shared)
+            return
+        for work, result in zip(works, outcome.each or (), strict=True):
+            if isinstance(result, PenstockError):
+                work.reply.error(result)
+            else:
+                self._put(work, result)
+
+    def _deliver_shared(self, works: list[Work], shared: dict[str, Tensor]) -> None:
+        start = 0
+        everything = [shared[name] for name in self._names if name in shared]
+        only = everything[0] if len(everything) == 1 else None
+        for work in works:
+            stop = start + work.rows
+            if only is not None:
+                tensors = [only.rows(start, stop)]
+            elif work.outputs is None:
+                tensors = [tensor.rows(start, stop) for tensor in everything]
+            else:
+                tensors = [shared[name].rows(start, stop) for name in work.outputs]
+            start = stop
+            self._put(work, tensors)
+
+    def _put(self, work: Work, tensors: list[Tensor]) -> None:
+        try:
+            work.reply.put(InferResponse(self._model, tensors, bundle=self._bundle, version=self._version))
+        except Exception:
+            log.exception("answer failed", extra={"model": self._model, "request_id": work.context.request_id})
+            work.reply.error(Internal("the answer could not be written"))
 
     def _each(self, works: list[Work]) -> Outcome:
         results: list[list[Tensor] | PenstockError] = []
@@ -110,6 +135,12 @@ class Runner:
     def _run_rows(self, feeds: dict[str, Array], names: Sequence[str], rows: int) -> list[Array]:
         """Run any number of rows of a model whose rows are independent: in parts, padded where the model has a fixed size."""
         fixed = self._rule.sharing is Sharing.FIXED
+        if rows == 1 and self._one_row is not None and names is self._names:
+            try:
+                return self._one_row.run(feeds)
+            except Exception:
+                # The plain run that follows says what was wrong.
+                log.debug("bound run failed", extra={"model": self._model})
         if rows == self._max_rows or (rows < self._max_rows and not fixed):
             return self._session.run(feeds, names)
         parts = [self._session.run(part, names) for part in self._parts(feeds, rows, fixed)]

@@ -8,6 +8,7 @@ from penstock.dataplane import TensorMetadata
 from penstock.errors import InvalidInput
 from penstock.onnx import SessionSettings, providers
 from penstock.onnx.providers import CPU, CUDA, TENSORRT, choose
+from penstock.onnx.settings import gpu_present
 
 ALL = [TENSORRT, CUDA, CPU]
 
@@ -24,11 +25,11 @@ def test_auto_takes_cuda_only_where_a_gpu_is(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_gpu_is_seen_by_its_device_file(tmp_path: Path) -> None:
-    assert not providers.gpu_present(tmp_path)
+    assert not gpu_present(tmp_path)
     (tmp_path / "nvidia-caps").touch()
-    assert not providers.gpu_present(tmp_path)
+    assert not gpu_present(tmp_path)
     (tmp_path / "nvidia0").touch()
-    assert providers.gpu_present(tmp_path)
+    assert gpu_present(tmp_path)
 
 
 def test_cpu_stays_cpu() -> None:
@@ -65,3 +66,12 @@ def test_tensorrt_builds_one_engine_for_the_range_of_batches(tmp_path: Path) -> 
 def test_tensorrt_gets_no_profile_where_other_axes_vary() -> None:
     options = choose(SessionSettings(device="tensorrt"), ALL, [TensorMetadata("x", "FP32", (-1, -1))])[0][1]
     assert not [key for key in options if key.startswith("trt_profile")]
+
+
+def test_only_cpu_sessions_may_have_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.onnx.settings.gpu_present", lambda: False)
+    assert SessionSettings().on_cpu()
+    monkeypatch.setattr("penstock.onnx.settings.gpu_present", lambda: True)
+    assert not SessionSettings().on_cpu()
+    assert SessionSettings(device="cpu").on_cpu()
+    assert not SessionSettings(device="cuda").on_cpu()

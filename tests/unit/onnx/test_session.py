@@ -95,7 +95,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_types_that_the_protocol_lacks_are_refused() -> None:
     with pytest.raises(InvalidInput, match=r"x: type tensor\(bfloat16\)"):
-        load(models.doubled(16))
+        load(models.widened())
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

@@ -8,6 +8,7 @@ import pytest
 from penstock.dataplane import Context, InferRequest, InferResponse, RequestedOutput
 from penstock.errors import ErrorKind, Internal, PenstockError
 from penstock.onnx import Session, load
+from penstock.onnx.binding import BoundRun
 from penstock.tensors import Tensor
 from penstock.testing import models
 from penstock_predictor.axes import BatchRule, Sharing
@@ -43,9 +44,11 @@ class Caller:
 class Bench:
     """A runner over a model, fed with requests by hand."""
 
-    def __init__(self, model: bytes, rule: BatchRule = FREE, max_rows: int = 64) -> None:
+    def __init__(self, model: bytes, rule: BatchRule = FREE, max_rows: int = 64, one_row: Any = None) -> None:
         self.session = load(model)
-        self.runner = Runner(self.session, rule, max_rows, model="m", version="1", bundle="m@sha256:0")
+        if one_row is not None:
+            one_row = BoundRun(self.session, one_row, self.session.run(one_row))
+        self.runner = Runner(self.session, rule, max_rows, model="m", version="1", bundle="m@sha256:0", one_row=one_row)
         self.plans = Plans(self.session.inputs, self.session.outputs, rule)
         self.works: list[Work] = []
 
@@ -223,3 +226,20 @@ def test_a_batch_that_comes_back_with_other_rows_is_run_singly() -> None:
     callers = [bench.ask(x=np.full((1, 3), n, np.float32)) for n in (1, 2)]
     bench.run()
     assert [caller.outputs() for caller in callers] == [{"y": [[1], [1], [1]]}, {"y": [[2], [2], [2]]}]
+
+
+def test_one_row_alone_takes_the_bound_run() -> None:
+    bench = Bench(models.embedding(5), one_row={"index": np.array([0])})
+    runs = counting(bench.session)
+    caller = bench.ask(index=[3])
+    bench.run()
+    assert caller.outputs() == {"y": [[6, 7]]}
+    assert runs == []
+
+
+def test_a_bound_run_that_fails_is_explained_by_a_plain_one() -> None:
+    bench = Bench(models.embedding(5), one_row={"index": np.array([0])})
+    caller = bench.ask(index=[9])
+    bench.run()
+    assert caller.failure is not None
+    assert caller.failure.kind is ErrorKind.INVALID_INPUT

@@ -7,12 +7,11 @@ Source: onnxruntime.ai, "CUDA Execution Provider" and "TensorRT Execution Provid
 """
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from penstock.dataplane import TensorMetadata
 from penstock.errors import InvalidInput
-from penstock.onnx.settings import SessionSettings
+from penstock.onnx.settings import SessionSettings, gpu_present
 
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 
@@ -37,11 +36,6 @@ def choose(settings: SessionSettings, available: Iterable[str], inputs: Sequence
         case "tensorrt":
             _require(TENSORRT, present, "tensorrt")
             return [_tensorrt(settings, inputs), _cuda(settings), cpu]
-
-
-def gpu_present(devices: Path = Path("/dev")) -> bool:
-    """Whether an NVIDIA GPU is given to this container."""
-    return any(device.name[6:].isdigit() for device in devices.glob("nvidia[0-9]*"))
 
 
 def _require(provider: str, present: set[str], device: str) -> None:

@@ -6,10 +6,10 @@ at fault; the check costs nothing until a run fails, because only then is it mad
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime as ort
 
 from penstock.cpus import cpu_limit
@@ -141,6 +141,15 @@ class Session:
             raise Internal("the session is closed")
         return self._session.io_binding()
 
+    def bound(self, binding: Any) -> Callable[[], None]:
+        """A call that runs what was bound, for `penstock.onnx.binding`."""
+        if self._session is None:
+            raise Internal("the session is closed")
+        native, inner = getattr(self._session, "_sess", None), getattr(binding, "_iobinding", None)
+        if native is None or inner is None:
+            return partial(self._session.run_with_iobinding, binding)
+        return partial(native.run_with_iobinding, inner, None)
+
     def _explain(self, error: Exception, feeds: dict[str, Array], outputs: Sequence[str] | None) -> Exception:
         if isinstance(error, Internal):
             return error
@@ -197,10 +206,3 @@ def _reason(error: Exception) -> str:
 
 def _closed(*_: object) -> list[Array]:
     raise Internal("the session is closed")
-
-
-def ones(tensor: TensorMetadata, shape: tuple[int, ...]) -> Array:
-    """An array of the tensor's datatype that most models take, for a first run."""
-    if tensor.datatype == "BYTES":
-        return np.full(shape, "a", dtype=object)
-    return np.ones(shape, DATATYPES[tensor.datatype].dtype)

@@ -33,3 +33,12 @@ class SessionSettings:
     half_precision: bool = False
     # The batch shapes TensorRT builds its optimisation profile for: lowest, best and highest number of rows.
     batch_range: tuple[int, int, int] = (1, 16, 64)
+
+    def on_cpu(self) -> bool:
+        """Whether sessions made of these settings run on the CPU of this machine."""
+        return self.device == "cpu" or (self.device == "auto" and not gpu_present())
+
+
+def gpu_present(devices: Path = Path("/dev")) -> bool:
+    """Whether an NVIDIA GPU is given to this container."""
+    return any(device.name[6:].isdigit() for device in devices.glob("nvidia[0-9]*"))

@@ -64,6 +64,12 @@ def half(axes: Axes = ("rows", 3)) -> bytes:
     return doubled(TensorProto.FLOAT16, axes)
 
 
+def widened(kind: int = TensorProto.BFLOAT16) -> bytes:
+    """`y` FP32 [rows, 3] = `x` of a type that the protocol may not have."""
+    node = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
+    return _model([node], [_value("x", kind, ["rows", 3])], [_floats("y", "rows", 3)])
+
+
 def negated(axes: Axes = ("rows", 2)) -> bytes:
     """`y` = not `x`, both BOOL."""
     node = helper.make_node("Not", ["x"], ["y"])
