@@ -21,6 +21,7 @@ from typing import Any, cast
 import uvicorn
 from fastapi import FastAPI
 
+from penstock.errors import PenstockError
 from penstock.lifecycle import Lifecycle, State
 from penstock.metrics import Metrics
 from penstock.serving.admin import AdminRoutes, AdminSource, build_admin
@@ -180,7 +181,9 @@ class Process:
         try:
             await self.service.lifecycle.start()
         except Exception as error:
-            logger.error("start failed", exc_info=error)
+            # What is wrong with the user's files or settings is said in a line; a trace is for faults of ours.
+            known = isinstance(error, PenstockError | OSError)
+            logger.error("start failed", exc_info=None if known else error, extra={"reason": str(error) if known else None})
             self.code = 1
             self.hurry.set()
             self.stopping.set()
