@@ -80,19 +80,19 @@ def _draw(key: bytes, digest: str) -> float:
 
 
 def key_of(route: Route, request: PredictRequest) -> bytes:
-    """What a request sticks by; random for one that has neither route key nor entity key."""
+    """What a request sticks by: its route key, else the first entity key that its first row holds (the record's before those of
+    the other sets, in the spec's order); random for one that has none."""
     if request.context.route_key is not None:
         return request.context.route_key.encode()
-    plan = route.live[0].bundle.plan
-    one = (plan.record or (plan.sets[0] if plan.sets else None)) if plan is not None else None
     if request.record_id is not None:
         return request.record_id.encode()
-    if one is None:
-        return random.randbytes(8)
-    values = [_first(request, column) for column in one.key_columns]
-    if None in values:
-        return random.randbytes(8)
-    return "\x1f".join(map(str, values)).encode()
+    plan = route.live[0].bundle.plan
+    if plan is not None:
+        for one in (plan.record, *plan.others) if plan.record else plan.sets:
+            values = [_first(request, column) for column in one.key_columns]
+            if None not in values:
+                return "\x1f".join(map(str, values)).encode()
+    return random.randbytes(8)
 
 
 def _first(request: PredictRequest, column: str) -> Any:

@@ -9,6 +9,8 @@ Needs the `onnx` package, to compile encoders.
 import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,16 +35,26 @@ def bundle_files(
     outputs: Sequence[TensorMetadata] = (TensorMetadata("y", "FP32", (-1,)),),
     postprocess: PostprocessSpec | None = None,
     independent: bool | None = True,
+    model: bytes = b"not served",
 ) -> dict[str, bytes]:
-    """The small files of a bundle, bundle.yaml among them, for a `features.yaml` text or None."""
+    """The small files of a bundle, bundle.yaml among them, for a `features.yaml` text or None; `model` is digested only."""
     small: dict[str, bytes] = {}
     if features is not None:
         small["features.yaml"] = features.encode()
         small["encoder.onnx"] = compile_encoder(read_spec(features))
-    entries = {file: digest_bytes(content) for file, content in {**small, "model.onnx": b"not served"}.items()}
+    entries = {file: digest_bytes(content) for file, content in {**small, "model.onnx": model}.items()}
     signature = ModelSignature("model.onnx", tuple(inputs), tuple(outputs), independent)
     manifest = Manifest(name, version, signature, postprocess or PostprocessSpec("regression", "y"), entries)
     return {MANIFEST: write_manifest(manifest), **small}
+
+
+def write_bundle(directory: Path, model: bytes, features: str | None, **given: Any) -> str:
+    """A bundle's directory, for programs that load one; `given` as for `bundle_files`. Its digest."""
+    files = bundle_files(features, model=model, **given)
+    directory.mkdir(parents=True)
+    for name, content in {**files, "model.onnx": model}.items():
+        (directory / name).write_bytes(content)
+    return digest_of(files)
 
 
 def digest_of(files: dict[str, bytes]) -> str:
