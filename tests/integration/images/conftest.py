@@ -37,7 +37,9 @@ def base_image() -> str:
         CACHE.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(CACHE / "rootfs", ignore_errors=True)
         include = "--include=python3,python3-venv,ca-certificates"
-        subprocess.run(["debootstrap", "--variant=minbase", include, "bookworm", CACHE / "rootfs"], check=True, capture_output=True)
+        subprocess.run(
+            ["debootstrap", "--variant=minbase", include, "bookworm", CACHE / "rootfs"], check=True, capture_output=True
+        )
         (CACHE / "done").touch()
     (CACHE / "Dockerfile").write_text("FROM scratch\nADD rootfs /\nENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n")
     if subprocess.run([*BUILDAH, "inspect", "--type", "image", BASE_IMAGE], capture_output=True, check=False).returncode:
@@ -49,7 +51,9 @@ def base_image() -> str:
 def images(base_image: str) -> Iterator[dict[str, Image]]:
     """The CPU images by member's name, built by the same script as `make images`."""
     subprocess.run([ROOT / "tools" / "build_images.sh", base_image, "predictor", "transformer"], check=True, cwd=ROOT)
-    version = next(line.split('"')[1] for line in (ROOT / "core/pyproject.toml").read_text().splitlines() if line.startswith("version"))
+    version = next(
+        line.split('"')[1] for line in (ROOT / "core/pyproject.toml").read_text().splitlines() if line.startswith("version")
+    )
     containers: list[str] = []
     found: dict[str, Image] = {}
     for member in ("predictor", "transformer"):
