@@ -17,14 +17,14 @@ Supported: uvicorn 0.47 to 0.54. Relied on: `on_*` callbacks, `_start_asgi_task`
 import asyncio
 import time
 from collections import deque
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from penstock.serving.cycles import Cycle, PacedFlow, disconnect
 from penstock.serving.fast_exchange import FastExchange, run_handler
 from penstock.serving.shell import Shell
 from penstock.serving.status import status_response
@@ -35,34 +35,10 @@ LAST_WORD_S = 0.25
 _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
-class Cycle(Protocol):
-    """What a FastExchange and uvicorn's RequestResponseCycle have in common."""
-
-    disconnected: bool
-    response_complete: bool
-    keep_alive: bool
-    more_body: bool
-
-    @property
-    def message_event(self) -> Any: ...
-
-
 class FastConfig(uvicorn.Config):
     """uvicorn's configuration for a `FastProtocol`, which finds its shell here."""
 
     shell: Shell
-
-
-class PacedFlow(FlowControl):
-    """Flow control that does not resume reading while requests of this connection wait."""
-
-    def __init__(self, transport: asyncio.Transport, owner: "FastProtocol") -> None:
-        super().__init__(transport)
-        self._owner = owner
-
-    def resume_reading(self) -> None:
-        if not self._owner.waiting and not self._owner.rest:
-            super().resume_reading()
 
 
 class FastProtocol(HttpToolsProtocol):
@@ -103,7 +79,7 @@ class FastProtocol(HttpToolsProtocol):
         self.waiting.clear()
         self.rest = b""
         for cycle in cycles:
-            _disconnect(cycle)
+            disconnect(cycle)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -327,7 +303,7 @@ class FastProtocol(HttpToolsProtocol):
             elif self.waiting and self.waiting[-1][0] is broken:
                 self.waiting.pop()
             if broken is not None:
-                _disconnect(broken)
+                disconnect(broken)
         if self.active is None and not self.waiting:
             self._send_fault()
 
@@ -371,12 +347,3 @@ class FastProtocol(HttpToolsProtocol):
             self.ticks = 0
         elif self.ticks > limits.keep_alive_s:
             self.transport.close()
-
-
-def _disconnect(cycle: Any) -> None:
-    if not cycle.response_complete:
-        cycle.disconnected = True
-    if cycle.__class__ is FastExchange:
-        cycle.release()
-    else:
-        cycle.message_event.set()

@@ -93,6 +93,8 @@ def http_server(service: Service, settings: ServingSettings) -> QuietServer:
     config = FastConfig(
         service.app,
         http=cast(type[asyncio.Protocol], FastProtocol),
+        # No route speaks WebSocket: without a protocol for it, an offer to change to it is answered as plain HTTP.
+        ws="none",
         loop="none",
         lifespan="off",
         log_config=None,

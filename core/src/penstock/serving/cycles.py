@@ -1,0 +1,52 @@
+"""What the requests of one connection have in common, whichever way they are answered, and the flow control over them."""
+
+import asyncio
+from typing import Any, Protocol
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+from penstock.serving.fast_exchange import FastExchange
+
+
+class Cycle(Protocol):
+    """What a FastExchange and uvicorn's RequestResponseCycle have in common."""
+
+    disconnected: bool
+    response_complete: bool
+    keep_alive: bool
+    more_body: bool
+
+    @property
+    def message_event(self) -> Any: ...
+
+
+class Queue(Protocol):
+    """What of a connection has to be done before it may read on."""
+
+    @property
+    def waiting(self) -> Any: ...
+
+    @property
+    def rest(self) -> bytes: ...
+
+
+class PacedFlow(FlowControl):
+    """Flow control that does not resume reading while requests of this connection wait."""
+
+    def __init__(self, transport: asyncio.Transport, owner: Queue) -> None:
+        super().__init__(transport)
+        self._owner = owner
+
+    def resume_reading(self) -> None:
+        if not self._owner.waiting and not self._owner.rest:
+            super().resume_reading()
+
+
+def disconnect(cycle: Any) -> None:
+    """Tell a cycle that nobody waits for its answer any more; what it held is given back."""
+    if not cycle.response_complete:
+        cycle.disconnected = True
+    if cycle.__class__ is FastExchange:
+        cycle.release()
+    else:
+        cycle.message_event.set()
