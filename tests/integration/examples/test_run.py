@@ -1,0 +1,41 @@
+"""`make run`'s script: a prediction for a stored flight whatever port is free, and a second run that only serves."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run_once(folder: Path, port: int) -> str:
+    script = [sys.executable, folder / "examples/flights/run.py", "--once", "--port", str(port)]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_stored_flight_is_predicted_and_the_second_run_makes_nothing_anew(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = int(taken.getsockname()[1])
+        first = run_once(tmp_path, port)
+    assert f"port {port} is taken, using another" in first
+    answer = json.loads(first[first.index("\n{\n") : first.index("\n}\n") + 2])
+    assert answer["record"]["flight_id"] == "20131223-EV-4131-EWR"
+    assert answer["predictions"][0]["label"] == "late"
+    assert answer["predictions"][0]["defaulted"] == []
+    assert "it came 168 minutes late" in first
+
+    second = run_once(tmp_path, port)
+    assert "store and bundle are there" in second
+    assert "penstock features" not in second
+    assert '"label": "late"' in second
