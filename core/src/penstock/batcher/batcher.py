@@ -28,6 +28,7 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 _monotonic = time.monotonic
+_NEVER = float("inf")
 
 
 class Batcher(Generic[W, R]):
@@ -43,6 +44,7 @@ class Batcher(Generic[W, R]):
         "_compute",
         "_coroutine",
         "_deliver",
+        "_direct_from",
         "_draining",
         "_idle",
         "_loop",
@@ -83,6 +85,8 @@ class Batcher(Generic[W, R]):
         self._idle: asyncio.Event | None = None
         self._draining = False
         self._closed = False
+        # From this moment on a work runs at once; never while works come together, or while one is being answered.
+        self._direct_from = _NEVER
         self.in_flight = 0
         """Runs that have begun and are not delivered."""
 
@@ -107,7 +111,7 @@ class Batcher(Generic[W, R]):
         return self._queue.rows
 
     def submit(self, work: W) -> None:
-        """Take a work in; it is answered later, never before this returns. Never raises, never blocks; on the loop's thread."""
+        """Take a work in; it is answered later or, with `direct_after_us`, now. Never raises or blocks; on the loop's thread."""
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
@@ -115,6 +119,9 @@ class Batcher(Generic[W, R]):
             loop.call_soon(fail, work, NotReady("the server is shutting down"))
             return
         now = _monotonic()
+        if now >= self._direct_from and self._may_run_now(work, now):
+            self._run_direct(work, now)
+            return
         refusal = self._queue.push(work, now)
         if refusal is not None and refusal.retryable and self._queue.sweep_due(now):
             self._expire(now)
@@ -162,8 +169,9 @@ class Batcher(Generic[W, R]):
             if deadline is not None:
                 self._wake_at(deadline, now)
             return
-        if policy.max_delay_ms and self._queue.rows < policy.max_rows:
-            ripe = now + policy.max_delay_ms / 1000
+        delay_ms = self._delay_ms()
+        if delay_ms and self._queue.rows < policy.max_rows:
+            ripe = now + delay_ms / 1000
             if deadline is None or deadline > ripe:
                 self._wake_at(ripe, now)
                 return
@@ -196,7 +204,8 @@ class Batcher(Generic[W, R]):
         queue, policy = self._queue, self._policy
         while queue and self.in_flight < policy.max_in_flight:
             now = _monotonic()
-            if policy.max_delay_ms and self._unripe(now):
+            delay_ms = self._delay_ms()
+            if delay_ms and self._unripe(now, delay_ms):
                 break
             batch = queue.take(now)
             inline = bool(batch.works) and self._start(batch, now)
@@ -212,13 +221,18 @@ class Batcher(Generic[W, R]):
                 self._wake_at(queue.next_deadline() or 0.0, _monotonic())
         self._settle()
 
-    def _unripe(self, now: float) -> bool:
+    def _delay_ms(self) -> float:
+        """How long the next run waits for company."""
+        policy = self._policy
+        return max(policy.max_delay_ms, policy.follow_delay_ms) if self.in_flight else policy.max_delay_ms
+
+    def _unripe(self, now: float, delay_ms: float) -> bool:
         """Whether the batch to come should wait for company; if so, sets the timer."""
         queue, policy = self._queue, self._policy
         oldest = queue.oldest_arrival()
         if self._draining or oldest is None or queue.rows >= policy.max_rows:
             return False
-        ripe = oldest + policy.max_delay_ms / 1000
+        ripe = oldest + delay_ms / 1000
         deadline = queue.next_deadline()
         if ripe <= now + 0.0005 or (deadline is not None and deadline <= ripe):
             return False
@@ -230,11 +244,7 @@ class Batcher(Generic[W, R]):
         works = batch.works
         self.in_flight += 1
         self._rate.started(now)
-        if self._metrics is not None:
-            try:
-                self._metrics.observe_batch(batch.rows, len(works), [now - arrived for arrived in batch.arrivals])
-            except Exception:
-                logger.exception("counting a batch failed")
+        self._count(batch.rows, [now - arrived for arrived in batch.arrivals])
         if self._coroutine:
             self._start_task(works)
         elif batch.rows <= self._policy.inline_rows and self.in_flight == 1:
@@ -246,7 +256,34 @@ class Batcher(Generic[W, R]):
             self._worker.run(lambda: self._run_in_thread(works))
         return False
 
+    def _count(self, rows: int, waits_s: list[float]) -> None:
+        if self._metrics is not None:
+            try:
+                self._metrics.observe_batch(rows, len(waits_s), waits_s)
+            except Exception:
+                logger.exception("counting a batch failed")
+
+    def _may_run_now(self, work: W, now: float) -> bool:
+        deadline = work.context.deadline
+        return (
+            not self._queue
+            and not self.in_flight
+            and work.rows <= self._policy.inline_rows
+            and work.nbytes <= self._policy.max_queue_bytes
+            and (deadline is None or deadline > now)
+            and not work.disconnected
+        )
+
+    def _run_direct(self, work: W, now: float) -> None:
+        self.in_flight += 1
+        self._rate.started(now)
+        self._count(work.rows, [0.0])
+        self._run_inline([work])
+        self._settle()
+
     def _run_inline(self, works: list[W]) -> None:
+        # An answer may bring the next work of its connection: that one queues, or a long pipeline would nest without end.
+        self._direct_from = _NEVER
         result, error = None, None
         try:
             result = self._compute(works)
@@ -254,6 +291,8 @@ class Batcher(Generic[W, R]):
             error = answerable(caught)
         self._end_run(works)
         self._answer(works, result, error)
+        if self._policy.direct_after_us and len(works) == 1:
+            self._direct_from = _monotonic() + self._policy.direct_after_us / 1e6
 
     def _run_in_thread(self, works: list[W]) -> None:
         """In the worker thread: run, and hand the outcome to the loop."""

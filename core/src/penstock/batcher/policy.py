@@ -17,8 +17,14 @@ class BatchPolicy:
     """Bytes of their data together."""
     max_delay_ms: float = 0.0
     """How long a run that is not full waits for company. 0, not at all, is best whenever requests come faster than runs end."""
+    follow_delay_ms: float = 0.0
+    """The same while another run is in flight: nobody's first run waits, and the next ones are worth their fixed cost. It ends early
+    when the last run in flight does. 0: as `max_delay_ms`."""
     inline_rows: int = 0
     """Runs of up to so many rows take place on the event loop itself: right below about 0.3 ms. 0: none."""
+    direct_after_us: float = 0.0
+    """A work that comes so long after a run of a single work ended, and may run inline, runs at once, within `submit`: callers that
+    come one at a time then pay no turn of the event loop for the queue. Above the time between two works of one turn. 0: off."""
     patience_s: float = 30.0
     """A work without a deadline is ordered as if it had one this long after its arrival, so that a steady stream of works with
     deadlines cannot hold it up for ever. It never expires."""
@@ -26,5 +32,5 @@ class BatchPolicy:
     def __post_init__(self) -> None:
         if min(self.max_rows, self.max_in_flight, self.max_queue_items, self.max_queue_bytes) < 1:
             raise ValueError("max_rows, max_in_flight, max_queue_items and max_queue_bytes must be at least 1")
-        if self.max_delay_ms < 0 or self.inline_rows < 0 or self.patience_s <= 0:
-            raise ValueError("max_delay_ms and inline_rows must not be negative, patience_s must be positive")
+        if min(self.max_delay_ms, self.follow_delay_ms, self.inline_rows) < 0 or self.patience_s <= 0:
+            raise ValueError("max_delay_ms, follow_delay_ms and inline_rows must not be negative, patience_s must be positive")

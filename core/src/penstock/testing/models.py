@@ -96,7 +96,7 @@ def labels(words: Sequence[str] = ("a", "b", "no", "yes")) -> bytes:
 
 
 def several() -> bytes:
-    """`a` FP32 [rows, 2], `b` INT64 [rows] -> `sum` FP32 [rows, 2] = a + b, `big` BOOL [rows] = b > 2, `b2` INT64 [rows] = 2 b."""
+    """`a` FP32 [rows, 2], `b` INT64 [rows] -> `sum` FP32 [rows, 2], `big` BOOL [rows] = b > 2, `b2` INT64 [rows] = 2 b."""
     nodes = [
         helper.make_node("Cast", ["b"], ["bf"], to=TensorProto.FLOAT),
         helper.make_node("Unsqueeze", ["bf", "one"], ["column"]),
@@ -222,7 +222,7 @@ def listed() -> bytes:
 
 
 def save_external(directory: Path, location: str = "weights.bin", *, actual: Path | None = None) -> Path:
-    """An `mlp` in `directory`/model.onnx that names `location` for its weights; they are written to `actual` (by default there)."""
+    """An `mlp` in `directory`/model.onnx that names `location` for its weights, written to `actual` (by default there)."""
     model = onnx.load_from_string(mlp())
     onnx.save_model(model, directory / "model.onnx", save_as_external_data=True, location="weights.tmp", size_threshold=0)
     (directory / "weights.tmp").rename(actual or directory / location)
