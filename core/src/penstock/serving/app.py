@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from penstock import __version__
 from penstock.dataplane import DataPlane
-from penstock.errors import Internal, InvalidInput, NotFound, PenstockError
+from penstock.errors import InvalidInput, NotFound, PenstockError
 from penstock.lifecycle import Lifecycle, State
 from penstock.metrics import Metrics
 from penstock.protocol.limits import Limits
@@ -57,7 +57,7 @@ def build_app(
     _add_protocol(app, plane, lifecycle, metrics)
     _add_operations(app, lifecycle, metrics)
     _add_errors(app)
-    app.add_middleware(Framing)
+    app.add_middleware(Framing, shell=app.state.shell)
     return app
 
 
@@ -175,13 +175,9 @@ def _add_errors(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"])
         return plain_response(*error_response(InvalidInput(str(first["msg"]), field=where), _path(request)))
 
-    async def on_fault(request: Request, _error: Exception) -> Response:
-        return plain_response(*error_response(Internal("internal error; the log has it under this request's id"), _path(request)))
-
     app.add_exception_handler(PenstockError, on_penstock_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
-    app.add_exception_handler(Exception, on_fault)
 
 
 def _path(request: Request) -> bytes:

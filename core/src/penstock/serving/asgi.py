@@ -11,10 +11,11 @@ import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
-from fastapi import Request, Response
+from fastapi import HTTPException, Request, Response
 from starlette.requests import ClientDisconnect
 
 from penstock.errors import Internal, NotReady, PenstockError, TooLarge
+from penstock.metrics import InFlight
 from penstock.serving.context import request_id
 from penstock.serving.exchange import HotHandler
 from penstock.serving.shell import Shell
@@ -39,9 +40,20 @@ class AsgiExchange:
         self.response: Response | None = None
         self.done = asyncio.Event()
         self.counters = shell.metrics.none
+        self.flying: InFlight | None = None
 
     def header(self, name: bytes) -> bytes | None:
         return self.headers.get(name)
+
+    def take_off(self) -> None:
+        """Count the request as in progress, until it is answered or its caller has left."""
+        self.flying = self.shell.metrics.in_flight(self.params[0] if self.params else "")
+        self.flying.count += 1
+
+    def land(self) -> None:
+        if self.flying is not None:
+            self.flying.count -= 1
+            self.flying = None
 
     def served_by(self, model: str, bundle: str) -> None:
         self.counters = self.shell.metrics.model(model, bundle)
@@ -56,6 +68,7 @@ class AsgiExchange:
     def _respond(self, status: int, body: bytes, content_type: bytes, headers: bytes, error: PenstockError | None) -> None:
         if self.response is not None:
             return
+        self.land()
         identity = self.request_id or request_id(self.headers)
         lines = headers + self.counters.header + b"x-request-id: %b\r\n" % identity
         self.response = plain_response(status, body, content_type, lines)
@@ -74,9 +87,12 @@ def hot_endpoint(handler: HotHandler, names: tuple[str, ...]) -> Callable[[Reque
             exchange.body = await read_body(request, shell.routes.body_limit(exchange.path, shell.limits.body_bytes))
             if shell.starting:
                 raise NotReady("starting: the model is being loaded")
+            exchange.take_off()
             handler(exchange)
         except PenstockError as error:
             exchange.fail(error)
+        except HTTPException as error:  # the body is over its limit, see `serving.framing`
+            exchange.fail(TooLarge(str(error.detail).removeprefix("body: "), field="body"))
         except ClientDisconnect:
             exchange.disconnected = True
             return Response(status_code=499)
@@ -130,6 +146,7 @@ async def _answer(request: Request, exchange: AsgiExchange) -> Response:
             await exchange.done.wait()
         finally:
             exchange.disconnected = exchange.disconnected or exchange.response is None
+            exchange.land()
             left.cancel()
     return exchange.response or Response(status_code=499)
 

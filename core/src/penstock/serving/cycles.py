@@ -4,8 +4,11 @@ import asyncio
 from typing import Any, Protocol
 
 from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from penstock.serving.context import new_request_id
 from penstock.serving.fast_exchange import FastExchange
+from penstock.serving.status import status_response
 
 
 class Cycle(Protocol):
@@ -50,3 +53,10 @@ def disconnect(cycle: Any) -> None:
         cycle.release()
     else:
         cycle.message_event.set()
+
+
+def last_answer(status: int, message: str, path: bytes, standing: bytes) -> bytes:
+    """The answer to a stream that cannot go on, whole; `standing` are the header lines that every answer carries."""
+    body, content_type = status_response(status, message, path)
+    head = b"%b%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\nconnection: close\r\n\r\n"
+    return head % (STATUS_LINE[status], standing, content_type, len(body), new_request_id().encode()) + body

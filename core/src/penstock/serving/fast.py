@@ -21,13 +21,12 @@ from typing import Any, cast
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from penstock.serving.cycles import Cycle, PacedFlow, disconnect
+from penstock.serving.cycles import Cycle, PacedFlow, disconnect, last_answer
 from penstock.serving.fast_exchange import FastExchange, run_handler
 from penstock.serving.shell import Shell
-from penstock.serving.status import status_response
 
 SLICE_BYTES = 16 * 1024
 # How long a connection without a request stays open once the server stops: a request may be on its way.
@@ -310,11 +309,8 @@ class FastProtocol(HttpToolsProtocol):
     def _send_fault(self) -> None:
         assert self.fault is not None
         status, message = self.fault
-        body, content_type = status_response(status, message, self.url if self.receiving else b"")
-        self.transport.write(
-            b"%bcontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (STATUS_LINE[status], content_type, len(body), body)
-        )
+        standing = self.shell.standing_lines(self.server_state.default_headers)
+        self.transport.write(last_answer(status, message, self.url if self.receiving else b"", standing))
         if status == 431:
             self.linger()
         else:

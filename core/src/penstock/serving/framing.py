@@ -1,15 +1,28 @@
-"""A small middleware for what every answer of the application has: the request id; and HEAD, answered as GET without a body."""
+"""What every request to the application has in common, whichever route it is for: one thin layer around the framework.
 
+It gives each answer its request id, holds every body to its limit however it is sent, answers HEAD as GET without a body, and
+turns a fault of ours into a plain 500. Faults end here and not in the server, which would close the connection on its client.
+"""
+
+import logging
 from typing import Any
 
+from fastapi import HTTPException
+
+from penstock.errors import Internal
 from penstock.serving.context import request_id
+from penstock.serving.shell import Shell
+from penstock.serving.status import error_response
+
+logger = logging.getLogger(__name__)
 
 
 class Framing:
-    """Adds `X-Request-Id` to answers that lack it, and routes HEAD as GET."""
+    """An ASGI middleware. `shell` knows the limits."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, shell: Shell) -> None:
         self.app = app
+        self.shell = shell
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -22,10 +35,49 @@ class Framing:
         if scope["method"] == "HEAD":
             # uvicorn drops the body by its own scope's method; the copy is for the router.
             scope = {**scope, "method": "GET"}
+        started = False
 
         async def send_with_id(message: Any) -> None:
+            nonlocal started
+            started = True
             if message["type"] == "http.response.start" and not any(name == b"x-request-id" for name, _ in message["headers"]):
                 message["headers"] = [*message["headers"], (b"x-request-id", identity)]
             await send(message)
 
-        await self.app(scope, receive, send_with_id)
+        try:
+            await self.app(scope, self._limited(scope, receive), send_with_id)
+        except Exception as error:
+            logger.error("request failed", exc_info=error, extra={"request_id": identity.decode("latin-1")})
+            if started:
+                raise
+            await _send_fault(scope, send_with_id)
+
+    def _limited(self, scope: Any, receive: Any) -> Any:
+        """`receive`, refusing to read a body over its path's limit; a length that is told in advance was checked before."""
+        limit = self.shell.routes.body_limit(_path(scope), self.shell.limits.body_bytes)
+        total = 0
+
+        async def receive_limited() -> Any:
+            nonlocal total
+            message = await receive()
+            total += len(message.get("body", b""))
+            if total > limit:
+                # The framework lets this one error through while it reads a body; any other it would call a broken body.
+                raise HTTPException(413, f"body: expected a body of at most {limit} bytes, got more")
+            return message
+
+        return receive_limited
+
+
+async def _send_fault(scope: Any, send: Any) -> None:
+    status, body, content_type, _ = error_response(
+        Internal("internal error; the log has it under this request's id"), _path(scope)
+    )
+    headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _path(scope: Any) -> bytes:
+    found: bytes = scope.get("raw_path") or scope["path"].encode("utf-8", "replace")
+    return found
