@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from penstock import logs
 from penstock.serving.server import Service, bind, run
 from penstock.serving.supervisor import VARIABLE as WORKER
 from penstock.settings import convert, variable_name
@@ -86,7 +87,13 @@ def _serve(bundles: tuple[Path, ...], **options: Any) -> None:
         settings = _with_free_port(settings)
         if settings.workers > 1:
             click.echo(f"{_address(settings)} with up to {settings.workers} workers; Ctrl-C stops them.")
-    run(lambda: _service(settings, places, greet=not is_worker), settings)
+    logs.configure(settings.log_level)
+    if settings.workers > 1 and not is_worker:
+        run(lambda: _service(settings, places, greet=True), settings)
+        return
+    # Made before the port is bound, so that what is wrong with a model is said before anybody can connect.
+    service = _service(settings, places, greet=not is_worker)
+    run(lambda: service, settings)
 
 
 class ServeCommand(click.Command):

@@ -3,14 +3,17 @@
 Each ends the program with a status above 0 and a message that names the file or field, without a stack trace.
 """
 
+import logging
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from penstock.testing.flights import FLIGHTS, write_flights, write_pictures, write_store
+from penstock.testing.flights import FLIGHTS, write_flights, write_pictures
 from penstock_cli.__main__ import main
+from penstock_predictor.__main__ import main as predictor
+from penstock_transformer.__main__ import main as transformer
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 SERVE = ("penstock_cli", "serve", "--http_port", "0")
@@ -26,6 +29,17 @@ PREDICTOR = (
     "127.0.0.1",
     "--model_dir",
 )
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Programs that run in this process configure its logging; what was there comes back."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
 
 
 def ends(done: "subprocess.CompletedProcess[str]", *words: str) -> None:
@@ -115,22 +129,40 @@ def test_a_spec_that_is_wrong_is_not_built(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_store_that_is_none(program: Run, tmp_path: Path) -> None:
-    flights = write_flights(tmp_path / "flights")
-    for url, word in (
-        ("nonsense", "feature_store"),
-        ("sqlite://x", "sqlite:///"),
-        ("sqlite:///" + str(tmp_path / "no.db"), "no.db"),
-        ("x://y", "x"),
+def test_a_store_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flights = str(write_flights(tmp_path / "flights"))
+    for arguments, words in (
+        (["--feature_store", "nonsense"], "feature_store"),
+        (["--feature_store", "sqlite://x"], "sqlite:///"),
+        (["--feature_store", f"sqlite:///{tmp_path}/no.db"], "no.db"),
+        (["--feature_store", "x://y"], "unknown kind of store"),
+        ([], "--feature_store"),
     ):
-        ends(program(*SERVE, flights, "--feature_store", url), word)
-    ends(program(*SERVE, flights), "--feature_store")
+        assert main(["serve", flights, "--http_port", "0", *arguments]) == 1
+        said = capsys.readouterr().err
+        assert words in said
+        assert "Traceback" not in said
 
 
-def test_wrong_options_are_named(program: Run, tmp_path: Path) -> None:
-    store = write_store(tmp_path / "online.db")
-    ends(program(*SERVE, tmp_path / "nowhere", "--feature_store", store), "nowhere")
-    ends(program("penstock_cli", "serve", tmp_path, "--http_port", "many"), "http_port")
-    ends(program("penstock_predictor", "--model_name", "m", "--http_port", "many"), "http_port")
-    ends(program("penstock_predictor", "--model_dir", tmp_path), "model_name")
-    ends(program("penstock_transformer", "--model_name", "m"), "predictor_host")
+@pytest.mark.parametrize(
+    "program, arguments, words",
+    [
+        (main, ["serve", "/nowhere"], "/nowhere"),
+        (main, ["serve", "/nowhere", "--http_port", "many"], "http_port"),
+        (predictor, ["--model_name", "m", "--http_port", "many"], "http_port"),
+        (predictor, ["--model_dir", "/nowhere"], "model_name"),
+        (predictor, ["--model_name", "m", "--colour", "red"], "colour"),
+        (transformer, ["--model_name", "m"], "predictor_host"),
+    ],
+)
+def test_wrong_options_are_named(
+    capsys: pytest.CaptureFixture[str], program: Callable[[list[str]], int | None], arguments: list[str], words: str
+) -> None:
+    try:
+        status = program(arguments)
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    assert status in (1, 2)
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said

@@ -1,10 +1,13 @@
 """`penstock serve` and `penstock predict` as a user starts them."""
 
 import json
+import logging
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -12,11 +15,45 @@ import pytest
 
 from penstock.testing.flights import serve_flights, write_flights
 from penstock.testing.server import ServerProcess
+from penstock_cli.__main__ import main
 
 
-def penstock(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "penstock_cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=cwd, check=False)
+@dataclass
+class Done:
+    """What a command said and how it ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Penstock = Callable[..., Done]
+
+
+@pytest.fixture
+def penstock(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Penstock]:
+    """Runs `penstock` in this process, which costs no second start of the interpreter; logging is put back afterwards."""
+
+    def run(*arguments: str, cwd: Path | None = None) -> Done:
+        if cwd is not None:
+            monkeypatch.chdir(cwd)
+        status = main(list(arguments))
+        said = capsys.readouterr()
+        return Done(status, said.out, said.err)
+
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield run
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(False)
+
+
+def test_the_program_is_installed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "penstock_cli", "--version"], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.startswith("penstock")
 
 
 def test_the_greeting_has_commands_that_work(tmp_path: Path) -> None:
@@ -72,7 +109,7 @@ def test_several_workers_share_the_port(tmp_path: Path) -> None:
             assert httpx.post(f"{server.url}/models/flights/predict", json={"rows": [{"distance": 1}]}).status_code == 200
 
 
-def test_predictions_from_the_command_line(server: ServerProcess, tmp_path: Path) -> None:
+def test_predictions_from_the_command_line(penstock: Penstock, server: ServerProcess, tmp_path: Path) -> None:
     url = ("--url", server.url)
     done = penstock("predict", *url, "--model", "flights", "--row", '{"distance": 3}', "--row", '{"distance": 4}')
     assert done.returncode == 0, done.stderr
@@ -105,14 +142,16 @@ def test_predictions_from_the_command_line(server: ServerProcess, tmp_path: Path
         (["--model", "flights", "--file", __file__], "expected a .csv or .json file"),
     ],
 )
-def test_a_refused_request_is_one_line_with_the_field(server: ServerProcess, arguments: list[str], words: str) -> None:
+def test_a_refused_request_is_one_line_with_the_field(
+    penstock: Penstock, server: ServerProcess, arguments: list[str], words: str
+) -> None:
     done = penstock("predict", "--url", server.url, *arguments)
     assert done.returncode == 1
     assert words in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_server_that_is_not_there_is_said_so() -> None:
+def test_a_server_that_is_not_there_is_said_so(penstock: Penstock) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -122,7 +161,7 @@ def test_a_server_that_is_not_there_is_said_so() -> None:
     assert penstock("predict", "--url", "ftp://x", "--model", "m", "--row", "{}").returncode == 1
 
 
-def test_a_taken_port_is_a_failure_with_a_remedy(server: ServerProcess, tmp_path: Path) -> None:
+def test_a_taken_port_is_a_failure_with_a_remedy(penstock: Penstock, server: ServerProcess, tmp_path: Path) -> None:
     write_flights(tmp_path / "flights")
     from penstock.testing.flights import write_store
 
@@ -132,7 +171,7 @@ def test_a_taken_port_is_a_failure_with_a_remedy(server: ServerProcess, tmp_path
     assert "--http_port" in done.stderr
 
 
-def test_what_cannot_answer_is_not_started(tmp_path: Path) -> None:
+def test_what_cannot_answer_is_not_started(penstock: Penstock, tmp_path: Path) -> None:
     flights = str(write_flights(tmp_path / "flights"))
     again = str(write_flights(tmp_path / "again"))
     for arguments, words in (

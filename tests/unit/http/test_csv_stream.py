@@ -4,11 +4,17 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.errors import InvalidInput
+from penstock_transformer.http import csv_stream
 from penstock_transformer.http.csv_stream import CsvStream, Line
+
+
+@pytest.fixture(autouse=True)
+def every_chunk_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_stream, "_LEAST_BYTES", 1)
 
 
 def read(*chunks: bytes, longest: int = 10_000) -> list[Line]:
@@ -47,6 +53,7 @@ cells = st.lists(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cells, st.lists(st.integers(1, 20), max_size=30))
 def test_any_csv_survives_any_cut(rows: list[list[str]], cuts: list[int]) -> None:
     text = io.StringIO(newline="")
@@ -61,6 +68,7 @@ def test_any_csv_survives_any_cut(rows: list[list[str]], cuts: list[int]) -> Non
         assert read_rows == rows
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.binary(max_size=30), max_size=8))
 def test_any_bytes_are_lines(chunks: list[bytes]) -> None:
     for line in read(*chunks):
