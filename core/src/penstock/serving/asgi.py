@@ -74,7 +74,7 @@ class AsgiExchange:
         self.response = plain_response(status, body, content_type, lines)
         self.done.set()
         if not self.disconnected:
-            self.shell.record(self.counters, self.started, len(self.body), len(body), error, identity)
+            self.shell.record(self.counters, self.started, len(self.body), len(body), error, identity, self.headers)
 
 
 def hot_endpoint(handler: HotHandler, names: tuple[str, ...]) -> Callable[[Request], Awaitable[Response]]:

@@ -138,7 +138,7 @@ class FastExchange:
             protocol.transport.write(head)
             protocol.transport.write(body)
         self.response_complete = True
-        shell.record(counters, self.started, self.received, len(body), error, self.request_id)
+        shell.record(counters, self.started, self.received, len(body), error, self.request_id, self.headers)
         if not self.keep_alive:
             if self.more_body:
                 protocol.linger()

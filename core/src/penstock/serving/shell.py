@@ -5,8 +5,10 @@ Invariant: `budget_bytes` is what large request bodies may still take together; 
 
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from penstock import tracing
 from penstock.errors import ErrorKind, Overloaded, PenstockError, TooLarge
 from penstock.lifecycle import Lifecycle, State
 from penstock.logs import Sampled
@@ -87,6 +89,7 @@ class Shell:
         bytes_out: int,
         error: PenstockError | None,
         request_id: bytes,
+        headers: Mapping[bytes, bytes],
     ) -> None:
         """Count an answered request, and log it if it failed (or if successes are logged too)."""
         duration_s = time.monotonic() - started
@@ -94,13 +97,17 @@ class Shell:
         if error is not None:
             counters.observe_error(error.kind)
         if error is not None or self.log_success:
-            self._log(counters, duration_s, error, request_id)
+            self._log(counters, duration_s, error, request_id, headers.get(b"traceparent"))
 
-    def _log(self, counters: ModelMetrics, duration_s: float, error: PenstockError | None, request_id: bytes) -> None:
+    def _log(
+        self, counters: ModelMetrics, duration_s: float, error: PenstockError | None, request_id: bytes, trace: bytes | None
+    ) -> None:
         kept_back = self._sampled.admit(error.kind.value if error is not None else "answered") if error is not None else 0
         if kept_back is None:
             return
+        parent = None if trace is None else tracing.child(trace)
         fields = {
+            "trace_id": None if parent is None else tracing.trace_id(parent),
             "model": counters.model or None,
             "bundle": counters.bundle or None,
             "request_id": request_id.decode("latin-1"),
