@@ -35,7 +35,7 @@ def test_a_record_from_its_making_to_its_end(records: httpx.Client) -> None:
 
 
 def test_an_import_of_many_rows_streams(records: httpx.Client) -> None:
-    count = 3000
+    count = 700
 
     def body() -> Iterator[bytes]:
         yield b"flight_id,distance,carrier,tailnum\r\n"
@@ -47,7 +47,7 @@ def test_an_import_of_many_rows_streams(records: httpx.Client) -> None:
     assert records.get("/records/f77", params=QUERY).json()["values"]["carrier"] == 'A "77"'
     seen, cursor = set(), None
     while True:
-        page = records.get("/records", params=QUERY | {"limit": 700} | ({"cursor": cursor} if cursor else {})).json()
+        page = records.get("/records", params=QUERY | {"limit": 200} | ({"cursor": cursor} if cursor else {})).json()
         seen |= {record["id"] for record in page["records"]}
         cursor = page["cursor"]
         if cursor is None:
