@@ -32,13 +32,21 @@ distance,carrier,seats,late
 
 
 def save_model(
-    path: Path, *, width: int = 4, external: bool = False, opset: int = 17, names: tuple[str, str] = ("x", "p")
+    path: Path,
+    *,
+    width: int = 4,
+    external: bool = False,
+    opset: int = 17,
+    names: tuple[str, str] = ("x", "p"),
+    hidden: str = "h",
+    scale: float = 1.0,
 ) -> None:
     """`p` [rows, 2] = softmax(x [rows, width] W), with W in `weights.bin` if external."""
-    weights = numpy_helper.from_array(np.linspace(-1, 1, width * 2, dtype=np.float32).reshape(width, 2), "W")
+    values = np.linspace(-scale, scale, width * 2, dtype=np.float32)
+    weights = numpy_helper.from_array(values.reshape(width, 2), "W")
     source, target = names
     graph = helper.make_graph(
-        [helper.make_node("MatMul", [source, "W"], ["h"]), helper.make_node("Softmax", ["h"], [target], axis=1)],
+        [helper.make_node("MatMul", [source, "W"], [hidden]), helper.make_node("Softmax", [hidden], [target], axis=1)],
         "model",
         [helper.make_tensor_value_info(source, TensorProto.FLOAT, ["rows", width])],
         [helper.make_tensor_value_info(target, TensorProto.FLOAT, ["rows", 2])],

@@ -299,14 +299,13 @@ def test_run_without_features_takes_the_models_own_inputs(workshop: Path, comman
 
 
 @pytest.mark.parametrize(
-    ("opset", "names"),
-    [(13, ("x", "p")), (17, ("x", "p")), (21, ("x", "p")), (17, ("x", "seats")), (17, ("x", "distance"))],
-    ids=str,
+    ("opset", "target", "hidden"),
+    [(13, "p", "h"), (17, "p", "h"), (21, "p", "h"), (17, "seats", "h"), (17, "p", "distance"), (17, "distance", "seats")],
 )
 def test_fused_is_the_same_as_one_after_the_other(
-    build: Build, workshop: Path, save_model: Any, opset: int, names: tuple[str, str]
+    build: Build, workshop: Path, save_model: Any, opset: int, target: str, hidden: str
 ) -> None:
-    save_model(workshop / "model.onnx", opset=opset, names=names, external=True)
+    save_model(workshop / "model.onnx", opset=opset, names=("x", target), hidden=hidden, external=True)
     bundle = open_bundle(build("--fuse"))
     assert bundle.directory is not None
     assert bundle.features is not None
@@ -316,7 +315,7 @@ def test_fused_is_the_same_as_one_after_the_other(
     (expected,) = load(bundle.model_path).run(encoder.encode_frame(frame))
     fused = load(bundle.directory / "fused.onnx")
     assert {tensor.name for tensor in fused.inputs} == {"distance", "carrier", "carrier__missing", "seats", "seats__missing"}
-    if names[1] == "p":
+    if target == "p":
         assert fused.outputs[0].name == "p"
     feeds = {
         "distance": np.array(frame["distance"], np.float32),
@@ -326,6 +325,79 @@ def test_fused_is_the_same_as_one_after_the_other(
         "seats__missing": np.array([True, False, False]),
     }
     np.testing.assert_array_equal(fused.run(feeds)[0], expected)
+
+
+def test_verify_runs_the_fused_graph_as_well(build: Build, command: Command, workshop: Path, save_model: Any) -> None:
+    bundle = build("--fuse")
+    save_model(workshop / "model.onnx", scale=2)
+    other = build("--fuse", out="other")
+    resealed(bundle, "fused.onnx", (other / "fused.onnx").read_bytes())
+    fails(command("verify", bundle), "golden.jsonl line 1: outputs.p: fused.onnx gives")
+
+
+def test_pictures_are_golden_rows_too(workshop: Path, command: Command, save_model: Any) -> None:
+    import io
+
+    from PIL import Image
+
+    feature = "{name: photo, from: request, type: image, encode: {image: {resize: [2, 2], mode: grey, layout: nhwc}}}"
+    (workshop / "photo.yaml").write_text(f"formatVersion: 1\nfeatures: [{feature}]\ntensors: {{x: [photo]}}\n")
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Flatten", ["x"], ["p"])],
+        "model",
+        [onnx.helper.make_tensor_value_info("x", 1, ["rows", 2, 2, 1])],
+        [onnx.helper.make_tensor_value_info("p", 1, ["rows", 4])],
+    )
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), workshop / "photo.onnx"
+    )
+    pixels = io.BytesIO()
+    Image.new("L", (2, 2), 51).save(pixels, "PNG")
+    pd.DataFrame({"photo": [pixels.getvalue()] * 3}).to_parquet(workshop / "photos.parquet")
+    options = ("--features", workshop / "photo.yaml", "--examples", workshop / "photos.parquet", "--golden_rows", "2")
+    result = command("build", workshop / "photo.onnx", *options, "-o", workshop / "out")
+    assert result.exit_code == 0, result.output
+    assert "2 golden rows agree" in command("verify", workshop / "out").output
+    answer = command("run", workshop / "out", stdin=(workshop / "out" / GOLDEN).read_text().split('"row":')[1].split(',"now"')[0])
+    assert np.allclose(json.loads(answer.output)["outputs"]["p"], 0.2)
+
+
+def test_rows_are_read_from_json_lines_and_csv_of_every_type(workshop: Path) -> None:
+    from penstock_cli.bundle.table import plain_rows, read_table, typed
+
+    text = """
+formatVersion: 1
+features:
+  - {name: word, from: request, type: string}
+  - {name: flag, from: request, type: bool, missing: keep}
+  - {name: when, from: request, type: timestamp}
+  - {name: many, from: request, type: list<int64>, length: 3}
+tensors: {x: [flag]}
+"""
+    (workshop / "rows.jsonl").write_text('{"word": "007", "flag": true}\n\n{"word": "NA", "flag": null}\n')
+    assert plain_rows(read_table(workshop / "rows.jsonl", None)) == [{"word": "007", "flag": True}, {"word": "NA", "flag": None}]
+    assert len(read_table(workshop / "rows.jsonl", None, limit=1)) == 1
+    (workshop / "types.csv").write_text(
+        'word,flag,when,many,extra,note,yes\n007,true,12.5,"[1, 2]",1,a,true\nNA,,2026-01-31,,,b,\n'
+    )
+    assert plain_rows(read_table(workshop / "types.csv", read_spec(text))) == [
+        {"word": "007", "flag": True, "when": 12.5, "many": [1, 2], "extra": 1.0, "note": "a", "yes": True},
+        {"word": "NA", "flag": None, "when": "2026-01-31", "many": None, "extra": None, "note": "b", "yes": None},
+    ]
+    for column, value, said in [
+        ("flag", "maybe", r"rows\[0\].flag: expected bool"),
+        ("many", "1,2", r"rows\[0\].many: expected list"),
+    ]:
+        with pytest.raises(InvalidInput, match=said):
+            typed(pd.DataFrame({column: [value]}), read_spec(text))
+    (workshop / "rows.jsonl").write_text("[1]")
+    with pytest.raises(InvalidInput, match=r"rows\[0\]: expected an object"):
+        read_table(workshop / "rows.jsonl", None)
+    (workshop / "broken.csv").write_text('a,b\n"1,2\n')
+    (workshop / "broken.parquet").write_bytes(b"PAR1")
+    for name in ("broken.csv", "broken.parquet"):
+        with pytest.raises(InvalidInput, match=f"{name}: cannot be read"):
+            read_table(workshop / name, None)
 
 
 def test_a_model_that_cannot_be_lifted_is_refused(workshop: Path, save_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,8 +31,10 @@ from penstock.onnx.external import external_files
 from penstock.postprocess import Postprocessor
 from penstock_cli.bundle.examples import Pipeline, Results, run_frame
 from penstock_cli.bundle.fitting_model import check_tensors, rows_independent
+from penstock_cli.bundle.verifying import verify
 
 MODEL, FEATURES, ENCODER, FUSED = "model.onnx", "features.yaml", "encoder.onnx", "fused.onnx"
+MAX_GOLDEN_ELEMENTS = 500_000
 _OWN = (MANIFEST, FEATURES, ENCODER, FUSED, GOLDEN, PROFILE)
 
 
@@ -67,8 +69,7 @@ def build(order: Order, out: Path, *, say: Callable[[str], None] = lambda _: Non
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         _fill(order, staging, say)
-        say("verifying")
-        open_bundle(staging)
+        verify(staging, say=say)
         staging.chmod(0o755)
         if out.exists():
             shutil.rmtree(out)
@@ -147,7 +148,7 @@ def _add_examples(order: Order, staging: Path, pipeline: Pipeline) -> None:
     from penstock_cli.bundle.table import plain_rows
 
     results = run_frame(pipeline, order.examples)
-    kept = min(order.golden_rows, len(order.examples))
+    kept = min(order.golden_rows, len(order.examples), _affordable_rows(results))
     names = [feature.feature.name for feature in pipeline.encoder.plan.inputs] if pipeline.encoder else list(results.tensors)
     rows = plain_rows(order.examples[names].head(kept))
     golden = write_golden(rows, _head(results.tensors, kept), _head(results.outputs, kept), results.predictions[:kept], order.now)
@@ -157,6 +158,12 @@ def _add_examples(order: Order, staging: Path, pipeline: Pipeline) -> None:
 
 def _profile(pipeline: Pipeline, results: Results) -> bytes:
     return write_profile(pipeline.encoder.plan if pipeline.encoder else None, results.columns, results.predictions)
+
+
+def _affordable_rows(results: Results) -> int:
+    """So many rows that golden.jsonl stays small: images are many numbers each."""
+    a_row: int = sum(array[0].size for array in (*results.tensors.values(), *results.outputs.values()))
+    return max(1, MAX_GOLDEN_ELEMENTS // max(a_row, 1))
 
 
 def _head(arrays: dict[str, Any], count: int) -> dict[str, Any]:

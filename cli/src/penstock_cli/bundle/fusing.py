@@ -51,9 +51,10 @@ def _join(encoder: Any, model: Any, links: list[tuple[str, str]]) -> Any:
     if taken:
         model = compose.add_prefix(model, "model/", rename_inputs=True, rename_outputs=True)
         links = [(out, f"model/{name}") for out, name in links]
+    newest = max(IR_VERSION, model.ir_version)
     _merge_opsets(prefixed, model)
     joined = compose.merge_models(prefixed, model, io_map=[(f"{_PREFIX}{out}", name) for out, name in links], name="fused")
-    joined.ir_version = max(IR_VERSION, model.ir_version)
+    joined.ir_version = newest
     joined.producer_name = "penstock"
     joined.producer_version = ""
     if taken:

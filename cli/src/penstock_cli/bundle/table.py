@@ -3,6 +3,7 @@
 CSV has no types: every field is read as text and turned into the type that the spec names, an empty field into a missing value.
 `NA` in a column of text is the text NA."""
 
+import base64
 import json
 import math
 from collections.abc import Callable
@@ -130,7 +131,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 
 def plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON values: None for what is missing, ISO text for times, numbers without numpy around them."""
+    """Rows as JSON values: None for what is missing, ISO text for times, base64 for bytes."""
     names = [str(name) for name in frame.columns]
     columns = [[plain_value(value) for value in frame[name].tolist()] for name in frame.columns]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
@@ -140,6 +141,8 @@ def plain_value(value: Any) -> Any:
     """One value as JSON holds it."""
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     if isinstance(value, np.ndarray | list | tuple):
         return [plain_value(each) for each in value]
     if value is None or value is pd.NaT or value is pd.NA or (isinstance(value, float) and math.isnan(value)):

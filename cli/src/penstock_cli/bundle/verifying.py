@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from penstock.bundle.golden import GOLDEN, Golden, first_difference, read_golden, same_prediction, stack
 from penstock.bundle.reading import Bundle, open_bundle
+from penstock.columns import Column
 from penstock.errors import InvalidInput
 from penstock.features.encoder import Encoder
 from penstock.features.frames import columns_of
@@ -42,6 +45,8 @@ def verify(directory: Path, *, say: Callable[[str], None] = lambda _: None) -> V
     if examples:
         say(f"{len(examples)} golden rows")
         _check_examples(pipeline, examples)
+        if bundle.manifest.fused is not None and pipeline.encoder is not None:
+            _check_fused(directory / bundle.manifest.fused, pipeline, examples)
     return Verified(bundle, len(examples))
 
 
@@ -73,12 +78,28 @@ def _check_examples(pipeline: Pipeline, examples: list[Golden]) -> None:
 
 
 def _check_encoder(encoder: Encoder, examples: list[Golden], tensors: dict[str, Array]) -> None:
-    names = [feature.feature.name for feature in encoder.plan.inputs]
-    frame: dict[str, Any] = {name: [example.row.get(name) for example in examples] for name in names}
-    made = encoder.encode(columns_of(encoder.plan.inputs, frame))
+    made = encoder.encode(_columns(encoder, examples))
     for tensor in encoder.plan.tensors:
         expected = tensors[tensor.name].astype(NUMPY_KINDS[tensor.kind])
         _compare(examples, f"tensors.{tensor.name}", expected, made[tensor.name], "the encoder gives")
+
+
+def _check_fused(path: Path, pipeline: Pipeline, examples: list[Golden]) -> None:
+    """The fused graph gives from raw rows, one by one, what golden.jsonl says that the model gave."""
+    assert pipeline.encoder is not None
+    session = load(path, SessionSettings(device="cpu"))
+    feeds = pipeline.encoder.feeds(_columns(pipeline.encoder, examples))
+    runs = [session.run({name: array[row : row + 1] for name, array in feeds.items()}) for row in range(len(examples))]
+    # Outputs are in the model's order; one whose name a feature has goes by another.
+    for tensor, parts in zip(pipeline.session.outputs, zip(*runs, strict=True), strict=True):
+        expected = stack([example.outputs for example in examples], {tensor.name: DATATYPES[tensor.datatype].dtype})[tensor.name]
+        _compare(examples, f"outputs.{tensor.name}", expected, np.concatenate(parts), f"{path.name} gives")
+
+
+def _columns(encoder: Encoder, examples: list[Golden]) -> dict[str, Column]:
+    names = [feature.feature.name for feature in encoder.plan.inputs]
+    frame: dict[str, Any] = {name: [example.row.get(name) for example in examples] for name in names}
+    return columns_of(encoder.plan.inputs, frame)
 
 
 def _compare(examples: list[Golden], what: str, expected: Array, got: Array, who: str) -> None:

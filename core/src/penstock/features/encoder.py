@@ -58,6 +58,11 @@ class Encoder:
             refuse_missing(self._strict, columns)
         if rows == 0:
             return {t.name: np.empty((0, *t.row_shape), NUMPY_KINDS[t.kind]) for t in self.plan.tensors}
+        outputs = self._run(self.feeds(columns))
+        return {tensor.name: output for tensor, output in zip(self.plan.tensors, outputs, strict=True)}
+
+    def feeds(self, columns: Mapping[str, Column]) -> dict[str, Array]:
+        """The graph's inputs by name, as `encode` gives them to it; a fused graph takes the same. Images are decoded here."""
         feeds: dict[str, Array] = {}
         for name, mask in self._plain:
             column = columns[name]
@@ -66,8 +71,7 @@ class Encoder:
                 feeds[mask] = column.missing
         for feature in self._special:
             feeds |= _special_feeds(feature, columns[feature.feature.name])
-        outputs = self._run(feeds)
-        return {tensor.name: output for tensor, output in zip(self.plan.tensors, outputs, strict=True)}
+        return feeds
 
     def warm(self, rows: int = 1) -> None:
         """Run once on rows of nothing but stand-ins, so that the first request does not pay for what the runtime sets up."""
