@@ -14,7 +14,12 @@ ROOT = Path(__file__).resolve().parents[3]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock" / "base"
 BASE_IMAGE = "localhost/penstock-base:bookworm"
 BUILDAH = ["buildah", "--storage-driver", "overlay"]
-NOBODY = 65532
+AUTHORITIES = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
+DOCKERFILE = """FROM scratch
+ADD rootfs /
+COPY authorities.crt /etc/ssl/certs/ca-certificates.crt
+ENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
+"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,9 @@ def base_image() -> str:
             ["debootstrap", "--variant=minbase", include, "bookworm", CACHE / "rootfs"], check=True, capture_output=True
         )
         (CACHE / "done").touch()
-    (CACHE / "Dockerfile").write_text("FROM scratch\nADD rootfs /\nENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin\n")
+    # The build fetches packages as this machine does: by its authorities, which may be a company's own.
+    shutil.copyfile(AUTHORITIES, CACHE / "authorities.crt")
+    (CACHE / "Dockerfile").write_text(DOCKERFILE)
     if subprocess.run([*BUILDAH, "inspect", "--type", "image", BASE_IMAGE], capture_output=True, check=False).returncode:
         subprocess.run([*BUILDAH, "bud", "--quiet", "--isolation", "chroot", "--tag", BASE_IMAGE, CACHE], check=True)
     return BASE_IMAGE
