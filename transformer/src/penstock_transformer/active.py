@@ -24,6 +24,8 @@ _INLINE_S = 0.002
 # Rows of the runs that the cost of a row is measured by, and how often: the fastest counts, others met a busy machine.
 _FEW, _MANY, _TIMES = 1, 257, 3
 
+_closing: set[asyncio.Task[Any]] = set()
+
 
 class ActiveBundle:
     """One bundle behind one predictor. `plan` and `encoder` are None for a bundle without features.
@@ -130,4 +132,8 @@ class ActiveBundle:
         if not self._retired or self._users or self._close is None:
             return None
         close, self._close = self._close, None
-        return asyncio.ensure_future(close())
+        task: asyncio.Task[Any] = asyncio.ensure_future(close())
+        # The loop itself holds tasks weakly, and this bundle may be gone before its connections are.
+        _closing.add(task)
+        task.add_done_callback(_closing.discard)
+        return task

@@ -96,9 +96,9 @@ class Group:
         """Answer every work with its own rows of the outputs."""
         assert self.resolved is not None
         predictions: list[dict[str, Any]] = []
-        if not all([w.tensors_only for w in self.works]):
+        if not all(w.tensors_only for w in self.works):
             predictions = self.bundle.postprocessor.apply(outputs)
-            with_data = not all([w.tensors_only or w.without_data for w in self.works])
+            with_data = not all(w.tensors_only or w.without_data for w in self.works)
             add_data(predictions, self.plan, self.resolved, with_data=with_data, degraded=self.degraded)
         label, version = self.bundle.label, self.bundle.version
         start = 0

@@ -83,6 +83,11 @@ class FetchPlan:
         return tuple(f for f in self.spec.features if f.type != "image")
 
     @cached_property
+    def plain_values(self) -> bool:
+        """Whether what is shown are single values, no lists."""
+        return not any(f.type.startswith("list<") for f in self.spec.features)
+
+    @cached_property
     def heavy(self) -> bool:
         """Whether a row may hold values that are large: images and lists."""
         return any(f.type == "image" or f.type.startswith("list<") for f in self.requested)

@@ -21,7 +21,7 @@ def add_data(predictions: list[dict[str, Any]], plan: FetchPlan, resolved: Resol
     if with_data:
         names = [f.name for f in plan.shown]
         raw, columns = resolved.raw, resolved.columns
-        if resolved.complete and not any(f.type.startswith("list<") for f in plan.shown):
+        if resolved.complete and plan.plain_values:
             lists = [(raw.get(name) or columns[name]).values.tolist() for name in names]
         else:
             lists = [_values(f, raw.get(f.name) or columns[f.name]) for f in plan.shown]

@@ -5,12 +5,15 @@
 Swapping is one assignment on the event loop: a batch sees the old route or the new one, never a mixture.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 
-from penstock.errors import WrongBundle
+from penstock.errors import PenstockError, WrongBundle
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.counters import Counters
 from penstock_transformer.routing import Route
+
+logger = logging.getLogger(__name__)
 
 Refused = Callable[[ActiveBundle, WrongBundle], Awaitable[ActiveBundle | None]]
 
@@ -38,4 +41,10 @@ class RouteTable:
 
     async def refused(self, bundle: ActiveBundle, error: WrongBundle) -> ActiveBundle | None:
         """The bundle that should be tried instead, or None to go by the route."""
-        return None if self.on_refused is None else await self.on_refused(bundle, error)
+        if self.on_refused is None:
+            return None
+        try:
+            return await self.on_refused(bundle, error)
+        except PenstockError as failure:
+            logger.warning("no other bundle to try", extra={"bundle": bundle.label, "reason": str(failure)})
+            return None

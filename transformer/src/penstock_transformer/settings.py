@@ -34,6 +34,9 @@ class PipelineSettings:
     max_batch_rows: int = setting(1024, "Rows that share a feature store read and an encoder run.", unit="rows")
     batches_in_flight: int = setting(4, "Batches that are under way at once.")
     max_delay_ms: float = setting(0.0, "Wait this long for a fuller batch; 0 switches waiting off.", unit="ms")
+    follow_delay_ms: float = setting(
+        2.0, "While a batch is under way, the next waits this long for company, or until that one is done.", unit="ms"
+    )
     max_queue_items: int = setting(4096, "Requests that may wait for a batch.")
     max_queue_mb: int = setting(256, "Bytes of requests that may wait for a batch.", unit="MiB")
     max_call_rows: int = setting(4096, "Rows of one predictor call; more become several.", unit="rows")

@@ -298,6 +298,7 @@ def _live_policy(settings: PipelineSettings) -> BatchPolicy:
         max_queue_items=settings.max_queue_items,
         max_queue_bytes=settings.max_queue_mb * 2**20,
         max_delay_ms=settings.max_delay_ms,
+        follow_delay_ms=settings.follow_delay_ms,
     )
 
 

@@ -18,13 +18,14 @@ class BatchPolicy:
     max_delay_ms: float = 0.0
     """How long a run that is not full waits for company. 0, not at all, is best whenever requests come faster than runs end."""
     follow_delay_ms: float = 0.0
-    """The same while another run is in flight: nobody's first run waits, and the next ones are worth their fixed cost. It ends early
-    when the last run in flight does. 0: as `max_delay_ms`."""
+    """The same while another run is in flight: nobody's first run waits, and the next ones are worth their fixed cost. It ends
+    early when the last run in flight does. 0: as `max_delay_ms`."""
     inline_rows: int = 0
     """Runs of up to so many rows take place on the event loop itself: right below about 0.3 ms. 0: none."""
     direct_after_us: float = 0.0
-    """A work that comes so long after a run of a single work ended, and may run inline, runs at once, within `submit`: callers that
-    come one at a time then pay no turn of the event loop for the queue. Above the time between two works of one turn. 0: off."""
+    """A work that comes so long after a run of a single work ended, and may run inline, runs at once, within `submit`: callers
+    that come one at a time then pay no turn of the event loop for the queue. Above the time between two works of one turn. 0:
+    off."""
     patience_s: float = 30.0
     """A work without a deadline is ordered as if it had one this long after its arrival, so that a steady stream of works with
     deadlines cannot hold it up for ever. It never expires."""
