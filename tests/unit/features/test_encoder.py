@@ -109,6 +109,13 @@ def test_twenty_numbers_share_their_operators() -> None:
     assert len(operators) < 10
 
 
+@pytest.mark.parametrize("tensor", ["x", "word__missing", "count__encoded", "/Concat_0", "/constant_0"])
+def test_any_name_of_a_models_input_works(tensor: str) -> None:
+    text = SPEC.replace("  x: [word, x, count]", f"  {tensor}: [word, x, count]").replace("name: shown", "name: x__encoded")
+    made = Encoder.compiled(read_spec(text)).encode(columns(x=[3], word=["a"], count=[7]))
+    assert made[tensor].tolist() == [[1.0, 0.0, 1.0, 7.0]]
+
+
 def test_a_graph_of_another_spec_is_refused() -> None:
     other = read_spec(SPEC.replace("name: word", "name: world").replace("[word,", "[world,"))
     with pytest.raises(InvalidInput, match=r"encoder.onnx: the graph has no input 'word'"):

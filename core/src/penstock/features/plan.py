@@ -5,6 +5,7 @@
 Making the plan is the second half of checking a spec: what reading alone cannot see (an encoding that does not fit what arrives,
 a tensor that mixes text and numbers) is refused here, by field."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,8 +77,10 @@ def plan(spec: FeatureSpec, *, draft: bool = False) -> Plan:
     """Work a spec out. In a draft, parameters that fitting computes may be left out. Raises InvalidInput naming the field."""
     raws = {feature.name: raw_type(feature) for feature in spec.features}
     features = {f.name: _plan_feature(f, index, raws, draft) for index, f in enumerate(spec.features)}
+    outputs = {name: _free_name(name, features, spec.tensors.keys() - {name}) for name in spec.tensors}
     tensors = tuple(
-        _plan_tensor(name, parts, spec.forms.get(name, TensorForm()), features) for name, parts in spec.tensors.items()
+        _plan_tensor(name, parts, spec.forms.get(name, TensorForm()), features, outputs[name])
+        for name, parts in spec.tensors.items()
     )
     used = {part for parts in spec.tensors.values() for part in parts}
     used |= {other for name in used for step in features[name].steps for other in step.needs()}
@@ -153,7 +156,9 @@ def step_path(feature: Feature, index: int, position: int) -> str:
     return f"features[{index}].encode{place}.{feature.encode[position].kind}"
 
 
-def _plan_tensor(name: str, parts: tuple[str, ...], form: TensorForm, features: dict[str, FeaturePlan]) -> TensorPlan:
+def _plan_tensor(
+    name: str, parts: tuple[str, ...], form: TensorForm, features: dict[str, FeaturePlan], output: str
+) -> TensorPlan:
     field = f"tensors.{name}"
     for index, part in enumerate(parts):
         if part not in features:
@@ -161,7 +166,6 @@ def _plan_tensor(name: str, parts: tuple[str, ...], form: TensorForm, features: 
         if part in parts[:index]:
             raise InvalidInput(f"{part} is given twice", field=f"{field}[{index}]")
     results = [features[part].result for part in parts]
-    output = name if name not in features else f"{name}__encoded"
     kind = _tensor_kind(field, form, parts, results)
     if any(len(result.shape) > 1 for result in results):
         if len(results) > 1:
@@ -171,6 +175,15 @@ def _plan_tensor(name: str, parts: tuple[str, ...], form: TensorForm, features: 
     if form.rank == 1 and width != 1:
         raise InvalidInput(f"rank 1 is for a single number a row, these features make {width}", field=f"{field}.rank")
     return TensorPlan(name, parts, kind, () if form.rank == 1 else (width,), output)
+
+
+def _free_name(name: str, features: dict[str, FeaturePlan], others: Set[str]) -> str:
+    """The tensor's own name in the graph, unless an input has it, or it looks like one of the compiler's (`/…`)."""
+    taken = others | {feature + suffix for feature in features for suffix in ("", MISSING_SUFFIX, LENGTH_SUFFIX)}
+    name = f"tensor{name}" if name.startswith("/") else name
+    while name in taken:
+        name += "__encoded"
+    return name
 
 
 def _tensor_kind(field: str, form: TensorForm, parts: tuple[str, ...], results: list[ValueType]) -> str:

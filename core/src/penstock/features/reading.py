@@ -90,9 +90,10 @@ def _texts(p: Parameters) -> dict[str, str]:
 
 def _read_feature(p: Parameters, sets: dict[str, FeatureSet]) -> Feature:
     name = p.text("name")
-    if name.endswith((MISSING_SUFFIX, LENGTH_SUFFIX)) or len(name) > 200 or not name.isprintable():
+    reserved = name.endswith((MISSING_SUFFIX, LENGTH_SUFFIX)) or name.startswith("/")
+    if reserved or len(name) > 200 or not name.isprintable():
         raise InvalidInput(
-            f"a name of at most 200 printable characters, not ending in {MISSING_SUFFIX} or {LENGTH_SUFFIX}",
+            f"expected at most 200 printable characters, not beginning with / or ending in {MISSING_SUFFIX} or {LENGTH_SUFFIX}",
             field=p.field("name"),
         )
     set_name, column = _read_source(p, name, sets)

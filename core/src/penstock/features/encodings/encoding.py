@@ -4,7 +4,8 @@
                                       --build--> graph (what runs)      fit: training values -> the parameters that were left out
 
 An encoding never sees a wrong type or parameter: `parse` refuses both, naming the field. `apply` and `build` must agree bit for
-bit where the arithmetic is exact, else within the bound that the encoding's module states; property tests hold them to it."""
+bit where the arithmetic is exact (but for the sign of zero, which ONNX Runtime's Where loses), else within the bound that the
+encoding's module states; property tests hold them to it."""
 
 # ruff: noqa: ARG002, ARG003 - every encoding has the same interface
 
