@@ -112,6 +112,25 @@ def run(folder: str, *arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output + trace
 
 
+def interrupted_load(folder: str, file: str, batches: int) -> str:
+    """A load that is interrupted, as by a kill, when that many batches have been written."""
+    from unittest.mock import patch
+
+    from penstock_cli.features import loading
+    from penstock_transformer.store.sqlite import SqliteStore
+
+    write, written = SqliteStore.write, []
+
+    async def failing(self: Any, rows: Any) -> Any:
+        if len(written) == batches:
+            raise OSError("interrupted")
+        written.append(rows)
+        return await write(self, rows)
+
+    with patch.object(loading, "CHECKPOINT_BATCHES", 2), patch.object(SqliteStore, "write", failing):
+        return run(folder, "load", "by_int64", "--csv", file)[1]
+
+
 def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     # What Feast prints must not get between the pickles.

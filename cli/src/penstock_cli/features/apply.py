@@ -1,10 +1,7 @@
 """`penstock features apply`: Feast's own apply on a repository: its definitions into the registry, its tables into the store."""
 
 import json
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import click
 from penstock.errors import InvalidInput
 from penstock_cli.bundle.failure import Command
 from penstock_cli.bundle.progress import Progress
-from penstock_cli.features.registry import open_feast, quiet
+from penstock_cli.features.registry import inside, open_feast, quiet
 from penstock_cli.features.repository import open_repository
 
 
@@ -40,7 +37,7 @@ def apply(folder: Path) -> list[str]:
     """Apply the repository; the names of its feature views. Raises InvalidInput with what Feast says is wrong."""
     store = open_feast(folder)
     try:
-        with quiet(), _inside(folder), redirect_stdout(StringIO()):
+        with quiet(), inside(folder), redirect_stdout(StringIO()):
             from feast.repo_operations import apply_total_with_repo_instance, parse_repo
 
             apply_total_with_repo_instance(store, store.config.project, store.registry, parse_repo(folder), True)
@@ -48,23 +45,6 @@ def apply(folder: Path) -> list[str]:
             return sorted(view.name for view in (*store.list_feature_views(), *store.list_stream_feature_views()))
     except (Exception, SystemExit) as error:
         raise InvalidInput(f"Feast cannot apply this repository: {error}", field=str(folder)) from None
-
-
-@contextmanager
-def _inside(folder: Path) -> Iterator[None]:
-    """Feast imports definitions as modules of the working directory; afterwards they are forgotten, so that another repository
-    with files of the same names can be applied by the same process."""
-    before = Path.cwd()
-    os.chdir(folder)
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        os.chdir(before)
-        sys.path.remove(str(folder))
-        for name, module in list(sys.modules.items()):
-            if str(getattr(module, "__file__", None) or "").startswith(f"{folder}{os.sep}"):
-                del sys.modules[name]
 
 
 def _shown(url: str) -> str:

@@ -9,13 +9,14 @@ smaller of the view's ttl and the feature's `maxAge`, on a copy of the view that
 import copy
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from penstock.errors import InvalidInput
 from penstock.features.spec import Feature, FeatureSet, FeatureSpec
-from penstock_cli.features.registry import layout_of, quiet
+from penstock_cli.features.registry import inside, layout_of, quiet
 from penstock_transformer.store.entity_keys import EntityKeyCodec
 
 _TIME = "event_timestamp"
@@ -86,11 +87,12 @@ class PointInTime:
         return [(list(dict.fromkeys(columns)), max_age_s) for max_age_s, columns in groups.items()]
 
     def _joined(self, one: FeatureSet, columns: list[str], max_age_s: float | None) -> dict[str, list[Any]]:
-        entities = self._entities(one)
+        entities, rows_of = self._entities(one)
         out: dict[str, list[Any]] = {column: [None] * self._rows for column in columns}
         if entities.empty:
             return out
-        with quiet():
+        # Feast unpickles the code of on-demand views whatever is asked for, and that code lives in the repository's modules.
+        with quiet(), inside(Path(self._store.repo_path)):
             view = copy.copy(self._store.get_feature_view(one.view))
             if max_age_s is not None:
                 limit = timedelta(seconds=max_age_s)
@@ -113,21 +115,24 @@ class PointInTime:
         places = frame[_ROW].tolist()
         for column in columns:
             for place, value in zip(places, frame[f"{one.view}__{column}"].tolist(), strict=True):
-                out[column][place] = plain(value)
+                for row in rows_of[int(place)]:
+                    out[column][row] = plain(value)
         return out
 
-    def _entities(self, one: FeatureSet) -> pd.DataFrame:
+    def _entities(self, one: FeatureSet) -> tuple[pd.DataFrame, list[list[int]]]:
+        """Distinct (key, time) pairs as Feast takes them (it would merge equal ones), and the rows that each stands for."""
         keys = self._layout.views[one.view].keys
-        codec = EntityKeyCodec(keys, self._layout.key_serialization, one.view)
         columns = [[plain(value) for value in self._column(one.keys[name], f"sets.{one.name}.keys")] for name in keys]
-        whole = [place for place, key in enumerate(zip(*columns, strict=True)) if None not in key]
-        codec.encode([tuple(column[place] for column in columns) for place in whole])
-        found: dict[str, Any] = {name: [column[place] for place in whole] for name, column in zip(keys, columns, strict=True)}
-        found[_ROW] = whole
-        found[_TIME] = self.times.iloc[whole].to_numpy()
-        frame = pd.DataFrame(found)
-        frame[_TIME] = pd.to_datetime(frame[_TIME], utc=True)
-        return frame
+        rows_of: dict[tuple[Any, ...], list[int]] = {}
+        for row, (time, *key) in enumerate(zip(self.times.tolist(), *columns, strict=True)):
+            if None not in key:
+                rows_of.setdefault((time, *key), []).append(row)
+        distinct = list(rows_of)
+        EntityKeyCodec(keys, self._layout.key_serialization, one.view).encode([tuple(key) for _, *key in distinct])
+        found: dict[str, Any] = {name: [key[place] for key in distinct] for place, name in enumerate(keys, start=1)}
+        found[_ROW] = list(range(len(distinct)))
+        found[_TIME] = pd.to_datetime(pd.Series([key[0] for key in distinct], dtype="datetime64[ns, UTC]"), utc=True)
+        return pd.DataFrame(found), list(rows_of.values())
 
     def _column(self, name: str, field: str) -> list[Any]:
         values = self._given.get(name)

@@ -3,7 +3,10 @@
 repository folder -> open_feast -> FeatureStore;   FeatureStore, view name -> ViewDefinition
 """
 
+import importlib
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +36,26 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Feast imports definitions as modules of the working directory. What other modules have these names is out of the way until
+    then, and they are forgotten afterwards: one process can apply several repositories, or one of them twice."""
+    names = {".".join(path.relative_to(folder).with_suffix("").parts) for path in folder.rglob("*.py")}
+    hidden = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
+    before = Path.cwd()
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        os.chdir(before)
+        sys.path.remove(str(folder))
+        for name in names & sys.modules.keys():
+            del sys.modules[name]
+        sys.modules.update(hidden)
 
 
 def open_feast(folder: Path) -> Any:
@@ -96,13 +119,12 @@ def view_definition(store: Any, name: str) -> ViewDefinition:
 
 
 def _find(store: Any, name: str) -> Any:
-    if any(view.name == name for view in store.list_on_demand_feature_views()):
-        raise InvalidInput(
-            "is an on-demand feature view: Feast computes its values at each read and stores none; make them an encoding instead",
-            field=name,
-        )
     views = {view.name: view for view in (*store.list_feature_views(), *store.list_stream_feature_views())}
     if name not in views:
+        # By their protobufs: Feast's own objects of on-demand views carry code, which would be run to list them.
+        if any(view.spec.name == name for view in store.registry.proto().on_demand_feature_views):
+            computed = "is an on-demand feature view: Feast computes its values at each read and stores none"
+            raise InvalidInput(f"{computed}; make them an encoding instead", field=name)
         known = ", ".join(sorted(views)) or "none (run `penstock features apply` first)"
         raise InvalidInput(f"the registry has no feature view of this name; it has {known}", field=name)
     if not views[name].online:

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -60,6 +61,11 @@ class Server:
         """The user to run as; None for this one."""
         return None
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> Self:
         """Start, or start again on the same port and data. Raises RuntimeError with the log if it does not come up."""
         fresh = not self.port
@@ -87,7 +93,9 @@ class Server:
         return False
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """End it and its children at once, as a crash of the machine would; what is paused stays silent."""
+        if self._process is not None:
+            self._signal(signal.SIGKILL)
         self._end(signal.SIGKILL)
 
     def stop(self) -> None:
@@ -98,7 +106,6 @@ class Server:
         process, self._process = self._process, None
         if process is None:
             return
-        process.send_signal(signal.SIGCONT)
         process.send_signal(how)
         try:
             process.wait(START_S)
@@ -108,13 +115,17 @@ class Server:
 
     def pause(self) -> None:
         """Let it hold its connections and answer nothing."""
-        for process in self._processes():
-            os.kill(process, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, how: signal.Signals) -> None:
         for process in self._processes():
-            os.kill(process, signal.SIGCONT)
+            # A child may be gone by now.
+            with suppress(ProcessLookupError):
+                os.kill(process, how)
 
     def _processes(self) -> list[int]:
         assert self._process is not None
@@ -123,7 +134,7 @@ class Server:
 
     def close(self) -> None:
         """End it and remove its data."""
-        self._end(signal.SIGKILL)
+        self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def __enter__(self) -> Self:

@@ -1,0 +1,157 @@
+"""CPU per row of the feature store's readers, beside Feast's get_online_features for the same rows.
+
+20 numeric features and 1 string, batches of 1, 8 and 64 keys, SQLite and Redis (started here, on a port of the kernel's choice).
+CPU is this process's own (user and system), so the servers' is not in it. `--client redis-py` times a redis-py asyncio pipeline
+of the same HMGETs too: the measurement behind docs/decisions/0005-redis-connection.md.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from penstock.testing.servers import RedisServer
+from penstock_transformer.store.opening import open_store
+from penstock_transformer.store.port import RowWrite, SetRead
+from penstock_transformer.store.settings import StoreSettings
+
+BATCHES = (1, 8, 64)
+NUMBERS = [f"f{n}" for n in range(20)]
+ENTITIES = 1000
+ROUNDS = 3
+DEFINITIONS = """
+from feast import Entity, FeatureView, Field, FileSource, ValueType
+from feast.types import Float64, String
+entity = Entity(name="item", join_keys=["item"], value_type=ValueType.INT64)
+wide = FeatureView(
+    name="wide", entities=[entity], source=FileSource(name="wide", path="wide.parquet", timestamp_field="event_timestamp"),
+    schema=[*(Field(name=f"f{n}", dtype=Float64) for n in range(20)), Field(name="name", dtype=String)],
+)
+"""
+
+
+def repository(folder: Path, online_store: str) -> Any:
+    """A Feast repository in `folder`, applied; Feast's store."""
+    from penstock_cli.features.apply import apply
+    from penstock_cli.features.registry import open_feast
+
+    folder.mkdir(parents=True)
+    (folder / "definitions.py").write_text(DEFINITIONS)
+    settings = "project: bench\nprovider: local\nregistry: registry.db\nentity_key_serialization_version: 3\n"
+    (folder / "feature_store.yaml").write_text(f"{settings}online_store: {online_store}\n")
+    apply(folder)
+    return open_feast(folder)
+
+
+async def cpu_us_a_row(read: Callable[[], Awaitable[Any]], rows: int, budget_s: float) -> float:
+    """Median over rounds of this process's CPU time per row, in microseconds."""
+    await read()
+    found = []
+    for _ in range(ROUNDS):
+        calls, began, wall = 0, time.process_time(), time.monotonic()
+        while time.monotonic() - wall < budget_s:
+            await read()
+            calls += 1
+        found.append((time.process_time() - began) / (calls * rows) * 1e6)
+    return statistics.median(found)
+
+
+async def measure(url: str, layout: Any, feast: Any, budget_s: float, client: str | None) -> dict[str, dict[int, float]]:
+    """CPU a row by reader and batch size."""
+    features = (*NUMBERS, "name")
+    store = open_store(url, layout, StoreSettings(timeout_s=60))
+    await store.start()
+    rows = [
+        RowWrite("wide", (n,), {name: n * 0.5 + place for place, name in enumerate(NUMBERS)} | {"name": f"item {n}"}, 1.7e9)
+        for n in range(ENTITIES)
+    ]
+    await store.write(rows)
+    found: dict[str, dict[int, float]] = {"penstock": {}, "feast": {}}
+    for batch in BATCHES:
+        keys = [(n * 7 % ENTITIES,) for n in range(batch)]
+        entity_rows = [{"item": key} for (key,) in keys]
+
+        async def ours(keys: Any = keys) -> Any:
+            return await store.read([SetRead("wide", keys, features)])
+
+        async def theirs(entity_rows: Any = entity_rows) -> Any:
+            return feast.get_online_features([f"wide:{name}" for name in features], entity_rows)
+
+        found["penstock"][batch] = await cpu_us_a_row(ours, batch, budget_s)
+        found["feast"][batch] = await cpu_us_a_row(theirs, batch, budget_s)
+        if client and url.startswith("redis"):
+            found.setdefault("redis-py", {})[batch] = await redis_py(url, layout, keys, budget_s)
+    await store.close()
+    return found
+
+
+async def redis_py(url: str, layout: Any, keys: list[tuple[int]], budget_s: float) -> float:
+    """The same HMGETs through redis-py's asyncio client: fetching only, nothing is decoded."""
+    from redis import asyncio as redis
+
+    from penstock_transformer.store.redis_commands import field, time_field
+    from penstock_transformer.store.view import Views
+
+    view = Views(layout)["wide"]
+    fields = [*(field(view, name) for name in (*NUMBERS, "name")), time_field(view)]
+    hashes = [key + b"bench" for key in view.codec.encode(keys)]
+    client = redis.Redis.from_url(url)
+
+    async def read() -> Any:
+        async with client.pipeline(transaction=False) as pipe:
+            for key in hashes:
+                pipe.hmget(key, fields)
+            return await pipe.execute()
+
+    try:
+        return await cpu_us_a_row(read, len(keys), budget_s)
+    finally:
+        await client.aclose()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long each round of each figure runs")
+    parser.add_argument("--client", choices=["redis-py"], help="time this client library too")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    import uvloop
+
+    from penstock_cli.features.registry import layout_of
+
+    results = {}
+    with tempfile.TemporaryDirectory() as directory, RedisServer() as server:
+        folder = Path(directory)
+        stores = {
+            "sqlite": (f"sqlite:///{folder}/sqlite/online.db", "{type: sqlite, path: online.db}"),
+            "redis": (server.url(), f'{{type: redis, connection_string: "{server.host}:{server.port}"}}'),
+        }
+        for kind, (url, lines) in stores.items():
+            feast = repository(folder / kind, lines)
+            with uvloop_runner(uvloop) as runner:
+                results[kind] = runner.run(measure(url, layout_of(feast, ["wide"]), feast, arguments.seconds, arguments.client))
+    if arguments.json:
+        print(json.dumps(results))
+        return
+    print(f"{'CPU us a row':<18}" + "".join(f"{f'batch {batch}':>12}" for batch in BATCHES))
+    for kind, readers in results.items():
+        for reader, figures in readers.items():
+            print(f"{kind + ' ' + reader:<18}" + "".join(f"{figures[batch]:>12.1f}" for batch in BATCHES))
+
+
+def uvloop_runner(uvloop: Any) -> asyncio.Runner:
+    """The loop that the servers run on."""
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+if __name__ == "__main__":
+    main()
