@@ -172,3 +172,16 @@ def test_any_scores_become_json_row_by_row(scores: Array, activation: Any) -> No
         classify(scores[i : i + 1], shape=(-1, 3), labels=("a", "b", "c"), activation=activation)[0] for i in range(len(scores))
     ]
     assert [p["label"] for p in together] == [p["label"] for p in alone]
+
+
+@given(
+    arrays.arrays(np.float32, st.tuples(st.integers(0, 5), st.sampled_from([1, 2]))),
+    st.sampled_from([None, "softmax", "sigmoid"]),
+    st.sampled_from([None, 0.35]),
+)
+def test_a_row_has_the_same_prediction_alone_and_beside_rows_that_are_not_finite(
+    scores: Array, activation: Any, threshold: Any
+) -> None:
+    settings = {"shape": (-1, scores.shape[1]), "activation": activation, "threshold": threshold}
+    beside = np.concatenate([scores, np.full((1, scores.shape[1]), np.nan, np.float32)])
+    assert classify(beside, **settings)[:-1] == classify(scores, **settings)
