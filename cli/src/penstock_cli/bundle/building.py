@@ -3,7 +3,8 @@
     model.onnx + features.yaml (+ Feast repository) (+ example rows) -> directory
 
 The same inputs give the same bytes: nothing of the time, the machine or the order of files goes in. The directory appears whole
-or not at all."""
+or not at all.
+"""
 
 import os
 import shutil

@@ -1,5 +1,6 @@
 """Example rows through a whole bundle: what golden.jsonl and profile.json are made of, and what `verify` and `run` compare and
-print."""
+print.
+"""
 
 from dataclasses import dataclass
 from typing import Any

@@ -18,5 +18,8 @@ class Command(click.Command):
             return super().invoke(ctx)
         except PenstockError as error:
             raise Failure(str(error), getattr(error, "remedy", None)) from None
+        except BrokenPipeError:
+            # Whoever read the output has gone; the program ends quietly.
+            raise
         except OSError as error:
             raise Failure(f"{error.filename or 'file'}: {error.strerror or error}") from None

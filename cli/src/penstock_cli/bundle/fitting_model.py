@@ -1,5 +1,6 @@
 """Whether a feature spec and a model fit each other, and whether the model's rows keep apart: found out before anything is
-shipped."""
+shipped.
+"""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,8 @@
 """Encoder and model as one graph: raw features in, the model's outputs out. For devices and browsers that hold one file.
 
 The encoder is compiled anew at the model's own opset; a model older than the encoder's is lifted first. Names that both graphs
-use are made distinct, and the graph's own inputs and outputs keep theirs."""
+use are made distinct, and the graph's own inputs and outputs keep theirs.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,8 @@
 """Rows from a CSV, Parquet or JSON-lines file, or an SQL query, as a data frame of plain values.
 
 CSV has no types: every field is read as text and turned into the type that the spec names, an empty field into a missing value.
-`NA` in a column of text is the text NA."""
+`NA` in a column of text is the text NA.
+"""
 
 import base64
 import json

@@ -36,7 +36,8 @@ class Verified:
 
 def verify(directory: Path, *, say: Callable[[str], None] = lambda _: None) -> Verified:
     """Check digests, the encoder against its spec, and every golden example. Raises InvalidInput naming the file, line and tensor
-    at fault."""
+    at fault.
+    """
     bundle = open_bundle(directory, progress=lambda name: say(f"digest of {name}"))
     pipeline = open_pipeline(bundle)
     if bundle.features is not None:

@@ -6,7 +6,8 @@
 
 A line is one row: `row` (raw features, fetched ones included), `now` (seconds since the epoch, or null: the clock that ages were
 judged by), `tensors` and `outputs` (nested lists, without the first axis), `prediction`. null stands for NaN; an infinity is the
-number 1e999."""
+number 1e999.
+"""
 
 import json
 import math
@@ -63,7 +64,8 @@ def write_golden(
     now: float | None,
 ) -> bytes:
     """The bytes of golden.jsonl for rows, and the arrays `[rows, …]` and predictions made of them. The same input gives the same
-    bytes."""
+    bytes.
+    """
     lines = []
     for index, row in enumerate(rows):
         line = {

@@ -1,7 +1,8 @@
 """profile.json: what features and predictions looked like in training, for later comparison with live traffic.
 
 Numbers get ten bins of equal weight (edges and counts), text and flags their most frequent values. Written by `bundle build` from
-example rows; read by whatever looks for drift."""
+example rows; read by whatever looks for drift.
+"""
 
 import json
 from collections import Counter

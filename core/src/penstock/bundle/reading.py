@@ -3,7 +3,8 @@
     directory --open_bundle--> Bundle <--bundle_from_files-- GET /v2/models/{m}/bundle/{file}
 
 Nothing of a bundle is used before its digest has been compared; small files are kept as the bytes that were compared, so what
-changes on disk later is never served. A model's external data must be listed like any other file."""
+changes on disk later is never served. A model's external data must be listed like any other file.
+"""
 
 import asyncio
 import hashlib
@@ -27,7 +28,8 @@ Fetch = Callable[[str], Awaitable[bytes]]
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """A verified bundle. `digest` is `sha256:…` of bundle.yaml; `features` None for a bundle without; `directory` None if
-    fetched."""
+    fetched.
+    """
 
     manifest: Manifest
     digest: str
@@ -97,7 +99,8 @@ async def bundle_from_files(fetch: Fetch, digest: str | None = None) -> Bundle:
     """A bundle's small files, fetched by name and verified in memory; the model stays where it is.
 
     `digest` is the one wanted (`sha256:…`), or None to take what bundle.yaml there is. Raises InvalidInput if what comes is not
-    it, and whatever `fetch` raises."""
+    it, and whatever `fetch` raises.
+    """
     text = await fetch(MANIFEST)
     found = _digest(text)
     if digest is not None and found != digest:

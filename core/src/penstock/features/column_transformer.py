@@ -7,7 +7,8 @@ KBinsDiscretizer, SimpleImputer (first), `passthrough` and `drop`. Anything else
 spec has no words for.
 
 Two settings change meaning on the way, because a graph cannot refuse a row: `handle_unknown="error"` becomes `unseen: zeros` for
-OneHotEncoder and `unseen: .nan` for OrdinalEncoder."""
+OneHotEncoder and `unseen: .nan` for OrdinalEncoder.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,7 +37,8 @@ def spec_of(transformer: Any, frame: Any, *, tensor: str = "x", tensor_type: str
     """The spec of a fitted ColumnTransformer. `frame` is (some rows of) the data frame it was fitted on, for the columns' types.
 
     All features come `from: request`; point them at stored sets afterwards. Raises InvalidInput naming the transformer, column or
-    setting that has no counterpart."""
+    setting that has no counterpart.
+    """
     if not hasattr(transformer, "transformers_"):
         raise InvalidInput("expected a fitted ColumnTransformer; call fit first")
     features: list[Feature] = []

@@ -50,7 +50,8 @@ def default_of(feature: FeaturePlan) -> Any:
 
 def pad_list(lists: Array, length: int, kind: str) -> Array:
     """Lists `[rows]` of arrays as one array `[rows, length]`, filled up with 0 or empty text. Raises InvalidInput for a longer
-    one."""
+    one.
+    """
     padded = np.full((len(lists), length), "" if kind == "string" else 0, NUMPY_KINDS[kind])
     for row, elements in enumerate(lists):
         if len(elements) > length:

@@ -2,7 +2,8 @@
 
 Reading works on the parser's events and knows only maps with distinct string keys, lists and scalars. Anchors, aliases and tags
 are refused, so a document is as large as its text; nesting and length are limited. Scalars follow YAML 1.2's core schema: `NO`,
-`on`, `12:30` and `2020-01-01` are text. Every error says where."""
+`on`, `12:30` and `2020-01-01` are text. Every error says where.
+"""
 
 import math
 import re

@@ -3,7 +3,8 @@
     rows -> column_of -> {feature: Column} -> Encoder.encode -> {tensor: array} -> predictor
 
 Defaults are applied inside the graph; a row that lacks a value which its feature must have is refused here, before the graph, by
-row and name. The graph never runs on 0 rows."""
+row and name. The graph never runs on 0 rows.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Self
@@ -29,7 +30,8 @@ class Encoder:
 
     def __init__(self, model: bytes, spec: FeatureSpec, *, run: Run | None = None) -> None:
         """`model` is encoder.onnx. `run` replaces ONNX Runtime: feeds to outputs in the graph's order. Raises InvalidInput if it
-        is not spec's."""
+        is not spec's.
+        """
         self.spec = spec
         self.plan = plan(spec)
         self._run = run if run is not None else _open(model, self.plan.inputs)

@@ -3,7 +3,8 @@
     draft + rows -> for each feature: default in place -> step 1 fitted, applied -> step 2 fitted, applied -> FeatureSpec
 
 What the draft gives stays as it is; only what it leaves out is computed. A step is fitted to what reaches it in serving: behind
-the defaults and behind the steps before it."""
+the defaults and behind the steps before it.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +29,8 @@ def fit_spec(draft: FeatureSpec, frame: Any, *, target: str | None = None, progr
     """The spec with every parameter that the draft left out computed from a data frame (or a mapping of arrays).
 
     `target` names the column that target encodings learn from. Rows that lack a value which must be there (`missing: reject`) are
-    left out of that feature's fit. `progress` is told each feature's name. Raises InvalidInput naming the feature or field."""
+    left out of that feature's fit. `progress` is told each feature's name. Raises InvalidInput naming the feature or field.
+    """
     planned = plan(draft, draft=True)
     needed = {name for f in planned.features.values() for step in f.steps for name in step.needs()}
     used = [f for name, f in planned.features.items() if f in planned.inputs or name in needed]

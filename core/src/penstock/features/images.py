@@ -1,7 +1,8 @@
 """Image bytes to pixels: the one documented step before the graph that ONNX cannot do.
 
 Decode with Pillow, apply the EXIF orientation, drop transparency on white, make it rgb or grey, resize bilinearly to the
-encoding's `resize`. Limits come first: what a file claims to be is read from its header, before any pixel is decoded."""
+encoding's `resize`. Limits come first: what a file claims to be is read from its header, before any pixel is decoded.
+"""
 
 import io
 from typing import Any
@@ -18,7 +19,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 def decode_images(values: Array, encoding: Image, name: str, *, max_pixels: int = MAX_PIXELS) -> Array:
     """uint8 `[rows, height, width, channels]` of an object array of image bytes. Raises InvalidInput or TooLarge for
-    `rows[i].name`."""
+    `rows[i].name`.
+    """
     pixels = np.empty((len(values), *encoding.pixels), np.uint8)
     for row, data in enumerate(values.tolist()):
         pixels[row] = decode_image(data, encoding, f"rows[{row}].{name}", max_pixels=max_pixels)

@@ -1,7 +1,8 @@
 """A mapping from a spec, read field by field with errors that name the field's whole path.
 
 Whoever reads asks for each field it knows and then calls `done`, which refuses every field that nobody asked for: a misspelt
-option is an error, not a default."""
+option is an error, not a default.
+"""
 
 import difflib
 import math

@@ -3,7 +3,8 @@
     FeatureSpec --plan--> Plan --> definition (numpy) | compiler (ONNX) | fitting
 
 Making the plan is the second half of checking a spec: what reading alone cannot see (an encoding that does not fit what arrives,
-a tensor that mixes text and numbers) is refused here, by field."""
+a tensor that mixes text and numbers) is refused here, by field.
+"""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -40,7 +41,8 @@ class FeaturePlan:
     @property
     def mask_input(self) -> str | None:
         """The name of the graph's bool input that says what is missing, if there is one: not for floats (NaN), not where rows are
-        refused."""
+        refused.
+        """
         scalar_float = self.raw.kind in _FLOATS and not self.is_list
         if self.feature.missing.policy == "reject" or scalar_float:
             return None

@@ -1,7 +1,8 @@
 """features.yaml to a `FeatureSpec`, and back: every mistake is refused with the name of the field.
 
 Reading has two halves: the form of each field here, and in `penstock.features.plan` whether the encodings fit each other. A spec
-that was read is one that compiles. `write_spec` is re-exported so that both directions are found in one place."""
+that was read is one that compiles. `write_spec` is re-exported so that both directions are found in one place.
+"""
 
 from typing import Any
 

@@ -42,7 +42,8 @@ class Feature:
     """One raw feature. `set` is None for one that the request brings; `column` is its name there or in the set's view.
 
     `type` is a key of `penstock.columns.FEATURE_DTYPES`, or `list<…>` of one, then `length` is the most elements that a row may
-    have. `max_age_s` overrides the set's."""
+    have. `max_age_s` overrides the set's.
+    """
 
     name: str
     set: str | None
@@ -65,7 +66,8 @@ class Record:
 @dataclass(frozen=True, slots=True)
 class ViewLayout:
     """A feature view as Feast's registry describes it: join key types, value types (lower-case Feast names: `int64`,
-    `string`, `float`, `double`, `unix_timestamp`, `list<int64>` …), time to live in seconds or None."""
+    `string`, `float`, `double`, `unix_timestamp`, `list<int64>` …), time to live in seconds or None.
+    """
 
     keys: dict[str, str]
     values: dict[str, str]
@@ -84,7 +86,8 @@ class StoreLayout:
 @dataclass(frozen=True, slots=True)
 class TensorForm:
     """What a model input asks beyond its features: element `type` (None: float32 if any feature is a float, else the features'
-    own) and `rank`: 2 for `[rows, width]`, 1 for `[rows]` of a single feature."""
+    own) and `rank`: 2 for `[rows, width]`, 1 for `[rows]` of a single feature.
+    """
 
     type: str | None = None
     rank: int = 2
@@ -93,7 +96,8 @@ class TensorForm:
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
     """A whole `features.yaml`. `tensors` maps each model input to the encoded features concatenated in it, in order; `forms`
-    holds the form of those that are not in the usual one."""
+    holds the form of those that are not in the usual one.
+    """
 
     features: tuple[Feature, ...]
     tensors: dict[str, tuple[str, ...]]

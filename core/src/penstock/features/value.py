@@ -2,7 +2,8 @@
 
 The numpy definition works row by row: `[rows]` for one number a row, `[rows, width]` for several. The graph works on the
 transpose, `[width, rows]`: features then join along the first axis without copies of single numbers, and one transpose at the end
-makes the model's tensor."""
+makes the model's tensor.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -29,7 +30,8 @@ NUMPY_KINDS: dict[str, np.dtype[Any]] = {
 @dataclass(frozen=True, slots=True)
 class ValueType:
     """`kind` of the elements; `shape` of one row: `()` for one value, `(width,)` for several, `(height, width, channels)` and the
-    like for images; `masked`: a mask of missing values travels beside them (never for floats, whose NaN says it)."""
+    like for images; `masked`: a mask of missing values travels beside them (never for floats, whose NaN says it).
+    """
 
     kind: str
     shape: tuple[int, ...] = ()
@@ -68,7 +70,8 @@ class Value:
 @dataclass(frozen=True, slots=True)
 class GraphValue:
     """A feature's values in a graph: the name of a tensor `[width, rows]` (images: `[rows, …]`), its type, and the name of the
-    mask `[1, rows]` where the type is masked."""
+    mask `[1, rows]` where the type is masked.
+    """
 
     name: str
     type: ValueType

@@ -244,7 +244,8 @@ def column_from_array(array: Array, feature_type: str, name: str, *, length: int
     """A column of a numpy array `[rows]` (or anything that `np.asarray` takes, such as a data frame's column).
 
     Arrays of the feature's own dtype are taken as they are; integers and floats widen where nothing is lost; everything else is
-    walked by value, under the rules of `column_of`. datetime64 arrays become timestamps, NaT missing."""
+    walked by value, under the rules of `column_of`. datetime64 arrays become timestamps, NaT missing.
+    """
     array = np.asarray(array)
     dtype = FEATURE_DTYPES.get(feature_type)
     if feature_type == "timestamp" and array.dtype.kind == "M":

@@ -14,7 +14,8 @@ FIRST_S, LAST_S = -62135596800.0, 253402300799.0  # the years 1 to 9999
 
 class CalendarGraph:
     """Parts of one timestamp `[1, rows]`, made on demand. NaN, and what lies outside the years 1 to 9999, gives NaN in every
-    part."""
+    part.
+    """
 
     def __init__(self, graph: GraphBuilder, x: str) -> None:
         self._graph = graph
@@ -27,7 +28,8 @@ class CalendarGraph:
 
     def part(self, name: str) -> str:
         """One part as float64 `[1, rows]`: `year`, `month`, `day`, `hour`, `minute`, `second`, `weekday` (Monday 0) or `yearday`
-        (from 1)."""
+        (from 1).
+        """
         made: str = getattr(self, f"_{name}")()
         return made
 

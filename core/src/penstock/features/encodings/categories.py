@@ -1,7 +1,8 @@
 """Categories: which position of a list a value has. Shared by one-hot, ordinal, embedding index and target encoding.
 
 Text and integers are compared exactly, numbers as numbers of the feature's own type (so a float32 feature finds the category
-0.1). Comparison is of code points: nothing is normalised, folded or stripped."""
+0.1). Comparison is of code points: nothing is normalised, folded or stripped.
+"""
 
 from typing import Any
 

@@ -2,7 +2,8 @@
 
 Other and missing values give `unseen` (default 0, the row that training keeps for them). An integer feature may give `size`
 instead of categories: values from 0 below `size` are their own row, and `start` is 0 then. Fitted: `categories` seen at least
-`minCount` times, sorted."""
+`minCount` times, sorted.
+"""
 
 # ruff: noqa: ARG002, ARG003 - every encoding has the same interface
 

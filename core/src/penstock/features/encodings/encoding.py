@@ -5,7 +5,8 @@
 
 An encoding never sees a wrong type or parameter: `parse` refuses both, naming the field. `apply` and `build` must agree bit for
 bit where the arithmetic is exact (but for the sign of zero, which ONNX Runtime's Where loses), else within the bound that the
-encoding's module states; property tests hold them to it."""
+encoding's module states; property tests hold them to it.
+"""
 
 # ruff: noqa: ARG002, ARG003 - every encoding has the same interface
 
@@ -67,7 +68,8 @@ class Encoding(ABC):
     @classmethod
     def fit(cls, value: Value, parameters: dict[str, Any], target: Array | None) -> dict[str, Any]:
         """The parameters with those that were left out computed from training values. Raises InvalidInput if there are none to
-        learn from."""
+        learn from.
+        """
         return parameters
 
 
@@ -75,7 +77,8 @@ class Elementwise(Encoding):
     """An encoding of single numbers, the same for each: float64 in, float64 out, NaN stays NaN.
 
     Neighbouring features with the same chain of these share their operators: the graph computes on `[features, rows]` with a
-    column of constants. `structure` holds the parameters that change which operators are needed; `constants` the numbers."""
+    column of constants. `structure` holds the parameters that change which operators are needed; `constants` the numbers.
+    """
 
     def result(self, given: ValueType) -> ValueType:
         return ValueType("float64", given.shape)

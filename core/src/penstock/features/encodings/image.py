@@ -3,7 +3,8 @@
 Decoding and resizing (to `resize`, height and width) happen before the graph, the same way in every language (docs: bilinear, no
 alpha, EXIF orientation applied); the graph's input is uint8 `[rows, height, width, channels]`. In the graph: centre crop to
 `crop`, `x * scale` (default 1/255), `(x - mean) / std` by channel, and `layout` nchw or nhwc. float32 arithmetic; bound: 2 units
-in the last place of float32."""
+in the last place of float32.
+"""
 
 # ruff: noqa: ARG002, ARG003 - every encoding has the same interface
 

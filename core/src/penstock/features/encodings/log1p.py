@@ -2,7 +2,8 @@
 
 ONNX has no such operator, and `ln(1 + x)` as written loses all of x below 1e-16. With `u = 1 + x` rounded, `ln(u) * x / (u - 1)`
 loses nothing: the error of u appears above and below (W. Kahan; D. Goldberg, "What every computer scientist should know about
-floating-point arithmetic", theorem 4)."""
+floating-point arithmetic", theorem 4).
+"""
 
 # ruff: noqa: ARG002, ARG003 - every encoding has the same interface
 

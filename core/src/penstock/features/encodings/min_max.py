@@ -1,7 +1,8 @@
 """minMax: `(x - min) / (max - min)` stretched to `range`, in float64. Exact: graph and definition agree bit for bit.
 
 `clip: true` holds results within the range. Fitted: `min` and `max` of the finite training values; a constant feature gets a span
-of 1."""
+of 1.
+"""
 
 # ruff: noqa: ARG003 - every encoding has the same interface
 

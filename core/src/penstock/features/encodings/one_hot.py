@@ -3,7 +3,8 @@
 `unseen` says what a value outside the categories gives: `zeros` (all columns 0) or `other` (a further, last column). `missing`
 says the same of a missing value: `zeros`, `other`, or `own` (a column of its own behind the categories). `drop` names a category
 that gets no column. Columns: categories in their order, then `own`, then `other`. Fitted: `categories` seen at least `minCount`
-times (default 1), sorted."""
+times (default 1), sorted.
+"""
 
 # ruff: noqa: ARG002, ARG003 - every encoding has the same interface
 

@@ -1,7 +1,8 @@
 """ordinal: the position of the value among `categories`, from 0. Exact.
 
 `unseen` (default -1) and `missing` (default: as unseen) are what other and missing values give: an integer, or `.nan`, which
-makes the result float64. Fitted: `categories` seen at least `minCount` times (default 1), sorted."""
+makes the result float64. Fitted: `categories` seen at least `minCount` times (default 1), sorted.
+"""
 
 # ruff: noqa: ARG002, ARG003 - every encoding has the same interface
 

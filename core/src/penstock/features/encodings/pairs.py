@@ -1,7 +1,8 @@
 """difference, product, ratio: arithmetic of this feature with another one's raw value, in float64. Exact.
 
 `with` names the other feature; its missing-value policy applies first. A ratio with a denominator of 0 gives `zero` (default
-NaN). Two timestamps differ in seconds."""
+NaN). Two timestamps differ in seconds.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

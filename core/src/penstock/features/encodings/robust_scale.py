@@ -1,7 +1,8 @@
 """robustScale: `(x - center) / scale`, in float64. Exact: graph and definition agree bit for bit.
 
 Fitted: `center` is the median, `scale` the distance between the quantiles in `quantiles` (default the quartiles) of the finite
-training values; 1 where that is 0."""
+training values; 1 where that is 0.
+"""
 
 # ruff: noqa: ARG003 - every encoding has the same interface
 

@@ -2,7 +2,8 @@
 
 Other values give `unseen`, missing ones `missing` (default: as unseen). Fitted: `categories` and `values`, each category's mean
 of the target drawn towards the mean of all by `smoothing` (default 10) rows' worth; `unseen` is the mean of all. Fit on other
-rows than the model trains on, or the model learns to trust it too much."""
+rows than the model trains on, or the model learns to trust it too much.
+"""
 
 # ruff: noqa: ARG002, ARG003 - every encoding has the same interface
 

@@ -2,7 +2,8 @@
 
 timestampParts gives whole numbers, exact: `year`, `month` (1 to 12), `day` (1 to 31), `hour`, `minute`, `second`, `weekday`
 (Monday 0), `yearday` (1 to 366). timestampCycles gives sine and cosine of the part that has passed of each period (`day`, `week`,
-`month`, `year`), two columns each, within 1e-9 of the definition. NaN, and instants outside the years 1 to 9999, give NaN."""
+`month`, `year`), two columns each, within 1e-9 of the definition. NaN, and instants outside the years 1 to 9999, give NaN.
+"""
 
 # ruff: noqa: ARG002, ARG003 - every encoding has the same interface
 
