@@ -1,16 +1,15 @@
-"""The bundle's golden examples, as far as they concern the model: encoded tensors in, outputs out.
+"""The bundle's golden examples as arrays, as far as they concern the model: encoded tensors in, outputs out.
 
-A line of golden.jsonl is an object; its `tensors` and `outputs` hold each tensor of one row by name, as nested lists. The rest of
-the line is the transformer's business. Float `null` stands for NaN, as everywhere in our JSON.
+The rest of a line, and the file's form, are `penstock.bundle.golden`'s business.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from penstock.bundle.golden import GOLDEN, read_golden
 from penstock.dataplane import TensorMetadata
 from penstock.errors import InvalidInput
 from penstock.tensors import DATATYPES, Array
@@ -18,7 +17,7 @@ from penstock_predictor.samples import Row
 
 
 @dataclass(frozen=True, slots=True)
-class Golden:
+class Example:
     """One example: `tensors` and `outputs` each with a first axis of length 1. `outputs` may lack some."""
 
     line: int
@@ -26,26 +25,19 @@ class Golden:
     outputs: Row
 
 
-def read_golden(data: bytes, inputs: Sequence[TensorMetadata], outputs: Sequence[TensorMetadata]) -> list[Golden]:
-    """Examples of golden.jsonl. Raises InvalidInput naming the line and tensor that does not fit the signature."""
-    found: list[Golden] = []
-    for number, text in enumerate(data.splitlines(), 1):
-        if not text.strip():
-            continue
-        where = f"golden.jsonl line {number}"
-        try:
-            line = json.loads(text)
-        except ValueError as error:
-            raise InvalidInput(f"not JSON: {error}", field=where) from error
-        if not isinstance(line, dict) or not isinstance(line.get("tensors"), dict):
-            raise InvalidInput("expected an object with tensors", field=where)
-        given, expected = line["tensors"], line.get("outputs") or {}
-        missing = [tensor.name for tensor in inputs if tensor.name not in given]
+def read_examples(data: bytes, inputs: Sequence[TensorMetadata], outputs: Sequence[TensorMetadata]) -> list[Example]:
+    """The examples of golden.jsonl. Raises InvalidInput naming the line and tensor that does not fit the signature."""
+    found: list[Example] = []
+    for golden in read_golden(data):
+        where = f"{GOLDEN} line {golden.line}"
+        missing = [tensor.name for tensor in inputs if tensor.name not in golden.tensors]
         if missing:
             raise InvalidInput(f"missing {', '.join(missing)}", field=f"{where}: tensors")
-        tensors = {tensor.name: _array(tensor, given[tensor.name], f"{where}: tensors.{tensor.name}") for tensor in inputs}
-        results = {t.name: _array(t, expected[t.name], f"{where}: outputs.{t.name}") for t in outputs if t.name in expected}
-        found.append(Golden(number, tensors, results))
+        tensors = {t.name: _array(t, golden.tensors[t.name], f"{where}: tensors.{t.name}") for t in inputs}
+        results = {
+            t.name: _array(t, golden.outputs[t.name], f"{where}: outputs.{t.name}") for t in outputs if t.name in golden.outputs
+        }
+        found.append(Example(golden.line, tensors, results))
     return found
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penstock.batcher import BatchPolicy
+from penstock.bundle.golden import GOLDEN
 from penstock.bundle.manifest import Manifest
 from penstock.bundle.plain import plain_manifest
 from penstock.bundle.reading import Bundle, open_bundle
@@ -22,7 +23,7 @@ from penstock.errors import InvalidInput
 from penstock.onnx import Session, load
 from penstock.onnx.binding import BoundRun, bind
 from penstock_predictor.axes import BatchRule, Sharing, candidate, tails_vary
-from penstock_predictor.golden import Golden, read_golden
+from penstock_predictor.golden import Example, read_examples
 from penstock_predictor.profile import CostProfile, measure
 from penstock_predictor.repository import MANIFEST, Place, find, model_file
 from penstock_predictor.rows import examine
@@ -31,7 +32,6 @@ from penstock_predictor.settings import ModelSettings
 
 log = logging.getLogger(__name__)
 
-GOLDEN = "golden.jsonl"
 # Between two requests that one turn of the loop reads lie ten to thirty microseconds.
 _DIRECT_AFTER_US = 60.0
 
@@ -46,7 +46,7 @@ class LoadedModel:
     manifest_bytes: bytes
     digest: str
     bundle: Bundle | None
-    golden: list[Golden]
+    golden: list[Example]
     session: Session
     rule: BatchRule
     profile: CostProfile
@@ -130,14 +130,14 @@ def _agree(said: TensorMetadata, real: TensorMetadata) -> bool:
     return all(a == b or -1 in (a, b) for a, b in zip(said.shape, real.shape, strict=True))
 
 
-def _golden(bundle: Bundle | None, session: Session) -> list[Golden]:
+def _golden(bundle: Bundle | None, session: Session) -> list[Example]:
     if bundle is None or GOLDEN not in bundle.manifest.files:
         return []
-    return read_golden(bundle.read(GOLDEN), session.inputs, session.outputs)
+    return read_examples(bundle.read(GOLDEN), session.inputs, session.outputs)
 
 
 def _tried(
-    path: Path, session: Session, golden: Sequence[Golden], declared: bool | None, settings: ModelSettings
+    path: Path, session: Session, golden: Sequence[Example], declared: bool | None, settings: ModelSettings
 ) -> tuple[Session, BatchRule, CostProfile, BoundRun | None]:
     """The row check and the cost profile, and the session they speak of: one with a single thread, where that is faster."""
     rule = candidate(session.inputs)

@@ -67,7 +67,7 @@ def test_a_changed_byte_fails_by_the_files_name(tmp_path: Path) -> None:
     ("model", "examples", "signature", "check", "detail"),
     [
         (MLP, golden(MLP, off=0.5), {}, "golden", "line 1: output y: expected"),
-        (MLP, '{"tensors": {"x": [1, 2]}}', {}, "golden", "line 1: x.shape: expected [-1, 3], got [1, 2]"),
+        (MLP, '{"tensors": {"x": [1, 2]}, "outputs": {}}', {}, "golden", "line 1: x.shape: expected [-1, 3], got [1, 2]"),
         (MLP, "{", {}, "load", "golden.jsonl line 1: not JSON"),
         (models.centred(), None, {}, "rows", "rows interact"),
         (MLP, None, {"outputs": load(models.several()).outputs}, "load", "model.outputs.sum"),
