@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 OPSETS = {"": 17, "ai.onnx.ml": 3}
 
 
-def convert(model: LogisticRegression) -> onnx.ModelProto:
+def convert(model: LogisticRegression) -> bytes:
     """The classifier as ONNX with a `Flatten` in front: `pixels` float32 `[rows, 1, 8, 8]` -> `label`, `probabilities`."""
     graph = to_onnx(model, np.zeros((1, 64), np.float32), options={"zipmap": False}, target_opset=OPSETS)
     flat = graph.graph.input[0].name
@@ -33,7 +33,7 @@ def convert(model: LogisticRegression) -> onnx.ModelProto:
     graph.graph.input[0].CopyFrom(onnx.helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, [None, 1, 8, 8]))
     graph.graph.name = "digits"
     onnx.checker.check_model(graph)
-    return graph
+    return bytes(graph.SerializeToString())
 
 
 def png(shades: npt.NDArray[np.float64]) -> bytes:
@@ -51,7 +51,7 @@ def main() -> int:
     train, test = train_test_split(np.arange(len(x)), test_size=0.25, random_state=0, stratify=digits.target)
     model = LogisticRegression(max_iter=1000).fit(x[train], digits.target[train])
     print(f"accuracy on {len(test)} unseen pictures: {model.score(x[test], digits.target[test]):.3f}")
-    (HERE / "model.onnx").write_bytes(convert(model).SerializeToString())
+    (HERE / "model.onnx").write_bytes(convert(model))
     (HERE / "sample.png").write_bytes(pictures[test[1]])
     print(f"sample.png shows a {digits.target[test[1]]}")
     return 0

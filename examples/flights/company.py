@@ -60,7 +60,7 @@ def rows(name: str, columns: Iterable[str]) -> Iterator[list[str | None]]:
         raise ValueError(f"{name}: expected the columns {list(columns)}, got {header}")
     for row in reader:
         # Blank and NA both mean "not recorded" in this source.
-        yield [None if value in ("NA", "") else value for value in row] if "NA" in row or "" in row else row
+        yield [None if value in ("NA", "") else value for value in row]
 
 
 def write_database(path: Path) -> dict[str, int]:

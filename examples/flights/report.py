@@ -48,7 +48,7 @@ class Evaluation:
         figures = asdict(self)
         del figures["roc"]
         figures["calibration"] = [asdict(each) for each in self.calibration]
-        return _rounded(figures)
+        return {name: _rounded(value) for name, value in figures.items()}
 
     def summary(self) -> dict[str, Any]:
         """The few figures that travel with the bundle."""
