@@ -80,6 +80,16 @@ def teardown(folder: str) -> None:
     STORES.pop(folder, None)
 
 
+def serialized(key: dict[str, Any], kinds: dict[str, str], version: int) -> bytes:
+    """An entity key by Feast's own hand."""
+    from feast.infra.key_encoding_utils import serialize_entity_key
+    from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    values = [Value(**{f"{kinds[name]}_val": value}) for name, value in key.items()]
+    return serialize_entity_key(EntityKey(join_keys=list(key), entity_values=values), version)
+
+
 def sdk(url: str, layout: Any) -> Any:
     """A read and two writes through the `feast:` store."""
     import asyncio

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from penstock.features.spec import ViewLayout
+from penstock_transformer.store.entity_keys import EntityKeyCodec
 from penstock_transformer.store.opening import open_store
 from penstock_transformer.store.port import FeatureStore, RowWrite, SetRead
 
@@ -194,6 +195,14 @@ def test_keys_that_we_wrote(online, view):
         "name": [f"ö{place}" for place in range(len(keys))],
     }
     assert_same(online, view, keys)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_both_versions_of_serialised_keys(feast, version):
+    kinds = {"user": "string", "item": "int64", "slot": "int32", "blob": "bytes", "at": "unix_timestamp"}
+    key = {"user": "ü", "item": -5, "slot": 7, "blob": b"\x00\xff", "at": 1_700_000_000}
+    (encoded,) = EntityKeyCodec(kinds, version, "v").encode([tuple(key.values())])
+    assert encoded == feast.call("serialized", key, kinds, version)
 
 
 def test_one_read_of_several_views_large_batches_and_repeated_keys(online):

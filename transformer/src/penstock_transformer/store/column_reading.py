@@ -68,8 +68,8 @@ def _fast(flat: list[Stored], kind: ValueType) -> tuple[Array, Mask] | None:
             return _strings(flat, kind)
         if kind.kind in _WIRE_TYPES:
             return _few_integers(flat, kind) if len(flat) < _FEW else _integers(flat, kind)
-    except (TypeError, IndexError):
-        # A value is absent (None or no bytes): the slow way says which.
+    except (TypeError, IndexError, UnicodeDecodeError):
+        # A value is absent (None or no bytes) or broken: the slow way says which.
         return None
     return None
 
