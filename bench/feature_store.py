@@ -107,7 +107,7 @@ async def redis_py(url: str, layout: Any, keys: list[tuple[int]], budget_s: floa
     async def read() -> Any:
         async with client.pipeline(transaction=False) as pipe:
             for key in hashes:
-                pipe.hmget(key, fields)
+                pipe.execute_command("HMGET", key, *fields)
             return await pipe.execute()
 
     try:

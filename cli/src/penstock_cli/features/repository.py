@@ -77,7 +77,7 @@ def _postgres_url(store: dict[str, Any]) -> str:
         user, password, host, database = (str(store[name]) for name in ("user", "password", "host", "database"))
     except KeyError as error:
         raise InvalidInput("is missing", field=f"online_store.{error.args[0]}") from None
-    query = {"search_path": str(store.get("db_schema", "public")), "sslmode": str(store.get("sslmode") or "prefer")}
+    query = {"search_path": str(store.get("db_schema", "public")), "sslmode": str(store.get("sslmode", "require") or "prefer")}
     for ours, name in (("sslrootcert", "sslrootcert_path"), ("sslcert", "sslcert_path"), ("sslkey", "sslkey_path")):
         if store.get(name):
             query[ours] = str(store[name])
