@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from penstock.onnx import Device, SessionSettings
 from penstock.serving.options import ServingSettings
@@ -14,10 +15,10 @@ PREFIX = "PENSTOCK_PREDICTOR"
 class ModelSettings:
     """How models are loaded and batched; what a predictor inside another process is given."""
 
-    device: Device = setting("auto", "Where models run.", choices=("auto", "cpu", "cuda", "tensorrt"))
+    device: Device = setting("auto", "Where models run.", choices=get_args(Device))  # noqa: RUF009 - makes a field
     threads: int = setting(0, "Threads of one run; 0 for the CPU limit, or one where the model is measured to be faster so.")
     device_memory_mb: int = setting(0, "Limit of GPU memory a model; 0 for none.", unit="MiB")
-    engine_cache: Path | None = setting(None, "Directory where TensorRT keeps built engines over restarts.")
+    engine_cache: Path | None = setting(None, "Directory where TensorRT keeps built engines.")  # noqa: RUF009
     half_precision: bool = setting(False, "Let TensorRT compute in float16.")
     batching: bool = setting(True, "Let requests share runs where the model's rows are independent.")
     max_rows: int = setting(256, "Largest batch that is tried; the cost profile may choose less.", unit="rows")
@@ -46,5 +47,7 @@ class PredictorSettings(ServingSettings, ModelSettings):
     """Everything that `penstock-predictor` takes. KServe's ServingRuntime gives the first two."""
 
     model_name: str = setting(text="Name of the model in URLs; in a repository the directories name the models.")
-    model_dir: Path = setting(Path("/mnt/models"), "A bundle, a directory with a model.onnx, or a directory of such directories.")
+    model_dir: Path = setting(  # noqa: RUF009
+        Path("/mnt/models"), "A bundle, a directory with a model.onnx, or a directory of such directories."
+    )
     grpc_port: int = setting(8081, "Port of the gRPC API.")
