@@ -127,8 +127,9 @@ class Group:
                 if request.record_id is not None:
                     self.parts.append([self._record_row(request.record_id)])
                 elif request.rows is not None:
-                    for i, row in enumerate(request.rows):
-                        if not accepted.issuperset(row):
+                    rows = request.rows
+                    if not accepted.issuperset(rows[0] if len(rows) == 1 else set().union(*rows)):
+                        for i, row in enumerate(rows):
                             check_names(row, accepted, self.plan.stored_names, f"rows[{i}].")
                     self.parts.append(request.rows)
                 else:

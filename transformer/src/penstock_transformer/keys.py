@@ -70,17 +70,18 @@ def entity_keys(values: Sequence[list[Any]], names: tuple[str, ...], types: tupl
     for column, name, key_type in zip(values, names, types, strict=True):
         _check(column, name, key_type)
     rows = len(values[0])
-    places: dict[Any, int] = {}
-    if len(values) == 1:
-        column = values[0]
-        index = [-1 if key is None else places.setdefault(key, len(places)) for key in column]
-        distinct = [(key,) for key in places]
-    else:
-        index = [-1 if None in key else places.setdefault(key, len(places)) for key in zip(*values, strict=True)]
-        distinct = list(places)
-    if len(distinct) == rows:
-        return EntityKeys(distinct, None)
-    return EntityKeys(distinct, np.array(index, np.intp))
+    single = len(values) == 1
+    keys: Sequence[Any] = values[0] if single else list(zip(*values, strict=True))
+    # The usual batch: every row has a key of its own. Found out without a loop in Python.
+    places: dict[Any, int | None] = dict.fromkeys(keys)
+    whole = None not in places if single else not any(None in column for column in values)
+    if whole and len(places) == rows:
+        return EntityKeys([(key,) for key in keys] if single else list(keys), None)
+    for key in [k for k in places if k is None or (not single and None in k)]:
+        del places[key]
+    places = {key: place for place, key in enumerate(places)}
+    distinct = [(key,) for key in places] if single else list(places)
+    return EntityKeys(distinct, np.array([places.get(key, -1) for key in keys], np.intp))
 
 
 def _check(column: list[Any], name: str, key_type: str) -> None:
@@ -96,6 +97,9 @@ def _check(column: list[Any], name: str, key_type: str) -> None:
     if limits is None:
         return
     low, high = limits
+    given = column if None not in column else [value for value in column if value is not None]
+    if not given or (low <= min(given) and max(given) <= high):
+        return
     for row, value in enumerate(column):
         if value is not None and not low <= value <= high:
             raise InvalidInput(f"{value} does not fit {key_type}", field=f"rows[{row}].{name}")

@@ -26,7 +26,7 @@ def add_data(predictions: list[dict[str, Any]], plan: FetchPlan, resolved: Resol
         else:
             lists = [_values(f, raw.get(f.name) or columns[f.name]) for f in plan.shown]
         for prediction, values in zip(predictions, zip(*lists, strict=True) if lists else [()] * rows, strict=True):
-            prediction["data"] = dict(zip(names, values, strict=True))
+            prediction["data"] = dict(zip(names, values))  # noqa: B905 - one value a name by construction, and this is the hot loop
     for prediction, names, age in zip(predictions, defaulted or [[] for _ in ages], ages, strict=True):
         prediction["defaulted"] = names
         prediction["ages_s"] = age
