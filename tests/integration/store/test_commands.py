@@ -263,3 +263,66 @@ def test_apply_refuses_what_is_no_repository(shop, tmp_path):
     assert "feature_store.yaml" in shop.fails("apply", "--repo", tmp_path)
     (shop.folder / "definitions.py").write_text("this is not python")
     assert "cannot apply" in shop.fails("apply")
+
+
+RECORD_SPEC = """
+formatVersion: 1
+record: {set: orders, key: user}
+sets:
+  orders: {view: by_string, keys: {user: user}}
+  items: {view: by_int64, keys: {item: count}}
+features:
+  - {name: amount, from: request, type: float64, missing: {default: -1.0}, encode: passthrough}
+  - {name: price, from: items.amount, type: float64, missing: {default: -2.0}, encode: passthrough}
+  - {name: stock, from: items.count, type: int64, maxAge: 1h, missing: {default: -3}, encode: {cast: {to: float64}}}
+tensors: {x: [amount, price, stock]}
+"""
+
+
+def test_training_set_fills_keys_and_features_from_the_record(shop, tmp_path):
+    header = ["user", "amount", "count", "name", "event_timestamp"]
+    orders = [header, ["ann", 5.0, 1, "", "2024-01-01T00:00:00Z"], ["bob", "", 2, "", "2024-01-01T00:00:00Z"]]
+    items = [["item", *header[1:]], [1, 10.0, 7, "", "2024-01-01T00:00:00Z"], [2, 20.0, 8, "", "2024-01-01T00:00:00Z"]]
+    shop.run("load", "by_string", "--csv", write_csv(tmp_path / "orders.csv", orders))
+    shop.run("load", "by_int64", "--csv", write_csv(tmp_path / "items.csv", items))
+    (shop.folder / "features.yaml").write_text(RECORD_SPEC)
+    rows = [
+        ["user", "amount", "event_timestamp"],
+        ["ann", "", "2024-01-01T00:30:00Z"],  # everything through the record
+        ["ann", 6.0, "2024-01-01T02:00:00Z"],  # the row's own value wins; stock is older than its feature's maxAge
+        ["bob", "", "2024-01-01T00:30:00Z"],
+        ["eve", "", "2024-01-01T00:30:00Z"],  # no record, so no key for the item either
+    ]
+    out = tmp_path / "out.npz"
+    shop.run("training-set", "--rows", write_csv(tmp_path / "rows.csv", rows), "--out", out)
+    with np.load(out) as arrays:
+        found = arrays["x"].tolist()
+    assert found == [[5.0, 10.0, 7.0], [6.0, 10.0, -3.0], [-1.0, 20.0, 8.0], [-1.0, -2.0, -3.0]]
+
+
+def test_every_type_through_csv_show_and_history(shop, tmp_path):
+    text = {
+        "bytes": "AP8=", "string": "ü", "int32": "-7", "int64": "5", "double": "0.1", "float": "0.5", "bool": "true",
+        "time": "2024-02-29T12:30:15Z", "uuid": "00000000-0000-0000-0000-000000000001", "decimal": "1.50", "json": '{"a": 1}',
+        "int64_list": "[1, 2]", "string_list": '["a", "ü"]', "time_list": '["2024-01-01T00:00:00Z"]', "float_set": "[0.5]",
+        "map": '{"a": 1}', "nested": "[[1], [2, 3]]", "image": "iVBO", "zoned": "2024-02-29T12:30:15+01:00",
+    }  # fmt: skip
+    names = list(shop._feast.call("stamp", str(shop.folder), ["every_type"]).views["every_type"].values)
+    file = write_csv(
+        tmp_path / "all.csv",
+        [["user", *names, "event_timestamp"], ["ann", *[text.get(name, "") for name in names], "2024-03-01T00:00:00Z"]],
+    )
+    found = shop.load("every_type", "--csv", file)
+    assert (found["written"], found["rejected"], found["history_rows"]) == (1, 0, 1)
+    values = json.loads(shop.run("show", "every_type", "--key", "user=ann", "--json"))["values"]
+    assert values["bytes"] == "AP8="
+    assert values["bool"] is True
+    assert values["time"] == 1709209815.0
+    assert values["zoned"] == 1709206215.0
+    assert values["int64_list"] == [1, 2]
+    assert values["map"] == {"a": 1}
+    assert values["nested"] == [[1], [2, 3]]
+    assert values["struct"] is None
+    assert shop.feast_read("every_type", [{"user": "ann"}], ["int32", "decimal", "string_list"])["int32"] == [-7]
+    (row,) = pq.read_table(shop.folder / "data/every_type.parquet").to_pylist()
+    assert (row["int64_list"], row["string"], row["map"]) == ([1, 2], "ü", '{"a": 1}')

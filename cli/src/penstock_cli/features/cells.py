@@ -43,14 +43,7 @@ def cell_value(cell: Any, kind: ValueType) -> Any:
 def moment(cell: Any) -> float:
     """Seconds since the epoch of a datetime, an ISO 8601 text or a number; without a zone it is UTC. Raises ValueError."""
     if isinstance(cell, str):
-        try:
-            return float(cell)
-        except ValueError:
-            pass
-        try:
-            cell = datetime.fromisoformat(cell.strip())
-        except ValueError:
-            raise ValueError("expected a time (ISO 8601 or seconds since the epoch)") from None
+        cell = _number_or_iso(cell.strip())
     if isinstance(cell, datetime):
         return (cell if cell.tzinfo else cell.replace(tzinfo=UTC)).timestamp()
     if isinstance(cell, date):
@@ -61,6 +54,17 @@ def moment(cell: Any) -> float:
     if not math.isfinite(seconds):
         raise ValueError("expected a finite time")
     return seconds
+
+
+def _number_or_iso(text: str) -> float | datetime:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("expected a time (ISO 8601 or seconds since the epoch)") from None
 
 
 def _text(cell: Any) -> str:
