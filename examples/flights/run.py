@@ -35,6 +35,7 @@ BUNDLE = DATA / "bundle"
 STORE = DATA / "online.db"
 STAMP = DATA / "made-from"
 FLIGHT = "20131223-EV-4131-EWR"
+ANOTHER = "20131225-DL-731-LGA"
 PACKAGES = ("penstock", "penstock_transformer", "penstock_cli")
 SOURCES = (".py", ".sql", ".yaml", ".onnx", ".csv")
 START_DEADLINE_S = 60.0
@@ -177,13 +178,17 @@ def outcome() -> str:
 
 def show_next(address: str) -> None:
     """What to try next."""
-    print(f"""
-The server is up. Try:
-  curl {address}/predict/20131224-DL-425-JFK      another flight
-  curl {address}/v2/models/flights                what the model takes
-  open {address}/docs                             every path, to try by hand
-  make test                                                what holds all this together
-Ctrl-C stops it.""", flush=True)  # fmt: skip
+    commands = {
+        f"curl {address}/predict/{ANOTHER}": "another flight",
+        f"penstock predict --url {address} --record {ANOTHER}": "the same, as a table (source .venv/bin/activate first)",
+        f"curl {address}/v2/models/flights": "what the model takes",
+        f"open {address}/docs": "every path, to try by hand",
+    }
+    width = max(map(len, commands))
+    print("\nThe server is up. Try:")
+    for command, text in commands.items():
+        print(f"  {command:{width}}  {text}")
+    print("Ctrl-C stops it.", flush=True)
 
 
 def stop(server: "subprocess.Popen[bytes]") -> None:

@@ -1,10 +1,13 @@
 """`make run`'s script: a prediction for a stored flight whatever port is free, and a second run that only serves."""
 
 import json
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,22 @@ def test_a_stored_flight_is_predicted_and_the_second_run_makes_nothing_anew(tmp_
     assert "store and bundle are there" in second
     assert "penstock features" not in second
     assert '"label": "late"' in second
+    assert_stays_up_until_interrupted(tmp_path)
+
+
+def assert_stays_up_until_interrupted(folder: Path) -> None:
+    script = [sys.executable, "-u", folder / "examples/flights/run.py", "--port", "0"]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        address = ""
+        for line in running.stdout:
+            if found := re.match(r"  curl (http://\S+/predict/\S+)", line):
+                address = found[1]
+            if line == "Ctrl-C stops it.\n":
+                break
+        with urllib.request.urlopen(address, timeout=30) as suggested:
+            assert json.load(suggested)["predictions"][0]["label"] in ("late", "on time")
+        running.send_signal(signal.SIGINT)
+        assert running.wait(30) == 0
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(address, timeout=5)
