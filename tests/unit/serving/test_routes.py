@@ -68,3 +68,10 @@ def test_documentation_lists_path_parameters():
     route = HotRoute("POST", "/a/{b}/{c}", handler, openapi={"requestBody": {}})
     assert [parameter["name"] for parameter in route.documentation()["parameters"]] == ["b", "c"]
     assert "requestBody" in route.documentation()
+
+
+def test_paths_that_callers_make_up_do_not_fill_the_memory():
+    routes = HotRoutes(TABLE)
+    for number in range(3000):
+        assert routes.find(b"POST", b"/v2/models/%s%d/infer" % (b"m" * 20_000, number)) is not None
+    assert sum(len(path) for paths in routes._seen.values() for path in paths) < 4 << 20

@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from urllib.parse import unquote
 
 from fastapi import HTTPException, Request, Response
 from starlette.requests import ClientDisconnect
@@ -82,7 +81,7 @@ def hot_endpoint(handler: HotHandler, names: tuple[str, ...]) -> Callable[[Reque
 
     async def endpoint(request: Request) -> Response:
         shell: Shell = request.app.state.shell
-        exchange = AsgiExchange(shell, request, b"", tuple(unquote(str(request.path_params[name])) for name in names))
+        exchange = AsgiExchange(shell, request, b"", tuple(str(request.path_params[name]) for name in names))
         try:
             exchange.body = await read_body(request, shell.routes.body_limit(exchange.path, shell.limits.body_bytes))
             if shell.starting:

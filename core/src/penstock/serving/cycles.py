@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, Protocol
 
-from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from penstock.serving.context import new_request_id
@@ -27,6 +27,9 @@ class Queue(Protocol):
     """What of a connection has to be done before it may read on."""
 
     @property
+    def active(self) -> Any: ...
+
+    @property
     def waiting(self) -> Any: ...
 
     @property
@@ -34,14 +37,19 @@ class Queue(Protocol):
 
 
 class PacedFlow(FlowControl):
-    """Flow control that does not resume reading while requests of this connection wait."""
+    """Flow control that does not resume reading while requests of this connection wait, or while the application has a body's
+    worth still to read."""
 
     def __init__(self, transport: asyncio.Transport, owner: Queue) -> None:
         super().__init__(transport)
         self._owner = owner
 
     def resume_reading(self) -> None:
-        if not self._owner.waiting and not self._owner.rest:
+        owner = self._owner
+        if owner.waiting or owner.rest:
+            return
+        active = owner.active
+        if active is None or active.__class__ is FastExchange or len(active.body) <= HIGH_WATER_LIMIT:
             super().resume_reading()
 
 

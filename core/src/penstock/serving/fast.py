@@ -56,14 +56,10 @@ class FastProtocol(HttpToolsProtocol):
         self.waiting: deque[tuple[Any, Any]] = deque()
         self.rest = b""
         self.fault: tuple[int, str] | None = None
-        self.lingering = False
-        self.head_open = False
-        self.receiving = False
-        self.upgrading = False
-        self.head_bytes = 0
+        self.lingering = self.head_open = self.receiving = self.upgrading = self._advancing = False
+        self.bare_bytes = 0  # fed since a head or trailers began, and not parsed into anything yet
         self.ticks = 0
         self.message_ticks = 0
-        self._advancing = False
 
     # --- the connection
 
@@ -126,17 +122,16 @@ class FastProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
 
     def _feed(self, data: bytes) -> None:
-        head_was_open = self.head_open
+        if self.receiving:
+            self.bare_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self._fail(400, "expected an HTTP/1.1 request")
-        if self.head_open and head_was_open:
-            self.head_bytes += len(data)
-            if self.head_bytes > self.shell.limits.head_bytes:
-                self._fail(431, f"expected a request head of at most {self.shell.limits.head_bytes} bytes")
+        if self.receiving and self.bare_bytes > self.shell.limits.head_bytes:
+            self._fail(431, f"expected a request head, and trailers, of at most {self.shell.limits.head_bytes} bytes")
 
     def _upgrade(self, rest: bytes) -> None:
         """A WebSocket goes to uvicorn; for any other protocol the request counts as one that offers no change."""
@@ -145,6 +140,9 @@ class FastProtocol(HttpToolsProtocol):
                 self.handle_websocket_upgrade()
             else:
                 self._fail(400, "expected no upgrade behind unanswered requests")
+            return
+        if self.parser.get_method() == b"CONNECT":
+            self._fail(400, "expected a request to this server, which is no proxy")
             return
         head = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
         head += [b"%b: %b\r\n" % (name, value) for name, value in self.headers if name not in (b"upgrade", b"connection")]
@@ -159,7 +157,7 @@ class FastProtocol(HttpToolsProtocol):
         self.head_open = True
         self.receiving = True
         self.upgrading = False
-        self.head_bytes = 0
+        self.bare_bytes = 0
         self.message_ticks = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -167,6 +165,7 @@ class FastProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.head_open = False
+        self.bare_bytes = 0
         shell = self.shell
         method: bytes = self.parser.get_method()
         path, _, query = self.url.partition(b"?")
@@ -201,6 +200,7 @@ class FastProtocol(HttpToolsProtocol):
             self._wait(exchange, None)
 
     def on_body(self, body: bytes) -> None:
+        self.bare_bytes = 0
         cycle: Any = self.cycle
         if cycle.__class__ is FastExchange:
             if not cycle.response_complete:
@@ -234,6 +234,7 @@ class FastProtocol(HttpToolsProtocol):
             return
         self.cycle = None  # type: ignore[assignment]
         super().on_headers_complete()
+        self.headers = []  # trailers go here, never to the headers that were judged
 
     # --- the order of answers
 
@@ -303,6 +304,9 @@ class FastProtocol(HttpToolsProtocol):
                 self.waiting.pop()
             if broken is not None:
                 disconnect(broken)
+                if broken.response_complete:  # it has its answer; a second one would be taken for the next request's
+                    self.transport.close()
+                    return
         if self.active is None and not self.waiting:
             self._send_fault()
 

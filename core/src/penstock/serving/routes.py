@@ -15,7 +15,9 @@ from urllib.parse import unquote
 
 from penstock.serving.exchange import HotHandler
 
+# Together a bound in bytes: 2 MiB for each method, whatever paths callers make up.
 _CACHED_PATHS = 2048
+_CACHED_PATH_BYTES = 1024
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
@@ -102,8 +104,9 @@ class HotRoutes:
             if match is None:
                 continue
             found = handler, tuple(unquote(part.decode("latin-1")) for part in match.groups())
-            if len(seen) >= _CACHED_PATHS:
-                seen.clear()
-            seen[path] = found
+            if len(path) <= _CACHED_PATH_BYTES:
+                if len(seen) >= _CACHED_PATHS:
+                    seen.clear()
+                seen[path] = found
             return found
         return None

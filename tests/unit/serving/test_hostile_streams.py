@@ -1,0 +1,147 @@
+"""What a hostile or broken client can send on one connection, and what it may cost: a bounded answer, bounded memory, no fault of ours."""
+
+import asyncio
+
+import pytest
+
+from penstock.serving.fast import SLICE_BYTES
+from penstock.testing.raw_http import raw_request
+
+CHUNKED = b"POST /healthz HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def settle(count: int = 20) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("target", [b"example.com:443", b"/now/a"])
+def test_a_tunnel_is_refused_once(run, target):
+    async def body(bench):
+        protocol, transport = bench.connect()
+        protocol.data_received(b"CONNECT " + target + b" HTTP/1.1\r\nHost: t\r\n\r\n")
+        await settle()
+        assert transport.statuses == [400]
+        assert transport.closing
+
+    run(body)
+
+
+def test_trailers_have_the_limit_of_a_head(run):
+    async def body(bench):
+        protocol, transport = bench.connect()
+        protocol.data_received(CHUNKED + b"1\r\nx\r\n0\r\n")
+        for number in range(400):
+            protocol.data_received(b"X-%d: %s\r\n" % (number, b"v" * 1000))
+        await settle()
+        assert transport.statuses[-1] == 431
+        assert sum(len(value) for _, value in protocol.headers) < 3 * bench.shell.limits.head_bytes
+
+    run(body)
+
+
+def test_an_application_that_does_not_read_holds_its_client_back(run):
+    """However large the pieces that the network delivers."""
+
+    async def body(bench):
+        held = asyncio.Event()
+
+        async def lazy(scope, receive, send):
+            await held.wait()
+            while (await receive()).get("more_body"):
+                pass
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        bench.config.loaded_app = lazy
+        protocol, transport = bench.connect()
+        protocol.data_received(CHUNKED)
+        sent = 0
+        while transport.reading and sent < 64:
+            protocol.data_received(b"%x\r\n%s\r\n" % (4 * SLICE_BYTES, b"x" * 4 * SLICE_BYTES))
+            sent += 1
+            await settle(2)
+        assert sent < 8
+        protocol.resume_writing()
+        assert not transport.reading
+        held.set()
+        await settle(50)
+        assert transport.reading
+        protocol.data_received(b"0\r\n\r\n")
+        await settle(50)
+        assert transport.statuses == [204]
+
+    run(body)
+
+
+def test_a_request_that_has_its_answer_gets_no_second_one(run):
+    """A fault in the rest of its body ends the connection without a word: what is written now belongs to the next request."""
+
+    async def body(bench):
+        protocol, transport = bench.connect()
+        protocol.data_received(CHUNKED.replace(b"/healthz", b"/nothing"))
+        await settle(50)
+        assert transport.statuses == [404]
+        protocol.data_received(b"not a chunk\r\n")
+        assert transport.statuses == [404]
+        assert transport.closing
+
+    run(body)
+
+
+def test_one_trailer_without_an_end_has_the_limit_too(run):
+    async def body(bench):
+        protocol, transport = bench.connect()
+        protocol.data_received(CHUNKED + b"1\r\nx\r\n0\r\nX-Long: ")
+        for _ in range(40):
+            protocol.data_received(b"v" * 1000)
+        await settle()
+        assert transport.statuses[-1] == 431
+
+    run(body)
+
+
+def test_trailers_never_become_headers(run):
+    async def body(bench):
+        protocol, transport = bench.connect()
+        held = raw_request("POST", "/hold/a", None, {"Transfer-Encoding": "chunked"})
+        protocol.data_received(held + b"1\r\nx\r\n0\r\nPenstock-Priority: -9\r\n\r\n")
+        await settle(50)
+        (exchange,) = bench.held
+        assert exchange.header(b"penstock-priority") is None
+        exchange.answer(200, b"")
+        await settle(50)
+        assert transport.statuses == [200]
+
+    run(body)
+
+
+@pytest.mark.parametrize("large", [1, 3])
+def test_bodies_larger_than_a_head_may_be_pass_in_pieces(run, large):
+    async def body(bench):
+        protocol, transport = bench.connect()
+        pieces = [b"x" * 1000] * 50 * large
+        protocol.data_received(raw_request("POST", "/now/a", b"".join(pieces))[: -1000 * len(pieces)])
+        for piece in pieces:
+            protocol.data_received(piece)
+        protocol.data_received(raw_request("POST", "/now/a", None, {"Transfer-Encoding": "chunked"}))
+        for piece in pieces:
+            protocol.data_received(b"%x\r\n%s\r\n" % (len(piece), piece))
+            await settle(2)
+        protocol.data_received(b"0\r\n\r\n")
+        await settle(50)
+        assert transport.statuses == [200, 200]
+
+    run(body, head_bytes=4000)
+
+
+@pytest.mark.parametrize("path", ["/now/100%2525", "/now/%C3%A9%20b", "/now/a+b"])
+def test_a_path_means_the_same_on_both_ways(run, path):
+    async def body(bench):
+        protocol, transport = bench.connect()
+        protocol.data_received(raw_request("GET", path) + raw_request("GET", path, None, {"X-A": "1", "x-a": "2"}))
+        await settle(50)
+        first, second = transport.written.split(b"HTTP/1.1 200 OK")[1:]
+        assert first.rpartition(b"\r\n")[2] == second.rpartition(b"\r\n")[2]
+
+    run(body)
