@@ -1,4 +1,5 @@
 import io
+import json
 import logging
 
 import numpy as np
@@ -71,3 +72,11 @@ def test_a_flood_is_sampled_and_the_rest_counted():
     assert sampled.admit("b", now=10.5) == 0
     assert sampled.admit("a", now=11.0) == 2
     assert sampled.admit("a", now=11.1) == 0
+
+
+@pytest.mark.parametrize("value", ["lone \ud800 surrogate", 2**70, {"deep": "\udfff"}, {(1, 2): "key"}])
+def test_what_a_caller_smuggles_into_a_field_costs_no_line(stream, value):
+    logging.getLogger("penstock.x").info("request failed", extra={"field": value})
+    (line,) = map(json.loads, stream.getvalue().splitlines())
+    assert line["event"] == "request failed"
+    assert "field" in line

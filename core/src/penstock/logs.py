@@ -6,6 +6,7 @@ A caller logs as usual: `logger.info("event text", extra={"model": …, "duratio
 `model`, `bundle`, `request_id`, `batch_size` and `duration_ms`. Payloads, feature values and credentials are never logged.
 """
 
+import json
 import logging
 import sys
 import time
@@ -31,7 +32,10 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+        try:
+            return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
+        except TypeError:  # text with lone surrogates, integers over 64 bits: a caller's JSON can hold both, and fields repeat it
+            return json.dumps(line, default=str, skipkeys=True)
 
 
 def configure(level: str = "info", stream: TextIO | None = None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 import pytest
 
+from penstock.bundle.files import inside
 from penstock.bundle.manifest_text import MANIFEST
 from penstock.bundle.plain import plain_manifest
 from penstock.bundle.reading import Bundle, bundle_from_files, open_bundle
@@ -187,3 +188,20 @@ def test_a_plain_model_is_the_same_bundle_under_the_same_name(workshop: Path, tm
     (tmp_path / "plain" / MANIFEST).write_bytes(text)
     assert open_bundle(tmp_path / "plain").manifest == manifest
     assert plain_manifest("my model!", workshop / "model.onnx", session.inputs, session.outputs)[0].name == "my-model"
+
+
+def test_links_that_go_round_and_names_too_long_are_refused(built: Path) -> None:
+    (built / "golden.jsonl").unlink()
+    (built / "golden.jsonl").symlink_to("golden.jsonl")
+    with pytest.raises(InvalidInput, match="golden.jsonl: is a link to itself|golden.jsonl: is missing"):
+        open_bundle(built)
+    with pytest.raises(InvalidInput, match="x: cannot be read: File name too long"):
+        inside(built, "x" * 300)
+
+
+def test_a_manifest_that_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"bundle\.yaml: is missing"):
+        open_bundle(tmp_path)
+    os.mkfifo(tmp_path / MANIFEST)
+    with pytest.raises(InvalidInput, match=r"bundle\.yaml: is not a file"):
+        open_bundle(tmp_path)

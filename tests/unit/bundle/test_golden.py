@@ -43,6 +43,7 @@ def test_any_numbers_come_back(floats: Any, integers: Any) -> None:
     ("text", "said"),
     [
         ("{", "golden.jsonl line 1: not JSON"),
+        ('{"tensors": {}, "outputs": {}, "now": "noon"}', "golden.jsonl line 1: now: expected seconds"),
         ("\n[]", "golden.jsonl line 2: expected an object with tensors and outputs"),
         ('{"tensors": {}}', "expected an object with tensors and outputs"),
         ('{"tensors": {}, "outputs": {}, "row": 3}', "expected row and prediction to be objects"),
@@ -52,6 +53,12 @@ def test_any_numbers_come_back(floats: Any, integers: Any) -> None:
 def test_lines_that_are_none_are_refused(text: str, said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
         read_golden(text.encode())
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(10**30, np.int64), (300, np.uint8), (-1, np.uint32)])
+def test_numbers_beyond_a_tensors_type_are_refused(value: int, dtype: Any) -> None:
+    with pytest.raises(InvalidInput, match="golden.jsonl: x: expected"):
+        stack([{"x": value}], {"x": np.dtype(dtype)})
 
 
 def test_tensors_that_do_not_stack_are_refused() -> None:

@@ -132,3 +132,17 @@ def test_any_bytes_give_locations_or_invalid_input(data: bytes) -> None:
 def test_a_cut_model_never_ends_in_another_error(length: int) -> None:
     with contextlib.suppress(InvalidInput):
         external_locations(models.mlp((4, 8, 2))[:length])
+
+
+@pytest.mark.parametrize("location", ["a\0b", "x" * 300, "round", "round/weights.bin"])
+def test_a_location_that_no_file_can_have_is_refused(tmp_path: Path, location: str) -> None:
+    path = models.save_external(tmp_path)
+    (tmp_path / "round").symlink_to("round")
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InvalidInput, match="external data"):
+        external_files(path)

@@ -1,4 +1,4 @@
-"""What a hostile or broken client can send on one connection, and what it may cost: a bounded answer, bounded memory, no fault of ours."""
+"""What a hostile or broken client sends on one connection: it costs bounded memory, and one answer or none."""
 
 import asyncio
 

@@ -111,7 +111,7 @@ def _fill(order: Order, staging: Path, say: Callable[[str], None]) -> None:
         manifest = replace(manifest, fused=FUSED)
     say("digests")
     names = sorted(str(path.relative_to(staging).as_posix()) for path in staging.rglob("*") if path.is_file())
-    files = {name: digest_file(staging / name) for name in names}
+    files = {name: digest_file(staging / name, name) for name in names}
     (staging / MANIFEST).write_bytes(write_manifest(replace(manifest, files=files)))
 
 

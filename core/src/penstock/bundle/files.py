@@ -4,8 +4,8 @@ import hashlib
 from pathlib import Path
 
 from penstock.bundle.manifest import FileEntry
-from penstock.bundle.manifest_text import check_file_name
-from penstock.errors import InvalidInput
+from penstock.bundle.manifest_text import MANIFEST, check_file_name
+from penstock.errors import InvalidInput, TooLarge
 
 _BLOCK = 1 << 20
 
@@ -15,28 +15,53 @@ def inside(directory: Path, name: str) -> Path:
 
     Links that stay inside are followed: volumes made of Kubernetes ConfigMaps consist of them.
     """
-    check_file_name(name, "files")
+    if name != MANIFEST:
+        check_file_name(name, "files")
     path = directory / name
-    if not path.resolve().is_relative_to(directory.resolve()):
-        raise InvalidInput("is a link that leads out of the bundle", field=name)
-    if not path.is_file():
-        raise InvalidInput("is missing from the bundle" if not path.exists() else "is not a file", field=name)
+    try:
+        if not path.resolve().is_relative_to(directory.resolve()):
+            raise InvalidInput("is a link that leads out of the bundle", field=name)
+        if not path.is_file():
+            raise InvalidInput("is missing from the bundle" if not path.exists() else "is not a file", field=name)
+    except RuntimeError:  # what Python before 3.13 makes of links that go round in a circle
+        raise InvalidInput("is a link to itself", field=name) from None
+    except OSError as error:
+        raise _unreadable(name, error) from None
     return path
 
 
-def digest_file(path: Path) -> FileEntry:
-    """SHA-256 and length of a file, read once in blocks."""
+def digest_file(path: Path, name: str) -> FileEntry:
+    """SHA-256 and length of a file, read once in blocks. Raises InvalidInput naming it if it cannot be read."""
     digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-            size += len(block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+                size += len(block)
+    except OSError as error:
+        raise _unreadable(name, error) from None
     return FileEntry(digest.hexdigest(), size)
+
+
+def read_file(path: Path, name: str, most_bytes: int) -> bytes:
+    """A whole file of at most `most_bytes`. Raises InvalidInput naming it if it cannot be read, TooLarge if it is longer."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(most_bytes + 1)
+    except OSError as error:
+        raise _unreadable(name, error) from None
+    if len(data) > most_bytes:
+        raise TooLarge(f"is too long, the limit is {most_bytes} bytes", field=name)
+    return data
 
 
 def digest_bytes(data: bytes) -> FileEntry:
     """SHA-256 and length of bytes."""
     return FileEntry(hashlib.sha256(data).hexdigest(), len(data))
+
+
+def _unreadable(name: str, error: OSError) -> InvalidInput:
+    return InvalidInput(f"cannot be read: {error.strerror}", field=name)
 
 
 def check_entry(name: str, found: FileEntry, listed: FileEntry) -> None:

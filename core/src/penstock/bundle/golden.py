@@ -52,6 +52,8 @@ def read_golden(data: bytes) -> list[Golden]:
         row, prediction = line.get("row") or {}, line.get("prediction")
         if not isinstance(row, dict) or not isinstance(prediction, dict | None):
             raise InvalidInput("expected row and prediction to be objects", field=field)
+        if type(line.get("now")) not in (int, float, type(None)):
+            raise InvalidInput("expected seconds since the epoch, or null", field=f"{field}: now")
         found.append(Golden(number, row, line.get("now"), line["tensors"], line["outputs"], prediction))
     return found
 
@@ -101,7 +103,7 @@ def stack(examples: list[dict[str, Any]], dtypes: dict[str, np.dtype[Any]]) -> d
         values = [example[name] for example in examples]
         try:
             arrays[name] = np.array(values, object).astype(dtype) if dtype != np.dtype(object) else np.array(values, object)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InvalidInput(f"expected {dtype} values of one shape", field=f"{GOLDEN}: {name}") from None
     return arrays
 

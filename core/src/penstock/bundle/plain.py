@@ -19,7 +19,7 @@ def plain_manifest(
     Raises InvalidInput if the file is not a model, or its external data lies elsewhere.
     """
     external = tuple(external_files(model_file))
-    files = {name: digest_file(model_file.parent / name) for name in (model_file.name, *external)}
+    files = {name: digest_file(model_file.parent / name, name) for name in (model_file.name, *external)}
     name = re.sub(r"[^A-Za-z0-9._-]", "-", model_name).strip("._-")[:128] or "model"
     signature = ModelSignature(model_file.name, tuple(inputs), tuple(outputs), None, external)
     manifest = Manifest(name, "1", signature, PostprocessSpec("raw"), files)

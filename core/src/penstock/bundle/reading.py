@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.bundle.files import check_entry, digest_bytes, digest_file, inside
+from penstock.bundle.files import check_entry, digest_bytes, digest_file, inside, read_file
 from penstock.bundle.manifest import Manifest
 from penstock.bundle.manifest_text import MANIFEST, read_manifest
 from penstock.errors import InvalidInput, NotFound, TooLarge
@@ -52,8 +52,9 @@ class Bundle:
             return self.files[file]
         if file not in self.manifest.files or self.directory is None:
             raise NotFound(f"bundle {self.manifest.name} has no file {file!r}; it has {', '.join(self.small_files())}")
-        data = inside(self.directory, file).read_bytes()
-        check_entry(file, digest_bytes(data), self.manifest.files[file])
+        listed = self.manifest.files[file]
+        data = read_file(inside(self.directory, file), file, max(listed.bytes, MAX_SMALL_BYTES))
+        check_entry(file, digest_bytes(data), listed)
         return data
 
     @property
@@ -76,7 +77,7 @@ def open_bundle(directory: Path, *, progress: Callable[[str], None] | None = Non
     """
     if not directory.is_dir():
         raise InvalidInput("expected the directory of a bundle", field=str(directory))
-    text = _read_small(directory, MANIFEST)
+    text = read_file(inside(directory, MANIFEST), MANIFEST, MAX_MANIFEST_BYTES)
     manifest = read_manifest(text)
     small = set(manifest.small_files())
     files = {MANIFEST: text}
@@ -84,13 +85,11 @@ def open_bundle(directory: Path, *, progress: Callable[[str], None] | None = Non
         if progress is not None:
             progress(name)
         path = inside(directory, name)
-        if path.stat().st_size != listed.bytes:
-            check_entry(name, digest_file(path), listed)
         if name in small:
-            files[name] = _read_small(directory, name)
+            files[name] = read_file(path, name, MAX_SMALL_BYTES)
             check_entry(name, digest_bytes(files[name]), listed)
         else:
-            check_entry(name, digest_file(path), listed)
+            check_entry(name, digest_file(path, name), listed)
     _check_external(directory, manifest)
     return Bundle(manifest, _digest(text), _read_features(files), directory, files)
 
@@ -119,19 +118,6 @@ async def bundle_from_files(fetch: Fetch, digest: str | None = None) -> Bundle:
 
 def _digest(manifest: bytes) -> str:
     return f"sha256:{hashlib.sha256(manifest).hexdigest()}"
-
-
-def _read_small(directory: Path, name: str) -> bytes:
-    path = inside(directory, name) if name != MANIFEST else directory / MANIFEST
-    limit = MAX_MANIFEST_BYTES if name == MANIFEST else MAX_SMALL_BYTES
-    try:
-        if not path.resolve().is_relative_to(directory.resolve()):
-            raise InvalidInput("is a link that leads out of the bundle", field=name)
-        if path.stat().st_size > limit:
-            raise TooLarge(f"{path.stat().st_size} bytes, the limit is {limit}", field=name)
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"cannot be read: {error.strerror}", field=name) from None
 
 
 def _read_features(files: dict[str, bytes]) -> FeatureSpec | None:

@@ -45,7 +45,10 @@ def external_files(model: Path) -> tuple[str, ...]:
     except OSError as error:
         raise InvalidInput(f"cannot be read: {error.strerror}", field=model.name) from error
     for location in found:
-        _check_inside(model, location)
+        try:
+            _check_inside(model, location)
+        except (OSError, ValueError, RuntimeError):  # too long, a zero byte, links that go round in a circle
+            raise InvalidInput(f"external data {location[:80]!r} is not the name of a file", field=model.name) from None
     return found
 
 
