@@ -11,7 +11,7 @@ from penstock.settings import build_parser, parse, setting, shown, variables
 @dataclass(frozen=True, kw_only=True)
 class Example:
     model_name: str = setting(text="Name in URLs.")
-    http_port: int = setting(8080, "Port.")
+    http_port: int = setting(8080, "Port.", most=65535)
     max_delay_ms: float = setting(0.0, "Wait this long; 100% sure.", unit="ms")
     fast: bool = setting(False, "Be fast.")
     model_dir: Path = setting(Path("/mnt/models"), "Where models are.")  # noqa: RUF009
@@ -74,6 +74,11 @@ def test_a_value_with_hyphens_stays_as_it_is():
         (("--model_name", "m"), {"fast": "maybe"}, ["PENSTOCK_X_FAST", "true or false"]),
         (("--model_name", "m", "--modle_dir", "/x"), {}, ["unknown option --modle_dir"]),
         (("--model_name", "m", "stray"), {}, ["unknown option stray"]),
+        (("--model_name", "m", "--http_port", "-1"), {}, ["--http_port", "expected 0 to 65535, got -1"]),
+        (("--model_name", "m", "--limit=-5"), {}, ["--limit", "expected 0 or more, got -5"]),
+        (("--model_name", "m"), {"http_port": "65536"}, ["PENSTOCK_X_HTTP_PORT", "expected 0 to 65535, got 65536"]),
+        (("--model_name", "m", "--max_delay_ms", "nan"), {}, ["--max_delay_ms", "expected a finite number, got 'nan'"]),
+        (("--model_name", "m"), {"max_delay_ms": "inf"}, ["PENSTOCK_X_MAX_DELAY_MS", "expected a finite number"]),
         (("--model_name", "m", "--http_port", "13"), {}, ["13 is unlucky"]),
         (("--model", "m"), {}, ["--model"]),
     ],
@@ -85,6 +90,14 @@ def test_wrong_settings_exit_2_and_name_what_is_wrong(capsys, argv, env, words):
     written = capsys.readouterr().err
     for word in words:
         assert word in written
+
+
+def test_a_secret_given_to_a_misspelt_option_is_not_printed(capsys):
+    with pytest.raises(SystemExit):
+        read("--model_name", "m", "--stroe=redis://user:word@h")
+    written = capsys.readouterr().err
+    assert "--stroe" in written
+    assert "word" not in written
 
 
 def test_what_kserve_injects_without_meaning_here_is_accepted():

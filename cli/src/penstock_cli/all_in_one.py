@@ -40,7 +40,7 @@ class ServeSettings(ServingSettings, ModelSettings):
     it listens there alone, has no admin port, and ends at once."""
 
     host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 for all of the machine's.")
-    admin_port: int = setting(-1, "Port of the admin API; 0 lets the kernel choose, -1 switches it off.")
+    admin_port: int = setting(-1, "Port of the admin API; 0 lets the kernel choose, -1 switches it off.", least=-1, most=65535)
     drain_delay_s: float = setting(0.0, "After SIGTERM, keep serving for so long, until routers have noticed.", unit="s")
     log_level: str = setting("warning", "Least level that is logged.", choices=("debug", "info", "warning", "error"))
     profile_s: float = setting(0.5, "Time given to measuring a model at load; 0 measures one run a size.", unit="s")

@@ -18,7 +18,7 @@ import click
 from penstock import logs
 from penstock.serving.server import Service, bind, run
 from penstock.serving.supervisor import VARIABLE as WORKER
-from penstock.settings import convert, variable_name
+from penstock.settings import read_value, variable_name
 from penstock_cli.all_in_one import PREFIX, ServeSettings, build, check_features, places_of
 from penstock_cli.dotenv import load_env
 from penstock_cli.errors import Failure, run_reported
@@ -31,21 +31,18 @@ _SHOWN = ("feature_store", "http_port", "host", "model_name", "workers", "log_le
 class Typed(click.ParamType[Any]):
     """A setting's type, read as `penstock.settings` reads it."""
 
-    def __init__(self, kind: Any, choices: Any) -> None:
+    def __init__(self, field: "dataclasses.Field[Any]", kind: Any) -> None:
         self.name = getattr(kind, "__name__", "text")
+        self._field = field
         self._kind = kind
-        self._choices = choices
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):
             return value
         try:
-            found = convert(value, self._kind)
+            return read_value(self._field, self._kind, value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if self._choices and found not in self._choices:
-            self.fail(f"expected one of {', '.join(self._choices)}, got {value!r}", param, ctx)
-        return found
 
 
 def _options(command: click.Command) -> click.Command:
@@ -59,7 +56,7 @@ def _options(command: click.Command) -> click.Command:
         command.params.append(
             click.Option(
                 names,
-                type=Typed(hints[field.name], field.metadata.get("choices")),
+                type=Typed(field, hints[field.name]),
                 metavar=field.name.upper(),
                 help=f"{field.metadata['text']} (default {default})",
                 envvar=variable_name(PREFIX, field.name),

@@ -14,6 +14,7 @@ is made from that, and a field without a text is refused.
 
 import argparse
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -44,11 +45,24 @@ def setting(
     secret: bool = False,
     choices: Sequence[str] | None = None,
     metavar: str | None = None,
+    least: float = 0,
+    most: float | None = None,
 ) -> Any:
-    """A field of a settings class: its default (left out: required), what it means, its unit; `secret` values are never shown."""
+    """A field of a settings class: its default (left out: required), what it means, its unit; `secret` values are never shown.
+
+    `least` and `most` bound numbers, `choices` are all that text may be.
+    """
     if not text:
         raise TypeError("a setting needs a text that says what it means")
-    metadata = {"text": text, "unit": unit, "secret": secret, "choices": choices, "metavar": metavar}
+    metadata = {
+        "text": text,
+        "unit": unit,
+        "secret": secret,
+        "choices": choices,
+        "metavar": metavar,
+        "least": least,
+        "most": most,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -79,7 +93,7 @@ def parse(
         variable = variable_name(prefix, field.name)
         if variable in env:
             try:
-                values[field.name] = _checked(field, convert(env[variable], hints[field.name]))
+                values[field.name] = read_value(field, hints[field.name], env[variable])
             except ValueError as error:
                 parser.error(f"environment variable {variable}: {error}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
@@ -125,6 +139,17 @@ def shown(settings: Any) -> dict[str, Any]:
     }
 
 
+def read_value(field: dataclasses.Field[Any], kind: Any, text: str) -> Any:
+    """A field's value, of type `kind`, from its text. Raises ValueError with what was expected."""
+    value = convert(text, kind)
+    choices, least, most = (field.metadata[name] for name in ("choices", "least", "most"))
+    if choices and value not in choices:
+        raise ValueError(f"expected one of {', '.join(choices)}, got {value!r}")
+    if type(value) in (int, float) and (value < least or (most is not None and value > most)):
+        raise ValueError(f"expected {least:g} {'or more' if most is None else f'to {most:g}'}, got {text}")
+    return value
+
+
 def convert(text: str, kind: Any) -> Any:
     """A value of type `kind` (bool, int, float, str, Path, a tuple or an optional of these, a Literal) from its text.
 
@@ -145,9 +170,12 @@ def convert(text: str, kind: Any) -> Any:
             raise ValueError(f"expected true or false, got {text!r}")
         return text.lower() in _TRUE
     try:
-        return kind(text)
+        value = kind(text)
     except (TypeError, ValueError):
         raise ValueError(f"expected {_KIND_NAMES.get(kind, kind.__name__)}, got {text!r}") from None
+    if kind is float and not math.isfinite(value):
+        raise ValueError(f"expected a finite number, got {text!r}")
+    return value
 
 
 _KIND_NAMES: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", Path: "a path"}
@@ -160,18 +188,11 @@ def _fields(settings_class: type[Any]) -> list[dataclasses.Field[Any]]:
 def _converter(field: dataclasses.Field[Any], kind: Any) -> Any:
     def read(text: str) -> Any:
         try:
-            return _checked(field, convert(text, kind))
+            return read_value(field, kind, text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return read
-
-
-def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
-    choices = field.metadata.get("choices")
-    if choices and value not in choices:
-        raise ValueError(f"expected one of {', '.join(choices)}, got {value!r}")
-    return value
 
 
 def _help(field: dataclasses.Field[Any], prefix: str) -> str:
@@ -203,4 +224,5 @@ def _refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str], ign
         elif skipping and not argument.startswith("--"):
             skipping = False
         else:
-            parser.error(f"unknown option {argument}; see --help")
+            # Its value may be a secret that went to a misspelt option.
+            parser.error(f"unknown option {argument.partition('=')[0]}; see --help")

@@ -57,7 +57,7 @@ def test_lines_that_are_none_are_refused(text: str, said: str) -> None:
 
 @pytest.mark.parametrize(("value", "dtype"), [(10**30, np.int64), (300, np.uint8), (-1, np.uint32)])
 def test_numbers_beyond_a_tensors_type_are_refused(value: int, dtype: Any) -> None:
-    with pytest.raises(InvalidInput, match="golden.jsonl: x: expected"):
+    with pytest.raises(InvalidInput, match=r"golden\.jsonl: x: expected"):
         stack([{"x": value}], {"x": np.dtype(dtype)})
 
 

@@ -11,8 +11,10 @@ class ServingSettings:
     """Ports, processes, limits and draining. Times are in seconds."""
 
     host: str = setting("0.0.0.0", "Address that the HTTP and admin servers listen on.")
-    http_port: int = setting(8080, "Port of the HTTP API; 0 lets the kernel choose (the log says which).")
-    admin_port: int = setting(9090, "Port of the admin API, never on a Service; 0 lets the kernel choose, -1 switches it off.")
+    http_port: int = setting(8080, "Port of the HTTP API; 0 lets the kernel choose (the log says which).", most=65535)
+    admin_port: int = setting(
+        9090, "Port of the admin API, never on a Service; 0 lets the kernel choose, -1 switches it off.", least=-1, most=65535
+    )
     workers: int = setting(1, "Serving processes that share the port; never more than the container's CPU limit.")
     body_bytes: int = setting(64 * 1024 * 1024, "Largest request body; more is refused with 413.", unit="bytes")
     head_timeout_s: int = setting(10, "A request's head must arrive within so long, or gets 408.", unit="s")
