@@ -26,7 +26,9 @@ from uvicorn.server import ServerState
 
 from penstock.serving.cycles import Cycle, PacedFlow, disconnect, last_answer
 from penstock.serving.fast_exchange import FastExchange, run_handler
+from penstock.serving.heads import KnownHeads
 from penstock.serving.shell import Shell
+from penstock.serving.sweeping import sweep
 
 SLICE_BYTES = 16 * 1024
 # How long a connection without a request stays open once the server stops: a request may be on its way.
@@ -38,6 +40,7 @@ class FastConfig(uvicorn.Config):
     """uvicorn's configuration for a `FastProtocol`, which finds its shell here."""
 
     shell: Shell
+    heads: KnownHeads
 
 
 class FastProtocol(HttpToolsProtocol):
@@ -52,6 +55,7 @@ class FastProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.shell: Shell = cast(FastConfig, config).shell
+        self.heads: KnownHeads = cast(FastConfig, config).heads
         self.active: Cycle | None = None
         self.waiting: deque[tuple[Any, Any]] = deque()
         self.rest = b""
@@ -83,11 +87,19 @@ class FastProtocol(HttpToolsProtocol):
             return
         if self.rest:
             self.rest += data
+        elif (between := self._between_messages()) and self.heads.recall(self, data):
+            return
         elif len(data) <= SLICE_BYTES or self._inside_body(len(data)):
             self._feed(data)
+            cycle: Any = self.cycle
+            if between and not self.receiving and cycle.__class__ is FastExchange:
+                self.heads.remember(cycle, data)
         else:
             self.rest = data
             self._feed_rest()
+
+    def _between_messages(self) -> bool:
+        return not self.receiving and self.active is None and not self.flow.write_paused and not self.lingering
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -129,9 +141,9 @@ class FastProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserError:
-            self._fail(400, "expected an HTTP/1.1 request")
+            self.fail(400, "expected an HTTP/1.1 request")
         if self.receiving and self.bare_bytes > self.shell.limits.head_bytes:
-            self._fail(431, f"expected a request head, and trailers, of at most {self.shell.limits.head_bytes} bytes")
+            self.fail(431, f"expected a request head, and trailers, of at most {self.shell.limits.head_bytes} bytes")
 
     def _upgrade(self, rest: bytes) -> None:
         """A WebSocket goes to uvicorn; for any other protocol the request counts as one that offers no change."""
@@ -139,10 +151,10 @@ class FastProtocol(HttpToolsProtocol):
             if self.active is None and not self.waiting:
                 self.handle_websocket_upgrade()
             else:
-                self._fail(400, "expected no upgrade behind unanswered requests")
+                self.fail(400, "expected no upgrade behind unanswered requests")
             return
         if self.parser.get_method() == b"CONNECT":
-            self._fail(400, "expected a request to this server, which is no proxy")
+            self.fail(400, "expected a request to this server, which is no proxy")
             return
         head = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
         head += [b"%b: %b\r\n" % (name, value) for name, value in self.headers if name not in (b"upgrade", b"connection")]
@@ -287,9 +299,9 @@ class FastProtocol(HttpToolsProtocol):
     # --- faults
 
     def send_400_response(self, msg: str) -> None:
-        self._fail(400, msg)
+        self.fail(400, msg)
 
-    def _fail(self, status: int, message: str) -> None:
+    def fail(self, status: int, message: str) -> None:
         """The stream cannot go on: answer what came before, then this, then close."""
         if self.fault is not None or self.transport.is_closing():
             return
@@ -327,23 +339,5 @@ class FastProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
 
     def sweep(self) -> None:
-        """Called once a second: close what has been idle, answer what came half, cut what does not read."""
-        limits = self.shell.limits
-        self.ticks += 1
-        self.message_ticks += 1
-        if self.lingering:
-            if self.message_ticks > 5:
-                self.transport.close()
-        elif self.flow.write_paused:
-            if self.ticks > limits.stall_timeout_s:
-                self.transport.abort()
-        elif self.flow.read_paused:
-            self.ticks = 0
-        elif self.receiving:
-            late = self.message_ticks > (limits.head_timeout_s if self.head_open else limits.body_timeout_s)
-            if late or self.ticks > limits.stall_timeout_s:
-                self._fail(408, "the request did not arrive in time")
-        elif self.active is not None:
-            self.ticks = 0
-        elif self.ticks > limits.keep_alive_s:
-            self.transport.close()
+        """Called once a second."""
+        sweep(self)

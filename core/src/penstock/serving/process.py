@@ -27,6 +27,7 @@ from penstock.metrics import Metrics
 from penstock.serving.admin import AdminRoutes, AdminSource, build_admin
 from penstock.serving.exposition import render, snapshot
 from penstock.serving.fast import FastConfig, FastProtocol
+from penstock.serving.heads import KnownHeads
 from penstock.serving.link import Link
 from penstock.serving.options import ServingSettings
 from penstock.serving.shell import Shell
@@ -105,6 +106,7 @@ def http_server(service: Service, settings: ServingSettings) -> QuietServer:
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
     )
     config.shell = shell
+    config.heads = KnownHeads()
     return QuietServer(config)
 
 
