@@ -2,6 +2,7 @@
 
     PenstockError, OSError, UsageError, Failure --> `Error: …` on stderr and an exit status (1 for faults, 2 for wrong usage)
 
+A `Command` makes Failures of its errors, whether a program or a test runs it; `run_reported` does for everything around it.
 Anything else is a fault of ours: the message says so and names the log line to send with a report.
 """
 
@@ -9,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -29,6 +31,26 @@ class Failure(click.ClickException):
         super().__init__(message + (f"\n{remedy}" if remedy else ""))
 
 
+class Command(click.Command):
+    """A command whose PenstockErrors, and errors of files, become Failures."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Whoever read the output has gone; the program ends quietly.
+            raise
+        except (PenstockError, OSError) as error:
+            raise failure_of(error) from None
+
+
+def failure_of(error: PenstockError | OSError) -> Failure:
+    """The failure that says what an error means to a user, with what can be done about it."""
+    if isinstance(error, PenstockError):
+        return Failure(str(error), _REMEDIES.get(error.kind))
+    return Failure(f"{error.filename or 'system'}: {error.strerror or error}")
+
+
 def run_reported(command: Callable[[], object]) -> int:
     """Run a command; its exit status, after what went wrong was said on stderr."""
     try:
@@ -42,15 +64,12 @@ def run_reported(command: Callable[[], object]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped.", err=True)
         return 130
-    except PenstockError as error:
-        Failure(str(error), getattr(error, "remedy", None) or _REMEDIES.get(error.kind)).show()
-        return 1
     except BrokenPipeError:
         # Whoever read our output has gone; the interpreter must not complain about it while it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        Failure(f"{error.filename or 'system'}: {error.strerror or error}").show()
+    except (PenstockError, OSError) as error:
+        failure_of(error).show()
         return 1
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else int(done.code is not None)

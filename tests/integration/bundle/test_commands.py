@@ -363,7 +363,7 @@ def test_pictures_are_golden_rows_too(workshop: Path, command: Command, save_mod
 
 
 def test_rows_are_read_from_json_lines_and_csv_of_every_type(workshop: Path) -> None:
-    from penstock_cli.bundle.table import plain_rows, read_table, typed
+    from penstock_cli.table import plain_rows, read_table, typed
 
     text = """
 formatVersion: 1

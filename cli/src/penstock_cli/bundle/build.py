@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from penstock_cli.bundle.failure import Command, Failure
-from penstock_cli.bundle.progress import Progress
+from penstock_cli.errors import Command, Failure
+from penstock_cli.progress import Progress
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _DIRECTORY = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -54,7 +54,7 @@ def command(model: Path, out: Path, examples: Path | None, as_json: bool, **opti
     """
     from penstock.features.reading import read_spec
     from penstock_cli.bundle.building import build
-    from penstock_cli.bundle.table import read_table
+    from penstock_cli.table import read_table
 
     order = _order(model, options)
     with Progress("building") as progress:

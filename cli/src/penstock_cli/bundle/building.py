@@ -146,7 +146,7 @@ def _add_features(order: Order, staging: Path, session: Session, say: Callable[[
 
 
 def _add_examples(order: Order, staging: Path, pipeline: Pipeline) -> None:
-    from penstock_cli.bundle.table import plain_rows
+    from penstock_cli.table import plain_rows
 
     results = run_frame(pipeline, order.examples)
     kept = min(order.golden_rows, len(order.examples), _affordable_rows(results))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from penstock_cli.bundle.failure import Command, Failure
-from penstock_cli.bundle.progress import Progress
+from penstock_cli.errors import Command, Failure
+from penstock_cli.progress import Progress
 
 
 @click.command("fit", cls=Command)
@@ -34,7 +34,7 @@ def command(
         raise Failure("--sql needs --connection", "For example: --connection sqlite:///company.db")
     from penstock.features.fitting import fit_spec
     from penstock.features.reading import read_spec, write_spec
-    from penstock_cli.bundle.table import read_query, read_table
+    from penstock_cli.table import read_query, read_table
 
     draft = read_spec(spec.read_bytes(), draft=True)
     with Progress("fitting") as progress:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from penstock_cli.bundle.failure import Command
-from penstock_cli.bundle.progress import Progress
+from penstock_cli.errors import Command
+from penstock_cli.progress import Progress
 
 
 @click.command("pack", cls=Command)

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from penstock_cli.bundle.failure import Command, Failure
-from penstock_cli.bundle.progress import Progress
+from penstock_cli.errors import Command, Failure
+from penstock_cli.progress import Progress
 
 _BATCH = 1024
 
@@ -51,7 +51,7 @@ def command(bundle: Path, rows: Path, kind: str | None, limit: int | None, as_js
 def _read(rows: Path, kind: str | None, spec: Any, limit: int | None) -> Any:
     import pandas as pd
 
-    from penstock_cli.bundle.table import read_lines, read_table, typed
+    from penstock_cli.table import read_lines, read_table, typed
 
     if str(rows) != "-":
         if not rows.is_file():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from penstock_cli.bundle.failure import Command
+from penstock_cli.errors import Command
 
 if TYPE_CHECKING:
     from penstock.bundle.reading import Bundle

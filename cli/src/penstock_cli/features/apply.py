@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from penstock.errors import InvalidInput
-from penstock_cli.bundle.failure import Command
-from penstock_cli.bundle.progress import Progress
+from penstock_cli.errors import Command
 from penstock_cli.features.registry import inside, open_feast, quiet
 from penstock_cli.features.repository import open_repository
+from penstock_cli.progress import Progress
 
 
 @click.command("apply", cls=Command)

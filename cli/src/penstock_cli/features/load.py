@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from penstock.errors import InvalidInput
-from penstock_cli.bundle.failure import Command, Failure
-from penstock_cli.bundle.progress import Progress
+from penstock_cli.errors import Command, Failure
 from penstock_cli.features.cells import moment
 from penstock_cli.features.checkpoint import Checkpoint
 from penstock_cli.features.history import History
@@ -18,6 +17,7 @@ from penstock_cli.features.progress import LoadProgress
 from penstock_cli.features.registry import layout_of, open_feast, view_definition
 from penstock_cli.features.repository import open_repository
 from penstock_cli.features.rows import CsvRows, RowReader, Source, SqlRows
+from penstock_cli.progress import Progress
 from penstock_transformer.store.opening import open_store
 from penstock_transformer.store.settings import StoreSettings
 

@@ -13,11 +13,11 @@ import click
 import numpy as np
 
 from penstock.errors import InvalidInput
-from penstock_cli.bundle.failure import Command, Failure
-from penstock_cli.bundle.progress import Progress
+from penstock_cli.errors import Command, Failure
 from penstock_cli.features.cells import cell_value
 from penstock_cli.features.registry import layout_of, open_feast
 from penstock_cli.features.repository import open_repository
+from penstock_cli.progress import Progress
 from penstock_transformer.store.opening import open_store
 from penstock_transformer.store.port import FeatureStore, SetColumns, SetRead
 from penstock_transformer.store.value_types import value_type

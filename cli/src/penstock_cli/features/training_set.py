@@ -14,9 +14,9 @@ from penstock.features.reading import read_spec
 from penstock.features.spec import FeatureSpec
 from penstock.features.values import column_of
 from penstock.tensors import Array
-from penstock_cli.bundle.failure import Command, Failure
-from penstock_cli.bundle.progress import Progress
+from penstock_cli.errors import Command, Failure
 from penstock_cli.features.repository import open_repository
+from penstock_cli.progress import Progress
 
 
 @click.command("training-set", cls=Command)
@@ -65,7 +65,7 @@ def command(
     spec = read_spec(spec_file.read_text(encoding="utf-8"))
     with Progress("training set") as step:
         step.say("reading rows")
-        from penstock_cli.bundle.table import read_query, read_table
+        from penstock_cli.table import read_query, read_table
 
         frame = read_table(rows_file, None) if rows_file else read_query(query or "", connection or "")
         missing = [name for name in labels if name not in frame.columns]
