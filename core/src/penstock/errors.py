@@ -55,8 +55,8 @@ class PenstockError(Exception):
     """Base of everything that Penstock raises on purpose.
 
     `message` is for the caller; `field` is the path of the field at fault (`inputs[0].data`, `rows[3].carrier`) or None.
-    `retryable` says whether the same request may succeed later without being changed. `bundle` is the label of the bundle that the
-    request had been routed to, None if it did not get that far.
+    `retryable` says whether the same request may succeed later without being changed. `bundle` is the label of the bundle that
+    the request had been routed to, None if it did not get that far.
     """
 
     kind = ErrorKind.INTERNAL

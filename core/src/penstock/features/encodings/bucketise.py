@@ -5,8 +5,6 @@ With edges 0 and 10: below 0 is bucket 0, from 0 to below 10 is bucket 1, 10 and
 columns. Fitted: `edges` are the inner quantiles of the finite training values, `buckets` of them (default 10), equal ones merged.
 """
 
-# ruff: noqa: ARG002, ARG003 - every encoding has the same interface
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise

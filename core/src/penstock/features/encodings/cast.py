@@ -4,8 +4,6 @@ To an integer: truncates towards zero; NaN becomes 0; what does not fit becomes 
 float64 holds too. To bool: everything but 0 is true, NaN included. Text is not cast: parsing numbers is not the encoder's matter.
 """
 
-# ruff: noqa: ARG002, ARG003 - every encoding has the same interface
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self

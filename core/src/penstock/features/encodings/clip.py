@@ -3,8 +3,6 @@
 Built of comparisons: what ONNX's own Clip makes of NaN differs between runtimes.
 """
 
-# ruff: noqa: ARG003 - every encoding has the same interface
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self

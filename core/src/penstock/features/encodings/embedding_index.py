@@ -5,8 +5,6 @@ instead of categories: values from 0 below `size` are their own row, and `start`
 `minCount` times, sorted.
 """
 
-# ruff: noqa: ARG002, ARG003 - every encoding has the same interface
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self

@@ -8,8 +8,6 @@ bit where the arithmetic is exact (but for the sign of zero, which ONNX Runtime'
 encoding's module states; property tests hold them to it.
 """
 
-# ruff: noqa: ARG002, ARG003 - every encoding has the same interface
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, Self

@@ -6,8 +6,6 @@ alpha, EXIF orientation applied); the graph's input is uint8 `[rows, height, wid
 in the last place of float32.
 """
 
-# ruff: noqa: ARG002, ARG003 - every encoding has the same interface
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self

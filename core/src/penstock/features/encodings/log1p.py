@@ -5,8 +5,6 @@ loses nothing: the error of u appears above and below (W. Kahan; D. Goldberg, "W
 floating-point arithmetic", theorem 4).
 """
 
-# ruff: noqa: ARG002, ARG003 - every encoding has the same interface
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self

@@ -4,8 +4,6 @@
 of 1.
 """
 
-# ruff: noqa: ARG003 - every encoding has the same interface
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self

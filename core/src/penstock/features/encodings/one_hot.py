@@ -6,8 +6,6 @@ that gets no column. Columns: categories in their order, then `own`, then `other
 times (default 1), sorted.
 """
 
-# ruff: noqa: ARG002, ARG003 - every encoding has the same interface
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self

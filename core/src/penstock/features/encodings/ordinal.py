@@ -4,8 +4,6 @@
 makes the result float64. Fitted: `categories` seen at least `minCount` times (default 1), sorted.
 """
 
-# ruff: noqa: ARG002, ARG003 - every encoding has the same interface
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

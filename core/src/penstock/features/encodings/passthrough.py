@@ -1,7 +1,5 @@
 """passthrough: the value as it is. `encode` left out means the same."""
 
-# ruff: noqa: ARG002, ARG003 - every encoding has the same interface
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self

@@ -4,8 +4,6 @@ Fitted: `center` is the median, `scale` the distance between the quantiles in `q
 training values; 1 where that is 0.
 """
 
-# ruff: noqa: ARG003 - every encoding has the same interface
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self

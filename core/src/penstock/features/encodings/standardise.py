@@ -3,8 +3,6 @@
 Fitted: `mean` and `std` (population) of the finite training values; a constant feature gets std 1.
 """
 
-# ruff: noqa: ARG003 - every encoding has the same interface
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self

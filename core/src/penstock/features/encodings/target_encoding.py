@@ -5,8 +5,6 @@ of the target drawn towards the mean of all by `smoothing` (default 10) rows' wo
 rows than the model trains on, or the model learns to trust it too much.
 """
 
-# ruff: noqa: ARG002, ARG003 - every encoding has the same interface
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self

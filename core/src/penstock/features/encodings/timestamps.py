@@ -5,8 +5,6 @@ timestampParts gives whole numbers, exact: `year`, `month` (1 to 12), `day` (1 t
 `month`, `year`), two columns each, within 1e-9 of the definition. NaN, and instants outside the years 1 to 9999, give NaN.
 """
 
-# ruff: noqa: ARG002, ARG003 - every encoding has the same interface
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

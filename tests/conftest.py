@@ -1,4 +1,4 @@
-"""Property tests here are never timed: a busy machine is no fault of an encoder."""
+"""What holds for every test. Property tests are not timed: on a machine that does other things too, time says nothing."""
 
 from hypothesis import HealthCheck, settings
 
