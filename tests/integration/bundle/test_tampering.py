@@ -136,7 +136,7 @@ def test_a_manifest_that_is_huge_or_gone_is_refused(built: Path, tmp_path: Path)
     with pytest.raises(TooLarge, match=r"bundle\.yaml: .* the limit is"):
         open_bundle(built)
     (built / MANIFEST).unlink()
-    with pytest.raises(InvalidInput, match=r"bundle\.yaml: is missing from the bundle"):
+    with pytest.raises(InvalidInput, match=r"bundle\.yaml: cannot be read: No such file"):
         open_bundle(built)
     with pytest.raises(InvalidInput, match="expected the directory of a bundle"):
         open_bundle(tmp_path / "nothing")
@@ -200,8 +200,6 @@ def test_links_that_go_round_and_names_too_long_are_refused(built: Path) -> None
 
 
 def test_a_manifest_that_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=r"bundle\.yaml: is missing"):
-        open_bundle(tmp_path)
     os.mkfifo(tmp_path / MANIFEST)
     with pytest.raises(InvalidInput, match=r"bundle\.yaml: is not a file"):
         open_bundle(tmp_path)

@@ -22,7 +22,8 @@ def inside(directory: Path, name: str) -> Path:
         if not path.resolve().is_relative_to(directory.resolve()):
             raise InvalidInput("is a link that leads out of the bundle", field=name)
         if not path.is_file():
-            raise InvalidInput("is missing from the bundle" if not path.exists() else "is not a file", field=name)
+            gone = "cannot be read: No such file or directory" if name == MANIFEST else "is missing from the bundle"
+            raise InvalidInput("is not a file" if path.exists() else gone, field=name)
     except RuntimeError:  # what Python before 3.13 makes of links that go round in a circle
         raise InvalidInput("is a link to itself", field=name) from None
     except OSError as error:
