@@ -101,7 +101,7 @@ def test_heads_that_differ_by_nature_are_not_kept(run, line: bytes) -> None:
 
 
 def test_requests_below_a_parsers_dignity_are_not_kept(run) -> None:
-    """Refused, chunked, of no hot route, or with a head too long to be worth it."""
+    """Refused, chunked, of no hot route, without a body, or with a head too long to be worth it."""
 
     async def body(bench) -> None:
         for data in (
@@ -109,6 +109,7 @@ def test_requests_below_a_parsers_dignity_are_not_kept(run) -> None:
             b"POST /now/x HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n",
             b"GET /nowhere HTTP/1.1\r\nhost: a\r\n\r\n",
             request(b"a", b"x" * 2000),
+            b"GET /now/record-7 HTTP/1.1\r\nhost: a\r\n\r\n",
         ):
             protocol, _ = bench.connect()
             protocol.data_received(data)

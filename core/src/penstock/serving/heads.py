@@ -6,8 +6,8 @@
 A client sends the same head with every request, but for the length of its body; parsing it costs a third of a small request. A
 head is remembered only once the parser has taken it, for a hot route in its plain form, in one piece with its whole body.
 
-Invariant: what is remembered is bounded (`HEADS_KEPT` of at most `HEAD_BYTES`), and heads that differ by nature, with an id or a
-trace of their own, are not kept.
+Invariant: what is remembered is bounded (`HEADS_KEPT` of at most `HEAD_BYTES`), and heads that differ by nature are not kept:
+those with an id or a trace of their own, and those without a body, whose paths name records.
 """
 
 import time
@@ -69,7 +69,7 @@ class KnownHeads:
         if (
             end < 4
             or len(data) - end != exchange.length
-            or exchange.length > SMALL_BODY_BYTES
+            or not 0 < exchange.length <= SMALL_BODY_BYTES
             or exchange.refused is not None
             or not exchange.headers.keys().isdisjoint(_UNIQUE)
         ):
