@@ -145,3 +145,31 @@ def test_a_path_means_the_same_on_both_ways(run, path):
         assert first.rpartition(b"\r\n")[2] == second.rpartition(b"\r\n")[2]
 
     run(body)
+
+
+def test_bodies_of_no_told_length_share_the_budget_of_large_ones(run):
+    """Chunked or not, large bodies that are held at once have one limit; it is given back with each answer, and by who leaves."""
+
+    async def body(bench):
+        def send_chunked(size: int):
+            protocol, transport = bench.connect()
+            protocol.data_received(raw_request("POST", "/hold/a", None, {"Transfer-Encoding": "chunked"}))
+            protocol.data_received(b"%x\r\n%s\r\n0\r\n\r\n" % (size, b"x" * size))
+            return protocol, transport
+
+        _, first = send_chunked(150_000)
+        await settle(100)
+        _, second = send_chunked(150_000)
+        await settle(100)
+        assert (len(bench.held), second.statuses) == (1, [429])
+        bench.held[0].answer(200, b"")
+        await settle(100)
+        assert first.statuses == [200]
+        left, _ = send_chunked(150_000)
+        await settle(100)
+        assert len(bench.held) == 2
+        left.connection_lost(None)
+        await settle(100)
+        assert bench.shell.budget_bytes == 200_000
+
+    run(body, bodies_bytes=200_000)

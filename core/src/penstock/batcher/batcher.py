@@ -40,25 +40,9 @@ class Batcher(Generic[W, R]):
     """
 
     __slots__ = (
-        "_closed",
-        "_compute",
-        "_coroutine",
-        "_deliver",
-        "_direct_from",
-        "_draining",
-        "_idle",
-        "_loop",
-        "_metrics",
-        "_policy",
-        "_queue",
-        "_rate",
-        "_scheduled",
-        "_tasks",
-        "_timer",
-        "_timer_at",
-        "_worker",
-        "in_flight",
-    )
+        "_closed", "_compute", "_coroutine", "_deliver", "_direct_from", "_draining", "_idle", "_loop", "_metrics", "_policy",
+        "_queue", "_rate", "_scheduled", "_tasks", "_timer", "_timer_at", "_worker", "in_flight",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from penstock.errors import Internal, NotReady, PenstockError, TooLarge
 from penstock.metrics import InFlight
 from penstock.serving.context import request_id
 from penstock.serving.exchange import HotHandler
-from penstock.serving.shell import Shell
+from penstock.serving.shell import Reservation, Shell
 from penstock.serving.status import error_response
 
 logger = logging.getLogger(__name__)
@@ -82,29 +82,42 @@ def hot_endpoint(handler: HotHandler, names: tuple[str, ...]) -> Callable[[Reque
     async def endpoint(request: Request) -> Response:
         shell: Shell = request.app.state.shell
         exchange = AsgiExchange(shell, request, b"", tuple(str(request.path_params[name]) for name in names))
+        held = Reservation(shell)
         try:
-            exchange.body = await read_body(request, shell.routes.body_limit(exchange.path, shell.limits.body_bytes))
-            if shell.starting:
-                raise NotReady("starting: the model is being loaded")
-            exchange.take_off()
-            handler(exchange)
-        except PenstockError as error:
-            exchange.fail(error)
-        except HTTPException as error:  # the body is over its limit, see `serving.framing`
-            exchange.fail(TooLarge(str(error.detail).removeprefix("body: "), field="body"))
-        except ClientDisconnect:
-            exchange.disconnected = True
-            return Response(status_code=499)
-        except Exception as error:
-            logger.error("handler failed", exc_info=error, extra={"request_id": exchange.request_id.decode("latin-1")})
-            exchange.fail(Internal("internal error; the log has it under this request's id"))
-        return await _answer(request, exchange)
+            return await _answered(handler, request, exchange, held)
+        finally:
+            held.release()
 
     return endpoint
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body, read as it comes. Raises TooLarge as soon as it is over `limit` bytes, without reading on."""
+async def _answered(handler: HotHandler, request: Request, exchange: AsgiExchange, held: Reservation) -> Response:
+    """Read the body, hand the request to its handler, and wait for the answer."""
+    shell = exchange.shell
+    try:
+        limit = shell.routes.body_limit(exchange.path, shell.limits.body_bytes)
+        exchange.body = await read_body(request, limit, held)
+        if shell.starting:
+            raise NotReady("starting: the model is being loaded")
+        exchange.take_off()
+        handler(exchange)
+    except PenstockError as error:
+        exchange.fail(error)
+    except HTTPException as error:  # the body is over its limit, see `serving.framing`
+        exchange.fail(TooLarge(str(error.detail).removeprefix("body: "), field="body"))
+    except ClientDisconnect:
+        exchange.disconnected = True
+        return Response(status_code=499)
+    except Exception as error:
+        logger.error("handler failed", exc_info=error, extra={"request_id": exchange.request_id.decode("latin-1")})
+        exchange.fail(Internal("internal error; the log has it under this request's id"))
+    return await _answer(request, exchange)
+
+
+async def read_body(request: Request, limit: int, held: Reservation | None = None) -> bytes:
+    """The whole body, read as it comes. Raises TooLarge as soon as it is over `limit` bytes, without reading on, and Overloaded
+    if `held` cannot grow with it.
+    """
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise TooLarge(f"expected a body of at most {limit} bytes, got Content-Length: {declared}", field="body")
@@ -114,6 +127,8 @@ async def read_body(request: Request, limit: int) -> bytes:
         total += len(chunk)
         if total > limit:
             raise TooLarge(f"expected a body of at most {limit} bytes, got more", field="body")
+        if held is not None:
+            held.grow(total)
         parts.append(chunk)
     return b"".join(parts)
 

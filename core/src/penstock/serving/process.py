@@ -160,6 +160,8 @@ class Process:
         if admin is not None and self.admin_socket is not None:
             beside.append(asyncio.create_task(admin.serve([self.admin_socket])))
         serving = asyncio.create_task(self.server.serve([self.sock]))
+        # A server that ends by itself ends the process: it would look alive and answer nobody.
+        serving.add_done_callback(lambda _: self.stopping.set())
         starting = asyncio.create_task(self._start())
         await self.stopping.wait()
         starting.cancel()
@@ -207,7 +209,11 @@ class Process:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.hurry.wait(), delay_s)
         self.server.should_exit = True
-        await serving
+        try:
+            await serving
+        except Exception as error:
+            logger.error("server failed", exc_info=error)
+            self.code = 1
         await self.service.lifecycle.stop(self.settings.drain_timeout_s)
 
     async def _end(self, beside: "list[asyncio.Task[None]]", admin: QuietServer | None) -> None:
@@ -224,9 +230,18 @@ class Process:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(1)
-            for connection in list(self.server.server_state.connections):
-                if isinstance(connection, FastProtocol):
+            self.sweep_connections()
+
+    def sweep_connections(self) -> None:
+        """Hold every connection to its times; called once a second."""
+        for connection in list(self.server.server_state.connections):
+            if isinstance(connection, FastProtocol):
+                try:
                     connection.sweep()
+                except Exception as error:
+                    # One connection's trouble must not take the limits from all the others.
+                    logger.error("sweep failed", exc_info=error)
+                    connection.transport.abort()
 
     # --- between parent and worker
 

@@ -42,6 +42,36 @@ class ShellLimits:
     """Idle time of a connection; longer than common load balancers' own, so that the side that sends is the side that closes."""
 
 
+class Reservation:
+    """What a body that comes without a length told in advance takes of the shell's budget, as it grows."""
+
+    __slots__ = ("_bytes", "_shell")
+
+    def __init__(self, shell: "Shell") -> None:
+        self._shell = shell
+        self._bytes = 0
+
+    def grow(self, total: int) -> None:
+        """The body has `total` bytes now. Raises Overloaded if the budget does not hold them."""
+        more = total - self._bytes
+        if total <= SMALL_BODY_BYTES:
+            return
+        if more > self._shell.budget_bytes:
+            raise too_many_large()
+        self._shell.budget_bytes -= more
+        self._bytes = total
+
+    def release(self) -> None:
+        """Give everything back. Safe to call twice."""
+        self._shell.budget_bytes += self._bytes
+        self._bytes = 0
+
+
+def too_many_large() -> Overloaded:
+    """The answer to a large request while large requests fill the budget."""
+    return Overloaded("too many large requests at once", retry_after_s=1.0)
+
+
 class Shell:
     """One server's shared state. `draining` makes every answer close its connection."""
 
@@ -78,7 +108,7 @@ class Shell:
         if length > limit:
             return TooLarge(f"expected a body of at most {limit} bytes, got Content-Length: {length}", field="body")
         if length > SMALL_BODY_BYTES and length > self.budget_bytes:
-            return Overloaded("too many large requests at once", retry_after_s=1.0)
+            return too_many_large()
         return None
 
     def record(
