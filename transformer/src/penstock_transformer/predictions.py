@@ -45,6 +45,16 @@ def _values(feature: Feature, column: Column) -> list[Any]:
     return values
 
 
+def json_values(column: Column) -> list[Any]:
+    """A stored column as JSON values, None where missing."""
+    values: list[Any] = column.values.tolist()
+    if column.values.dtype == object:
+        values = [value if type(value) is str else json_value(value) for value in values]
+    if column.missing.any():
+        return [None if gone else value for value, gone in zip(values, column.missing.tolist(), strict=True)]
+    return values
+
+
 def json_value(value: Any) -> Any:
     """A stored value as something that JSON can hold: arrays as lists, bytes as text where they are text."""
     if isinstance(value, np.ndarray):

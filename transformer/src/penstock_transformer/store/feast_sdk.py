@@ -50,7 +50,7 @@ class FeastStore:
             try:
                 from feast import FeatureStore
             except ImportError:
-                raise InvalidInput("feast: needs the Feast SDK; pip install 'feast>=0.60,<0.68'", field="feature_store") from None
+                raise InvalidInput("feast: needs the Feast SDK; pip install 'feast>=0.66,<0.68'", field="feature_store") from None
             folder = self._path.parent if self._path.suffix in (".yaml", ".yml") else self._path
             try:
                 return FeatureStore(repo_path=str(folder))
