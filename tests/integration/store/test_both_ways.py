@@ -23,7 +23,7 @@ WHEN = datetime(2024, 2, 29, 12, 30, 15, tzinfo=UTC)
 UUIDS = [uuid.UUID(int=1), uuid.UUID(int=2**127)]
 FLOAT = struct.unpack("<f", struct.pack("<f", 0.1))[0]
 
-# Every type of every_type: (an ordinary row, a row of extremes).
+# Every feature of every_type: (an ordinary row, a row of extremes). `values_of` leaves out what an older Feast has no type for.
 VALUES: dict[str, tuple[Any, Any]] = {
     "bytes": (b"\x00\xff", b""),
     "string": ("Zürich 東京 \U0001f600", ""),
@@ -69,6 +69,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "time_uuid_set": (set(UUIDS), {UUIDS[1]}),
     "decimal_set": ({Decimal("1.5")}, {Decimal(7)}),
     "nested": ([[1, 2], [3]], [[0]]),
+    "nested_set": ([[1, 2], [3]], [[0]]),
 }
 
 KEYS: dict[str, list[dict[str, Any]]] = {
@@ -120,6 +121,11 @@ def names(view: ViewLayout) -> list[str]:
     return list(view.values)
 
 
+def values_of(online: Any) -> dict[str, tuple[Any, Any]]:
+    """VALUES of the features that every_type has with this Feast, in the view's order."""
+    return {name: VALUES[name] for name in names(online.layout.views["every_type"])}
+
+
 def key_tuple(key: dict[str, Any], view: ViewLayout) -> tuple[Any, ...]:
     return tuple(key[name] for name in view.keys)
 
@@ -143,12 +149,15 @@ def assert_same(online: Any, view: str, keys: list[dict[str, Any]]) -> None:
 
 
 def test_every_type_of_feast_is_covered(online):
-    assert set(VALUES) == set(online.layout.views["every_type"].values)
+    assert online.feast.call("value_types_of", online.repo, "every_type") == online.feast.call("value_types")
+    # Feast 0.63 lacks these two; whatever it is, none of the others may go missing.
+    assert set(VALUES) - set(values_of(online)) <= {"zoned", "scalar_map"}
 
 
 def test_we_read_every_type_that_feast_wrote(online):
-    rows = [({"user": f"feast-{place}"}, {name: pair[place] for name, pair in VALUES.items()}, T0 + place) for place in (0, 1)]
-    rows.append(({"user": "feast-none"}, dict.fromkeys(VALUES), T0))
+    values = values_of(online)
+    rows = [({"user": f"feast-{place}"}, {name: pair[place] for name, pair in values.items()}, T0 + place) for place in (0, 1)]
+    rows.append(({"user": "feast-none"}, dict.fromkeys(values), T0))
     online.feast_write("every_type", rows)
     assert_same(online, "every_type", [{"user": name} for name in ("feast-0", "feast-1", "feast-none", "nobody")])
     found = ours(online, "every_type", [{"user": "feast-none"}])
@@ -156,18 +165,19 @@ def test_we_read_every_type_that_feast_wrote(online):
 
 
 def test_feast_reads_every_type_that_we_wrote(online):
+    values = values_of(online)
     # An empty set in a Python set's place: Feast's reader gives sets of everything hashable.
     rows = [
-        RowWrite("every_type", (f"ours-{place}",), {name: pair[place] for name, pair in VALUES.items()}, T0 + place)
+        RowWrite("every_type", (f"ours-{place}",), {name: pair[place] for name, pair in values.items()}, T0 + place)
         for place in (0, 1)
     ]
-    rows.append(RowWrite("every_type", ("ours-none",), dict.fromkeys(VALUES), T0))
+    rows.append(RowWrite("every_type", ("ours-none",), dict.fromkeys(values), T0))
     assert using(online.url, online.layout, lambda store: store.write(rows)) == [True] * 3
     keys = [{"user": name} for name in ("ours-0", "ours-1", "ours-none")]
     assert_same(online, "every_type", keys)
-    theirs, _ = online.feast_read("every_type", keys, list(VALUES))
+    theirs, _ = online.feast_read("every_type", keys, list(values))
     for name, kind in online.layout.views["every_type"].values.items():
-        expected = [normal(value, kind) for value in (*VALUES[name], None)]
+        expected = [normal(value, kind) for value in (*values[name], None)]
         assert [normal(value, kind) for value in theirs[name]] == expected, name
 
 
