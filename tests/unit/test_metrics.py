@@ -103,3 +103,14 @@ def test_sources_are_exported_with_the_rest():
 
 def test_a_bundle_name_cannot_break_out_of_its_header():
     assert Metrics().model("m", "evil\r\nx: y").header.count(b"\r\n") == 1
+
+
+def test_what_reached_no_model_is_shown_once_there_is_some():
+    metrics = Metrics()
+    metrics.model("m", "b")
+    assert not [line for line in exported(metrics) if 'model=""' in line]
+    metrics.none.observe_request(0.01, 1, 1)
+    found = exported(metrics)
+    assert found['penstock_requests_total{bundle="",model=""}'] == 1
+    assert found['penstock_request_duration_seconds_count{bundle="",model=""}'] == 1
+    assert not [line for line in found if 'model=""' in line and ("batch" in line or "queue" in line)]

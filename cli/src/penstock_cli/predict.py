@@ -94,6 +94,8 @@ def _row(text: str, at: int) -> dict[str, Any]:
 
 def _show(answers: list[tuple[str, dict[str, Any]]]) -> None:
     """Predictions as a table, one a line, under the bundle that made them."""
+    if not all(isinstance(answer.get("predictions"), list) for _, answer in answers):
+        raise Failure("the answer holds no predictions", "Is that a Penstock server? --json shows what it said.")
     for bundle in dict.fromkeys(str(answer.get("bundle")) for _, answer in answers):
         click.echo(bundle)
     lines = [(record or str(at), prediction) for record, answer in answers for at, prediction in enumerate(answer["predictions"])]

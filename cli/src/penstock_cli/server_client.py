@@ -49,8 +49,10 @@ class Server:
         with error:
             try:
                 problem = json.load(error)
-            except ValueError:
-                problem = {}
+            except (ValueError, OSError, http.client.HTTPException):
+                problem = None
+        if not isinstance(problem, dict):
+            problem = {}
         detail = problem.get("detail") or problem.get("error") or error.reason
         field = problem.get("field")
         return Failure(f"{f'{field}: ' if field else ''}{detail}")

@@ -196,6 +196,10 @@ class Metrics:
         for family, _ in self.families():
             yield family
 
+    def _counted(self) -> list[ModelMetrics]:
+        """The models, and those requests that reached none once there are such."""
+        return [one for one in self._models.values() if one is not self.none or one.requests]
+
     def _counters(self) -> Iterable[Metric]:
         labels = ("model", "bundle")
         requests = CounterMetricFamily("penstock_requests", "Requests answered, failed ones included.", labels=labels)
@@ -204,16 +208,18 @@ class Metrics:
         bytes_out = CounterMetricFamily("penstock_response_bytes", "Bytes of response bodies.", labels=labels)
         items = CounterMetricFamily("penstock_batched_requests", "Requests that went through a batch.", labels=labels)
         in_flight = GaugeMetricFamily("penstock_in_flight", "Requests taken and not yet answered.", labels=("model",))
-        for one in self._models.values():
+        for one in self._counted():
             key = (one.model, one.bundle)
             requests.add_metric(key, one.requests)
             bytes_in.add_metric(key, one.bytes_in)
             bytes_out.add_metric(key, one.bytes_out)
-            items.add_metric(key, one.items)
+            if one.model:
+                items.add_metric(key, one.items)
             for kind, count in one.errors.items():
                 errors.add_metric((*key, kind), count)
         for model, flying in self._in_flight.items():
-            in_flight.add_metric((model,), flying.count)
+            if model or flying.count:
+                in_flight.add_metric((model,), flying.count)
         return requests, errors, bytes_in, bytes_out, items, in_flight
 
     def _histograms(self) -> Iterable[Metric]:
@@ -223,7 +229,9 @@ class Metrics:
             ("batch_rows", "penstock_batch_rows", "Rows of a batch."),
         ):
             family = HistogramMetricFamily(name, text, labels=("model", "bundle"))
-            for one in self._models.values():
+            for one in self._counted():
                 histogram: Histogram = getattr(one, attribute)
+                if not one.model and not any(histogram.counts):
+                    continue
                 family.add_metric((one.model, one.bundle), histogram.buckets(), histogram.sum)
             yield family

@@ -138,7 +138,18 @@ def test_build_says_what_is_wrong(workshop: Path, command: Command, save_model: 
     (workshop / "out").mkdir()
     (workshop / "out/precious.txt").write_text("mine")
     fails(build(), "exists and is not a bundle")
+    (workshop / "out/bundle.yaml").write_text("my own notes")
+    fails(build(), "exists and is not a bundle: bundle.yaml")
     assert (workshop / "out/precious.txt").read_text() == "mine"
+
+
+def test_an_older_bundle_is_replaced_and_nothing_beside_it(build: Build, command: Command, workshop: Path) -> None:
+    out = build()
+    assert build() == out
+    (out / "data").mkdir()
+    (out / "data/precious.txt").write_text("mine")
+    fails(command("build", workshop / "model.onnx", "-o", out), "holds data/precious.txt, which is not the bundle's")
+    assert (out / "data/precious.txt").read_text() == "mine"
 
 
 def test_weights_outside_the_models_directory_are_never_opened(workshop: Path, command: Command, save_model: Any) -> None:

@@ -187,6 +187,9 @@ def test_load_says_what_is_wrong_with_the_whole(shop, tmp_path):
     assert "online=False" in shop.fails("load", "offline_only", "--csv", file)
     assert "no column 'item'" in shop.fails("load", "by_int64", "--csv", write_csv(tmp_path / "b.csv", [["a"], [1]]))
     assert "header" in shop.fails("load", "by_int64", "--csv", write_csv(tmp_path / "c.csv", []))
+    before = file.read_bytes()
+    assert "overwrite" in shop.fails("load", "by_int64", "--csv", file, "--rejects", file)
+    assert file.read_bytes() == before
     assert "one of" in shop.fails("load", "by_int64")
     assert "feature_store.yaml" in shop.fails("load", "by_int64", "--csv", file, "--repo", tmp_path)
 

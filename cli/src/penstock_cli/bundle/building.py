@@ -17,7 +17,7 @@ from typing import Any
 from penstock.bundle.files import digest_file
 from penstock.bundle.golden import GOLDEN, write_golden
 from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
-from penstock.bundle.manifest_text import MANIFEST, write_manifest
+from penstock.bundle.manifest_text import MANIFEST, read_manifest, write_manifest
 from penstock.bundle.profile import PROFILE, write_profile
 from penstock.bundle.reading import Bundle, open_bundle
 from penstock.errors import Conflict, InvalidInput
@@ -62,8 +62,7 @@ def build(order: Order, out: Path, *, say: Callable[[str], None] = lambda _: Non
 
     `say` is told each step. Raises InvalidInput naming the file and field at fault, Conflict if `out` holds something else.
     """
-    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise Conflict("exists and is not a bundle; name another directory, or remove it", field=str(out))
+    _check_replaceable(out)
     if order.fuse and order.features is None:
         raise InvalidInput("there is nothing to fuse without a feature spec", field="--fuse")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +77,21 @@ def build(order: Order, out: Path, *, say: Callable[[str], None] = lambda _: Non
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return open_bundle(out)
+
+
+def _check_replaceable(out: Path) -> None:
+    """Raises Conflict unless `out` is free, empty, or an older bundle and nothing else: replacing deletes all that is in it."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / MANIFEST).is_file():
+        raise Conflict("exists and is not a bundle; name another directory, or remove it", field=str(out))
+    try:
+        own = {MANIFEST, *read_manifest((out / MANIFEST).read_bytes()).files}
+    except InvalidInput as error:
+        raise Conflict(f"exists and is not a bundle: {error}; name another directory, or remove it", field=str(out)) from None
+    found = (path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir() or path.is_symlink())
+    if strange := sorted(set(found) - own):
+        raise Conflict(f"holds {strange[0]}, which is not the bundle's; name another directory, or remove it", field=str(out))
 
 
 def _fill(order: Order, staging: Path, say: Callable[[str], None]) -> None:

@@ -65,6 +65,9 @@ def command(
         raise click.UsageError("give one of --csv FILE and --sql QUERY")
     if query is not None and not connection:
         raise click.UsageError("--sql needs --connection, an SQLAlchemy URL such as postgresql+psycopg://user@host/database")
+    rejects = rejects or Path(f"{view}.rejects.csv")
+    if csv_file is not None and rejects.resolve() == csv_file.resolve():
+        raise click.UsageError(f"--rejects would overwrite the rows themselves: {csv_file}")
     as_of = _as_of(event_time)
     repository = open_repository(repo)
     with Progress("loading") as step:
@@ -80,7 +83,7 @@ def command(
         store=open_store(url or repository.online_url, layout, StoreSettings(timeout_s=_TIMEOUT_S)),
         checkpoint=checkpoint,
         history=history,
-        rejects=rejects or Path(f"{view}.rejects.csv"),
+        rejects=rejects,
     )
     with LoadProgress(view, source.size) as bar:
         loaded = asyncio.run(load(order, bar.show, afresh=restart))

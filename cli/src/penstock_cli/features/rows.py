@@ -54,8 +54,9 @@ class CsvRows:
         stat = path.stat()
         self.size: int | None = stat.st_size
         self.identity = hashlib.sha256(f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}".encode()).hexdigest()
+        csv.field_size_limit(_LONGEST_CELL)
         with self._open() as file:
-            self.header = next(csv.reader(file), [])
+            self.header = self._next(csv.reader(file)) or []
         if not self.header:
             raise InvalidInput("expected a header line with the names of the columns", field=self.label)
 
@@ -63,14 +64,22 @@ class CsvRows:
         # What is not UTF-8 becomes surrogates, which no value may hold: the row is rejected, not the file.
         return self._path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
+    def _next(self, reader: Any) -> list[str] | None:
+        """The next row's cells, None after the last. Raises InvalidInput naming the line where the file stops being CSV."""
+        begin = reader.line_num + 1
+        try:
+            cells: list[str] | None = next(reader, None)
+        except csv.Error as error:
+            raise InvalidInput(f"not CSV: {error}; is a quote left open?", field=f"{self.label} line {begin}") from None
+        return cells
+
     def rows(self) -> Iterator[SourceRow]:
-        """Rows behind the header. Blank lines are passed over."""
-        csv.field_size_limit(_LONGEST_CELL)
+        """Rows behind the header. Blank lines are passed over. Raises InvalidInput where the file stops being CSV."""
         with self._open() as file:
             reader = csv.reader(_Counted(file))
-            next(reader)
+            self._next(reader)
             lines = reader.line_num
-            for cells in reader:
+            while (cells := self._next(reader)) is not None:
                 line, lines = lines + 1, reader.line_num
                 if cells:
                     yield SourceRow(line, cells, file.buffer.tell())

@@ -1,0 +1,28 @@
+"""What another program at the server's address may answer: always a failure that says so, never a fault of ours."""
+
+import io
+import urllib.error
+import urllib.request
+from email.message import Message
+
+import pytest
+
+from penstock_cli.errors import Failure
+from penstock_cli.predict import _show
+from penstock_cli.server_client import Server
+
+
+@pytest.mark.parametrize("body", [b"[1]", b'"no"', b"<html>", b"", b"\xff"])
+def test_a_refusal_in_any_form_is_a_failure(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    def refuse(request: urllib.request.Request, timeout: float) -> None:
+        raise urllib.error.HTTPError(request.full_url, 502, "Bad Gateway", Message(), io.BytesIO(body))
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    with pytest.raises(Failure, match="Bad Gateway"):
+        Server("http://127.0.0.1:1", 1.0).get("/v1/models")
+
+
+@pytest.mark.parametrize("answer", [{}, {"predictions": None}, {"predictions": {"label": "x"}}])
+def test_an_answer_without_predictions_is_a_failure(answer: dict[str, object]) -> None:
+    with pytest.raises(Failure, match="holds no predictions"):
+        _show([("", answer)])
