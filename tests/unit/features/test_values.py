@@ -172,3 +172,18 @@ def test_columns_of_another_type_are_refused(feature_type: str, array: Any) -> N
     with pytest.raises(InvalidInput) as caught:
         column_from_array(array, feature_type, "f")
     assert caught.value.field == "rows[0].f"
+
+
+def test_times_of_numpy_keep_the_rules_in_lists_and_in_arrays() -> None:
+    good, gap, far = np.datetime64("2024-01-01T00:00:00", "ns"), np.datetime64("NaT"), np.datetime64("99999-01-01")
+    for column in (
+        column_of([good, gap], "timestamp", "t"),
+        column_from_array(np.array([good, gap], "datetime64[s]"), "timestamp", "t"),
+    ):
+        assert column.missing.tolist() == [False, True]
+        assert column.values[0] == 1704067200.0
+        assert np.isnan(column.values[1])
+    with pytest.raises(InvalidInput, match=r"rows\[1\]\.t"):
+        column_of([good, far], "timestamp", "t")
+    with pytest.raises(InvalidInput, match=r"rows\[2\]\.t"):
+        column_from_array(np.array([good, gap, far], "datetime64[D]"), "timestamp", "t")

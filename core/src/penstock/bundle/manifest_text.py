@@ -100,11 +100,13 @@ def read_postprocess(p: Parameters) -> PostprocessSpec:
     """The `postprocess` part. Whether it fits the model's outputs is `penstock.postprocess`'s to say."""
     kind = p.choice("kind", ("classification", "regression", "boolean", "raw"))
     labels = p.items("labels", [])
+    seen: set[str] = set()
     for index, label in enumerate(labels):
         if not isinstance(label, str):
             raise InvalidInput(f"expected text, got {describe(label)}; put it in quotes", field=f"{p.field('labels')}[{index}]")
-        if label in labels[:index]:
+        if label in seen:
             raise InvalidInput(f"{label!r} is given twice", field=f"{p.field('labels')}[{index}]")
+        seen.add(label)
     spec = PostprocessSpec(
         cast(Any, kind),
         p.text("from") if p.has("from") else None,

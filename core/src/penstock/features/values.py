@@ -122,6 +122,8 @@ def _is_missing(value: Any, feature_type: str) -> bool:
         return True
     if isinstance(value, float | np.floating):
         return feature_type not in ("string", "bool", "image") and math.isnan(value)
+    if isinstance(value, np.datetime64):
+        return bool(np.isnat(value))
     return type(value).__name__ in ("NAType", "NaTType")
 
 
@@ -175,8 +177,8 @@ def _timestamp(value: Any, _: str) -> float:
         except ValueError:
             raise InvalidInput(f"expected a time such as 2026-01-31T12:00:00Z, got {describe(value)}") from None
     if isinstance(value, np.datetime64):
-        return float(value.astype("datetime64[us]").astype(np.int64)) / 1e6
-    if isinstance(value, datetime):
+        seconds = float(value.astype("datetime64[us]").astype(np.int64)) / 1e6
+    elif isinstance(value, datetime):
         seconds = (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     elif isinstance(value, bool | np.bool_) or not isinstance(value, float | int | np.floating | np.integer):
         raise InvalidInput(f"expected seconds since 1970 or a time such as 2026-01-31T12:00:00Z, got {describe(value)}")
@@ -251,7 +253,8 @@ def column_from_array(array: Array, feature_type: str, name: str, *, length: int
     if feature_type == "timestamp" and array.dtype.kind == "M":
         missing: npt.NDArray[np.bool_] = np.isnat(array)
         micros = array.astype("datetime64[us]").astype(np.int64).astype(np.float64)
-        return Column(np.where(missing, np.nan, micros / 1e6), missing)
+        seconds = np.where(missing, np.nan, micros / 1e6)
+        return Column(seconds, missing) if _in_calendar(seconds) else _walked_column(list(array), feature_type, name)
     if dtype is not None and dtype.kind != "O" and _widens(array.dtype, dtype) and feature_type != "timestamp":
         taken = array.astype(dtype, copy=False)
         return Column(taken, np.isnan(taken) if dtype.kind == "f" else np.zeros(len(taken), np.bool_))
