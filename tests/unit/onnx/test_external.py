@@ -25,6 +25,16 @@ def test_external_data_inside_the_directory_is_found_and_loaded(tmp_path: Path) 
     assert load(path).inputs[0].name == "x"
 
 
+def test_a_model_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    # Of a file: what is mapped into memory can be closed only when nothing refers to it any more.
+    whole = models.mlp()
+    path = tmp_path / "model.onnx"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InvalidInput, match="not an ONNX model") as refused:
+        external_files(path)
+    assert refused.value.field == "model.onnx"
+
+
 def test_a_subdirectory_is_inside(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     assert external_files(models.save_external(tmp_path, "data/weights.bin")) == ("data/weights.bin",)

@@ -54,11 +54,19 @@ def external_files(model: Path) -> tuple[str, ...]:
 
 def external_locations(data: bytes | memoryview, name: str = "model") -> tuple[str, ...]:
     """The locations that the tensors of a serialised model name, sorted. Raises InvalidInput if it is not a model."""
+    found = _found(data)
+    if found is None:  # raised here and not where it was met: a traceback holds slices of the file, which then cannot be closed
+        raise InvalidInput("not an ONNX model", field=name)
+    return found
+
+
+def _found(data: bytes | memoryview) -> tuple[str, ...] | None:
+    """The locations, sorted; None if the file's structure is broken."""
     try:
         with memoryview(data) as view:
             return tuple(sorted(set(_locations(view, "model", 0))))
-    except (IndexError, ValueError, RecursionError) as error:
-        raise InvalidInput("not an ONNX model", field=name) from error
+    except (IndexError, ValueError, RecursionError):
+        return None
 
 
 def _check_inside(model: Path, location: str) -> None:
