@@ -1,5 +1,7 @@
 """CPU per row of the feature store's readers, beside Feast's get_online_features for the same rows.
 
+    python bench/feature_store.py [--rounds 3] [--seconds 1] [--client redis-py] [--json]
+
 20 numeric features and 1 string, batches of 1, 8 and 64 keys, SQLite and Redis (started here, on a port of the kernel's choice).
 CPU is this process's own (user and system), so the servers' is not in it. `--client redis-py` times a redis-py asyncio pipeline
 of the same HMGETs too: the measurement behind docs/decisions/0005-redis-connection.md.
@@ -9,11 +11,14 @@ import argparse
 import asyncio
 import json
 import logging
+import shutil
 import statistics
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +30,8 @@ from penstock_transformer.store.settings import StoreSettings
 BATCHES = (1, 8, 64)
 NUMBERS = [f"f{n}" for n in range(20)]
 ENTITIES = 1000
-ROUNDS = 3
+# Longer rounds of one process's own CPU tell no more.
+_MOST_S = 1.0
 DEFINITIONS = """
 from feast import Entity, FeatureView, Field, FileSource, ValueType
 from feast.types import Float64, String
@@ -50,20 +56,28 @@ def repository(folder: Path, online_store: str) -> Any:
     return open_feast(folder)
 
 
-async def cpu_us_a_row(read: Callable[[], Awaitable[Any]], rows: int, budget_s: float) -> float:
+@dataclass(frozen=True)
+class Budget:
+    """How often and how long each figure is measured."""
+
+    rounds: int
+    seconds: float
+
+
+async def cpu_us_a_row(read: Callable[[], Awaitable[Any]], rows: int, budget: Budget) -> float:
     """Median over rounds of this process's CPU time per row, in microseconds."""
     await read()
     found = []
-    for _ in range(ROUNDS):
+    for _ in range(budget.rounds):
         calls, began, wall = 0, time.process_time(), time.monotonic()
-        while time.monotonic() - wall < budget_s:
+        while time.monotonic() - wall < budget.seconds:
             await read()
             calls += 1
         found.append((time.process_time() - began) / (calls * rows) * 1e6)
     return statistics.median(found)
 
 
-async def measure(url: str, layout: Any, feast: Any, budget_s: float, client: str | None) -> dict[str, dict[int, float]]:
+async def readers(url: str, layout: Any, feast: Any, budget: Budget, client: str | None) -> dict[str, dict[int, float]]:
     """CPU a row by reader and batch size."""
     features = (*NUMBERS, "name")
     store = open_store(url, layout, StoreSettings(timeout_s=60))
@@ -84,15 +98,15 @@ async def measure(url: str, layout: Any, feast: Any, budget_s: float, client: st
         async def theirs(entity_rows: Any = entity_rows) -> Any:
             return feast.get_online_features([f"wide:{name}" for name in features], entity_rows)
 
-        found["penstock"][batch] = await cpu_us_a_row(ours, batch, budget_s)
-        found["feast"][batch] = await cpu_us_a_row(theirs, batch, budget_s)
+        found["penstock"][batch] = await cpu_us_a_row(ours, batch, budget)
+        found["feast"][batch] = await cpu_us_a_row(theirs, batch, budget)
         if client and url.startswith("redis"):
-            found.setdefault("redis-py", {})[batch] = await redis_py(url, layout, keys, budget_s)
+            found.setdefault("redis-py", {})[batch] = await redis_py(url, layout, keys, budget)
     await store.close()
     return found
 
 
-async def redis_py(url: str, layout: Any, keys: list[tuple[int]], budget_s: float) -> float:
+async def redis_py(url: str, layout: Any, keys: list[tuple[int]], budget: Budget) -> float:
     """The same HMGETs through redis-py's asyncio client: fetching only, nothing is decoded."""
     from redis import asyncio as redis
 
@@ -111,41 +125,71 @@ async def redis_py(url: str, layout: Any, keys: list[tuple[int]], budget_s: floa
             return await pipe.execute()
 
     try:
-        return await cpu_us_a_row(read, len(keys), budget_s)
+        return await cpu_us_a_row(read, len(keys), budget)
     finally:
         await client.aclose()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0, help="how long each round of each figure runs")
     parser.add_argument("--client", choices=["redis-py"], help="time this client library too")
-    arguments = parser.parse_args()
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
+    result = measure(given.rounds, given.seconds, given.client)
+    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+
+
+def measure(rounds: int = 3, seconds: float = 1.0, client: str | None = None) -> dict[str, Any]:
+    """CPU us a row by store, reader and batch size; medians over the rounds."""
+    if shutil.which("redis-server") is None:
+        sys.exit("bench/feature_store.py needs redis-server (Debian: apt-get install redis-server)")
     import uvloop
 
     from penstock_cli.features.registry import layout_of
 
-    results = {}
+    budget = Budget(rounds, min(seconds, _MOST_S))
+    rows = []
     with tempfile.TemporaryDirectory() as directory, RedisServer() as server:
         folder = Path(directory)
         stores = {
-            "sqlite": (f"sqlite:///{folder}/sqlite/online.db", "{type: sqlite, path: online.db}"),
-            "redis": (server.url(), f'{{type: redis, connection_string: "{server.host}:{server.port}"}}'),
+            "SQLite": (f"sqlite:///{folder}/SQLite/online.db", "{type: sqlite, path: online.db}"),
+            "Redis": (server.url(), f'{{type: redis, connection_string: "{server.host}:{server.port}"}}'),
         }
         for kind, (url, lines) in stores.items():
             feast = repository(folder / kind, lines)
             with uvloop_runner(uvloop) as runner:
-                results[kind] = runner.run(measure(url, layout_of(feast, ["wide"]), feast, arguments.seconds, arguments.client))
-    if arguments.json:
-        print(json.dumps(results))
-        return
-    print(f"{'CPU us a row':<18}" + "".join(f"{f'batch {batch}':>12}" for batch in BATCHES))
-    for kind, readers in results.items():
-        for reader, figures in readers.items():
-            print(f"{kind + ' ' + reader:<18}" + "".join(f"{figures[batch]:>12.1f}" for batch in BATCHES))
+                found = runner.run(readers(url, layout_of(feast, ["wide"]), feast, budget, client))
+            for reader, figures in found.items():
+                costs = {str(batch): round(cost, 1) for batch, cost in figures.items()}
+                rows.append({"store": kind, "reader": reader, "cpu_us_a_row": costs})
+    return {"bench": "feature_store", "rows": rows, "ratios": ratios(rows)}
+
+
+def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Feast's CPU a row in times of ours."""
+    cost = {(row["store"], row["reader"]): row["cpu_us_a_row"] for row in rows}
+    return {
+        f"{store}, Feast's CPU times ours, batch of {batch}": round(theirs / cost[store, "penstock"][batch], 1)
+        for (store, reader), costs in cost.items()
+        if reader == "feast"
+        for batch, theirs in costs.items()
+    }
+
+
+def table(result: dict[str, Any]) -> Iterator[str]:
+    """Rows of a Markdown table."""
+    yield "| CPU us a row | " + " | ".join(f"batch of {batch}" for batch in BATCHES) + " |"
+    yield "|---" * (len(BATCHES) + 1) + "|"
+    for row in result["rows"]:
+        cells = " | ".join(f"{row['cpu_us_a_row'][str(batch)]}" for batch in BATCHES)
+        yield f"| {row['store']}, {row['reader']} | {cells} |"
+    yield ""
+    for name, value in result["ratios"].items():
+        yield f"- {name}: {value}"
 
 
 def uvloop_runner(uvloop: Any) -> asyncio.Runner:

@@ -29,6 +29,7 @@ PROGRAMS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, help="ignored: a start takes as long as it takes")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     given = parser.parse_args()
     result = measure(given.rounds)

@@ -1,0 +1,93 @@
+"""What bench/pipeline.py and bench/stages.py serve and ask: a bundle of stored features and a small model, and wrk's requests.
+
+20 standardised numbers and a string of 12 categories, a tensor of 32 columns, a 32-64-64-1 MLP.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from pipeline_feast import NUMERIC, PROJECT, SEGMENTS
+from rig import RESULT_LINE
+
+MODEL = "scores"
+ENTITIES = 20_000
+
+
+def features() -> str:
+    """features.yaml."""
+    numbers = "\n".join(
+        f"  - {{name: {name}, from: stats.{name}, type: float32, missing: {{default: 0.0}},"
+        " encode: {standardise: {mean: 0.1, std: 1.1}}}"
+        for name in NUMERIC
+    )
+    values = ", ".join(f"{name}: double" for name in NUMERIC)
+    return f"""formatVersion: 1
+record: {{set: stats, key: customer_id}}
+sets:
+  stats: {{view: stats, keys: {{customer_id: customer_id}}, maxAge: 400d}}
+features:
+{numbers}
+  - {{name: segment, from: stats.segment, type: string, missing: {{default: other}},
+     encode: {{oneHot: {{categories: [{", ".join(SEGMENTS)}], unseen: zeros}}}}}}
+tensors: {{x: [{", ".join(NUMERIC)}, segment]}}
+store: {{project: {PROJECT}, keySerialization: 3, views: {{stats: {{keys: {{customer_id: int64}}, values: {{{values}, segment:
+string}}}}}}}}
+"""
+
+
+def write_bundle(directory: Path) -> None:
+    """A bundle directory, made by the same parts that `penstock bundle build` uses."""
+    from penstock.bundle.files import digest_bytes
+    from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
+    from penstock.bundle.manifest_text import write_manifest
+    from penstock.dataplane import TensorMetadata
+    from penstock.features.compiler import compile_encoder
+    from penstock.features.reading import read_spec
+    from penstock.testing.models import mlp
+
+    text = features()
+    files = {"features.yaml": text.encode(), "encoder.onnx": compile_encoder(read_spec(text)), "model.onnx": mlp()}
+    signature = ModelSignature(
+        "model.onnx", (TensorMetadata("x", "FP32", (-1, 32)),), (TensorMetadata("y", "FP32", (-1, 1)),), True
+    )
+    entries = {name: digest_bytes(content) for name, content in files.items()}
+    files["bundle.yaml"] = write_manifest(Manifest(MODEL, "1", signature, PostprocessSpec("regression", "y"), entries))
+    directory.mkdir()
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+
+
+def write_script(directory: Path, rows: int, entities: int = ENTITIES) -> Path:
+    """A script of wrk: requests of `rows` ids each, drawn out of those that the store holds, 2,000 of them in turn."""
+    script = directory / f"{rows}.lua"
+    script.write_text(f"""local bodies, at = {{}}, 0
+math.randomseed(5)
+for i = 1, 2000 do
+  local rows = {{}}
+  for j = 1, {rows} do rows[j] = '{{"customer_id": ' .. math.random(0, {entities - 1}) .. '}}' end
+  bodies[i] = wrk.format("POST", nil, {{["Content-Type"] = "application/json"}}, '{{"rows": [' .. table.concat(rows, ",") ..
+  ']}}') end
+request = function() at = at % 2000 + 1; return bodies[at] end
+{RESULT_LINE}""")
+    return script
+
+
+def two_processes(directory: Path, redis_port: int, ports: tuple[int, int]) -> tuple[list[str], list[str]]:
+    """The options of transformer and predictor, over the bundle in `directory` and the Redis at `redis_port`. `ports`: theirs."""
+    common = ["--model_name", MODEL, "--admin_port", "-1", "--host", "127.0.0.1", "--drain_delay_s", "0"]
+    store = f"redis://127.0.0.1:{redis_port}"
+    transformer = ["--http_port", str(ports[0]), "--predictor_host", f"127.0.0.1:{ports[1]}", "--feature_store", store]
+    predictor = ["--http_port", str(ports[1]), "--model_dir", str(directory / "bundle")]
+    return [*common, *transformer], [*common, *predictor]
+
+
+def one_process(directory: Path, database: Path, port: int) -> list[str]:
+    """The arguments of `penstock` that serve the same bundle in one process over an SQLite store."""
+    options = ["--model_name", MODEL, "--http_port", str(port), "--feature_store", f"sqlite:///{database}"]
+    return ["serve", str(directory / "bundle"), *options]
+
+
+def url(port: int) -> str:
+    """Where predictions are asked for."""
+    return f"http://127.0.0.1:{port}/models/{MODEL}/predict"
