@@ -173,3 +173,16 @@ def test_bodies_of_no_told_length_share_the_budget_of_large_ones(run):
         assert bench.shell.budget_bytes == 200_000
 
     run(body, bodies_bytes=200_000)
+
+
+def test_a_fault_is_answered_once_however_slowly_it_is_read(run):
+    async def body(bench):
+        protocol, transport = bench.connect()
+        protocol.data_received(b"GET /now/a HTTP/1.1\r\nX-Long: ")
+        protocol.data_received(b"x" * 5000)
+        for _ in range(3):
+            protocol.pause_writing()
+            protocol.resume_writing()
+        assert transport.statuses == [431]
+
+    run(body, head_bytes=4000)

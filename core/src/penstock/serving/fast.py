@@ -289,7 +289,7 @@ class FastProtocol(HttpToolsProtocol):
         if self.waiting:
             return
         if self.fault is not None:
-            if self.active is None:
+            if self.active is None and not self.lingering:
                 self._send_fault()
         elif self.rest:
             self.loop.call_soon(self._feed_rest)
