@@ -134,6 +134,8 @@ def test_the_api_is_documented(http: httpx.Client) -> None:
     paths: dict[str, Any] = http.get("/openapi.json").json()["paths"]
     wanted = {"/models/{model}/predict", "/predict/{record_id}", "/records", "/records/{record_id}", "/records:import"}
     assert wanted | {"/v1/models/{model}:predict", "/v2/models/{model}/infer"} <= paths.keys()
+    v1 = paths["/v1/models/{model}:predict"]["post"]  # the protocol has a route of this name too, which takes bare numbers
+    assert v1["summary"] == "Predict for rows of features (KServe v1)"
     assert http.get("/docs").status_code == 200
 
 

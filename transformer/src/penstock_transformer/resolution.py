@@ -113,10 +113,14 @@ def _apply_policies(plan: FetchPlan, resolved: Resolved) -> None:
         resolved.defaulted = defaulted
 
 
+def _article(feature_type: str) -> str:
+    return "an" if feature_type.startswith(("int", "image")) else "a"
+
+
 def _refusal(plan: FetchPlan, feature: Feature, resolved: Resolved, row: int) -> InvalidInput:
     field = f"rows[{row}].{feature.column if feature.set is None else feature.name}"
     if feature.set is None:
-        return InvalidInput(f"missing; expected a {feature.type}", field=field)
+        return InvalidInput(f"missing; expected {_article(feature.type)} {feature.type}", field=field)
     one = next(s for s in plan.sets if s.name == feature.set)
     limit = one.max_age_s if feature.max_age_s is None else feature.max_age_s
     age = float(resolved.ages[one.name][row])

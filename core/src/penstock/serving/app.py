@@ -62,7 +62,11 @@ def build_app(
 
 
 def _mount_hot_routes(app: FastAPI, table: HotRoutes) -> None:
+    mounted: set[tuple[str, str]] = set()
     for route in table.routes:
+        if (route.method, route.template) in mounted:  # as in the table: the first is taken, and it alone is documented
+            continue
+        mounted.add((route.method, route.template))
         app.add_api_route(
             route.template,
             hot_endpoint(route.handler, route.names),
