@@ -21,14 +21,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+
+from penstock.testing.servers import free_port
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from pipeline_bundle import ENTITIES, one_process, two_processes, url, write_bundle, write_script
 from pipeline_feast import NUMERIC, SEGMENTS
-from rig import ENVIRONMENT, SERVER_CPU, free_port, load, medians, processes, redis, require, resident_mib, wrk
+from rig import ENVIRONMENT, SERVER_CPU, load, medians, processes, redis, require, resident_mib, wrk
 
 HERE = Path(__file__).resolve().parent
 TWO, ONE = "transformer + predictor, Redis", "one process, SQLite"
@@ -60,14 +62,13 @@ def measure(rounds: int = 3, seconds: float = 4.0, entities: int = ENTITIES) -> 
     with tempfile.TemporaryDirectory() as folder, redis(Path(folder)) as redis_port:
         directory = Path(folder)
         write_bundle(directory / "bundle")
-        feast_side(["fill", str(directory), str(redis_port), str(entities), str(directory / "sqlite")])
-        for _ in range(rounds):
-            memory.append(one_round(TWO, directory, redis_port, entities, seconds, loads))
-            one_round(ONE, directory, redis_port, entities, seconds, loads)
-            found = json.loads(feast_side(["measure", str(directory), str(seconds)]))["cpu_us_a_row"]
-            for way, costs in found.items():
-                feast[way].append(costs)
-            by_hand.append(hand_run(directory / "bundle", 100, seconds / 4))
+        with Feast(directory, redis_port, entities, directory / "sqlite") as feast_side:
+            for _ in range(rounds):
+                memory.append(one_round(TWO, directory, redis_port, entities, seconds, loads))
+                one_round(ONE, directory, redis_port, entities, seconds, loads)
+                for way, costs in feast_side.measure(seconds).items():
+                    feast[way].append(costs)
+                by_hand.append(hand_run(directory / "bundle", 100, seconds / 4))
     lines = [
         {"servers": servers, "connections": connections, "rows": rows} | medians(found)
         for (servers, connections, rows), found in loads.items()
@@ -169,13 +170,39 @@ def memory_table(memory: dict[str, float]) -> Iterator[str]:
     yield f"Memory grew {last}: {' and '.join(grown)}." if grown else f"Memory did not grow {last} (within {STEADY_MIB:g} MiB)."
 
 
-def feast_side(arguments: list[str]) -> str:
-    """The last line that bench/pipeline_feast.py prints, run on the servers' core."""
-    command = ["taskset", "-c", SERVER_CPU, sys.executable, str(HERE / "pipeline_feast.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=ENVIRONMENT)
-    if done.returncode:
-        sys.exit(f"Feast's side failed:\n{done.stderr[-2000:]}")
-    return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
+class Feast:
+    """bench/pipeline_feast.py on the servers' core, both stores filled; it does nothing between two measurements."""
+
+    def __init__(self, directory: Path, redis_port: int, entities: int, sqlite: Path) -> None:
+        self._log = directory / "feast.log"
+        command = [sys.executable, str(HERE / "pipeline_feast.py"), str(directory), str(redis_port), str(entities), str(sqlite)]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                ["taskset", "-c", SERVER_CPU, *command],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=ENVIRONMENT,
+            )  # fmt: skip
+        self._answer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=30)
+
+    def measure(self, seconds: float) -> dict[str, dict[str, float]]:
+        """CPU us a row by way and number of rows."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{seconds}\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, dict[str, float]]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            sys.exit(f"Feast's side failed:\n{self._log.read_text()[-2000:]}")
+        found: dict[str, dict[str, float]] = json.loads(line)
+        return found
 
 
 def hand_run(directory: Path, rows: int, seconds: float) -> float:

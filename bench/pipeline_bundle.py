@@ -4,6 +4,7 @@
 """
 
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -71,6 +72,34 @@ for i = 1, 2000 do
 request = function() at = at % 2000 + 1; return bodies[at] end
 {RESULT_LINE}""")
     return script
+
+
+def fill(redis_port: int, entities: int) -> None:
+    """Write the features of `entities` rows into a Redis as Feast would, without its import."""
+    import asyncio
+
+    import numpy as np
+
+    from penstock.features.reading import read_spec
+    from penstock_transformer.store.opening import open_store
+    from penstock_transformer.store.port import RowWrite
+
+    async def write() -> None:
+        layout = read_spec(features()).store
+        assert layout is not None
+        store = open_store(f"redis://127.0.0.1:{redis_port}", layout)
+        await store.start()
+        now = time.time()
+        numbers = np.random.default_rng(3).normal(size=(entities, len(NUMERIC))).tolist()
+        for start in range(0, entities, 1000):
+            rows = [
+                RowWrite("stats", (key,), dict(zip(NUMERIC, numbers[key], strict=True)) | {"segment": SEGMENTS[key % 12]}, now)
+                for key in range(start, min(start + 1000, entities))
+            ]
+            await store.write(rows)
+        await store.close()
+
+    asyncio.run(write())
 
 
 def two_processes(directory: Path, redis_port: int, ports: tuple[int, int]) -> tuple[list[str], list[str]]:

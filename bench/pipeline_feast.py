@@ -1,10 +1,10 @@
 """Feast's side of bench/pipeline.py, in a process of its own: its import alone takes seconds.
 
-python bench/pipeline_feast.py fill DIRECTORY REDIS_PORT ENTITIES [SQLITE]
-    definitions applied and the online store filled, vectors of some entities pre-computed; the same without vectors in a second
-    repository, in the directory SQLITE, over its online.db
-python bench/pipeline_feast.py measure DIRECTORY SECONDS
-    CPU of get_online_features a row, one JSON line
+    python bench/pipeline_feast.py DIRECTORY REDIS_PORT ENTITIES SQLITE
+
+Definitions applied and the online store filled, vectors of some entities pre-computed; the same without vectors in a second
+repository, in the directory SQLITE, over its online.db. Then a line is printed, and for each number of seconds on the standard
+input another: the CPU of get_online_features a row, as JSON.
 
 The pre-computed vectors are Feast's fastest way: one blob an entity that holds all features of a service.
 """
@@ -116,13 +116,12 @@ def cpu_us(read: Callable[[Any], Any], asked: list[Any], seconds: float) -> floa
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    command, directory, *rest = sys.argv[1:]
-    if command == "fill":
-        fill(Path(directory), int(rest[0]), int(rest[1]))
-        if len(rest) == 3:
-            fill_sqlite(Path(rest[2]), int(rest[1]))
-    else:
-        print(json.dumps({"cpu_us_a_row": measure(Path(directory), float(rest[0]))}))
+    directory, port, entities, sqlite = sys.argv[1:]
+    fill(Path(directory), int(port), int(entities))
+    fill_sqlite(Path(sqlite), int(entities))
+    print("{}", flush=True)
+    for seconds in sys.stdin:
+        print(json.dumps(measure(Path(directory), float(seconds))), flush=True)
 
 
 if __name__ == "__main__":

@@ -18,15 +18,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from penstock.testing.servers import free_port
+
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from pipeline import feast_side
-from pipeline_bundle import ENTITIES, two_processes, url, write_bundle, write_script
-from rig import LOAD_CPU, SERVER_CPU, cpu_s, free_port, load, medians, processes, redis, require, wrk
+from pipeline_bundle import ENTITIES, fill, two_processes, url, write_bundle, write_script
+from rig import LOAD_CPU, SERVER_CPU, cpu_s, load, medians, processes, redis, require, wrk
 from stages_server import A_BATCH, STAGES, WRITES
 
 HERE = Path(__file__).resolve().parent
 CONNECTIONS = 64
-REST = "event loop, socket reads"
+REST = "event loop, reads"
 BATCH = "rows a batch"
 CORES = SERVER_CPU, LOAD_CPU
 _ANSWER_S = 10.0
@@ -56,7 +57,7 @@ def measure(rounds: int = 3, seconds: float = 4.0, entities: int = ENTITIES) -> 
     with tempfile.TemporaryDirectory() as folder, redis(Path(folder)) as redis_port:
         directory = Path(folder)
         write_bundle(directory / "bundle")
-        feast_side(["fill", str(directory), str(redis_port), str(entities)])
+        fill(redis_port, entities)
         script = write_script(directory, 1, entities)
         for _ in range(rounds):
             totals.append(plain_round(directory, redis_port, script, seconds))
@@ -100,11 +101,12 @@ def timed_round(directory: Path, redis_port: int, script: Path, seconds: float) 
             for program, mine in zip(STAGES, options, strict=True)
         ]
         with processes(commands, ports[0], directory / "servers.log", CORES) as pids:
-            wrk(url(ports[0]), script, CONNECTIONS, 1)
+            if seconds > 1:
+                wrk(url(ports[0]), script, CONNECTIONS, 1)
             before = [figures(fifo) | {"cpu_s": cpu_s(pid)} for fifo, pid in zip(fifos.values(), pids, strict=True)]
             requests = wrk(url(ports[0]), script, CONNECTIONS, seconds)[0]
             after = [figures(fifo) | {"cpu_s": cpu_s(pid)} for fifo, pid in zip(fifos.values(), pids, strict=True)]
-    return {program: cpu_us(program, *figures, requests) for program, *figures in zip(STAGES, before, after, strict=True)}
+    return {program: cpu_us(program, was, now, requests) for program, was, now in zip(STAGES, before, after, strict=True)}
 
 
 def figures(fifo: Path) -> dict[str, Any]:

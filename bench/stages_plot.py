@@ -22,7 +22,7 @@ COLOURS = {
     "socket writes": "#9e9e9e",
 }
 _OTHER = "#cfcfcf"
-_BAR = 0.42
+_BAR = 0.36
 # A label above its part takes this much of the axis; narrower parts have theirs moved aside, with a line to the part.
 _LABEL_SHARE = 0.031
 
@@ -49,7 +49,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
             top = place + _BAR / 2
             axes.plot([centre, label], [top, top + 0.07], color="#888888", linewidth=0.7, solid_capstyle="butt")
             text = f"{name}  {value:.1f}"
-            axes.text(label, top + 0.08, text, rotation=38, rotation_mode="anchor", ha="left", va="center", fontsize=9)
+            axes.text(label, top + 0.08, text, rotation=33, rotation_mode="anchor", ha="left", va="center", fontsize=9)
     axes.set_yticks(range(len(rows)), [f"{row['program']}\n{sum(row['stages'].values()):.1f} us" for row in reversed(rows)])
     axes.tick_params(axis="y", length=0, labelsize=11)
     axes.set_ylim(-0.35, len(rows) - 0.1)
