@@ -1,12 +1,36 @@
 """What a hostile or broken client sends on one connection: it costs bounded memory, and one answer or none."""
 
 import asyncio
+import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from penstock.serving.fast import SLICE_BYTES
 from penstock.testing.raw_http import raw_request
 
+PIECES = [
+    raw_request("GET", "/now/a"),
+    raw_request("POST", "/now/a", b"abc"),
+    raw_request("POST", "/hold/a", b"{}"),
+    raw_request("POST", "/now/a", b"y" * 80_000),
+    raw_request("POST", "/now/a", None, {"Content-Length": "99999"}),
+    raw_request("POST", "/now/a", None, {"Transfer-Encoding": "chunked"}),
+    raw_request("POST", "/now/a", None, {"Transfer-Encoding": "chunked", "Content-Length": "3"}),
+    raw_request("POST", "/now/a", None, {"Expect": "100-continue", "Content-Length": "3"}),
+    raw_request("POST", "/now/wrong", b""),
+    raw_request("POST", "/now/fault", b""),
+    raw_request("GET", "/now/a", b"abcd", {"Upgrade": "websocket", "Connection": "upgrade"}),
+    raw_request("GET", "/healthz", None, {"Upgrade": "h2c", "Connection": "upgrade"}),
+    raw_request("GET", "/healthz", None, {"Connection": "close"}),
+    raw_request("HEAD", "/healthz"),
+    raw_request("OPTIONS", "*"),
+    raw_request("CONNECT", "a:1"),
+    b"GET /healthz HTTP/1.0\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    *(b"3\r\nabc\r\n", b"0\r\n\r\n", b"0\r\nX: y\r\n\r\n", b"abc", b"\r\n", b"x" * 5000),
+]
 CHUNKED = b"POST /healthz HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -186,3 +210,54 @@ def test_a_fault_is_answered_once_however_slowly_it_is_read(run):
         assert transport.statuses == [431]
 
     run(body, head_bytes=4000)
+
+
+@settings(max_examples=100)
+@given(
+    pieces=st.lists(st.tuples(st.sampled_from(PIECES), st.one_of(st.none(), st.integers(0, 90))), min_size=1, max_size=12),
+    events=st.lists(st.sampled_from(["answer", "pause", "resume", "sweep", "settle"]), max_size=30),
+)
+def test_any_pieces_in_any_order_end_well(run, pieces, events):
+    """Requests whole and cut, chunks out of nowhere, a client that stops reading: at most an answer each and one for a fault, and
+    everything that was held is given back."""
+
+    async def body(bench):
+        faults: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        protocol, transport = bench.connect()
+        answered = 0
+        queue = list(events)
+        for piece, cut in pieces:
+            if transport.closing:
+                break
+            protocol.data_received(piece[:cut])
+            match queue.pop() if queue else "settle":
+                case "pause":
+                    protocol.pause_writing()
+                case "resume":
+                    protocol.resume_writing()
+                case "sweep":
+                    protocol.sweep()
+                case "answer" if answered < len(bench.held):
+                    bench.held[answered].answer(201, b"held")
+                    answered += 1
+                case _:
+                    await settle(8)
+        protocol.resume_writing()
+        for _ in range(60):
+            await asyncio.sleep(0)
+            while answered < len(bench.held):
+                bench.held[answered].answer(201, b"held")
+                answered += 1
+        for _ in range(bench.shell.limits.body_timeout_s + 10):
+            protocol.sweep()
+        assert transport.closing
+        protocol.connection_lost(None)
+        await settle(30)
+        assert not faults
+        begun = sum(b" HTTP/" in piece for piece, _ in pieces)
+        assert len(re.findall(rb"HTTP/1\.1 [2-5]\d\d ", transport.written)) <= begun + 1
+        assert bench.shell.budget_bytes == 200_000
+        assert bench.shell.metrics.in_flight("").count == 0
+
+    run(body, body_bytes=90_000, bodies_bytes=200_000, head_bytes=2000)
