@@ -35,7 +35,7 @@ def command(repo: Path, as_json: bool) -> None:
 
 def apply(folder: Path) -> list[str]:
     """Apply the repository; the names of its feature views. Raises InvalidInput with what Feast says is wrong."""
-    store = open_feast(folder)
+    store = open_feast(folder, checked=True)
     try:
         with quiet(), inside(folder), redirect_stdout(StringIO()):
             from feast.repo_operations import apply_total_with_repo_instance, parse_repo

@@ -9,13 +9,14 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from penstock.errors import InvalidInput
 from penstock.features.spec import StoreLayout, ViewLayout
+from penstock_transformer.store.feast_import import unchecked
 from penstock_transformer.store.value_types import value_type
 
 _COLLECTIONS = ("list", "set")
@@ -58,11 +59,13 @@ def inside(folder: Path) -> Iterator[None]:
         sys.modules.update(hidden)
 
 
-def open_feast(folder: Path) -> Any:
-    """Feast's own FeatureStore for a repository. Raises InvalidInput where Feast is missing or refuses the repository."""
+def open_feast(folder: Path, *, checked: bool = False) -> Any:
+    """Feast's own FeatureStore for a repository; `checked` for whoever runs its definitions, so that Feast checks their types.
+    Raises InvalidInput where Feast is missing or refuses the repository."""
     with quiet():
         try:
-            from feast import FeatureStore
+            with nullcontext() if checked else unchecked():
+                from feast import FeatureStore
         except ImportError as error:
             raise InvalidInput(f"Feast cannot be imported: {error}; install penstock-cli", field="feast") from None
         try:

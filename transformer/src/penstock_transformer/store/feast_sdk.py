@@ -22,6 +22,7 @@ import numpy as np
 
 from penstock.errors import InvalidInput, Overloaded, UnsupportedType, UpstreamUnavailable
 from penstock.features.spec import StoreLayout
+from penstock_transformer.store.feast_import import unchecked
 from penstock_transformer.store.port import RowWrite, SetColumns, SetRead
 from penstock_transformer.store.settings import DEFAULT, StoreSettings
 from penstock_transformer.store.view import View, Views, event_time_of
@@ -48,7 +49,8 @@ class FeastStore:
     def _open(self) -> Any:
         with _quiet():
             try:
-                from feast import FeatureStore
+                with unchecked():
+                    from feast import FeatureStore
             except ImportError:
                 raise InvalidInput("feast: needs the Feast SDK; pip install 'feast>=0.66,<0.68'", field="feature_store") from None
             folder = self._path.parent if self._path.suffix in (".yaml", ".yml") else self._path
