@@ -34,8 +34,9 @@ from rig import ENVIRONMENT, SERVER_CPU, load, medians, processes, redis, requir
 
 HERE = Path(__file__).resolve().parent
 TWO, ONE = "transformer + predictor, Redis", "one process, SQLite"
-# Connections, rows a request.
-LOADS = {TWO: ((64, 1), (1, 1), (16, 100)), ONE: ((64, 1),)}
+# Connections, rows a request, and their form: JSON rows whose answer tells the data, or a v2 binary tensor of ids.
+LOADS = {TWO: ((64, 1, "rows"), (1, 1, "rows"), (16, 100, "rows"), (16, 100, "tensor")), ONE: ((64, 1, "rows"),)}
+Load = tuple[str, int, int, str]
 FEAST = {"live": "by feature names", "precomputed": "pre-computed vectors"}
 # Resident memory that comes and goes between two looks at a process under load.
 STEADY_MIB = 2.0
@@ -55,7 +56,7 @@ def main() -> None:
 def measure(rounds: int = 3, seconds: float = 4.0, entities: int = ENTITIES) -> dict[str, Any]:
     """Every load on both arrangements, memory before and after, Feast, and the hand-run batch; medians over the rounds."""
     require("bench/pipeline.py", "wrk", "redis-server")
-    loads: dict[tuple[str, int, int], list[dict[str, float]]] = {}
+    loads: dict[Load, list[dict[str, float]]] = {}
     memory: list[dict[str, float]] = []
     feast: dict[str, list[dict[str, float]]] = {way: [] for way in FEAST}
     by_hand: list[float] = []
@@ -70,8 +71,8 @@ def measure(rounds: int = 3, seconds: float = 4.0, entities: int = ENTITIES) -> 
                     feast[way].append(costs)
                 by_hand.append(hand_run(directory / "bundle", 100, seconds / 4))
     lines = [
-        {"servers": servers, "connections": connections, "rows": rows} | medians(found)
-        for (servers, connections, rows), found in loads.items()
+        {"servers": servers, "connections": connections, "rows": rows, "form": form} | medians(found)
+        for (servers, connections, rows, form), found in loads.items()
     ]
     feast_costs = {way: medians(costs, 1) for way, costs in feast.items()}
     hand_us = statistics.median(by_hand)
@@ -93,7 +94,7 @@ def one_round(
     redis_port: int,
     entities: int,
     seconds: float,
-    loads: dict[tuple[str, int, int], list[dict[str, float]]],
+    loads: dict[Load, list[dict[str, float]]],
 ) -> dict[str, float]:
     """Start the servers, run their loads into `loads`; their resident memory: ready, after all loads, and after the first of
     them once more."""
@@ -105,11 +106,11 @@ def one_round(
         commands = [["-m", "penstock_cli", *one_process(directory, directory / "sqlite" / "online.db", port)]]
     with processes(commands, port, directory / "servers.log") as pids:
         memory = resident("ready", pids)
-        for connections, rows in LOADS[servers]:
-            script = write_script(directory, rows, entities)
-            loads.setdefault((servers, connections, rows), []).append(load(url(port), pids, script, connections, seconds))
+        for connections, rows, form in LOADS[servers]:
+            script = write_script(directory, rows, entities, form)
+            loads.setdefault((servers, connections, rows, form), []).append(load(url(port), pids, script, connections, seconds))
         memory |= resident("after", pids)
-        connections, rows = LOADS[servers][0]
+        connections, rows, _ = LOADS[servers][0]
         memory["requests"] = float(wrk(url(port), write_script(directory, rows, entities), connections, seconds)[0])
         return memory | resident("later", pids)
 
@@ -120,26 +121,28 @@ def resident(moment: str, pids: Sequence[int]) -> dict[str, float]:
 
 def ratios(lines: list[dict[str, Any]], feast: dict[str, dict[str, float]], hand_us: float) -> dict[str, float]:
     """What the project promises: Feast's CPU a row in times of ours, and our time a row in times of encoder and model by hand."""
-    at = {(line["servers"], line["connections"], line["rows"]): line for line in lines}
-    one, many = at[TWO, 64, 1], at[TWO, 16, 100]
+    at = {(line["servers"], line["connections"], line["rows"], line["form"]): line for line in lines}
+    one, many = at[TWO, 64, 1, "rows"], at[TWO, 16, 100, "rows"]
     found = {}
     for way, name in FEAST.items():
         found[f"Feast's CPU for a row, {name}, times both processes' for a request"] = feast[way]["1"] / one["cpu_us"]
         found[f"the same, {name}, at 100 rows a request"] = feast[way]["100"] / (many["cpu_us"] / 100)
-    found["100 rows: CPU a row, times encoder and model by hand"] = many["cpu_us"] / 100 / hand_us
-    found["100 rows: rows/s, part of encoder and model by hand"] = many["requests_per_s"] * 100 * hand_us / 1e6
+    for form, name in (("rows", "JSON with data"), ("tensor", "v2 binary")):
+        line = at[TWO, 16, 100, form]
+        found[f"100 rows, {name}: CPU a row, times encoder and model by hand"] = line["cpu_us"] / 100 / hand_us
+        found[f"100 rows, {name}: rows/s, part of encoder and model by hand"] = line["requests_per_s"] * 100 * hand_us / 1e6
     return {name: round(value, 3 if value < 1 else 2) for name, value in found.items()}
 
 
 def table(result: dict[str, Any]) -> Iterator[str]:
     """Markdown: the loads, Feast and the hand-run batch, the memory."""
-    yield "| servers | connections | rows | requests/s | CPU us a request | transformer's | predictor's | p50 ms | p99 ms |"
+    yield "| servers | connections | rows, form | requests/s | CPU us a request | transformer's | predictor's | p50 ms | p99 ms |"
     yield "|---|---|---|---|---|---|---|---|---|"
     for line in result["rows"]:
         each = [f"{line['cpu_us_0']}", f"{line['cpu_us_1']}"] if "cpu_us_1" in line else ["", ""]
         yield (
-            f"| {line['servers']} | {line['connections']} | {line['rows']} | {line['requests_per_s']:,.0f} | {line['cpu_us']} |"
-            f" {each[0]} | {each[1]} | {line['p50_ms']} | {line['p99_ms']} |"
+            f"| {line['servers']} | {line['connections']} | {line['rows']}, {line['form']} | {line['requests_per_s']:,.0f} |"
+            f" {line['cpu_us']} | {each[0]} | {each[1]} | {line['p50_ms']} | {line['p99_ms']} |"
         )
     yield ""
     yield "| beside it, without any server | CPU us a row, 1 row | 100 rows |"

@@ -3,6 +3,7 @@
 20 standardised numbers and a string of 12 categories, a tensor of 32 columns, a 32-64-64-1 MLP.
 """
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -59,19 +60,49 @@ def write_bundle(directory: Path) -> None:
         (directory / name).write_bytes(content)
 
 
-def write_script(directory: Path, rows: int, entities: int = ENTITIES) -> Path:
-    """A script of wrk: requests of `rows` ids each, drawn out of those that the store holds, 2,000 of them in turn."""
-    script = directory / f"{rows}.lua"
+def write_script(directory: Path, rows: int, entities: int = ENTITIES, form: str = "rows") -> Path:
+    """A script of wrk: requests of `rows` ids each, drawn out of those that the store holds, 2,000 of them in turn.
+
+    `form` is "rows" (JSON, answered with the data) or "tensor" (v2 with a binary tensor of ids, answered in kind).
+    """
+    script = directory / f"{rows}-{form}.lua"
     script.write_text(f"""local bodies, at = {{}}, 0
 math.randomseed(5)
-for i = 1, 2000 do
-  local rows = {{}}
-  for j = 1, {rows} do rows[j] = '{{"customer_id": ' .. math.random(0, {entities - 1}) .. '}}' end
-  bodies[i] = wrk.format("POST", nil, {{["Content-Type"] = "application/json"}}, '{{"rows": [' .. table.concat(rows, ",") ..
-  ']}}') end
+local function id() return math.random(0, {entities - 1}) end
+{_ROWS if form == "rows" else _tensor(rows)}
+for i = 1, 2000 do bodies[i] = body({rows}) end
 request = function() at = at % 2000 + 1; return bodies[at] end
 {RESULT_LINE}""")
     return script
+
+
+_ROWS = """local function body(rows)
+  local parts = {}
+  for j = 1, rows do parts[j] = '{"customer_id": ' .. id() .. '}' end
+  return wrk.format("POST", nil, {["Content-Type"] = "application/json"}, '{"rows": [' .. table.concat(parts, ",") .. ']}')
+end"""
+
+
+def _tensor(rows: int) -> str:
+    """Lua that makes v2 binary requests: an INT64 is its four low bytes, and four of zero."""
+    header = json.dumps(
+        {
+            "inputs": [
+                {"name": "customer_id", "datatype": "INT64", "shape": [rows], "parameters": {"binary_data_size": 8 * rows}}
+            ],
+            "parameters": {"binary_data_output": True},
+        }
+    )
+    return f"""local head = '{header}'
+local function body(rows)
+  local parts = {{head}}
+  for j = 1, rows do
+    local n = id()
+    parts[j + 1] = string.char(n % 256, math.floor(n / 256) % 256, math.floor(n / 65536), 0, 0, 0, 0, 0)
+  end
+  local headers = {{["Inference-Header-Content-Length"] = tostring(#head)}}
+  return wrk.format("POST", "/v2/models/{MODEL}/infer", headers, table.concat(parts))
+end"""
 
 
 def fill(redis_port: int, entities: int) -> None:

@@ -108,7 +108,7 @@ def table(result: dict[str, Any]) -> Iterator[str]:
         )
     yield ""
     for name, value in result["ratios"].items():
-        yield f"{name}: {value}"
+        yield f"- {name}: {value}"
 
 
 def prepare(directory: Path) -> None:
