@@ -96,6 +96,7 @@ class Predictor:
 
     def submit(self, request: InferRequest, reply: Reply) -> None:
         """Take a request; answer through `reply` exactly once. Never raises, never blocks."""
+        served: ServedModel | None = None
         try:
             served = self._serving.get(request.model)
             expected = request.context.expect_bundle
@@ -107,6 +108,8 @@ class Predictor:
             else:
                 reply.put(served.nothing(request))
         except PenstockError as error:
+            if served is not None:
+                error.bundle = served.label
             reply.error(error)
         except Exception:
             log.exception("request failed", extra={"model": request.model, "request_id": request.context.request_id})

@@ -79,7 +79,7 @@ class Runner:
             return
         for work, result in zip(works, outcome.each or (), strict=True):
             if isinstance(result, PenstockError):
-                work.reply.error(result)
+                work.error(result)
             else:
                 self._put(work, result)
 
@@ -103,7 +103,7 @@ class Runner:
             work.reply.put(InferResponse(self._model, tensors, bundle=self._bundle, version=self._version))
         except Exception:
             log.exception("answer failed", extra={"model": self._model, "request_id": work.context.request_id})
-            work.reply.error(Internal("the answer could not be written"))
+            work.error(Internal("the answer could not be written"))
 
     def _each(self, works: list[Work]) -> Outcome:
         results: list[list[Tensor] | PenstockError] = []

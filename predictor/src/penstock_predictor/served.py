@@ -22,7 +22,7 @@ class ServedModel:
         self.version = loaded.version
         self.digest = loaded.digest
         self.label = loaded.label
-        self._plans = Plans(loaded.session.inputs, loaded.session.outputs, loaded.rule)
+        self._plans = Plans(loaded.session.inputs, loaded.session.outputs, loaded.rule, loaded.label)
         self._runner = Runner(
             loaded.session,
             loaded.rule,

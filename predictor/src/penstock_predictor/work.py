@@ -50,9 +50,10 @@ class Plan:
 class Work:
     """One request as the batcher sees it. `inputs` are in the model's order; `text` holds the arrays of string inputs."""
 
-    __slots__ = ("context", "inputs", "key", "nbytes", "outputs", "reply", "rows", "sliced", "text")
+    __slots__ = ("bundle", "context", "inputs", "key", "nbytes", "outputs", "reply", "rows", "sliced", "text")
 
-    def __init__(self, plan: Plan, request: InferRequest, reply: Reply) -> None:
+    def __init__(self, plan: Plan, request: InferRequest, reply: Reply, bundle: str = "") -> None:
+        self.bundle = bundle
         self.rows = plan.rows
         self.nbytes = plan.nbytes
         self.key = plan.key
@@ -68,13 +69,18 @@ class Work:
         return self.reply.disconnected
 
     def error(self, error: PenstockError) -> None:
+        """Answer with an error, which then names the bundle that gave it."""
+        error.bundle = self.bundle
         self.reply.error(error)
 
 
 class Plans:
     """Makes works of requests for one model. Used on the event loop's thread only."""
 
-    def __init__(self, inputs: Sequence[TensorMetadata], outputs: Sequence[TensorMetadata], rule: BatchRule) -> None:
+    def __init__(
+        self, inputs: Sequence[TensorMetadata], outputs: Sequence[TensorMetadata], rule: BatchRule, bundle: str = ""
+    ) -> None:
+        self._bundle = bundle
         self._inputs = inputs
         self._index = {tensor.name: index for index, tensor in enumerate(inputs)}
         self._outputs = {tensor.name for tensor in outputs}
@@ -99,7 +105,7 @@ class Plans:
                 # Forms are the callers' choice and without number: a full table starts again.
                 self._plans.clear()
             self._plans[form] = plan
-        work = Work(plan, request, reply)
+        work = Work(plan, request, reply, self._bundle)
         if plan.text:
             _read_text(work, plan, request)
         return work

@@ -146,6 +146,17 @@ def test_another_bundle_than_expected_is_412(server: ServerProcess) -> None:
     assert httpx.post(f"{server.url}/v2/models/mlp/infer", json=body, headers=headers).status_code == 200
 
 
+def test_errors_name_the_bundle_that_gave_them(server: ServerProcess) -> None:
+    label = httpx.get(f"{server.url}/v2/models/mlp").json()["bundle"]
+    good, bad = tensor("x", "FP32", [1, 3], [1, 2, 3]), tensor("x", "FP32", [1, 2], [1, 2])
+    expecting = {"Penstock-Expect-Bundle": "sha256:" + "0" * 64}
+    for given, headers, status in ((bad, {}, 400), (good, expecting, 412)):
+        answer = httpx.post(f"{server.url}/v2/models/mlp/infer", json={"inputs": [given]}, headers=headers)
+        assert answer.status_code == status
+        assert answer.headers["Penstock-Bundle"] == label
+    assert "Penstock-Bundle" not in infer(server, "nobody", good).headers
+
+
 def test_v1_predict(server: ServerProcess) -> None:
     answer = httpx.post(f"{server.url}/v1/models/row_sum:predict", json={"instances": [[1, 2], [3, 4]]})
     assert answer.json() == {"predictions": [3, 7]}
