@@ -34,6 +34,23 @@ def test_a_record_from_its_making_to_its_end(records: httpx.Client) -> None:
     assert records.get(f"/predict/{identity}", params=QUERY).status_code == 404
 
 
+def test_an_id_with_a_slash_is_reached_by_its_address(records: httpx.Client) -> None:
+    made = records.post("/records", params=QUERY, json={"id": "a/b", "values": {"distance": 1}})
+    assert made.headers["location"].startswith("/records/a%2Fb")
+    assert records.get("/records/a%2Fb", params=QUERY).json() == made.json()
+    assert records.get("/predict/a%2Fb", params=QUERY).status_code == 200
+    assert records.put("/records/a%2Fb", params=QUERY, json={"values": {"distance": 2}}).json()["values"]["distance"] == 2
+    assert records.delete("/records/a%2Fb", params=QUERY).status_code == 204
+    assert records.get("/records/a%2Fb", params=QUERY).status_code == 404
+
+
+def test_an_id_with_a_line_end_is_refused(records: httpx.Client) -> None:
+    answer = records.post("/records", params=QUERY, json={"id": "a\r\nb", "values": {"distance": 1}})
+    assert (answer.status_code, answer.json()["field"]) == (400, "id")
+    assert records.put("/records/a%0D%0Ab", params=QUERY, json={"values": {"distance": 1}}).status_code == 400
+    assert records.get("/records/a%0D%0Ab", params=QUERY).status_code == 404
+
+
 def test_an_import_of_many_rows_streams(records: httpx.Client) -> None:
     count = 700
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -93,6 +94,31 @@ def test_a_record_is_stored_under_its_id_and_found_again(http: Http) -> None:
     assert made.json() == {"id": "UA 1/2", "event_time": "2026-01-01T00:00:00Z", "values": FULL}
     assert http.get("/records/UA 1").status_code == 404
     assert http.put("/records/x", json=made.json() | {"id": "x"}).status_code == 201
+
+
+@pytest.mark.parametrize("identity", ["a/b", "/a", "a/", "a//b", "a%2Fb", "x:import", "a?b#c", "ü/é"])
+def test_an_id_of_any_printable_characters_is_reached_by_its_address(http: Http, identity: str) -> None:
+    made = http.post("/records", json={"id": identity, "values": {"stops": 1}})
+    where = made.headers["location"]
+    assert http.get(where).json()["id"] == identity
+    assert http.put(where, json={"values": {"stops": 2}}).status_code == 200
+    assert http.delete(where).status_code == 204
+    assert http.get(where).status_code == 404
+
+
+@pytest.mark.parametrize("identity", ["a\r\nb", "a\n", "\x00", "\x7f", "\x85"])
+def test_control_characters_in_an_id_are_refused_and_reach_no_other_record(http: Http, identity: str) -> None:
+    where = f"/records/{quote(identity, safe='')}"
+    http.put("/records/a", json={"values": {}})
+    answer = http.post("/records", json={"id": identity, "values": {}})
+    assert (answer.status_code, answer.json()["field"]) == (400, "id")
+    answer = http.put(where, json={"values": {}})
+    assert (answer.status_code, answer.json()["field"]) == (400, "record_id")
+    answer = send_csv(http, f'flight_id\n"{identity}"\n')
+    assert (answer.status_code, answer.json()["field"]) == (400, "rows[0].flight_id")
+    assert http.get(where).status_code == 404
+    assert http.delete(where).status_code == 404
+    assert http.get("/records/a").status_code == 200
 
 
 def test_an_id_is_made_if_absent(http: Http) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from penstock.errors import InvalidInput
 from penstock_transformer.http.csv_rows import checked_header, typed_row
 from penstock_transformer.http.csv_stream import CsvStream, Line
-from penstock_transformer.http.record_set import RecordSet, event_time_of, value_from_json
+from penstock_transformer.http.record_set import RecordSet, check_characters, event_time_of, value_from_json
 
 _BATCH = 500
 _MOST_REJECTED_SHOWN = 100
@@ -103,6 +103,7 @@ class RecordImport:
             values[name] = value_from_json(values.get(name), kind, f"{where}.{name}")
         key_field = f"{where}.{records.key_name}"
         value_from_json(key, records.key_type, key_field)
+        check_characters(key, key_field)
         return key, values, moment
 
     async def _write(self) -> None:

@@ -7,6 +7,7 @@ Values are checked here against the view's types, by the store's own writer, so 
 
 import base64
 import math
+import re
 import secrets
 import time
 import uuid
@@ -28,6 +29,7 @@ from penstock_transformer.store.value_writing import write_value
 
 # Ids that are made for integer keys stay exact in JavaScript.
 _ID_BITS = 53
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LATEST_S = 253402300799.0
 
 
@@ -69,6 +71,12 @@ class RecordSet:
         if isinstance(given, int) and not isinstance(given, bool) and self.key_type in ("int32", "int64"):
             return key_from_text(str(given), self.key_type, field)
         raise InvalidInput(f"expected an id of type {self.key_type}, got {given!r:.60}", field=field)
+
+    def new_key_of(self, given: Any, field: str = "id") -> Any:
+        """The key that a record is to be stored under. Raises InvalidInput as `key` does, and for control characters."""
+        key = self.key(given, field)
+        check_characters(key, field)
+        return key
 
     def new_key(self) -> Any:
         """A key for a record that came without one."""
@@ -115,6 +123,12 @@ class RecordSet:
         keys, following = await self._store.scan(self._record.view, cursor, limit)
         found = await self.get([key[0] for key in keys])
         return [record for record in found if record is not None], following
+
+
+def check_characters(key: Any, field: str) -> None:
+    """Raises InvalidInput for control characters: they would end a line in logs, CSV files and headers that name the record."""
+    if isinstance(key, str) and _CONTROL.search(key):
+        raise InvalidInput(f"expected an id without control characters, got {key!r:.60}", field=field)
 
 
 def value_from_json(value: Any, kind: str, field: str) -> Any:

@@ -3,6 +3,8 @@
     {"id": …, "event_time": …, "values": {column: value}}
 
 What GET gives PUT takes. With several models, `?model=` says whose records are meant.
+
+An id may hold any character but control characters; in a path it is percent-encoded, `/` too, and is all that follows.
 """
 
 from typing import Annotated, Any
@@ -10,6 +12,7 @@ from urllib.parse import quote
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from penstock.errors import Conflict, InvalidInput, NotFound, UnsupportedType
 from penstock.protocol.reading import read_object
@@ -27,6 +30,16 @@ _LARGEST_PAGE = 1000
 
 Model = Annotated[str | None, Query(description="Whose records; needed where several models are served")]
 RecordId = Annotated[str, Path(description="The value of the record's key")]
+
+
+class _WholeRest(StringConvertor):
+    """The rest of a decoded path, slashes and line ends with it: `path` stops at a line end, and would reach another record."""
+
+    regex = r"[\s\S]+"
+
+
+register_url_convertor("record_id", _WholeRest())
+_RECORD = "/records/{record_id:record_id}"
 
 
 def allow_imports(routes: HotRoutes) -> None:
@@ -47,7 +60,7 @@ def records_router(transformer: PredictPlane) -> APIRouter:
         document = _document(await read_body(request, _RECORD_BYTES))
         values, event_time = records.checked(document.get("values")), event_time_of(document.get("event_time"))
         given = document.get("id")
-        key = records.new_key() if given is None else records.key(given)
+        key = records.new_key() if given is None else records.new_key_of(given)
         if given is not None and (await records.get([key]))[0] is not None:
             raise Conflict("there is a record with this id; PUT replaces it", field="id")
         await records.put(key, values, event_time)
@@ -73,17 +86,15 @@ def records_router(transformer: PredictPlane) -> APIRouter:
         body = orjson.loads(problem(400, detail, "invalid_input", first["field"]))
         return Response(orjson.dumps(body | report.document()), 400, media_type=PROBLEM.decode())
 
-    @router.get("/records/{record_id}", summary="A record")
+    @router.get(_RECORD, summary="A record")
     async def show(record_id: RecordId, model: Model = None) -> Response:
         records = records_of(model)
         return await _stored(records, records.key(record_id, "record_id"), 200, {})
 
-    @router.put(
-        "/records/{record_id}", summary="Store a record whole; columns that are not given are missing", openapi_extra=_BODY
-    )
+    @router.put(_RECORD, summary="Store a record whole; columns that are not given are missing", openapi_extra=_BODY)
     async def replace(request: Request, record_id: RecordId, model: Model = None) -> Response:
         records = records_of(model)
-        key = records.key(record_id, "record_id")
+        key = records.new_key_of(record_id, "record_id")
         document = _document(await read_body(request, _RECORD_BYTES))
         given = document.get("id")
         if given is not None and records.key(given) != key:
@@ -93,7 +104,7 @@ def records_router(transformer: PredictPlane) -> APIRouter:
         await records.put(key, values, event_time)
         return await _stored(records, key, 200 if existed else 201, {} if existed else {"location": _address(key, model)})
 
-    @router.delete("/records/{record_id}", status_code=204, summary="Remove a record")
+    @router.delete(_RECORD, status_code=204, summary="Remove a record")
     async def remove(record_id: RecordId, model: Model = None) -> Response:
         records = records_of(model)
         if not await records.delete(records.key(record_id, "record_id")):
