@@ -61,6 +61,13 @@ def test_the_data_may_be_left_out(http: httpx.Client) -> None:
     assert "data" not in answer.json()["predictions"][0]
 
 
+def test_a_value_without_an_encoding_is_refused(http: httpx.Client) -> None:
+    answer = http.post(PREDICT, json={"rows": [{"distance": 1}, {"distance": -5}]})
+    assert answer.status_code == 400
+    assert "rows[1].distance" in answer.text
+    assert "not a number after encoding (log1p)" in answer.text
+
+
 def test_no_rows_have_no_predictions(http: httpx.Client) -> None:
     assert http.post(PREDICT, json={"rows": []}).json()["predictions"] == []
 

@@ -101,6 +101,42 @@ def test_a_bad_row_fails_its_caller_alone(bench, run, rows, field, text):
     run(go())
 
 
+def test_nan_from_an_encoding_fails_its_caller_alone(bench, run, features):
+    own = bundle_files(
+        features.replace("reject, encode: passthrough}\n  - {name: seats", "reject, encode: log1p}\n  - {name: seats").replace(
+            "weight, type: float32, missing: reject", "weight, type: float32, missing: keep"
+        )
+    )
+
+    async def go():
+        async with bench(own) as b:
+            b.predictor.compute = lambda t: {"y": np.nan_to_num(t["x"]).sum(axis=1, dtype=np.float32)}
+            await b.put("planes", "N5", seats=1)
+            zero = {**ROW, "distance": 0.0}
+            before, bad, kept, worse, after = (
+                b.send([zero]),
+                b.send([zero, {**zero, "distance": -5}]),
+                b.send([{**zero, "tailnum": "N5"}]),
+                b.send(columns={"distance": np.array([-2], np.float32), "tailnum": np.array(["N1"], object)}),
+                b.send([zero, zero]),
+            )
+            for sent, row, got in ((bad, 1, "-5"), (worse, 0, "-2")):
+                with pytest.raises(InvalidInput) as caught:
+                    await sent.future
+                assert caught.value.field == f"rows[{row}].distance"
+                assert caught.value.message.startswith("not a number after encoding (log1p); ")
+                assert f"got {got}" in caught.value.message
+                assert caught.value.bundle == f"flights@{b.predictor.digest}"
+            assert [p["value"] for p in (await before.future).predictions] == [152.5]
+            assert [(p["value"], p["data"]["weight"]) for p in (await kept.future).predictions] == [(1.0, None)]
+            assert [p["value"] for p in (await after.future).predictions] == [152.5, 152.5]
+            assert [call.inputs[0].shape for call in b.predictor.calls] == [(4, 3)]
+            assert len(b.store.reads) == 1
+            assert (await b.fails(InvalidInput, [{**zero, "distance": -5}])).field == "rows[0].distance"
+
+    run(go())
+
+
 def test_defaults_are_told(bench, run):
     async def go():
         async with bench() as b:

@@ -13,9 +13,12 @@ from penstock.bundle.manifest import Manifest
 from penstock.columns import Column
 from penstock.dataplane import DataPlane
 from penstock.features.encoder import Encoder
+from penstock.features.images import Decoding
 from penstock.features.values import column_of
 from penstock.postprocess import Postprocessor
 from penstock.tensors import Array
+from penstock_transformer.encoded import EncodedCheck
+from penstock_transformer.image_threads import ImageThreads
 from penstock_transformer.plan import FetchPlan
 from penstock_transformer.store.port import FeatureStore
 
@@ -28,7 +31,7 @@ _closing: set[asyncio.Task[Any]] = set()
 
 
 class ActiveBundle:
-    """One bundle behind one predictor. `plan` and `encoder` are None for a bundle without features.
+    """One bundle behind one predictor. `plan`, `encoder` and its `check` are None for a bundle without features.
 
     `digest` is `sha256:…`, or "" for a foreign server that has no bundles; then `expect` is None and nothing is verified.
     `independent`: rows of different callers may share a call.
@@ -36,9 +39,11 @@ class ActiveBundle:
 
     __slots__ = (
         "_close",
+        "_images",
         "_inline_rows",
         "_retired",
         "_users",
+        "check",
         "digest",
         "encoder",
         "expect",
@@ -74,30 +79,37 @@ class ActiveBundle:
         self.predictor_model = predictor_model
         self.plan = plan
         self.encoder = encoder
+        self.check = EncodedCheck(encoder.plan) if encoder is not None else None
         self.store = store
         self.postprocessor = Postprocessor(manifest.postprocess, manifest)
         self.independent = manifest.model.rows_independent is True
         self._close = close
+        self._images: ImageThreads | None = None
         self._inline_rows = 64
         self._users = 0
         self._retired = False
 
-    async def encode(self, columns: dict[str, Column], rows: int) -> dict[str, Array]:
+    async def encode(self, columns: dict[str, Column], rows: int, go_on: Callable[[], None] | None = None) -> dict[str, Array]:
         """The model's input tensors for `rows` > 0 rows that the policies have passed; off the loop where it would hold it up.
 
-        Raises InvalidInput for a value that cannot be encoded (an image that is not one)."""
-        assert self.encoder is not None
+        `go_on` is called before each image, in a thread: it raises once nobody waits. Raises InvalidInput for a value that
+        cannot be encoded (an image that is not one), TooLarge for more pixels than one request may have, Overloaded."""
+        encoder = self.encoder
+        assert encoder is not None
+        if self._images is not None:
+            decoding = Decoding(go_on or _nothing)
+            return await self._images.run(lambda: encoder.encode(columns, checked=True, decoding=decoding))
         if rows > self._inline_rows:
-            return await asyncio.to_thread(self.encoder.encode, columns, checked=True)
-        return self.encoder.encode(columns, checked=True)
+            return await asyncio.to_thread(encoder.encode, columns, checked=True)
+        return encoder.encode(columns, checked=True)
 
     async def warm(self) -> None:
-        """Run the encoder until its cost is known, on rows of nothing but missing values. Images always go to a thread."""
+        """Run the encoder until its cost is known, on rows of nothing but missing values. Images always go to threads of their own."""
         if self.encoder is None or self.plan is None:
             return
         features = self.plan.spec.features
         if any(f.type == "image" for f in features):
-            self._inline_rows = 0
+            self._images = self._images or ImageThreads()
             return
         cost_s = [await asyncio.to_thread(self._measure, rows) for rows in (_FEW, _MANY)]
         row_s = max((cost_s[1] - cost_s[0]) / (_MANY - _FEW), 1e-9)
@@ -129,7 +141,11 @@ class ActiveBundle:
         return self._closing()
 
     def _closing(self) -> "asyncio.Task[Any] | None":
-        if not self._retired or self._users or self._close is None:
+        if not self._retired or self._users:
+            return None
+        if self._images is not None:
+            self._images.close()
+        if self._close is None:
             return None
         close, self._close = self._close, None
         task: asyncio.Task[Any] = asyncio.ensure_future(close())
@@ -137,3 +153,7 @@ class ActiveBundle:
         _closing.add(task)
         task.add_done_callback(_closing.discard)
         return task
+
+
+def _nothing() -> None:
+    return

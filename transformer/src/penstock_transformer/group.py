@@ -1,6 +1,6 @@
 """A bundle's share of a batch: its callers' works from admission to answers, without any I/O.
 
-    works -> admit -> Gathering (reads) -> resolve -> [encode, call] -> answer
+    works -> admit -> Gathering (reads) -> resolve -> [encode] -> checked -> [call] -> answer
 
 What is wrong with one caller's rows fails that caller here and drops its rows; the others never notice. Row numbers in errors
 are the caller's own.
@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from penstock.columns import Column
 from penstock.errors import InvalidInput, NotFound, PenstockError
@@ -79,19 +80,22 @@ class Group:
                 if work.request.record_id is not None and not found[self.bounds[at]]:
                     faults[at] = NotFound(f"there is no record {work.request.record_id[:200]!r}", field="record")
         resolved = resolve(self.plan, self.gathered, time.time())
-        for row, error in sorted(resolved.refused.items()):
-            at = int(np.searchsorted(self.bounds, row, side="right")) - 1
-            faults.setdefault(
-                at, InvalidInput(error.message, field=_ROW.sub(f"rows[{row - self.bounds[at]}]", error.field or ""))
-            )
-        if faults:
-            keep = np.ones(self.rows, np.bool_)
-            for at in faults:
-                keep[self.bounds[at] : self.bounds[at + 1]] = False
-            self._drop(faults)
-            resolved = resolved.kept(keep)
-            self.gathered = None if not self.works else self.gathered.kept(keep)
+        self._own_faults(resolved.refused, faults)
         self.resolved = resolved
+        if faults:
+            self._leave_out(faults)
+
+    def checked(self, tensors: dict[str, Array]) -> dict[str, Array]:
+        """The encoder's tensors without the rows of works that an encoding made NaN of; those works are failed."""
+        assert self.resolved is not None
+        assert self.bundle.check is not None
+        refused = self.bundle.check.faults(tensors, self.resolved.columns)
+        if not refused:
+            return tensors
+        faults: dict[int, PenstockError] = {}
+        self._own_faults(refused, faults)
+        keep = self._leave_out(faults)
+        return {name: array[keep] for name, array in tensors.items()}
 
     def answer(self, outputs: dict[str, Array]) -> None:
         """Answer every work with its own rows of the outputs."""
@@ -179,6 +183,24 @@ class Group:
             except InvalidInput as error:
                 faults[at] = error
         return faults
+
+    def _own_faults(self, refused: dict[int, InvalidInput], faults: dict[int, PenstockError]) -> None:
+        """Add the first refused row of each work to `faults` as the work's own, unless it has one."""
+        for row, error in sorted(refused.items()):
+            at = int(np.searchsorted(self.bounds, row, side="right")) - 1
+            field = _ROW.sub(f"rows[{row - self.bounds[at]}]", error.field or "")
+            faults.setdefault(at, InvalidInput(error.message, field=field))
+
+    def _leave_out(self, faults: dict[int, PenstockError]) -> npt.NDArray[np.bool_]:
+        """Fail these works and go on without their rows; which rows stay, of those there were."""
+        assert self.resolved is not None
+        keep = np.ones(self.rows, np.bool_)
+        for at in faults:
+            keep[self.bounds[at] : self.bounds[at + 1]] = False
+        self._drop(faults)
+        self.resolved = self.resolved.kept(keep)
+        self.gathered = self.gathered.kept(keep) if self.gathered is not None and self.works else None
+        return keep
 
     def _drop(self, faults: dict[int, PenstockError]) -> None:
         for at, error in faults.items():

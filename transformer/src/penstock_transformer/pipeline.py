@@ -11,9 +11,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from penstock.dataplane import Context
-from penstock.errors import Cancelled, Internal, InvalidInput, PenstockError, UpstreamUnavailable, WrongBundle
+from penstock.errors import Cancelled, DeadlineExceeded, Internal, InvalidInput, PenstockError, UpstreamUnavailable, WrongBundle
 from penstock.tensors import Array
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.calling import call_rows, check_rows
@@ -150,7 +151,9 @@ class Pipeline:
             group.resolve()
             if not group.works or group.resolved is None or self._nobody_waits(group.works):
                 return
-            tensors = await bundle.encode(group.resolved.columns, group.rows)
+            tensors = group.checked(await bundle.encode(group.resolved.columns, group.rows, partial(_check_wanted, group.works)))
+            if not group.works:
+                return
             outputs = await self._call(bundle, tensors, group.bounds, group.works)
             if len(group.works) > 1:
                 check_rows(outputs, group.rows)
@@ -231,6 +234,19 @@ class Pipeline:
         for work in works:
             work.error(Cancelled("the caller is gone"))
         return True
+
+
+def _check_wanted(works: Sequence[PredictWork]) -> None:
+    """Raises Cancelled or DeadlineExceeded if no caller waits any more. Called in any thread; it only looks."""
+    now = time.monotonic()
+    late = False
+    for work in works:
+        deadline = work.context.deadline
+        if deadline is not None and deadline <= now:
+            late = True
+        elif work.waiting and not work.disconnected:
+            return
+    raise DeadlineExceeded("the deadline passed before the images were decoded") if late else Cancelled("the caller is gone")
 
 
 def _caller_error(work: PredictWork, error: WrongBundle) -> PenstockError:
