@@ -1,5 +1,6 @@
 """Records over the wire, in Feast's SQLite layout."""
 
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -24,9 +25,10 @@ def test_a_record_from_its_making_to_its_end(records: httpx.Client) -> None:
     assert records.get(where).json() == made.json()
     identity = made.json()["id"]
     assert records.get(f"/predict/{identity}", params=QUERY).status_code == 200
-    changed = records.put(
-        f"/records/{identity}", params=QUERY, json={"values": {"distance": 2}, "event_time": "2999-01-01T00:00:00Z"}
-    )
+    again = records.put(where, json=made.json())
+    assert (again.status_code, again.json()) == (200, made.json())
+    soon = time.time() + 3600
+    changed = records.put(f"/records/{identity}", params=QUERY, json={"values": {"distance": 2}, "event_time": soon})
     assert changed.json()["values"] == {"distance": 2.0, "carrier": None, "tailnum": None, "leaves": None}
     assert records.put(f"/records/{identity}", params=QUERY, json={"values": {}}).status_code == 409
     assert records.delete(f"/records/{identity}", params=QUERY).status_code == 204

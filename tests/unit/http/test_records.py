@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -158,6 +159,29 @@ def test_an_older_record_never_overwrites_a_newer_one(http: Http) -> None:
     answer = http.put("/records/a", json={"values": {"stops": 2}, "event_time": 1999.5})
     assert (answer.status_code, answer.json()["field"]) == (409, "event_time")
     assert http.get("/records/a").json()["values"]["stops"] == 1
+
+
+def test_what_get_gives_put_takes_again(http: Http) -> None:
+    for body in ({"values": FULL}, {"values": FULL, "event_time": "2026-01-01T00:00:00.123456Z"}, {"values": {}}):
+        http.delete("/records/a")
+        assert http.put("/records/a", json=body).status_code == 201
+        found = http.get("/records/a").json()
+        again = http.put("/records/a", json=found)
+        assert (again.status_code, again.json()) == (200, found)
+    answer = http.put("/records/a", json=found | {"values": {"stops": 9}})
+    assert (answer.status_code, answer.json()["field"]) == (409, "event_time")
+
+
+def test_a_time_more_than_a_day_ahead_is_refused(http: Http) -> None:
+    soon, late = time.time() + 3600, time.time() + 100_000
+    assert http.put("/records/a", json={"values": {}, "event_time": soon}).status_code == 201
+    for answer in (
+        http.put("/records/a", json={"values": {}, "event_time": late}),
+        http.post("/records", json={"values": {}, "event_time": "2999-01-01T00:00:00Z"}),
+    ):
+        assert (answer.status_code, answer.json()["field"]) == (400, "event_time")
+    answer = send_csv(http, f"flight_id,event_time\na,{late}\n")
+    assert (answer.status_code, answer.json()["field"]) == (400, "rows[0].event_time")
 
 
 def test_a_record_is_removed_once(http: Http) -> None:

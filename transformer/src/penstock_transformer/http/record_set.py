@@ -24,6 +24,7 @@ from penstock_transformer.http.plane import PredictPlane
 from penstock_transformer.keys import key_from_text
 from penstock_transformer.plan import SetPlan
 from penstock_transformer.store.port import FeatureStore, RowWrite, SetColumns, SetRead
+from penstock_transformer.store.value_reading import read_value
 from penstock_transformer.store.value_types import VALUE_TYPES
 from penstock_transformer.store.value_writing import write_value
 
@@ -31,6 +32,8 @@ from penstock_transformer.store.value_writing import write_value
 _ID_BITS = 53
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LATEST_S = 253402300799.0
+# What clocks and time zones may be wrong by.
+_AHEAD_S = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +107,15 @@ class RecordSet:
         return _records(keys, answer, columns)
 
     async def put(self, key: Any, values: dict[str, Any], event_time: float) -> None:
-        """Write one record. Raises Conflict if the store holds a newer one."""
+        """Write one record, or the very one that the store holds. Raises Conflict if it holds another that is as new or newer."""
         written = await self._store.write([RowWrite(self._record.view, (key,), values, event_time)])
-        if not written[0]:
+        if not written[0] and not await self._holds(key, values, event_time):
             raise Conflict("the store holds a record that is as new or newer", field="event_time")
+
+    async def _holds(self, key: Any, values: dict[str, Any], event_time: float) -> bool:
+        held = (await self.get([key]))[0]
+        as_stored = {name: _as_stored(value, self.columns[name]) for name, value in values.items()}
+        return held is not None and held.document() == Record(key, event_time, as_stored).document()
 
     async def put_many(self, rows: Sequence[tuple[Any, dict[str, Any], float]]) -> int:
         """Write records; the number written, the others being no newer than what the store holds."""
@@ -143,7 +151,7 @@ def value_from_json(value: Any, kind: str, field: str) -> Any:
 
 
 def event_time_of(given: Any, field: str = "event_time") -> float:
-    """Seconds since the epoch of a JSON value, now for None. Raises InvalidInput."""
+    """Seconds since the epoch of a JSON value, now for None. Raises InvalidInput, for more than a day in the future too."""
     if given is None:
         return time.time()
     moment: Any = given
@@ -154,7 +162,18 @@ def event_time_of(given: Any, field: str = "event_time") -> float:
             raise InvalidInput(str(error), field=field) from None
     if isinstance(moment, bool) or not isinstance(moment, int | float) or not 0 <= moment <= _LATEST_S:
         raise InvalidInput("expected seconds since 1970 or an ISO 8601 time, of the years 1970 to 9999", field=field)
+    if moment > time.time() + _AHEAD_S:
+        # It would keep every later write out until that day comes.
+        raise InvalidInput("expected a time that has come, got one more than a day in the future", field=field)
     return float(moment)
+
+
+def _as_stored(value: Any, kind: str) -> Any:
+    """A checked value as GET gives it: rounded to what the store keeps of it."""
+    if value is None:
+        return None
+    expected = VALUE_TYPES[kind]
+    return _json(read_value(write_value(value, expected, kind), expected))
 
 
 def _records(keys: Sequence[Any], answer: SetColumns, columns: Sequence[str]) -> list[Record | None]:
