@@ -42,6 +42,12 @@ class Shop:
         assert "Traceback" not in output
         return output
 
+    def load_some(self, *arguments: Any) -> tuple[dict[str, Any], str]:
+        """A load with rejected rows: it fails, after it has said what it did."""
+        output = self.fails("load", *arguments, "--json")
+        line = next(line for line in output.splitlines() if line.startswith("{"))
+        return json.loads(line), output
+
     def load(self, *arguments: Any) -> dict[str, Any]:
         return json.loads(self.run("load", *arguments, "--json").splitlines()[-1])
 
@@ -117,7 +123,8 @@ def test_bad_rows_go_to_the_reject_file_with_line_and_reason(shop, tmp_path):
     with file.open("ab") as raw:
         raw.write(b"7,1,1,\xff\xfe,x,2024-01-01\r\n")
     rejects = tmp_path / "out/rejects.csv"
-    found = shop.load("by_int64", "--csv", file, "--rejects", rejects)
+    found, output = shop.load_some("by_int64", "--csv", file, "--rejects", rejects)
+    assert f"8 of 10 rows were rejected; the reasons are in {rejects}" in output
     assert (found["read"], found["written"], found["rejected"]) == (10, 2, 8)
     with rejects.open(encoding="utf-8", errors="surrogateescape", newline="") as opened:
         lines = list(csv.reader(opened))
@@ -148,7 +155,7 @@ def test_an_interrupted_load_goes_on(shop, tmp_path, monkeypatch):
     rows[3][1] = "bad"
     file = write_csv(tmp_path / "items.csv", [GOOD[0], *rows])
     assert "interrupted" in shop._feast.call("interrupted_load", str(shop.folder), str(file), 3)
-    found = shop.load("by_int64", "--csv", file)
+    found, _ = shop.load_some("by_int64", "--csv", file)
     assert 0 < found["resumed_at"] < 2000
     assert (found["read"], found["rejected"], found["history_rows"]) == (2000, 1, 1999)
     assert pq.read_table(shop.folder / "data/by_int64.parquet").num_rows == 1999
@@ -170,7 +177,7 @@ def test_load_sql_types_and_renames(shop, tmp_path):
         )
         connection.commit()
     query = "SELECT item, amount, count, name, seen AS event_timestamp FROM items ORDER BY item"
-    found = shop.load("by_int64", "--sql", query, "--connection", f"sqlite:///{database}")
+    found, _ = shop.load_some("by_int64", "--sql", query, "--connection", f"sqlite:///{database}")
     assert (found["read"], found["written"], found["rejected"]) == (3, 2, 1)
     values = shop.feast_read("by_int64", [{"item": 1}, {"item": 2}, {"item": 3}], ["amount", "count", "name"])
     assert values == {"amount": [2.0, None, None], "count": [3, None, None], "name": ["a", None, None]}

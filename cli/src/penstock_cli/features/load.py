@@ -10,7 +10,7 @@ import click
 from penstock.errors import InvalidInput
 from penstock_cli.errors import Command, Failure
 from penstock_cli.features.cells import moment
-from penstock_cli.features.checkpoint import Checkpoint
+from penstock_cli.features.checkpoint import Checkpoint, Counts
 from penstock_cli.features.history import History
 from penstock_cli.features.loading import Load, Loaded, load
 from penstock_cli.features.progress import LoadProgress
@@ -55,8 +55,9 @@ def command(
     """Write the rows of a CSV file or an SQL query into VIEW: the online store, and the view's Parquet history if it has one.
 
     Columns are found by name: the view's keys, its features, and its source's time. Each cell is checked against the
-    definition; a row that does not fit goes to the reject file with its line and the reason. A row that is not newer than what
-    the store holds changes nothing, so the same file can be loaded twice, and an interrupted load goes on where it was.
+    definition; a row that does not fit goes to the reject file with its line and the reason, the others are loaded, and the
+    exit status is 1. A row that is not newer than what the store holds changes nothing, so the same file can be loaded twice,
+    and an interrupted load goes on where it was.
     """
     view = view or name
     if not view:
@@ -88,8 +89,16 @@ def command(
     with LoadProgress(view, source.size) as bar:
         loaded = asyncio.run(load(order, bar.show, afresh=restart))
     _tell(view, loaded, order.rejects, as_json)
-    if loaded.counts.rejected and loaded.counts.rejected == loaded.counts.read:
-        raise Failure(f"every row was rejected; the reasons are in {order.rejects}")
+    _check_rejected(loaded.counts, order.rejects)
+
+
+def _check_rejected(counts: Counts, rejects: Path) -> None:
+    """Raises Failure if a row was rejected: a script must not take half a load for a whole one."""
+    if not counts.rejected:
+        return
+    which = "every row was" if counts.rejected == counts.read else f"{counts.rejected:,} of {counts.read:,} rows were"
+    remedy = "The other rows are loaded; correct these and load them again." if counts.rejected < counts.read else None
+    raise Failure(f"{which} rejected; the reasons are in {rejects}", remedy)
 
 
 def _as_of(text: str | None) -> float | None:
