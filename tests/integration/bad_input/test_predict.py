@@ -232,6 +232,16 @@ def test_an_image_bomb_raw_as_form_and_as_base64(http: httpx.Client, refused: Ch
         refused(answer, 413, "limit", field="rows[0].picture")
 
 
+def test_images_that_are_too_much_together(http: httpx.Client, refused: Check) -> None:
+    data = base64.b64encode(bomb(8_000, 8_000)).decode()
+    refused(http.post(PICTURES, json={"rows": [{"picture": data}] * 30}), 413, "a request", field="rows[1].picture")
+
+
+def test_csv_of_blank_lines(http: httpx.Client, refused: Check) -> None:
+    answer = http.post(PREDICT, content="carrier\n" + "\n" * 1_900_000, headers={"content-type": "text/csv"})
+    refused(answer, 413, "at most 100000 rows", field="rows")
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"no image", photo()[:-200], photo()[:20], b"\x89PNG\r\n\x1a\n", b"GIF89a" + b"\xff" * 100]
 )

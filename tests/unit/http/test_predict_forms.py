@@ -85,6 +85,20 @@ def test_csv_has_a_limit_of_rows(small_client: Any) -> None:
     assert small_client.post_and_wait("distance\n1\n2\n3\n4\n", CSV).status == 413
 
 
+@pytest.mark.parametrize(
+    "body", ["distance\n" + "\n" * 4, "\n" * 5 + "distance\n1\n", "distance\r\nfar\r\n1\r\n2\r\n3\r\n", "\r" * 6]
+)
+def test_blank_lines_count_and_too_many_lines_are_refused_before_any_value(small_client: Any, body: str) -> None:
+    exchange = small_client.post_and_wait(body, CSV) if len(body) > 10 else small_client.post(body, CSV)
+    assert (exchange.status, exchange.answered["field"]) == (413, "rows")
+    assert not small_client.transformer.requests
+
+
+def test_line_breaks_within_quotes_are_no_rows(small_client: Any) -> None:
+    assert small_client.post_and_wait('carrier\n"a\n\n\n\nb"\nc\n\n', CSV).status == 200
+    assert small_client.rows() == [{"carrier": "a\n\n\n\nb"}, {"carrier": "c"}]
+
+
 def test_a_large_body_is_parsed_elsewhere_and_answered_all_the_same(small_client: Any) -> None:
     assert small_client.post_and_wait("distance\n1.5\n", CSV).status == 200
     assert small_client.rows() == [{"distance": 1.5}]

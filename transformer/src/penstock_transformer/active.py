@@ -104,7 +104,7 @@ class ActiveBundle:
         return encoder.encode(columns, checked=True)
 
     async def warm(self) -> None:
-        """Run the encoder until its cost is known, on rows of nothing but missing values. Images always go to threads of their own."""
+        """Run the encoder until its cost is known, on rows of nothing but missing values. Images get threads of their own."""
         if self.encoder is None or self.plan is None:
             return
         features = self.plan.spec.features

@@ -15,7 +15,7 @@ from penstock.columns import FEATURE_DTYPES, Column
 from penstock.errors import InvalidInput
 from penstock.features.definition import pad_list
 from penstock.features.frames import columns_of
-from penstock.features.images import decode_images
+from penstock.features.images import Decoding, decode_images, refuse_pixels
 from penstock.features.plan import LENGTH_SUFFIX, FeaturePlan, plan
 from penstock.features.spec import FeatureSpec
 from penstock.features.value import NUMPY_KINDS
@@ -47,11 +47,13 @@ class Encoder:
 
         return cls(compile_encoder(spec), spec)
 
-    def encode(self, columns: Mapping[str, Column], *, checked: bool = False) -> dict[str, Array]:
+    def encode(
+        self, columns: Mapping[str, Column], *, checked: bool = False, decoding: Decoding | None = None
+    ) -> dict[str, Array]:
         """Tensors `[rows, …]` by the model's names, from a column of equal length for each feature.
 
         `checked`: the caller made the columns by this spec (all there, of their dtypes, equally long) and has refused missing
-        values. Raises InvalidInput for a missing column or value.
+        values. `decoding` bounds what images may cost. Raises InvalidInput for a missing column or value, TooLarge for images.
         """
         if checked:
             rows = len(next(iter(columns.values())).values)
@@ -60,10 +62,10 @@ class Encoder:
             refuse_missing(self._strict, columns)
         if rows == 0:
             return {t.name: np.empty((0, *t.row_shape), NUMPY_KINDS[t.kind]) for t in self.plan.tensors}
-        outputs = self._run(self.feeds(columns))
+        outputs = self._run(self.feeds(columns, decoding))
         return {tensor.name: output for tensor, output in zip(self.plan.tensors, outputs, strict=True)}
 
-    def feeds(self, columns: Mapping[str, Column]) -> dict[str, Array]:
+    def feeds(self, columns: Mapping[str, Column], decoding: Decoding | None = None) -> dict[str, Array]:
         """The graph's inputs by name, as `encode` gives them to it; a fused graph takes the same. Images are decoded here."""
         feeds: dict[str, Array] = {}
         for name, mask in self._plain:
@@ -71,8 +73,12 @@ class Encoder:
             feeds[name] = column.values
             if mask is not None:
                 feeds[mask] = column.missing
+        if decoding is not None:
+            names = [f.feature.name for f in self._special if f.image is not None]
+            images = {name: columns[name].values for name in names if columns[name].values.dtype == object}
+            refuse_pixels(images, decoding.max_pixels)
         for feature in self._special:
-            feeds |= _special_feeds(feature, columns[feature.feature.name])
+            feeds |= _special_feeds(feature, columns[feature.feature.name], decoding)
         return feeds
 
     def warm(self, rows: int = 1) -> None:
@@ -112,11 +118,13 @@ def refuse_missing(names: list[str], columns: Mapping[str, Column]) -> None:
             raise InvalidInput("is required, and has no value", field=f"rows[{int(missing.argmax())}].{name}")
 
 
-def _special_feeds(feature: FeaturePlan, column: Column) -> dict[str, Array]:
+def _special_feeds(feature: FeaturePlan, column: Column, decoding: Decoding | None) -> dict[str, Array]:
     name = feature.feature.name
     if feature.image is not None:
         pixels = column.values
-        return {name: decode_images(pixels, feature.image, name) if pixels.dtype == object else pixels}
+        if pixels.dtype != object:
+            return {name: pixels}
+        return {name: decode_images(pixels, feature.image, name, go_on=decoding.go_on if decoding is not None else None)}
     assert feature.feature.length is not None
     lengths = np.fromiter((len(elements) for elements in column.values), np.int64, len(column.values))
     feeds = {name: pad_list(column.values, feature.feature.length, feature.raw.kind), name + LENGTH_SUFFIX: lengths}

@@ -5,6 +5,8 @@ encoding's `resize`. Limits come first: what a file claims to be is read from it
 """
 
 import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,47 @@ MAX_PIXELS = 64_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 
-def decode_images(values: Array, encoding: Image, name: str, *, max_pixels: int = MAX_PIXELS) -> Array:
-    """uint8 `[rows, height, width, channels]` of an object array of image bytes. Raises InvalidInput or TooLarge for
-    `rows[i].name`.
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """What a caller who waits may ask for: `max_pixels` of all images together; `go_on` raises, between images, once nobody
+    wants them any more.
+    """
+
+    go_on: Callable[[], None]
+    max_pixels: int = MAX_PIXELS
+
+
+def refuse_pixels(images: Mapping[str, Array], max_pixels: int) -> None:
+    """Raises TooLarge for `rows[i].name` of the first image that is one too many, by what the headers claim. Decodes nothing, and
+    leaves what is broken to `decode_images`.
+    """
+    from PIL import Image as Pillow
+
+    total = 0
+    for name, values in images.items():
+        for row, data in enumerate(values.tolist()):
+            try:
+                with Pillow.open(io.BytesIO(data), formats=FORMATS) as image:
+                    total += image.width * image.height
+            except Exception:  # Pillow's readers raise nearly anything on a broken file
+                continue
+            if total > max_pixels:
+                raise TooLarge(
+                    f"{total} pixels in all images up to this one, the limit is {max_pixels} a request",
+                    field=f"rows[{row}].{name}",
+                )
+
+
+def decode_images(
+    values: Array, encoding: Image, name: str, *, max_pixels: int = MAX_PIXELS, go_on: Callable[[], None] | None = None
+) -> Array:
+    """uint8 `[rows, height, width, channels]` of an object array of image bytes. `go_on` is called before each. Raises
+    InvalidInput or TooLarge for `rows[i].name`, and what `go_on` raises.
     """
     pixels = np.empty((len(values), *encoding.pixels), np.uint8)
     for row, data in enumerate(values.tolist()):
+        if go_on is not None:
+            go_on()
         pixels[row] = decode_image(data, encoding, f"rows[{row}].{name}", max_pixels=max_pixels)
     return pixels
 

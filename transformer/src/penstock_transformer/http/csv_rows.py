@@ -4,9 +4,11 @@ RFC 4180 with UTF-8 (a byte order mark is skipped) and either line ending. Nothi
 broken line is refused with its number in the file, its row and its column.
 """
 
+import contextlib
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from penstock.errors import InvalidInput, TooLarge
@@ -18,20 +20,32 @@ Types = Mapping[str, str]
 def csv_rows(body: bytes, types: Types | None, *, most_rows: int) -> list[dict[str, Any]]:
     """All rows of a CSV document. `types` maps the columns allowed to their types; None allows all and guesses.
 
-    Raises InvalidInput naming `header` or `rows[i].column` and the line, TooLarge for more than `most_rows`.
+    Raises InvalidInput naming `header` or `rows[i].column` and the line, TooLarge for more than `most_rows`, blank lines counted.
     """
-    reader = csv.reader(io.StringIO(decoded(body), newline=""), strict=True)
-    records = numbered(reader)
+    text = io.StringIO(decoded(body), newline="")
+    # No record ends without a line break, and most bodies have too few of those to be worth a look at their records.
+    if body.count(b"\n") + body.count(b"\r") > most_rows:
+        refuse_many(text, most_rows)
+    records = numbered(csv.reader(text, strict=True))
     first = next(records, None)
     if first is None:
         raise InvalidInput("expected a line of column names, got an empty body", field="header")
     header = checked_header(first[1], types)
     rows: list[dict[str, Any]] = []
     for line, cells in records:
-        if len(rows) >= most_rows:
-            raise TooLarge(f"expected at most {most_rows} rows", field="rows")
         rows.append(typed_row(cells, header, types, row=len(rows), line=line))
     return rows
+
+
+def refuse_many(text: io.StringIO, most_rows: int) -> None:
+    """Raises TooLarge for more than `most_rows` lines below the header, blank ones too, before any value is typed."""
+    lines = 0
+    with contextlib.suppress(csv.Error):  # told with its line once the rows before it have been read
+        for _ in islice(csv.reader(text, strict=True), most_rows + 2):
+            lines += 1
+    if lines > most_rows + 1:
+        raise TooLarge(f"expected at most {most_rows} rows, blank lines counted", field="rows")
+    text.seek(0)
 
 
 def decoded(body: bytes) -> str:
