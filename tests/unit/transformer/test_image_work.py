@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from penstock.dataplane import Context
-from penstock.errors import Cancelled, DeadlineExceeded, Overloaded, TooLarge
+from penstock.errors import Cancelled, DeadlineExceeded, Overloaded, TooLarge, UpstreamUnavailable
 from penstock.features import images
 from penstock.testing.bundles import bundle_files
 from penstock_transformer.image_threads import ImageThreads
@@ -137,5 +137,7 @@ def test_images_have_threads_of_their_own_and_a_bounded_line(run):
         assert await threads.run(work) == 1
         assert all(name.startswith("images") for name in names)
         threads.close()
+        with pytest.raises(UpstreamUnavailable):
+            await threads.run(work)
 
     run(body())

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from penstock.errors import Overloaded
+from penstock.errors import Overloaded, UpstreamUnavailable
 
 T = TypeVar("T")
 
@@ -22,11 +22,14 @@ class ImageThreads:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="images")
         self._most = threads + waiting
         self._held = 0
+        self._closed = False
 
     async def run(self, work: Callable[[], T]) -> T:
         """What `work` returns or raises; work that is cancelled before its turn is not begun. Raises Overloaded if the line is
-        full.
+        full, UpstreamUnavailable after `close`.
         """
+        if self._closed:
+            raise UpstreamUnavailable("the bundle that this request was for is no longer served")
         if self._held >= self._most:
             raise Overloaded("too many requests with images wait to be decoded", retry_after_s=1.0)
         self._held += 1
@@ -36,5 +39,6 @@ class ImageThreads:
             self._held -= 1
 
     def close(self) -> None:
-        """No more work; what runs goes on to its end, and nobody waits for it here."""
+        """No more work; call it once no batch uses the bundle."""
+        self._closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
