@@ -1,6 +1,6 @@
 """`penstock serve`: bundles behind one port, in one process.
 
-    .env, options -> places checked -> port free? -> models loaded -> server -> greeting
+    .env, options -> places checked -> port free? -> store there? -> models loaded -> server -> greeting
 
 Whatever can be found wrong is found before the server starts, and said in a line.
 """
@@ -23,6 +23,7 @@ from penstock_cli.all_in_one import PREFIX, ServeSettings, build, check_features
 from penstock_cli.dotenv import load_env
 from penstock_cli.errors import Failure, run_reported
 from penstock_cli.greeting import greeting
+from penstock_cli.store_check import check_store, check_store_file
 from penstock_predictor.repository import Place
 
 _SHOWN = ("feature_store", "http_port", "host", "model_name", "workers", "log_level")
@@ -78,10 +79,11 @@ def _serve(bundles: tuple[Path, ...], **options: Any) -> None:
     settings = ServeSettings(**options)
     places = places_of(bundles, settings.model_name)
     check_features(places, settings.feature_store)
-    _check_store_file(settings.feature_store)
+    check_store_file(settings.feature_store)
     is_worker = WORKER in os.environ
     if not is_worker:
         settings = _with_free_port(settings)
+        check_store(places, settings.feature_store, settings.store_timeout_ms / 1e3)
         if settings.workers > 1:
             click.echo(f"{_address(settings)} with up to {settings.workers} workers; Ctrl-C stops them.")
     logs.configure(settings.log_level)
@@ -134,15 +136,6 @@ def _with_free_port(settings: ServeSettings) -> ServeSettings:
         remedy = "Choose another with --http_port; 0 lets the kernel choose."
         raise Failure(f"cannot listen on {settings.host}:{settings.http_port}: {error.strerror}", remedy) from None
     return dataclasses.replace(settings, http_port=port)
-
-
-def _check_store_file(url: str | None) -> None:
-    """Raises Failure for an SQLite store that is not there: it would be an empty one, and every record missing."""
-    if url is None or not url.startswith("sqlite:///"):
-        return
-    file = Path(url.removeprefix("sqlite:///").partition("?")[0])
-    if not file.is_file():
-        raise Failure(f"--feature_store {url}: there is no file {file}", "`penstock features load` fills a store.")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ import pytest
 from penstock.testing.flights import serve_flights, write_flights
 from penstock.testing.server import ServerProcess
 from penstock_cli.__main__ import main
+from penstock_cli.all_in_one import places_of
+from penstock_cli.store_check import check_store
 
 
 @dataclass
@@ -177,10 +179,34 @@ def test_what_cannot_answer_is_not_started(penstock: Penstock, tmp_path: Path) -
     for arguments, words in (
         ([flights], "--feature_store"),
         ([flights, "--feature_store", "sqlite:///nowhere.db"], "there is no file"),
+        ([flights, "--feature_store", "feast:nope.yaml"], "there is no file nope.yaml\nGive the feature_store.yaml"),
+        ([flights, "--feature_store", "feast:."], "there is no file feature_store.yaml"),
         ([flights, "--feature_store", "mongodb://x"], "unknown kind of store"),
+        ([flights, "--feature_store", "postgresql:///x"], "expected postgresql://"),
         ([flights, again, "--feature_store", "redis://x"], "are both called 'flights'"),
         ([flights, "--host", "no such host", "--feature_store", "redis://x"], "--host"),
     ):
         done = penstock("serve", *arguments, "--http_port", "0", cwd=tmp_path)
         assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
         assert words in done.stderr
+
+
+@pytest.mark.parametrize("form", ["redis://127.0.0.1:{}", "postgresql://someone:secret@127.0.0.1:{}/features"])
+def test_a_store_that_is_away_at_the_start_is_one_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    flights, again = write_flights(tmp_path / "flights"), write_flights(tmp_path / "again")
+    places = [*places_of([flights], "one"), *places_of([again], "two")]
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        check_store(places, form.format(held.getsockname()[1]), 1.0)
+    said = capsys.readouterr()
+    assert (said.out, len(said.err.splitlines())) == ("", 1)
+    assert said.err.startswith("Warning: the feature store (")
+    assert "until it answers" in said.err
+    assert "secret" not in said.err
+
+
+def test_a_store_that_is_there_is_not_spoken_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from penstock.testing.flights import write_store
+
+    check_store(places_of([write_flights(tmp_path / "flights")], None), write_store(tmp_path / "online.db"), 1.0)
+    assert capsys.readouterr() == ("", "")
