@@ -68,6 +68,13 @@ def test_a_value_without_an_encoding_is_refused(http: httpx.Client) -> None:
     assert "not a number after encoding (log1p)" in answer.text
 
 
+def test_a_row_of_an_unknown_record_is_told_so(http: httpx.Client) -> None:
+    answer = http.post(PREDICT, json={"rows": [{"flight_id": "nope"}]})
+    assert answer.status_code == 400
+    document = answer.json()
+    assert (document["field"], document["detail"]) == ("rows[0].flight_id", "there is no record 'nope'")
+
+
 def test_no_rows_have_no_predictions(http: httpx.Client) -> None:
     assert http.post(PREDICT, json={"rows": []}).json()["predictions"] == []
 

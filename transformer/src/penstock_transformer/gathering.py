@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.columns import FEATURE_DTYPES, Column
+from penstock.errors import InvalidInput
 from penstock.features.spec import Feature
 from penstock.features.values import column_of
 from penstock_transformer.keys import EntityKeys, entity_keys
@@ -98,6 +99,28 @@ class Gathering:
             columns = {f.column: column_of([None] * rows, f.type, f.name, length=f.length) for f in one.features}
             stored[one.name] = SetColumns({name: Column(c.values, gone) for name, c in columns.items()}, times)
         return Gathered(self._requested, stored, None)
+
+    def unknown_record(self, feature: Feature, row: int) -> InvalidInput | None:
+        """The error of a row that lacks this feature because there is no record of the key that it gave; None if that is not
+        why."""
+        record = self._plan.record
+        if record is None or record.name not in self._stored or not np.isnan(self._stored[record.name].event_times[row]):
+            return None
+        key = [self._values(column)[row] for column in record.key_columns]
+        if None in key or not self._rests_on_record(feature, row):
+            return None
+        shown = ", ".join(repr(part)[:200] for part in key)
+        return InvalidInput(f"there is no record {shown}", field=f"rows[{row}].{record.key_columns[0]}")
+
+    def _rests_on_record(self, feature: Feature, row: int) -> bool:
+        """Whether the record would have brought a missing feature, or the key that it is read by."""
+        plan = self._plan
+        if feature.set is None:
+            return feature.column in plan.fills
+        if plan.record is not None and feature.set == plan.record.name:
+            return True
+        keys = next(s.key_columns for s in plan.sets if s.name == feature.set)
+        return any(column in plan.fills and self._values(column)[row] is None for column in keys)
 
     @property
     def needs_record(self) -> bool:

@@ -80,6 +80,9 @@ class Group:
                 if work.request.record_id is not None and not found[self.bounds[at]]:
                     faults[at] = NotFound(f"there is no record {work.request.record_id[:200]!r}", field="record")
         resolved = resolve(self.plan, self.gathered, time.time())
+        assert self.gathering is not None
+        for row, feature in resolved.lacking.items():
+            resolved.refused[row] = self.gathering.unknown_record(feature, row) or resolved.refused[row]
         self._own_faults(resolved.refused, faults)
         self.resolved = resolved
         if faults:

@@ -7,7 +7,7 @@ missing. The usual batch has nothing missing and nothing too old, which one chec
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,8 @@ Mask = npt.NDArray[np.bool_]
 class Resolved:
     """`columns`: one per feature, `[rows]`. `raw`: the same as the store holds them, where that is another type. `complete`:
     nothing is missing anywhere. `defaulted`: the names a row whose default stands for the value, or None when no row has any.
-    `ages`: float64 `[rows]` seconds per set, NaN without a value. `refused`: first fault of each row that is refused."""
+    `ages`: float64 `[rows]` seconds per set, NaN without a value. `refused`: first fault of each row that is refused;
+    `lacking`: the feature that it is about."""
 
     columns: dict[str, Column]
     raw: dict[str, Column]
@@ -34,6 +35,7 @@ class Resolved:
     defaulted: list[list[str]] | None
     ages: dict[str, npt.NDArray[np.float64]]
     refused: dict[int, InvalidInput]
+    lacking: dict[int, Feature] = field(default_factory=dict)
 
     def kept(self, keep: Mask) -> "Resolved":
         """Only the rows where `keep` is True; none of them is refused."""
@@ -109,6 +111,7 @@ def _apply_policies(plan: FetchPlan, resolved: Resolved) -> None:
                 any_defaulted = True
             elif row not in resolved.refused:
                 resolved.refused[row] = _refusal(plan, feature, resolved, row)
+                resolved.lacking[row] = feature
     if any_defaulted:
         resolved.defaulted = defaulted
 
@@ -118,18 +121,18 @@ def _article(feature_type: str) -> str:
 
 
 def _refusal(plan: FetchPlan, feature: Feature, resolved: Resolved, row: int) -> InvalidInput:
-    field = f"rows[{row}].{feature.column if feature.set is None else feature.name}"
+    where = f"rows[{row}].{feature.column if feature.set is None else feature.name}"
     if feature.set is None:
-        return InvalidInput(f"missing; expected {_article(feature.type)} {feature.type}", field=field)
+        return InvalidInput(f"missing; expected {_article(feature.type)} {feature.type}", field=where)
     one = next(s for s in plan.sets if s.name == feature.set)
     limit = one.max_age_s if feature.max_age_s is None else feature.max_age_s
     age = float(resolved.ages[one.name][row])
     key = ", ".join(one.key_columns)
     if np.isnan(age):
-        return InvalidInput(f"missing: the store has no {one.name} for this row's {key}", field=field)
+        return InvalidInput(f"missing: the store has no {one.name} for this row's {key}", field=where)
     if limit is not None and age > limit:
-        return InvalidInput(f"the stored value is {age:.0f} s old, at most {limit:.0f} s is allowed", field=field)
-    return InvalidInput(f"missing: {one.name} has no value of {feature.column} for this row's {key}", field=field)
+        return InvalidInput(f"the stored value is {age:.0f} s old, at most {limit:.0f} s is allowed", field=where)
+    return InvalidInput(f"missing: {one.name} has no value of {feature.column} for this row's {key}", field=where)
 
 
 def ages_a_row(ages: dict[str, npt.NDArray[np.float64]], rows: int) -> list[dict[str, Any]]:
