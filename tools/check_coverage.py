@@ -1,10 +1,10 @@
-"""Holds branch coverage to a floor per member: 90 % for core, elsewhere what has been reached and must not be lost again."""
+"""Holds branch coverage to a floor per member: 90 % for core, elsewhere a little under what has been reached."""
 
 import json
 import sys
 from pathlib import Path
 
-FLOORS_PERCENT = {"core": 90.0, "predictor": 85.0, "transformer": 85.0, "cli": 75.0}
+FLOORS_PERCENT = {"core": 90.0, "predictor": 95.0, "transformer": 92.0, "cli": 92.0}
 
 
 def coverage_of(member: str, files: dict[str, dict[str, dict[str, int]]]) -> float:
