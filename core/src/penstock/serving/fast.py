@@ -32,7 +32,7 @@ from penstock.serving.sweeping import sweep
 
 SLICE_BYTES = 16 * 1024
 # How long a connection without a request stays open once the server stops: a request may be on its way.
-LAST_WORD_S = 0.25
+LAST_WORD_S = 1.0
 _WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
