@@ -56,12 +56,14 @@ class PenstockError(Exception):
 
     `message` is for the caller; `field` is the path of the field at fault (`inputs[0].data`, `rows[3].carrier`) or None.
     `retryable` says whether the same request may succeed later without being changed. `bundle` is the label of the bundle that
-    the request had been routed to, None if it did not get that far.
+    the request had been routed to, None if it did not get that far. `request_id` is set where a client has read the error from
+    a server's answer.
     """
 
     kind = ErrorKind.INTERNAL
     retryable = False
     bundle: str | None = None
+    request_id: str | None = None
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(f"{field}: {message}" if field else message)
