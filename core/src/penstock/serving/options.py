@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+from penstock.serving.security.options import SecuritySettings
 from penstock.serving.shell import ShellLimits
 from penstock.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServingSettings:
+class ServingSettings(SecuritySettings):
     """Ports, processes, limits and draining. Times are in seconds."""
 
     host: str = setting("0.0.0.0", "Address that the HTTP and admin servers listen on.")
