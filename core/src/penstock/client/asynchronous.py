@@ -1,0 +1,172 @@
+"""The client for asyncio: the same Calls and the same `Attempts` as the ordinary one, awaited."""
+
+import asyncio
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx
+import numpy.typing as npt
+
+from penstock.client import inferring, predicting
+from penstock.client.call import Answer, Call, CallOptions, option_headers
+from penstock.client.results import ImportReport, Inference, Predictions, Record, RecordPage
+from penstock.client.retrying import Attempts, Fault, RetryPolicy
+from penstock.client.transport import answer_of, checked_url, fault_of, standing_headers, timeouts
+from penstock.dataplane import ModelMetadata
+from penstock.errors import PenstockError
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """A Penstock server at `url`. One event loop; close it, or use it with `async with`.
+
+    `timeout_s` bounds each call with its retries and is sent to the server as its deadline; None for no limit. `headers` go with
+    every request, `token` as `Authorization: Bearer`. `http` is an httpx client of your own (certificates, proxies), which stays
+    yours to close. Every method raises what the server says as errors of `penstock.errors`, and UpstreamUnavailable or
+    DeadlineExceeded where it says nothing; every method takes CallOptions by keyword.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        *,
+        timeout_s: float | None = 30.0,
+        retry: RetryPolicy | None = None,
+        headers: Mapping[str, str] | None = None,
+        token: str | None = None,
+        http: httpx.AsyncClient | None = None,
+    ) -> None:
+        self.url = checked_url(url)
+        self._timeout_s = timeout_s
+        self._retry = retry or RetryPolicy()
+        self._headers = standing_headers(headers, token)
+        self._own = http is None
+        self._http = http or httpx.AsyncClient()
+
+    async def predict(
+        self, model: str, rows: Sequence[Mapping[str, Any]], *, data: bool = True, **options: Unpack[CallOptions]
+    ) -> Predictions:
+        """Predict for rows of features and keys, by name. `data` False leaves the features out of the answer."""
+        return await self._run(predicting.predict(model, rows, data), options)
+
+    async def predict_body(self, model: str, body: bytes, content_type: str, **options: Unpack[CallOptions]) -> Predictions:
+        """Predict for a body as it is: `text/csv`, `image/png`, `image/jpeg` or `application/json`."""
+        return await self._run(predicting.predict_body(model, body, content_type), options)
+
+    async def predict_record(
+        self, record_id: str, *, model: str | None = None, data: bool = True, **options: Unpack[CallOptions]
+    ) -> Predictions:
+        """Predict for a stored record; `model` is needed where several are served. Raises NotFound."""
+        return await self._run(predicting.predict_record(record_id, model, data), options)
+
+    async def infer(
+        self,
+        model: str,
+        inputs: Mapping[str, npt.ArrayLike],
+        *,
+        outputs: Sequence[str] | None = None,
+        version: str | None = None,
+        id: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        binary: bool = True,
+        **options: Unpack[CallOptions],
+    ) -> Inference:
+        """Tensors in, tensors out (Open Inference Protocol v2). `binary` False sends and asks for JSON."""
+        call = inferring.infer(model, inputs, outputs=outputs, version=version, id=id, parameters=parameters, binary=binary)
+        return await self._run(call, options)
+
+    async def metadata(self, model: str, *, version: str | None = None, **options: Unpack[CallOptions]) -> ModelMetadata:
+        """The model's inputs and outputs, its versions and its bundle."""
+        return await self._run(inferring.metadata(model, version), options)
+
+    async def models(self, **options: Unpack[CallOptions]) -> Sequence[str]:
+        """Names of the models that are served."""
+        return await self._run(inferring.models(), options)
+
+    async def record(self, record_id: str, *, model: str | None = None, **options: Unpack[CallOptions]) -> Record:
+        """A stored record. Raises NotFound."""
+        return await self._run(predicting.get_record(record_id, model), options)
+
+    async def create_record(
+        self,
+        values: Mapping[str, Any],
+        *,
+        id: str | None = None,
+        event_time: datetime | None = None,
+        model: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Record:
+        """Store a new record; the server makes an id if none is given. Raises Conflict if the id is taken."""
+        return await self._run(predicting.create_record(values, id, event_time, model), options)
+
+    async def put_record(
+        self,
+        record_id: str,
+        values: Mapping[str, Any],
+        *,
+        event_time: datetime | None = None,
+        model: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Record:
+        """Store a record whole. Raises Conflict if what the store holds is newer than `event_time`."""
+        return await self._run(predicting.put_record(record_id, values, event_time, model), options)
+
+    async def delete_record(self, record_id: str, *, model: str | None = None, **options: Unpack[CallOptions]) -> None:
+        """Remove a record. Raises NotFound."""
+        await self._run(predicting.delete_record(record_id, model), options)
+
+    async def records(
+        self, *, cursor: str | None = None, limit: int = 100, model: str | None = None, **options: Unpack[CallOptions]
+    ) -> RecordPage:
+        """A page of the records."""
+        return await self._run(predicting.list_records(cursor, limit, model), options)
+
+    async def import_records(self, csv: bytes, *, model: str | None = None, **options: Unpack[CallOptions]) -> ImportReport:
+        """Store the rows of a CSV; what cannot be stored is told in the report, row by row."""
+        return await self._run(predicting.import_records(csv, model), options)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._own:
+            await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def _run(self, call: Call[T], options: CallOptions) -> T:
+        headers = {"x-request-id": uuid.uuid4().hex, **self._headers, **call.headers, **option_headers(options)}
+        attempts = Attempts(call, self._retry, options.get("timeout_s", self._timeout_s))
+        try:
+            while True:
+                outcome = await self._send(call, headers | attempts.headers(), attempts)
+                if isinstance(outcome, Answer):
+                    wait_s = attempts.answered(outcome)
+                    if wait_s is None:
+                        return call.read(outcome)
+                else:
+                    wait_s = attempts.failed(*outcome)
+                await asyncio.sleep(wait_s)
+        except PenstockError as error:
+            error.request_id = error.request_id or headers["x-request-id"]
+            raise
+
+    async def _send(self, call: Call[Any], headers: Mapping[str, str], attempts: Attempts) -> Answer | tuple[Fault, str]:
+        """One try, ended at the deadline wherever it is."""
+        left_s = attempts.remaining_s()
+        try:
+            async with asyncio.timeout(left_s):
+                response = await self._http.request(
+                    call.method, self.url + call.path, content=call.body, headers=headers, timeout=timeouts(left_s)
+                )
+        except TimeoutError:
+            return Fault.TIMED_OUT, "the time given for this call is over"
+        except httpx.HTTPError as error:
+            return fault_of(error)
+        return answer_of(response, response.content)
