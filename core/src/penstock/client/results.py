@@ -12,7 +12,8 @@ from penstock.tensors import Array
 class Prediction:
     """One row's prediction; which of its members are there, the bundle's post-processing says.
 
-    `ages_s`: seconds since the stored values were true, by feature set (None: none were read). `defaulted`: features whose default stood in.
+    `ages_s`: seconds since the stored values were true, by feature set; None where none were read. `defaulted`: features whose
+    default stood in.
     """
 
     bundle: str
