@@ -33,6 +33,7 @@ from penstock.serving.fast import FastConfig, FastProtocol
 from penstock.serving.heads import KnownHeads
 from penstock.serving.link import Link
 from penstock.serving.options import ServingSettings
+from penstock.serving.security.tls import TlsSettings
 from penstock.serving.shell import Shell
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ _PUSH_S = 1.0
 _SO_ATTACH_FILTER = 26
 # Longer than the rest of a handshake takes, once its first segment was answered.
 _HANDSHAKE_S = 0.05
+_TLS_HANDSHAKE_S = 5.0
 
 
 @dataclass
@@ -57,6 +59,11 @@ class Service:
 class QuietServer(uvicorn.Server):
     """uvicorn's server, with two differences: it leaves signals alone (the process has one owner of them), and
     its end loses no connection that a client already sees as made."""
+
+    def __init__(self, config: uvicorn.Config, tls: TlsSettings | None = None) -> None:
+        super().__init__(config)
+        config.load()
+        config.ssl = None if tls is None else tls.server_context()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -76,8 +83,14 @@ class QuietServer(uvicorn.Server):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         accepted = [connection for listener in listeners for connection in _accept_rest(listener)]
-        for connection in accepted:
-            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+        tls = self.config.ssl
+        loop = asyncio.get_running_loop()
+        # A client may leave, or fall silent, in the middle of its TLS handshake; the others are taken all the same.
+        taking = (
+            loop.connect_accepted_socket(self._protocol, sock, ssl=tls, ssl_handshake_timeout=_TLS_HANDSHAKE_S if tls else None)
+            for sock in accepted
+        )
+        await asyncio.gather(*taking, return_exceptions=True)
         await super().shutdown(sockets)
 
     def _protocol(self) -> asyncio.Protocol:
@@ -133,10 +146,10 @@ def http_server(service: Service, settings: ServingSettings) -> QuietServer:
     )
     config.shell = shell
     config.heads = KnownHeads()
-    return QuietServer(config)
+    return QuietServer(config, settings.tls())
 
 
-def admin_server(source: AdminSource) -> QuietServer:
+def admin_server(source: AdminSource, settings: ServingSettings) -> QuietServer:
     """A plain uvicorn over the admin application."""
     app = build_admin(source)
     config = uvicorn.Config(
@@ -149,7 +162,7 @@ def admin_server(source: AdminSource) -> QuietServer:
         server_header=False,
         timeout_graceful_shutdown=1,
     )
-    return QuietServer(config)
+    return QuietServer(config, settings.admin_tls())
 
 
 class Process:
@@ -182,7 +195,7 @@ class Process:
         beside = [asyncio.create_task(self._sweep())]
         if self.link_socket is not None:
             beside.append(asyncio.create_task(self._follow_parent(self.link_socket)))
-        admin = admin_server(self._admin_source()) if self.admin_socket is not None else None
+        admin = admin_server(self._admin_source(), self.settings) if self.admin_socket is not None else None
         if admin is not None and self.admin_socket is not None:
             beside.append(asyncio.create_task(admin.serve([self.admin_socket])))
         serving = asyncio.create_task(self.server.serve([self.sock]))
@@ -297,14 +310,14 @@ class Process:
     async def _tell_snapshot(self, _: dict[str, Any]) -> dict[str, Any]:
         return snapshot(self.service.metrics)
 
-    async def _answer_admin(self, question: dict[str, Any]) -> dict[str, Any]:
+    async def _answer_admin(self, question: dict[str, Any]) -> Any:
         return await self.service.admin.answer(question)
 
-    async def _merge_admin(self, arguments: dict[str, Any]) -> dict[str, Any]:
+    async def _merge_admin(self, arguments: dict[str, Any]) -> Any:
         return self.service.admin.merged(arguments["question"], arguments["answers"])
 
     def _admin_source(self) -> AdminSource:
-        async def ask(question: dict[str, Any]) -> dict[str, Any]:
+        async def ask(question: dict[str, Any]) -> Any:
             return self.service.admin.merged(question, [await self.service.admin.answer(question)])
 
         async def metrics() -> bytes:

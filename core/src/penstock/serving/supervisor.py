@@ -36,6 +36,8 @@ VARIABLE = "PENSTOCK_WORKER"
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 10.0
 _SETTLED_S = 30.0
+# The longest of what is asked: loading a model, which verifies, measures and may build an engine.
+_ADMIN_S = 1800.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Supervisor:
             "workers": self.count,
         }
         logger.info("supervising", extra=fields)
-        admin = admin_server(AdminSource(self._ask_admin, self._metrics, self._status))
+        admin = admin_server(AdminSource(self._ask_admin, self._metrics, self._status), self.settings)
         serving = asyncio.create_task(admin.serve([self.admin_socket])) if self.admin_socket is not None else None
         await asyncio.gather(*(self._keep(number) for number in range(self.count)))
         if serving is not None:
@@ -169,7 +171,8 @@ class Supervisor:
         async def on_metrics(_: dict[str, Any]) -> dict[str, Any]:
             return {"snapshots": await self._snapshots()}
 
-        return {"state": on_state, "snapshot": on_snapshot, "metrics": on_metrics}
+        # What a worker was asked on the serving port and is every worker's business.
+        return {"state": on_state, "snapshot": on_snapshot, "metrics": on_metrics, "admin": self._ask_admin}
 
     def _note_ready(self) -> None:
         everyone = len(self.workers) == self.count and all(worker.state == State.READY.value for worker in self.workers.values())
@@ -195,12 +198,12 @@ class Supervisor:
 
     # --- the admin port
 
-    async def _ask_admin(self, question: dict[str, Any]) -> dict[str, Any]:
+    async def _ask_admin(self, question: dict[str, Any]) -> Any:
         """Every worker's answer, made one. Raises the first error: a program is as far as its last worker."""
         workers = [worker for worker in self.workers.values() if worker.state != State.STOPPED.value]
         if not workers:
             raise NotReady("no worker is running")
-        answers = await asyncio.gather(*(worker.link.ask("admin", question, timeout_s=600.0) for worker in workers))
+        answers = await asyncio.gather(*(worker.link.ask("admin", question, timeout_s=_ADMIN_S) for worker in workers))
         return await workers[0].link.ask("merge", {"question": question, "answers": answers})
 
     async def _metrics(self) -> bytes:
