@@ -3,7 +3,6 @@
 settings -> Service (app over an empty Predictor) -> server listens -> start hook loads, tries and measures the models -> ready
 """
 
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
@@ -11,13 +10,15 @@ from collections.abc import Sequence
 from penstock.lifecycle import Lifecycle, StopPhase
 from penstock.metrics import Metrics
 from penstock.protocol.limits import Limits
+from penstock.serving.admin import AdminRoutes
 from penstock.serving.app import build_app
+from penstock.serving.repository import EveryWorker, add_repository, repository_router
 from penstock.serving.server import Service, run
 from penstock.settings import parse
-from penstock_predictor.admin import repository_routes
-from penstock_predictor.loading import load_directory
 from penstock_predictor.predictor import Predictor
+from penstock_predictor.reloading import PredictorRepository
 from penstock_predictor.settings import PREFIX, PredictorSettings
+from penstock_predictor.source import DirectorySource
 from penstock_predictor.verification import verify_command
 
 DESCRIPTION = "Serve ONNX models over the Open Inference Protocol. `penstock-predictor verify BUNDLE` checks a bundle and ends."
@@ -27,12 +28,10 @@ def build(settings: PredictorSettings) -> Service:
     """The service of one process. Nothing is loaded yet: that is a start hook's work."""
     lifecycle, metrics = Lifecycle(), Metrics()
     predictor = Predictor(metrics)
-
-    async def load() -> None:
-        models = await asyncio.to_thread(load_directory, settings.model_dir, settings.model_name, settings)
-        predictor.add(models)
-
-    lifecycle.on_start("models", load)
+    repository = PredictorRepository(predictor, DirectorySource(settings.model_dir, settings.model_name), settings)
+    admin = AdminRoutes()
+    add_repository(admin, repository)
+    lifecycle.on_start("models", repository.start)
     lifecycle.on_stop("requests", predictor.drain, StopPhase.FINISH)
     lifecycle.on_stop("models", predictor.close, StopPhase.RELEASE)
     app = build_app(
@@ -43,7 +42,9 @@ def build(settings: PredictorSettings) -> Service:
         shell_limits=settings.shell_limits(),
         title=f"Penstock predictor: {settings.model_name}",
     )
-    return Service(app, lifecycle, metrics, repository_routes(predictor, settings))
+    if settings.repository_api:
+        app.include_router(repository_router(EveryWorker(repository, app.state)))
+    return Service(app, lifecycle, metrics, admin)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -8,7 +8,7 @@ another one.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -68,12 +68,12 @@ class Predictor:
                 self._close_later(replaced)
         self.loading = False
 
-    def replace(self, model: str, models: Iterable[LoadedModel]) -> None:
-        """Serve these, all of one name, in place of every version that is there now."""
+    def replace(self, model: str, models: Iterable[LoadedModel], keep: Collection[str] = ()) -> None:
+        """Serve these, all of one name, in place of every version that is there now but those to `keep`."""
         new = list(models)
-        gone = set(self._versions.get(model, {})) - {loaded.version for loaded in new}
+        gone = set(self._versions.get(model, {})) - {loaded.version for loaded in new} - set(keep)
         self.add(new)
-        kept = dict(self._versions[model])
+        kept = dict(self._versions.get(model, {}))
         for version in gone:
             self._close_later(kept.pop(version))
         self._set_versions(model, kept)
@@ -86,12 +86,13 @@ class Predictor:
             for version, served in versions.items()
         ]
 
-    def remove(self, model: str) -> None:
-        """Serve a model no longer; what was taken is still answered. Raises NotFound."""
-        self._find(model, None, None)
-        removed = self._versions[model]
-        self._set_versions(model, {})
-        for served in removed.values():
+    def remove(self, model: str, version: str | None = None) -> None:
+        """Serve a model, or one version of it, no longer; what was taken is still answered. Raises NotFound."""
+        self._find(model, version, None)
+        kept = dict(self._versions[model])
+        removed = [kept.pop(version)] if version is not None else [kept.pop(each) for each in list(kept)]
+        self._set_versions(model, kept)
+        for served in removed:
             self._close_later(served)
 
     def submit(self, request: InferRequest, reply: Reply) -> None:
@@ -158,7 +159,8 @@ class Predictor:
             self._versions[model] = ordered
             self._serving[model] = ordered[next(reversed(ordered))]
         else:
-            del self._versions[model], self._serving[model]
+            self._versions.pop(model, None)
+            self._serving.pop(model, None)
 
     def _close_later(self, served: ServedModel) -> None:
         task = asyncio.get_running_loop().create_task(served.close())

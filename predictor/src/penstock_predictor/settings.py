@@ -50,4 +50,5 @@ class PredictorSettings(ServingSettings, ModelSettings):
     model_dir: Path = setting(  # noqa: RUF009
         Path("/mnt/models"), "A bundle, a directory with a model.onnx, or a directory of such directories."
     )
+    repository_api: bool = setting(False, "Open the model repository's calls (index, load, unload) on the serving ports too.")
     grpc_port: int = setting(8081, "Port of the gRPC API.")

@@ -269,12 +269,12 @@ def test_models_are_loaded_and_unloaded_while_serving(tmp_path: Path) -> None:
         first = ask("a").headers["penstock-bundle"]
         write("a", 2)
         write("b", 3)
-        assert {entry["name"]: entry["state"] for entry in admin("index").json()["models"]} == {"a": "READY", "b": "UNAVAILABLE"}
-        assert admin("models/a/load").json() == {"name": "a", "versions": ["1"]}
+        assert {entry["name"]: entry["state"] for entry in admin("index").json()} == {"a": "READY", "b": "UNAVAILABLE"}
+        assert admin("models/a/load").json() == {"name": "a", "load": True}
         assert admin("models/b/load").status_code == 200
         assert ask("a").headers["penstock-bundle"] != first
         assert ask("b").status_code == 200
-        assert admin("models/b/unload").json() == {"name": "b"}
+        assert admin("models/b/unload").json() == {"name": "b", "unload": True}
         assert ask("b").status_code == 404
         assert admin("models/none/load").status_code == 404
         (tmp_path / "a" / "model.onnx").write_bytes(b"broken")

@@ -21,20 +21,20 @@ from penstock.errors import InvalidInput, NotFound, PenstockError
 from penstock.serving.asgi import plain_response, read_body
 from penstock.serving.status import error_response
 
-Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-Merge = Callable[[list[dict[str, Any]]], dict[str, Any]]
+Handler = Callable[[dict[str, Any]], Awaitable[Any]]
+Merge = Callable[[list[Any]], Any]
 
 _BODY_BYTES = 4 * 1024 * 1024
 
 
-def first(answers: list[dict[str, Any]]) -> dict[str, Any]:
+def first(answers: list[Any]) -> Any:
     """The merge for answers that are the same in every worker."""
     return answers[0]
 
 
 @dataclass(frozen=True)
 class AdminRoute:
-    """`handler` gets the path's parameters, the query's and the JSON body's members as one dict, and answers a JSON-ready dict;
+    """`handler` gets the path's parameters, the query's and the JSON body's members as one dict, and answers a JSON-ready value;
     it raises PenstockErrors. `merge` makes one answer of the workers' (at least one)."""
 
     method: str
@@ -53,12 +53,12 @@ class AdminRoutes:
     def add(self, method: str, path: str, handler: Handler, *, merge: Merge = first, summary: str = "") -> None:
         self.routes.append(AdminRoute(method, path, handler, merge, summary))
 
-    async def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+    async def answer(self, question: dict[str, Any]) -> Any:
         """This process's answer to `{"method", "path", "arguments"}`. Raises NotFound for a path without a route."""
         route, parameters = self._find(question["method"], question["path"])
         return await route.handler({**question["arguments"], **parameters})
 
-    def merged(self, question: dict[str, Any], answers: list[dict[str, Any]]) -> dict[str, Any]:
+    def merged(self, question: dict[str, Any], answers: list[Any]) -> Any:
         """One answer out of those of all workers to the same question."""
         route, _ = self._find(question["method"], question["path"])
         return route.merge(answers)

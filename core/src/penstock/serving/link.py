@@ -20,7 +20,7 @@ from penstock.errors import ErrorKind, Internal, PenstockError, UpstreamUnavaila
 
 logger = logging.getLogger(__name__)
 
-Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+Handler = Callable[[dict[str, Any]], Awaitable[Any]]
 
 _LINE_BYTES = 256 * 1024 * 1024
 
@@ -39,7 +39,7 @@ class Link:
     def __init__(self, handlers: dict[str, Handler]) -> None:
         self._handlers = handlers
         self._numbers = itertools.count(1)
-        self._open: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._open: dict[int, asyncio.Future[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -47,10 +47,10 @@ class Link:
     async def connect(self, sock: socket.socket) -> None:
         self._reader, self._writer = await asyncio.open_connection(sock=sock, limit=_LINE_BYTES)
 
-    async def ask(self, what: str, arguments: dict[str, Any] | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]:
+    async def ask(self, what: str, arguments: dict[str, Any] | None = None, *, timeout_s: float = 5.0) -> Any:
         """The other side's answer. Raises the error it answered with, or UpstreamUnavailable if none comes in time."""
         number = next(self._numbers)
-        answer: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._open[number] = answer
         try:
             self._send({"id": number, "ask": what, "with": arguments or {}})

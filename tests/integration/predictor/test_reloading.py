@@ -1,0 +1,188 @@
+"""Hot reload over the wire: versions are swapped under constant load, and every answer is right for the bundle that it names."""
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from penstock.bundle.plain import plain_manifest
+from penstock.onnx import load
+from penstock.testing import models
+from penstock.testing.raw_http import RawConnection, raw_request
+from penstock.testing.server import ServerProcess
+
+X = [0.5, -1.0, 2.0]
+BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": X}]}).encode()
+
+
+def program(directory: Path, *arguments: str) -> ServerProcess:
+    quick = ("--drain_delay_s", "0", "--profile_s", "0.05", "--max_rows", "8")
+    return ServerProcess("penstock_predictor", "--model_name", "m", "--model_dir", str(directory), *quick, *arguments)
+
+
+class Versions:
+    """Models of one signature that answer differently; `expected` has each one's answer by its bundle's label."""
+
+    def __init__(self, directory: Path, count: int, name: str = "m") -> None:
+        self.files = [directory / f"{number}.onnx" for number in range(count)]
+        self.expected: dict[str, float] = {}
+        self.labels: list[str] = []
+        for number, file in enumerate(self.files):
+            (directory / f"at-{number}").mkdir()
+            file.write_bytes(models.mlp((3, 4, 1), seed=number))
+            place = directory / f"at-{number}" / "model.onnx"
+            shutil.copy(file, place)
+            session = load(place)
+            manifest, text = plain_manifest(name, place, session.inputs, session.outputs)
+            label = f"{manifest.name}@sha256:{hashlib.sha256(text).hexdigest()}"
+            self.labels.append(label)
+            self.expected[label] = float(session.run({"x": np.float32([X])})[0].ravel()[0])
+
+    def put(self, number: int, directory: Path) -> None:
+        """In one step, as who replaces a served file should."""
+        directory.mkdir(exist_ok=True)
+        shutil.copy(self.files[number], directory / "model.tmp")
+        os.replace(directory / "model.tmp", directory / "model.onnx")
+
+
+class Callers:
+    """Clients that ask without a pause and check every answer against the bundle that it names."""
+
+    def __init__(self, server: ServerProcess, versions: Versions, path: str, clients: int = 6) -> None:
+        self.server = server
+        self.versions = versions
+        self.request = raw_request("POST", path, BODY)
+        self.wrong: list[str] = []
+        self.answers: Counter[str] = Counter()
+        self.changed = threading.Condition()
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self._run) for _ in range(clients)]
+
+    def __enter__(self) -> "Callers":
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(30)
+
+    def wait_for(self, label: str, count: int = 10) -> None:
+        """Until so many more answers came from this bundle."""
+        with self.changed:
+            wanted = self.answers[label] + count
+            assert self.changed.wait_for(lambda: self.answers[label] >= wanted or bool(self.wrong), 30), self.answers
+        assert self.wrong == []
+
+    def _run(self) -> None:
+        try:
+            with RawConnection(self.server.port) as connection:
+                while not self.stopping.is_set():
+                    self._check(connection.send(self.request).answer())
+        except (OSError, EOFError) as error:
+            self._note(None, repr(error))
+
+    def _check(self, answer: Any) -> None:
+        label = answer.headers.get("penstock-bundle", "")
+        if answer.status != 200:
+            self._note(None, f"{answer.status} {answer.body!r}")
+            return
+        value = answer.json()["outputs"][0]["data"][0]
+        right = self.versions.expected.get(label)
+        wrong = None if right is not None and abs(value - right) < 1e-5 else f"{label} gave {value}, expected {right}"
+        self._note(label, wrong)
+
+    def _note(self, label: str | None, wrong: str | None) -> None:
+        with self.changed:
+            if wrong:
+                self.wrong.append(wrong)
+            if label:
+                self.answers[label] += 1
+            self.changed.notify_all()
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Versions:
+    (tmp_path / "versions").mkdir()
+    return Versions(tmp_path / "versions", 12)
+
+
+def load_answer(url: str, model: str = "m") -> httpx.Response:
+    return httpx.post(f"{url}/v2/repository/models/{model}/load", timeout=60)
+
+
+def test_swaps_under_load_lose_and_mix_no_request(tmp_path: Path, versions: Versions) -> None:
+    directory = tmp_path / "served"
+    versions.put(0, directory)
+    with program(directory) as server, Callers(server, versions, "/v2/models/m/infer") as callers:
+        for number in [*range(1, 12), *range(12)]:
+            versions.put(number, directory)
+            assert load_answer(server.admin_url).status_code == 200
+            callers.wait_for(versions.labels[number])
+        # Files that are no model change nothing, and the answer names the file.
+        (directory / "model.onnx").write_bytes(b"no model")
+        answer = load_answer(server.admin_url)
+        assert answer.status_code == 400
+        assert "model.onnx: not an ONNX model" in answer.json()["error"]
+        callers.wait_for(versions.labels[11])
+        (entry,) = httpx.post(f"{server.admin_url}/v2/repository/index").json()
+        assert entry["state"] == "READY"
+        assert "not an ONNX model" in entry["reason"]
+    assert callers.wrong == []
+    assert set(callers.answers) == set(versions.labels)
+
+
+def test_every_worker_follows_a_load_on_the_serving_port(tmp_path: Path, versions: Versions) -> None:
+    directory = tmp_path / "served"
+    versions.put(0, directory)
+    arguments = ("--workers", "2", "--repository_api", "true")
+    with program(directory, *arguments) as server, Callers(server, versions, "/v2/models/m/infer") as callers:
+        if not any(event.get("workers") == 2 for event in server.events):
+            pytest.skip("needs two CPUs: one worker runs here")
+        for number in (1, 2, 3):
+            versions.put(number, directory)
+            assert load_answer(server.url).json() == {"name": "m", "load": True}
+            # What is asked after the answer is answered by the new bundle, whichever worker takes the connection.
+            for _ in range(8):
+                answer = httpx.post(f"{server.url}/v2/models/m/infer", content=BODY)
+                assert answer.headers["penstock-bundle"] == versions.labels[number]
+        assert [entry["state"] for entry in httpx.post(f"{server.url}/v2/repository/index").json()] == ["READY"]
+        (directory / "model.onnx").write_bytes(b"no model")
+        refused = load_answer(server.url)
+        assert refused.status_code == 400
+        assert "model.onnx: not an ONNX model" in refused.json()["error"]
+        callers.wait_for(versions.labels[3])
+    assert callers.wrong == []
+
+
+def test_the_serving_port_has_no_repository_unless_opened(tmp_path: Path, versions: Versions) -> None:
+    versions.put(0, tmp_path / "served")
+    with program(tmp_path / "served") as server:
+        for path in ("index", "models/m/load", "models/m/unload"):
+            assert httpx.post(f"{server.url}/v2/repository/{path}").status_code == 404
+        assert httpx.post(f"{server.admin_url}/v2/repository/index", json={"ready": True}).json()[0]["name"] == "m"
+        for body, field in (
+            ({"ready": 1}, "ready"),
+            ({"parameters": 3}, "parameters"),
+            ({"parameters": {"config": "{}"}}, "config"),
+        ):
+            path = "index" if field == "ready" else "models/m/load"
+            answer = httpx.post(f"{server.admin_url}/v2/repository/{path}", json=body)
+            assert answer.status_code == 400
+            assert field in answer.json()["error"]
+        unloaded = httpx.post(
+            f"{server.admin_url}/v2/repository/models/m/unload", json={"parameters": {"unload_dependents": False}}
+        )
+        assert unloaded.json() == {"name": "m", "unload": True}
+        assert httpx.post(f"{server.admin_url}/v2/repository/models/m/unload").status_code == 404
+        (entry,) = httpx.post(f"{server.admin_url}/v2/repository/index").json()
+        assert (entry["state"], entry["reason"]) == ("UNAVAILABLE", "not loaded")
