@@ -2,7 +2,7 @@
 
 from penstock import __version__
 from penstock.dataplane import ModelMetadata, TensorMetadata
-from penstock.protocol.metadata import model_metadata, server_metadata
+from penstock.protocol.metadata import EXTENSIONS, model_metadata, server_metadata
 
 
 def test_model() -> None:
@@ -20,4 +20,4 @@ def test_model() -> None:
 
 
 def test_server() -> None:
-    assert server_metadata() == {"name": "penstock", "version": __version__, "extensions": ["binary_tensor_data"]}
+    assert server_metadata() == {"name": "penstock", "version": __version__, "extensions": EXTENSIONS}

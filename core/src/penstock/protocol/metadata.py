@@ -8,7 +8,7 @@ from typing import Any
 from penstock import __version__
 from penstock.dataplane import ModelMetadata, TensorMetadata
 
-EXTENSIONS = ["binary_tensor_data"]
+EXTENSIONS = ["binary_tensor_data", "model_configuration", "statistics"]
 
 
 def server_metadata(name: str = "penstock") -> dict[str, Any]:

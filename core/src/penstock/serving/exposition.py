@@ -21,11 +21,21 @@ _SUMMED = ("process_virtual_memory_bytes", "process_resident_memory_bytes", "pro
 
 async def exposition(state: Any, metrics: Metrics) -> bytes:
     """The text of a scrape. `state.worker_link`, where there is one, asks the parent, and so speaks for all workers."""
+    return render(await _snapshots(state, metrics))
+
+
+async def model_snapshots(state: Any, metrics: Metrics) -> list[Snapshot]:
+    """The models' counters of this process, or of all workers: one entry for each model, bundle and process."""
+    return [entry for snapshot in await _snapshots(state, metrics) for entry in snapshot["models"]]
+
+
+async def _snapshots(state: Any, metrics: Metrics) -> list[Snapshot]:
     link = getattr(state, "worker_link", None)
     if link is None:
-        return render([snapshot(metrics)])
+        return [snapshot(metrics)]
     answer = await link.ask("metrics", timeout_s=3.0)
-    return render(answer["snapshots"])
+    found: list[Snapshot] = answer["snapshots"]
+    return found
 
 
 def snapshot(metrics: Metrics) -> Snapshot:
