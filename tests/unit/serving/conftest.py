@@ -92,7 +92,8 @@ async def make_bench(limits: ShellLimits) -> Bench:
     app = build_app(plane, lifecycle=lifecycle, metrics=metrics, routes=routes, shell_limits=limits)
     service = Service(app, lifecycle, metrics)
     config = http_server(service, ServingSettings()).config
-    config.load()
+    if not config.loaded:
+        config.load()
     await lifecycle.start()
     return Bench(app.state.shell, plane, service, config, held=held)
 

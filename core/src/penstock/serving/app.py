@@ -27,6 +27,8 @@ from penstock.serving.infer import infer_routes
 from penstock.serving.routes import HotRoutes
 from penstock.serving.shell import Shell, ShellLimits
 from penstock.serving.status import error_response, status_response
+from penstock.serving.triton import add_triton_routes
+from penstock.serving.websocket.stream import Streams
 
 
 def build_app(
@@ -53,7 +55,9 @@ def build_app(
     app = FastAPI(title=title, description=description, version=__version__, docs_url=None, redoc_url=None)
     app.state.shell = Shell(table, lifecycle, metrics, shell_limits)
     app.state.plane = plane
+    app.state.streams = Streams(plane, app.state.shell, limits)
     _mount_hot_routes(app, table)
+    add_triton_routes(app, plane, metrics)
     _add_protocol(app, plane, lifecycle, metrics)
     _add_operations(app, lifecycle, metrics)
     _add_errors(app)

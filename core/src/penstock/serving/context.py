@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 from collections.abc import Mapping
+from typing import cast
 
 from penstock import tracing
 from penstock.dataplane import Context
@@ -59,6 +60,22 @@ def read_context(exchange: Exchange) -> Context:
         route_key=None if route_key is None else route_key.decode("utf-8", "replace"),
         expect_bundle=None if expect is None else _digest(expect),
     )
+
+
+class _Bare:
+    """As much of an exchange as a context is read from."""
+
+    __slots__ = ("headers", "request_id", "started")
+
+    def __init__(self, headers: Mapping[bytes, bytes], started: float) -> None:
+        self.headers = headers
+        self.started = started
+        self.request_id = b""
+
+
+def context_of(headers: Mapping[bytes, bytes], started: float) -> Context:
+    """The context of a request that is no exchange of its own (a message of a stream). Raises as `read_context` does."""
+    return read_context(cast(Exchange, _Bare(headers, started)))
 
 
 def _timeout_s(value: bytes) -> float:

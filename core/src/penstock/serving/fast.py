@@ -29,6 +29,8 @@ from penstock.serving.fast_exchange import FastExchange, run_handler
 from penstock.serving.heads import KnownHeads
 from penstock.serving.shell import Shell
 from penstock.serving.sweeping import sweep
+from penstock.serving.websocket.handshake import target_of
+from penstock.serving.websocket.stream import Streams
 
 SLICE_BYTES = 16 * 1024
 # How long a connection without a request stays open once the server stops: a request may be on its way.
@@ -41,6 +43,7 @@ class FastConfig(uvicorn.Config):
 
     shell: Shell
     heads: KnownHeads
+    streams: Streams
 
 
 class FastProtocol(HttpToolsProtocol):
@@ -150,6 +153,7 @@ class FastProtocol(HttpToolsProtocol):
         if self._should_upgrade():
             if self.active is None and not self.waiting:
                 self.handle_websocket_upgrade()
+                cast(asyncio.Protocol, self.transport.get_protocol()).data_received(rest)
             else:
                 self.fail(400, "expected no upgrade behind unanswered requests")
             return
@@ -160,6 +164,10 @@ class FastProtocol(HttpToolsProtocol):
         head += [b"%b: %b\r\n" % (name, value) for name, value in self.headers if name not in (b"upgrade", b"connection")]
         self.parser = httptools.HttpRequestParser(self)
         self._feed(b"".join([*head, b"\r\n", rest]))
+
+    def _should_upgrade(self) -> bool:
+        """Only streams speak WebSocket; anywhere else an offer to change to it is answered as plain HTTP."""
+        return super()._should_upgrade() and target_of(self.url) is not None
 
     # --- the parser's callbacks
 
@@ -246,7 +254,8 @@ class FastProtocol(HttpToolsProtocol):
             return
         self.cycle = None  # type: ignore[assignment]
         super().on_headers_complete()
-        self.headers = []  # trailers go here, never to the headers that were judged
+        if not self.parser.should_upgrade():
+            self.headers = []  # trailers go here, never to the headers that were judged
 
     # --- the order of answers
 

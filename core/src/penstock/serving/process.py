@@ -35,6 +35,7 @@ from penstock.serving.link import Link
 from penstock.serving.options import ServingSettings
 from penstock.serving.security.tls import TlsSettings
 from penstock.serving.shell import Shell
+from penstock.serving.websocket.protocol import StreamProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +134,7 @@ def http_server(service: Service, settings: ServingSettings) -> QuietServer:
     config = FastConfig(
         service.app,
         http=cast(type[asyncio.Protocol], FastProtocol),
-        # No route speaks WebSocket: without a protocol for it, an offer to change to it is answered as plain HTTP.
-        ws="none",
+        ws=StreamProtocol,
         loop="none",
         lifespan="off",
         log_config=None,
@@ -146,6 +146,7 @@ def http_server(service: Service, settings: ServingSettings) -> QuietServer:
     )
     config.shell = shell
     config.heads = KnownHeads()
+    config.streams = service.app.state.streams
     return QuietServer(config, settings.tls())
 
 
@@ -274,7 +275,7 @@ class Process:
     def sweep_connections(self) -> None:
         """Hold every connection to its times; called once a second."""
         for connection in list(self.server.server_state.connections):
-            if isinstance(connection, FastProtocol):
+            if isinstance(connection, FastProtocol | StreamProtocol):
                 try:
                     connection.sweep()
                 except Exception as error:
