@@ -40,7 +40,8 @@ def model_statistics(metadata: ModelMetadata, snapshots: Iterable[Snapshot]) -> 
     """One model's statistics, over all its bundles since the process began.
 
     Time is not told apart by outcome: `success.ns` holds that of failed requests too. `compute_infer` is the time beside the
-    queue, reading and writing included. `inference_count` counts rows, `execution_count` batches.
+    queue, reading and writing included; the three `compute` counts are equal, on which perf_analyzer insists. `inference_count`
+    counts rows, `execution_count` batches.
     """
     metrics = Metrics()
     metrics.merge(entry for entry in snapshots if entry["model"] == metadata.name)
@@ -48,7 +49,6 @@ def model_statistics(metadata: ModelMetadata, snapshots: Iterable[Snapshot]) -> 
     requests, failed = sum(one.requests for one in found), sum(sum(one.errors.values()) for one in found)
     total_ns, queue_ns = _ns(one.latency.sum for one in found), _ns(one.queue_wait.sum for one in found)
     waited = sum(sum(one.queue_wait.counts) for one in found)
-    nothing = {"count": 0, "ns": 0}
     return {
         "name": metadata.name,
         "version": metadata.versions[-1] if metadata.versions else "",
@@ -58,9 +58,9 @@ def model_statistics(metadata: ModelMetadata, snapshots: Iterable[Snapshot]) -> 
             "success": {"count": requests - failed, "ns": total_ns},
             "fail": {"count": failed, "ns": 0},
             "queue": {"count": waited, "ns": queue_ns},
-            "compute_input": nothing,
+            "compute_input": {"count": waited, "ns": 0},
             "compute_infer": {"count": waited, "ns": max(0, total_ns - queue_ns)},
-            "compute_output": nothing,
+            "compute_output": {"count": waited, "ns": 0},
         },
         "batch_stats": [],
     }

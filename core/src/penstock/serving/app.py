@@ -82,6 +82,10 @@ def _mount_hot_routes(app: FastAPI, table: HotRoutes) -> None:
 
 
 def _add_protocol(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle, metrics: Metrics) -> None:
+    @app.get("/", summary="Is the process alive? (KServe v1)")
+    async def alive() -> Response:
+        return _json({"status": "alive"})
+
     @app.get("/v2", summary="Server metadata")
     async def server() -> Response:
         return _json(server_metadata())

@@ -19,7 +19,7 @@ from penstock.protocol.limits import Limits
 from penstock.protocol.v2.binary import COPY_BELOW, tensor_of_bytes
 from penstock.protocol.v2.elements import tensor_of_json
 from penstock.protocol.v2.plans import Plan, plan_of
-from penstock.protocol.v2.validation import Scalar, validate_request
+from penstock.protocol.v2.validation import SHARED_MEMORY, Scalar, validate_request
 from penstock.tensors import RawTensor, Tensor
 
 
@@ -168,7 +168,7 @@ def _add_options(request: InferRequest, plain: _Request | _LooseRequest, limits:
         for item in plain.outputs:
             own = dict(item.parameters) if item.parameters else {}
             form = own.pop("binary_data", None)
-            if (form is not None and type(form) is not bool) or len(item.name) > limits.name_bytes:
+            if (form is not None and type(form) is not bool) or len(item.name) > limits.name_bytes or SHARED_MEMORY in own:
                 return None
             outputs.append(RequestedOutput(item.name, form, own))
         if len(outputs) > limits.tensors or len({output.name for output in outputs}) != len(outputs):

@@ -17,6 +17,8 @@ from penstock.protocol.wording import describe, quote
 from penstock.tensors import DATATYPES, Tensor
 
 Scalar = str | int | float | bool
+SHARED_MEMORY = "shared_memory_region"
+"""The parameter by which Triton's clients name a region of shared memory in place of data."""
 
 
 def validate_request(
@@ -96,6 +98,7 @@ def _binary_size(item: dict[str, Any], field: str, body: bytes | None) -> int | 
     parameters = _read_parameters(item, f"{field}.parameters")
     size = parameters.get("binary_data_size")
     where = f"{field}.parameters.binary_data_size"
+    _refuse_shared_memory(parameters, f"{field}.parameters")
     if size is None:
         if "data" not in item:
             raise InvalidInput("expected an array, or binary_data_size in the parameters, got nothing", field=f"{field}.data")
@@ -144,9 +147,15 @@ def _read_outputs(items: Any, limits: Limits) -> list[RequestedOutput] | None:
             raise InvalidInput(f"{quote(name)} is already asked for by outputs[{places[name]}]", field=f"{field}.name")
         places[name] = at
         parameters = _read_parameters(item, f"{field}.parameters")
+        _refuse_shared_memory(parameters, f"{field}.parameters")
         binary = _take_bool(parameters, "binary_data", f"{field}.parameters")
         outputs.append(RequestedOutput(name, binary, parameters))
     return outputs
+
+
+def _refuse_shared_memory(parameters: dict[str, Scalar], field: str) -> None:
+    if SHARED_MEMORY in parameters:
+        raise InvalidInput("shared memory is not offered here; tensors travel in the body", field=f"{field}.{SHARED_MEMORY}")
 
 
 def _take_bool(parameters: dict[str, Scalar], name: str, field: str) -> bool | None:

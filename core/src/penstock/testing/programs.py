@@ -1,0 +1,50 @@
+"""Foreign programs that tests run: found, or a line that says how to get them. A test skips with that line.
+
+program("node") -> its path          perf_analyzer() -> how to start NVIDIA's load generator
+"""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+_APT = {"node": "nodejs", "npm": "npm", "chromium": "chromium", "curl": "curl"}
+
+
+class ProgramMissing(Exception):
+    """A program is not installed; the message says how to get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """How to start a program: its path, and what its environment needs beside our own."""
+
+    path: str
+    environment: dict[str, str]
+
+
+def program(name: str) -> str:
+    """The path of a program. Raises ProgramMissing."""
+    found = shutil.which(name)
+    if found is None:
+        raise ProgramMissing(f"{name} is missing: apt-get install {_APT.get(name, name)}")
+    return found
+
+
+def cache_directory() -> Path:
+    """Where `make` keeps what it downloads."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "penstock"
+
+
+def perf_analyzer() -> Program:
+    """NVIDIA's perf_analyzer, of the PATH or as `tools/get_perf_analyzer.py` puts it into the cache. Raises ProgramMissing."""
+    found = shutil.which("perf_analyzer")
+    if found is not None:
+        return Program(found, {})
+    directory = cache_directory() / "perf_analyzer"
+    path = directory / "bin" / "perf_analyzer"
+    if not path.exists():
+        raise ProgramMissing("perf_analyzer is missing: .venv/bin/python tools/get_perf_analyzer.py")
+    libraries = [str(directory / "nvidia" / "cuda_runtime" / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
+    return Program(str(path), {"LD_LIBRARY_PATH": ":".join(filter(None, libraries))})
