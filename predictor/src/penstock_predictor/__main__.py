@@ -20,6 +20,7 @@ from penstock_predictor.reloading import PredictorRepository
 from penstock_predictor.settings import PREFIX, PredictorSettings
 from penstock_predictor.source import DirectorySource
 from penstock_predictor.verification import verify_command
+from penstock_predictor.watching import Watcher
 
 DESCRIPTION = "Serve ONNX models over the Open Inference Protocol. `penstock-predictor verify BUNDLE` checks a bundle and ends."
 
@@ -32,6 +33,10 @@ def build(settings: PredictorSettings) -> Service:
     admin = AdminRoutes()
     add_repository(admin, repository)
     lifecycle.on_start("models", repository.start)
+    if settings.repository_poll_s:
+        watcher = Watcher(repository, settings.repository_poll_s)
+        lifecycle.on_start("watch", watcher.start)
+        lifecycle.on_stop("watch", watcher.stop, StopPhase.INTAKE)
     lifecycle.on_stop("requests", predictor.drain, StopPhase.FINISH)
     lifecycle.on_stop("models", predictor.close, StopPhase.RELEASE)
     app = build_app(

@@ -1,6 +1,6 @@
 """From a place on disk to a model that serves: verified, loaded, tried, measured.
 
-    bundle verified -> session -> signature compared -> samples -> row check -> cost profile -> batching policy
+    bundle verified -> session -> signature compared -> golden examples run -> samples -> row check -> cost profile -> policy
 
 Everything a request relies on is found out here, before the first one comes. What fails here fails the load, with the file or
 tensor at fault; a model that is loaded is warm.
@@ -23,7 +23,7 @@ from penstock.errors import InvalidInput
 from penstock.onnx import Session, load
 from penstock.onnx.binding import BoundRun, bind
 from penstock_predictor.axes import BatchRule, Sharing, candidate, tails_vary
-from penstock_predictor.golden import Example, read_examples
+from penstock_predictor.golden import Example, compare, read_examples
 from penstock_predictor.profile import CostProfile, measure
 from penstock_predictor.repository import MANIFEST, Place, find, model_file
 from penstock_predictor.rows import examine
@@ -64,11 +64,11 @@ def load_directory(directory: Path, model_name: str, settings: ModelSettings) ->
     return [load_model(place, settings) for place in find(directory, model_name)]
 
 
-def load_model(place: Place, settings: ModelSettings) -> LoadedModel:
-    """Load what lies at `place`. Blocking: seconds for a large model.
+def load_model(place: Place, settings: ModelSettings, *, golden: bool = True) -> LoadedModel:
+    """Load what lies at `place`. Blocking: seconds for a large model. `golden`: run the bundle's examples and compare.
 
     Raises InvalidInput for a bundle whose files do not match their digests, a file that is not a model, or a model that is not
-    what its bundle says.
+    what its bundle says, its golden examples included.
     """
     started = time.monotonic()
     bundle = open_bundle(place.directory) if place.is_bundle else None
@@ -81,10 +81,12 @@ def load_model(place: Place, settings: ModelSettings) -> LoadedModel:
         check_signature(manifest, session)
     else:
         manifest, manifest_bytes = plain_manifest(place.model, path, session.inputs, session.outputs)
-    golden = _golden(bundle, session)
+    examples = _golden(bundle, session)
+    if golden and (wrong := compare(examples, session)):
+        raise InvalidInput(wrong, field=GOLDEN)
     if session.skipped_outputs:
         log.warning("outputs that are no tensors are left out", extra={"model": place.model, "outputs": session.skipped_outputs})
-    session, rule, profile, one_row = _tried(path, session, golden, manifest.model.rows_independent, settings)
+    session, rule, profile, one_row = _tried(path, session, examples, manifest.model.rows_independent, settings)
     loaded = LoadedModel(
         model=place.model,
         version=place.version or manifest.version,
@@ -92,7 +94,7 @@ def load_model(place: Place, settings: ModelSettings) -> LoadedModel:
         manifest_bytes=manifest_bytes,
         digest=f"sha256:{hashlib.sha256(manifest_bytes).hexdigest()}",
         bundle=bundle,
-        golden=golden,
+        golden=examples,
         session=session,
         rule=rule,
         profile=profile,

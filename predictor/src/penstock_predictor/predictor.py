@@ -41,6 +41,7 @@ class Predictor:
         self._draining = False
         if metrics is not None:
             metrics.add_source(self._families)
+            metrics.add_source(self._depths, summed=True)
 
     @classmethod
     def open(
@@ -185,6 +186,23 @@ class Predictor:
         if expected is not None and served.digest != expected:
             raise WrongBundle(f"expected {expected}, this is {served.label}")
         return served
+
+    def _depths(self) -> Iterable[Metric]:
+        """Where requests and their bytes are, as Prometheus gauges that add up over workers."""
+        labels = ("model", "bundle")
+        families = [
+            GaugeMetricFamily(f"penstock_{name}", text, labels=labels)
+            for name, text in (
+                ("queued_requests", "Requests that wait for a run."),
+                ("queued_bytes", "Bytes of tensors of requests that wait for a run."),
+                ("running_requests", "Requests in a run or waiting for its answers to be written."),
+                ("running_bytes", "Bytes of their tensors."),
+            )
+        ]
+        for served in self._all():
+            for family, value in zip(families, served.depths(), strict=True):
+                family.add_metric((served.loaded.model, served.label), value)
+        return families
 
     def _families(self) -> Iterable[Metric]:
         """The cost profile as Prometheus gauges."""

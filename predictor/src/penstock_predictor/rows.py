@@ -6,7 +6,7 @@ them show. Equal means equal up to the rounding that another order of summation 
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -125,8 +125,9 @@ def _differs(session: Session, single: list[Array], batched: list[Array], place:
     return None
 
 
-def same(expected: Array, got: Array) -> bool:
-    """Whether two results are equal up to rounding; exactly equal for anything but floats. NaN equals NaN."""
+def same(expected: Array, got: Array, rounding: Mapping[str, float] = _ROUNDING) -> bool:
+    """Whether two results are equal up to rounding, which `rounding` gives by dtype, relative to the largest value; exactly
+    equal for anything but floats. NaN equals NaN."""
     if expected.shape != got.shape or expected.dtype != got.dtype:
         return False
     if expected.dtype.kind != "f":
@@ -137,4 +138,4 @@ def same(expected: Array, got: Array) -> bool:
     if not finite.any():
         return True
     a, b = expected[finite].astype(np.float64), got[finite].astype(np.float64)
-    return bool(np.abs(a - b).max() <= _ROUNDING[expected.dtype.name] * max(np.abs(a).max(), 1e-6))
+    return bool(np.abs(a - b).max() <= rounding[expected.dtype.name] * max(np.abs(a).max(), 1e-6))

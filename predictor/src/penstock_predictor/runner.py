@@ -56,9 +56,12 @@ class Runner:
         self._model = model
         self._version = version
         self._bundle = bundle
+        # What is computed now, for the gauges: one reference a batch, counted only when somebody looks.
+        self.running: Sequence[Work] = ()
 
     def run(self, works: list[Work]) -> Outcome:
         """Run works that may share a run (or one work). Never raises for what a caller sent."""
+        self.running = works
         if len(works) == 1:
             return self._each(works)
         try:
@@ -74,6 +77,8 @@ class Runner:
 
     def deliver(self, works: list[Work], outcome: Outcome) -> None:
         """Answer each work. A caller whose answer cannot be written does not keep the others from theirs."""
+        if self.running is works:
+            self.running = ()
         if outcome.shared is not None:
             self._deliver_shared(works, outcome.shared)
             return

@@ -38,6 +38,11 @@ class ServedModel:
         self.take = self._plans.take
         self.queue = self._batcher.submit
 
+    def depths(self) -> tuple[int, int, int, int]:
+        """Requests and bytes that wait, requests and bytes that are in a run."""
+        running = self._runner.running
+        return self._batcher.queued_items, self._batcher.queued_bytes, len(running), sum([work.nbytes for work in running])
+
     def nothing(self, request: InferRequest) -> InferResponse:
         """The answer to no rows: outputs of no rows, without a run (operators differ in what they make of none)."""
         outputs = self.loaded.session.outputs

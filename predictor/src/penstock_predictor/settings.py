@@ -51,4 +51,9 @@ class PredictorSettings(ServingSettings, ModelSettings):
         Path("/mnt/models"), "A bundle, a directory with a model.onnx, or a directory of such directories."
     )
     repository_api: bool = setting(False, "Open the model repository's calls (index, load, unload) on the serving ports too.")
+    repository_poll_s: float = setting(
+        0.0,
+        "Look for new, changed and removed models this often; a change counts once two looks saw the same. 0: never.",
+        unit="s",
+    )
     grpc_port: int = setting(8081, "Port of the gRPC API.")

@@ -46,6 +46,11 @@ def test_a_repository_of_names_and_versions(tmp_path: Path) -> None:
     assert found(tmp_path) == [("a", "1", True), ("a", "2", False), ("b", None, True)]
 
 
+def test_digits_that_are_no_numbers_are_names(tmp_path: Path) -> None:
+    touch(tmp_path, "²/model.onnx", "x/³/model.onnx")
+    assert found(tmp_path) == [("x", "³", False), ("²", None, False)]
+
+
 def test_nothing_to_serve(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="model_dir"):
         find(tmp_path, "m")

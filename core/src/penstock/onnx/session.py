@@ -92,9 +92,9 @@ def _make(source: Path | bytes, settings: SessionSettings, inputs: Sequence[Tens
 class Session:
     """A loaded model. `run` may be called from any thread, and from several at once.
 
-    `inputs` and `outputs` are the signature, in the model's order; `input_axes` and `output_axes` give each tensor's axes with
-    their symbolic names. Outputs that are not tensors (the lists of dictionaries of some converters) are left out of the
-    signature and listed in `skipped_outputs`.
+    `inputs` and `outputs` are the signature, in the model's order; `input_axes` gives each input's axes with their symbolic
+    names. Outputs that are not tensors (the lists of dictionaries of some converters) are left out of the signature and listed in
+    `skipped_outputs`.
     """
 
     def __init__(self, session: ort.InferenceSession, name: str, settings: SessionSettings) -> None:
@@ -102,6 +102,7 @@ class Session:
         self.settings = settings
         self.threads = settings.threads or cpu_limit()
         self.providers: tuple[str, ...] = tuple(session.get_providers())
+        self.on_cpu = all(provider == providers.CPU for provider in self.providers)
         self.inputs = tuple(_metadata(node) for node in session.get_inputs())
         tensors = [node for node in session.get_outputs() if node.type.startswith("tensor(")]
         self.outputs = tuple(_metadata(node) for node in tensors)
@@ -109,7 +110,6 @@ class Session:
         if not self.outputs:
             raise InvalidInput("no output of the model is a tensor", field=name)
         self.input_axes: dict[str, tuple[Axis, ...]] = {node.name: tuple(node.shape) for node in session.get_inputs()}
-        self.output_axes: dict[str, tuple[Axis, ...]] = {node.name: tuple(node.shape) for node in tensors}
         self._names = [output.name for output in self.outputs]
         self._expected = {tensor.name for tensor in self.inputs}
         self._session: ort.InferenceSession | None = session
