@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from penstock.dataplane import InferRequest, ModelMetadata, Reply
+from penstock.batcher import Pressure
+from penstock.dataplane import Context, InferRequest, ModelMetadata, Reply
 from penstock.errors import Internal, NotFound, NotReady, PenstockError, WrongBundle
 from penstock.metrics import Metrics
 from penstock_predictor.loading import LoadedModel, load_directory
@@ -33,6 +34,7 @@ class Predictor:
 
     def __init__(self, metrics: Metrics | None = None) -> None:
         self.loading = True
+        self.pressure = Pressure()
         self._metrics = metrics
         # By name: the version that serves, and all of them by version, the serving one last.
         self._serving: dict[str, ServedModel] = {}
@@ -63,7 +65,7 @@ class Predictor:
             counters = self._metrics.model(loaded.model, loaded.label) if self._metrics else None
             versions = dict(self._versions.get(loaded.model, {}))
             replaced = versions.get(loaded.version)
-            versions[loaded.version] = ServedModel(loaded, counters)
+            versions[loaded.version] = ServedModel(loaded, counters, self.pressure)
             self._set_versions(loaded.model, versions)
             if replaced is not None:
                 self._close_later(replaced)
@@ -116,6 +118,17 @@ class Predictor:
         except Exception:
             log.exception("request failed", extra={"model": request.model, "request_id": request.context.request_id})
             reply.error(Internal("the request could not be taken"))
+
+    def refusal(self, model: str, version: str | None, context: Context) -> PenstockError | None:
+        """Why a request with this context would be refused for want of room or time, or None. Asked under `pressure` only."""
+        try:
+            served = self._find(model, version, context.expect_bundle)
+        except PenstockError:
+            return None  # `submit` says it
+        refusal = served.refusal(context)
+        if refusal is not None:
+            refusal.bundle = served.label
+        return refusal
 
     async def metadata(self, model: str, version: str | None = None) -> ModelMetadata:
         """Raises NotFound for a model or version that is not here."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from penstock.batcher import Batcher, BatchMetrics
+from penstock.batcher import Batcher, BatchMetrics, Pressure
 from penstock.dataplane import InferRequest, InferResponse, ModelMetadata
 from penstock.errors import NotFound
 from penstock.tensors import DATATYPES, Tensor
@@ -17,7 +17,7 @@ from penstock_predictor.work import Plans, Work
 class ServedModel:
     """One version of one model, with its own queue."""
 
-    def __init__(self, loaded: LoadedModel, metrics: BatchMetrics | None = None) -> None:
+    def __init__(self, loaded: LoadedModel, metrics: BatchMetrics | None = None, pressure: Pressure | None = None) -> None:
         self.loaded = loaded
         self.version = loaded.version
         self.digest = loaded.digest
@@ -32,11 +32,14 @@ class ServedModel:
             bundle=loaded.label,
             one_row=loaded.one_row,
         )
-        self._batcher: Batcher[Work, Outcome] = Batcher(self._runner.run, self._runner.deliver, loaded.policy, metrics=metrics)
+        self._batcher: Batcher[Work, Outcome] = Batcher(
+            self._runner.run, self._runner.deliver, loaded.policy, metrics=metrics, pressure=pressure
+        )
         # The two steps of a request, straight: a layer of calls costs what decoding a small tensor does. `take` raises
         # InvalidInput; everything after it goes to the reply.
         self.take = self._plans.take
         self.queue = self._batcher.submit
+        self.refusal = self._batcher.refusal
 
     def depths(self) -> tuple[int, int, int, int]:
         """Requests and bytes that wait, requests and bytes that are in a run."""

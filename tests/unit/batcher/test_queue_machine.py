@@ -1,4 +1,7 @@
-"""The deadline-first queue against a plain list: every work leaves exactly once, the most urgent first, within the bounds."""
+"""The deadline-first queue against a plain list: every work leaves exactly once, the most urgent first, within the bounds.
+
+No class of works that wait is passed over by more than `STARVED_AFTER` runs in a row, or one more where two are due.
+"""
 
 import math
 from collections.abc import Hashable
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from penstock.batcher import BatchPolicy, DeadlineQueue
+from penstock.batcher.queue import STARVED_AFTER
 from penstock.batcher.rate import ServiceRate
 from penstock.dataplane import Context
 from penstock.errors import Cancelled, DeadlineExceeded, Overloaded, PenstockError, TooLarge
@@ -23,11 +27,18 @@ class Item:
         raise AssertionError("the queue answers nobody")
 
 
+def class_of(item: Item) -> int:
+    """-1 urgent, 0 normal, 1 background."""
+    return (item.context.priority > 0) - (item.context.priority < 0)
+
+
 class QueueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 100.0
         self.waiting: list[Item] = []
+        self.passed = {-1: 0, 0: 0, 1: 0}
+        self.held_up = {-1: 0, 0: 0, 1: 0}
         self.gone: list[Item] = []
 
     @initialize(
@@ -39,7 +50,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def urgency(self, item: Item) -> tuple[int, float]:
         deadline = item.context.deadline
-        return item.context.priority, item.arrived + self.policy.patience_s if deadline is None else deadline
+        return class_of(item), item.arrived + self.policy.patience_s if deadline is None else deadline
 
     def by_urgency(self) -> list[Item]:
         return sorted(self.waiting, key=self.urgency)  # stable: arrival decides
@@ -76,6 +87,9 @@ class QueueMachine(RuleBasedStateMachine):
         item = Item(rows, nbytes, key, Context("r", deadline=due, priority=priority))
         item.arrived = self.now
         room = len(self.waiting) < self.policy.max_queue_items
+        if priority > 0:
+            background = sum(class_of(other) == 1 for other in self.waiting)
+            room = room and background < (self.policy.max_queue_items + 1) // 2
         room = room and sum(other.nbytes for other in self.waiting) + nbytes <= self.policy.max_queue_bytes
         refusal = self.queue.push(item, self.now)
         if deadline is not None and deadline <= 0:
@@ -112,15 +126,29 @@ class QueueMachine(RuleBasedStateMachine):
         assert batch.rows == sum(item.rows for item in batch.works)
         assert batch.arrivals == [item.arrived for item in batch.works]
         if live:
+            first = class_of(batch.works[0])
+            if first != class_of(live[0]):
+                assert self.passed[first] >= STARVED_AFTER, "only a starved class goes before its turn"
+                live = [item for item in live if class_of(item) == first] + [item for item in live if class_of(item) != first]
             key = live[0].key
             company = live[:1] if key is None else [item for item in live if item.key == key]
             assert batch.works == company[: len(batch.works)], "most urgent first, nobody of the key passed over"
             assert len(batch.works) == 1 or batch.rows <= self.policy.max_rows
             left = company[len(batch.works) :]
             assert not left or batch.rows + left[0].rows > self.policy.max_rows or batch.rows >= self.policy.max_rows
+        self.count_passed(live, batch.works)
         for item in batch.works:
             self.leave(item)
         self.check_dropped(batch.dropped)
+
+    def count_passed(self, live: list[Item], taken: list[Item]) -> None:
+        for each in self.passed:
+            served = any(class_of(item) == each for item in taken)
+            self.passed[each] = 0 if served else self.passed[each] + 1
+            waits = not served and any(class_of(item) == each for item in live)
+            self.held_up[each] = self.held_up[each] + 1 if waits else 0
+            # Two classes may be due at once: then one of them waits for one run more.
+            assert self.held_up[each] <= STARVED_AFTER + 1
 
     @rule()
     def expire(self) -> None:

@@ -17,10 +17,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from penstock.batcher.policy import BatchPolicy
+from penstock.batcher.pressure import Pressure
 from penstock.batcher.queue import Batch, DeadlineQueue
 from penstock.batcher.rate import ServiceRate
-from penstock.batcher.work import BatchMetrics, W, answerable, fail
+from penstock.batcher.work import BatchMetrics, W, answerable, count, fail
 from penstock.batcher.worker import Worker
+from penstock.dataplane import Context
 from penstock.errors import Cancelled, NotReady, PenstockError
 
 R = TypeVar("R")
@@ -41,7 +43,7 @@ class Batcher(Generic[W, R]):
 
     __slots__ = (
         "_closed", "_compute", "_coroutine", "_deliver", "_direct_from", "_draining", "_idle", "_loop", "_metrics", "_policy",
-        "_queue", "_rate", "_scheduled", "_tasks", "_timer", "_timer_at", "_worker", "in_flight",
+        "_pressing", "_queue", "_rate", "_scheduled", "_tasks", "_timer", "_timer_at", "_worker", "in_flight", "pressure",
     )  # fmt: skip
 
     def __init__(
@@ -52,13 +54,17 @@ class Batcher(Generic[W, R]):
         *,
         metrics: BatchMetrics | None = None,
         coroutine: bool = False,
+        pressure: Pressure | None = None,
     ) -> None:
         self._compute: Callable[[list[W]], Any] = compute
         self._deliver = deliver
         self._policy = policy
         self._metrics = metrics
         self._coroutine = coroutine
-        self._rate = ServiceRate()
+        self.pressure = pressure or Pressure()
+        # While works are refused: how many waited when that began.
+        self._pressing = 0
+        self._rate = ServiceRate(policy.max_rows)
         self._queue: DeadlineQueue[W] = DeadlineQueue(policy, self._rate)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
@@ -107,13 +113,21 @@ class Batcher(Generic[W, R]):
             self._run_direct(work, now)
             return
         refusal = self._queue.push(work, now)
-        if refusal is not None and refusal.retryable and self._queue.sweep_due(now):
-            self._expire(now)
-            refusal = self._queue.push(work, now)
+        if refusal is not None and refusal.retryable:
+            if self._queue.sweep_due(now):
+                self._expire(now)
+                refusal = self._queue.push(work, now)
+            if refusal is not None and not self._pressing:
+                self._pressing = max(self._queue.items, 1)
+                self.pressure.batchers += 1
         if refusal is not None:
             loop.call_soon(fail, work, refusal)
         elif not self._scheduled:
             self._schedule(loop, work.context.deadline, now)
+
+    def refusal(self, context: Context) -> PenstockError | None:
+        """Why a work with this context would be refused now, or None: for shells that would rather not decode it."""
+        return self._queue.refusal(context, _monotonic())
 
     async def drain(self) -> None:
         """Refuse new works with NotReady, finish those that wait, and return when every one of them has been answered."""
@@ -227,25 +241,18 @@ class Batcher(Generic[W, R]):
         """Begin a run where it belongs; True if it was inline, and so is over."""
         works = batch.works
         self.in_flight += 1
-        self._rate.started(now)
-        self._count(batch.rows, [now - arrived for arrived in batch.arrivals])
+        self._rate.started(now, len(works) if self._queue.items else 0)
+        count(self._metrics, batch.rows, [now - arrived for arrived in batch.arrivals])
         if self._coroutine:
-            self._start_task(works)
+            self._start_task(works, now)
         elif batch.rows <= self._policy.inline_rows and self.in_flight == 1:
-            self._run_inline(works)
+            self._run_inline(works, now)
             return True
         else:
             if self._worker is None:
                 self._worker = Worker("penstock-batcher")
-            self._worker.run(lambda: self._run_in_thread(works))
+            self._worker.run(lambda: self._run_in_thread(works, now))
         return False
-
-    def _count(self, rows: int, waits_s: list[float]) -> None:
-        if self._metrics is not None:
-            try:
-                self._metrics.observe_batch(rows, len(waits_s), waits_s)
-            except Exception:
-                logger.exception("counting a batch failed")
 
     def _may_run_now(self, work: W, now: float) -> bool:
         deadline = work.context.deadline
@@ -261,11 +268,11 @@ class Batcher(Generic[W, R]):
     def _run_direct(self, work: W, now: float) -> None:
         self.in_flight += 1
         self._rate.started(now)
-        self._count(work.rows, [0.0])
-        self._run_inline([work])
+        count(self._metrics, work.rows, [0.0])
+        self._run_inline([work], now)
         self._settle()
 
-    def _run_inline(self, works: list[W]) -> None:
+    def _run_inline(self, works: list[W], began: float) -> None:
         # An answer may bring the next work of its connection: that one queues, or a long pipeline would nest without end.
         self._direct_from = _NEVER
         result, error = None, None
@@ -273,12 +280,12 @@ class Batcher(Generic[W, R]):
             result = self._compute(works)
         except Exception as caught:
             error = answerable(caught)
-        self._end_run(works)
+        self._end_run(works, began)
         self._answer(works, result, error)
         if self._policy.direct_after_us and len(works) == 1:
             self._direct_from = _monotonic() + self._policy.direct_after_us / 1e6
 
-    def _run_in_thread(self, works: list[W]) -> None:
+    def _run_in_thread(self, works: list[W], began: float) -> None:
         """In the worker thread: run, and hand the outcome to the loop."""
         result, error = None, None
         try:
@@ -287,41 +294,40 @@ class Batcher(Generic[W, R]):
             error = answerable(caught)
         assert self._loop is not None
         try:
-            self._loop.call_soon_threadsafe(self._finish, works, result, error)
+            self._loop.call_soon_threadsafe(self._finish, works, began, result, error)
         except RuntimeError:
             logger.warning("run ended after its event loop was closed", extra={"batch_size": len(works)})
 
-    def _start_task(self, works: list[W]) -> None:
+    def _start_task(self, works: list[W], began: float) -> None:
         assert self._loop is not None
         try:
             task = asyncio.ensure_future(self._compute(works), loop=self._loop)
         except Exception as caught:
-            self._loop.call_soon(self._finish, works, None, answerable(caught))
+            self._loop.call_soon(self._finish, works, began, None, answerable(caught))
             return
         self._tasks.add(task)
-        task.add_done_callback(lambda done: self._finish_task(works, done))
+        task.add_done_callback(lambda done: self._finish_task(works, began, done))
 
-    def _finish_task(self, works: list[W], task: "asyncio.Future[Any]") -> None:
+    def _finish_task(self, works: list[W], began: float, task: "asyncio.Future[Any]") -> None:
         self._tasks.discard(task)
+        error: PenstockError | None = None
         if task.cancelled():
-            error: PenstockError | None = (
-                NotReady("the server is shutting down") if self._closed else Cancelled("the run was cancelled")
-            )
-            self._finish(works, None, error)
-            return
-        caught = task.exception()
-        if caught is not None:
-            self._finish(works, None, answerable(caught))
-        else:
-            self._finish(works, task.result(), None)
+            error = NotReady("the server is shutting down") if self._closed else Cancelled("the run was cancelled")
+        elif (caught := task.exception()) is not None:
+            error = answerable(caught)
+        self._finish(works, began, task.result() if error is None else None, error)
 
-    def _end_run(self, works: list[W]) -> None:
+    def _end_run(self, works: list[W], began: float) -> None:
         self.in_flight -= 1
-        self._rate.finished(len(works), _monotonic(), idle=not self.in_flight and not self._queue)
+        waiting = self._queue.items
+        self._rate.finished(len(works), _monotonic(), idle=not self.in_flight and not waiting, began=began)
+        if self._pressing and waiting <= self._pressing // 2:
+            self._pressing = 0
+            self.pressure.batchers -= 1
 
-    def _finish(self, works: list[W], result: Any, error: PenstockError | None) -> None:
+    def _finish(self, works: list[W], began: float, result: Any, error: PenstockError | None) -> None:
         """A run that was not inline is over: start the next one, and only then write this one's answers."""
-        self._end_run(works)
+        self._end_run(works, began)
         if self._queue:
             self._take()
         self._answer(works, result, error)

@@ -72,3 +72,12 @@ class BatchMetrics(Protocol):
 
     def observe_batch(self, rows: int, items: int, waits_s: Iterable[float]) -> None:
         """A run began: its rows, the works that share it, and how long each of them waited in seconds."""
+
+
+def count(metrics: BatchMetrics | None, rows: int, waits_s: Sequence[float]) -> None:
+    """Count a run; metrics that fail harm nobody's request."""
+    if metrics is not None:
+        try:
+            metrics.observe_batch(rows, len(waits_s), waits_s)
+        except Exception:
+            logger.exception("counting a batch failed")

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from penstock.dataplane import DataPlane, InferRequest, InferResponse, ModelMetadata
+from penstock.batcher import Pressure
+from penstock.dataplane import Context, DataPlane, InferRequest, InferResponse, ModelMetadata
 from penstock.errors import ErrorKind, Internal, InvalidInput, PenstockError, UnsupportedType
 from penstock.protocol import v1, v2
 from penstock.protocol.limits import Limits
@@ -79,10 +80,13 @@ class InferReply:
 def infer_handler(plane: DataPlane, limits: Limits) -> HotHandler:
     """The handler of v2 infer. Its parameters are the model and, on the versioned path, the version."""
     encode = v2.encode_response
+    pressure, refusal = pressure_of(plane)
 
     def handle(exchange: Exchange) -> None:
         params = exchange.params
         context = read_context(exchange)
+        if pressure.batchers:
+            refuse_early(refusal, exchange, params[0], params[1] if len(params) > 1 else None, context)
         headers = exchange.headers
         if b"content-encoding" in headers:
             refuse_encoding(exchange)
@@ -103,9 +107,12 @@ def infer_handler(plane: DataPlane, limits: Limits) -> HotHandler:
 def predict_handler(plane: DataPlane, limits: Limits) -> HotHandler:
     """The handler of v1 predict. The instances become the model's tensors by its metadata."""
     waiting: set[asyncio.Task[None]] = set()
+    pressure, refusal = pressure_of(plane)
 
     def submit(exchange: Exchange, metadata: ModelMetadata) -> None:
         context = read_context(exchange)
+        if pressure.batchers:
+            refuse_early(refusal, exchange, exchange.params[0], None, context)
         instances = v1.decode_instances(exchange.body, limits=limits)
         inputs = v1.tensors_of(instances, metadata.inputs, limits=limits)
         request = InferRequest(exchange.params[0], inputs, context)
@@ -132,6 +139,33 @@ def predict_handler(plane: DataPlane, limits: Limits) -> HotHandler:
         task.add_done_callback(waiting.discard)
 
     return handle
+
+
+Refusal = Callable[[str, str | None, Context], PenstockError | None]
+
+
+def pressure_of(plane: DataPlane) -> tuple[Pressure, Refusal]:
+    """What a data plane shows of its queues (`pressure`), and how it is asked before a request is decoded (`refusal`).
+
+    Both are optional: a data plane without them is never asked.
+    """
+    pressure: Pressure | None = getattr(plane, "pressure", None)
+    refusal: Refusal | None = getattr(plane, "refusal", None)
+    if pressure is None or refusal is None:
+        return Pressure(), _never
+    return pressure, refusal
+
+
+def refuse_early(refusal: Refusal, exchange: Exchange, model: str, version: str | None, context: Context) -> None:
+    """Raises what the data plane would answer to this caller whatever the body holds, before the body is decoded."""
+    error = refusal(model, version, context)
+    if error is not None:
+        exchange.served_by(model, error.bundle or "")
+        raise error
+
+
+def _never(_model: str, _version: str | None, _context: Context) -> None:
+    return None
 
 
 def refuse_encoding(exchange: Exchange) -> None:
