@@ -1,5 +1,6 @@
 """NVIDIA's perf_analyzer, unmodified: it reads metadata, configuration and statistics, and drives the server with load."""
 
+import json
 import os
 import re
 import subprocess
@@ -56,9 +57,10 @@ def test_load_on_the_predictor(analyzer: Program, predictor: ServerProcess, mode
 
 def test_load_on_a_transformer(analyzer: Program, transformer: ServerProcess, tmp_path: Any) -> None:
     rows = tmp_path / "rows.json"
-    rows.write_text('{"data": [{"distance": {"content": [500.0], "shape": [1]}, "carrier": {"content": ["UA"], "shape": [1]}}]}')
+    row = {"distance": 500.0, "carrier": "UA", "stops": 1, "leaves": 60.0, "tailnum": "N1", "flight_id": ""}
+    step = {name: {"content": [value] * 2, "shape": [2]} for name, value in row.items()}
+    rows.write_text(json.dumps({"data": [step]}))
     done = measure(analyzer, transformer, "flights", "--input-data", str(rows))
-    print(done.stdout, done.stderr)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

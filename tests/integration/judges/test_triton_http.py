@@ -57,7 +57,7 @@ def test_configuration(client: Any, features: Any) -> None:
     assert config["input"] == [{"name": "x", "data_type": "TYPE_FP32", "dims": [3]}]
     assert config["max_batch_size"] > 1
     assert client.get_model_config("labels")["input"][0]["data_type"] == "TYPE_STRING"
-    assert features.get_model_config("flights")["output"] == [{"name": "late", "data_type": "TYPE_FP32", "dims": [1]}]
+    assert features.get_model_config("flights")["output"] == [{"name": "late", "data_type": "TYPE_FP32", "dims": [-1, 1]}]
     with pytest.raises(InferenceServerException, match="nobody"):
         client.get_model_config("nobody")
 

@@ -19,7 +19,8 @@ DEFAULT_MAX_ROWS = 1024
 
 
 def model_config(metadata: ModelMetadata) -> dict[str, Any]:
-    """A model's configuration. `max_batch_size` is 0, and shapes are whole, unless every tensor's first axis is the rows'."""
+    """A model's configuration. `max_batch_size` is 0, and shapes are whole, unless every tensor has an axis of rows and another:
+    Triton's clients take no shape without axes for a row of a batch."""
     batched = _is_batched(metadata)
     config: dict[str, Any] = {
         "name": metadata.name,
@@ -69,7 +70,7 @@ def model_statistics(metadata: ModelMetadata, snapshots: Iterable[Snapshot]) -> 
 def _is_batched(metadata: ModelMetadata) -> bool:
     batching = metadata.properties.get("batching") or {}
     tensors = (*metadata.inputs, *metadata.outputs)
-    return batching.get("sharing") != "none" and all(tensor.shape and tensor.shape[0] == -1 for tensor in tensors)
+    return batching.get("sharing") != "none" and all(len(tensor.shape) > 1 and tensor.shape[0] == -1 for tensor in tensors)
 
 
 def _max_rows(metadata: ModelMetadata) -> int:
