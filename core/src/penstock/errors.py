@@ -84,11 +84,19 @@ class UnsupportedType(InvalidInput):
 
 
 class Unauthenticated(PenstockError):
+    """No credentials, or none that are known. What is wrong with them is never said beyond what their owner may know."""
+
     kind = ErrorKind.UNAUTHENTICATED
 
 
 class Forbidden(PenstockError):
+    """The caller is known, and may not do this. `scope` is what it would need, where a scope is what it lacks."""
+
     kind = ErrorKind.FORBIDDEN
+
+    def __init__(self, message: str, *, field: str | None = None, scope: str | None = None) -> None:
+        super().__init__(message, field=field)
+        self.scope = scope
 
 
 class NotFound(PenstockError):

@@ -93,6 +93,16 @@ def build_admin(source: AdminSource) -> FastAPI:
     async def metrics() -> Response:
         return Response(await source.metrics(), media_type=CONTENT_TYPE_LATEST)
 
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return plain_response(200, b'{"status":"alive"}', b"application/json", b"")
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        """For probes, which have no certificate where the serving port asks for one."""
+        ready = bool((await source.status())["ready"])
+        return plain_response(200 if ready else 503, orjson.dumps({"ready": ready}), b"application/json", b"")
+
     @app.get("/status")
     async def status() -> Response:
         return plain_response(200, orjson.dumps(await source.status(), default=str), b"application/json", b"")

@@ -27,7 +27,7 @@ from uvicorn.server import ServerState
 from penstock.serving.cycles import Cycle, PacedFlow, disconnect, last_answer
 from penstock.serving.fast_exchange import FastExchange, run_handler
 from penstock.serving.heads import KnownHeads
-from penstock.serving.shell import Shell
+from penstock.serving.shell import SMALL_BODY_BYTES, Shell
 from penstock.serving.sweeping import sweep
 from penstock.serving.websocket.handshake import target_of
 from penstock.serving.websocket.stream import Streams
@@ -194,6 +194,8 @@ class FastProtocol(HttpToolsProtocol):
         length = int(length_text) if length_text is not None else 0
         refused = shell.refusal(path, length) if length > shell.least_body_bytes or length > shell.budget_bytes else None
         found = shell.routes.find(method, path)
+        if length > SMALL_BODY_BYTES and refused is None and found is not None and shell.guard is not None:
+            refused = shell.guard.check_hot(path, query, headers, self.client[0] if self.client else "")
         if refused is None and (
             found is None
             or len(headers) != len(self.headers)
@@ -202,6 +204,7 @@ class FastProtocol(HttpToolsProtocol):
             or b"upgrade" in headers
             or (length_text is None and method in _WITH_BODY)
             or self.parser.get_http_version() != "1.1"
+            or (shell.origins and b"origin" in headers)
         ):
             self._hand_on(headers)
             return

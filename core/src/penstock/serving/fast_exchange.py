@@ -13,6 +13,7 @@ from penstock.errors import Internal, NotReady, PenstockError
 from penstock.metrics import InFlight
 from penstock.serving.context import request_id
 from penstock.serving.routes import Found
+from penstock.serving.security.middleware import admit_exchange
 from penstock.serving.shell import SMALL_BODY_BYTES
 from penstock.serving.status import error_response
 
@@ -158,7 +159,14 @@ class FastExchange:
 
 
 def run_handler(exchange: FastExchange) -> None:
-    """Hand a complete request to its handler; whatever that raises becomes this request's answer, and nobody else's."""
+    """Hand a complete request to its handler, if the guard admits it."""
+    shell = exchange.protocol.shell
+    if shell.guard is None or exchange.refused is not None or admit_exchange(shell.guard, exchange, run_admitted):
+        run_admitted(exchange)
+
+
+def run_admitted(exchange: FastExchange) -> None:
+    """Hand a request to its handler; whatever that raises becomes this request's answer, and nobody else's."""
     shell = exchange.protocol.shell
     if exchange.parts is not None:
         exchange.body = b"".join(exchange.parts)

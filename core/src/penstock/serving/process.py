@@ -33,6 +33,8 @@ from penstock.serving.fast import FastConfig, FastProtocol
 from penstock.serving.heads import KnownHeads
 from penstock.serving.link import Link
 from penstock.serving.options import ServingSettings
+from penstock.serving.security.middleware import Guarded
+from penstock.serving.security.opening import admin_guard, secure
 from penstock.serving.security.tls import TlsSettings
 from penstock.serving.shell import Shell
 from penstock.serving.websocket.protocol import StreamProtocol
@@ -145,6 +147,7 @@ def http_server(service: Service, settings: ServingSettings) -> QuietServer:
         timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
     )
     config.shell = shell
+    secure(service.app, shell, settings)
     config.heads = KnownHeads()
     config.streams = service.app.state.streams
     return QuietServer(config, settings.tls())
@@ -153,6 +156,9 @@ def http_server(service: Service, settings: ServingSettings) -> QuietServer:
 def admin_server(source: AdminSource, settings: ServingSettings) -> QuietServer:
     """A plain uvicorn over the admin application."""
     app = build_admin(source)
+    guard = admin_guard(settings)
+    if guard is not None:
+        app.add_middleware(Guarded, guard=guard)
     config = uvicorn.Config(
         app,
         loop="none",

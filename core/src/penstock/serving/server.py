@@ -16,11 +16,13 @@ from fastapi import FastAPI
 
 from penstock import logs
 from penstock.cpus import cpu_limit
+from penstock.errors import InvalidInput
 from penstock.lifecycle import Lifecycle
 from penstock.metrics import Metrics
 from penstock.serving.admin import AdminRoutes
 from penstock.serving.options import ServingSettings
 from penstock.serving.process import Process, Service
+from penstock.serving.security.opening import check_security
 from penstock.serving.supervisor import Supervisor, worker_place
 
 __all__ = ["Service", "bind", "run", "serve"]
@@ -36,6 +38,11 @@ def run(build: Callable[[], Service], settings: ServingSettings, *, most_workers
     """
     logs.configure(settings.log_level)
     place = worker_place(os.environ)
+    try:
+        check_security(settings)
+    except InvalidInput as error:
+        logger.error("cannot start", extra={"reason": str(error)})
+        sys.exit(1)
     try:
         if place is not None:
             sock = bind(settings.host, place.port, shared=True)

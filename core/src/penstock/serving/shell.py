@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from penstock import tracing
 from penstock.errors import ErrorKind, Overloaded, PenstockError, TooLarge
@@ -15,6 +16,9 @@ from penstock.logs import Sampled
 from penstock.metrics import Metrics, ModelMetrics
 from penstock.serving.routes import HotRoutes
 from penstock.serving.status import HTTP_STATUS
+
+if TYPE_CHECKING:
+    from penstock.serving.security.guard import Guard
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +90,10 @@ class Shell:
         # The smallest limit of any path: one comparison on the hot path decides whether to look closer.
         self.least_body_bytes = min([self.limits.body_bytes, *(limit for _, limit in routes.body_limits)])
         self.log_success = False
+        # Asked before anything else of a request, unless it is None; see `serving.security`.
+        self.guard: Guard | None = None
+        # Web pages that may call from a browser. A request that names its page goes through the framework, which answers it so.
+        self.origins: tuple[str, ...] = ()
         self._sampled = Sampled()
         self._standing_source: object = None
         self._standing = b""

@@ -9,7 +9,7 @@ import math
 
 import orjson
 
-from penstock.errors import ErrorKind, Overloaded, PenstockError
+from penstock.errors import ErrorKind, Forbidden, Overloaded, PenstockError
 
 HTTP_STATUS: dict[ErrorKind, int] = {
     ErrorKind.INVALID_INPUT: 400,
@@ -44,8 +44,8 @@ def error_response(error: PenstockError, path: bytes) -> tuple[int, bytes, bytes
     """Status, body, content type and further header lines (each ending in CR LF) of an error on a path."""
     status = HTTP_STATUS[error.kind]
     if is_protocol_path(path):
-        return status, orjson.dumps({"error": _clean(str(error))}), JSON, retry_headers(error)
-    return status, problem(status, _clean(error.message), error.kind.value, error.field), PROBLEM, retry_headers(error)
+        return status, orjson.dumps({"error": _clean(str(error))}), JSON, error_headers(error)
+    return status, problem(status, _clean(error.message), error.kind.value, error.field), PROBLEM, error_headers(error)
 
 
 def status_response(status: int, message: str, path: bytes) -> tuple[bytes, bytes]:
@@ -63,6 +63,17 @@ def problem(status: int, detail: str, kind: str | None = None, field: str | None
     if field is not None:
         members["field"] = _clean(field)
     return orjson.dumps(members)
+
+
+def error_headers(error: PenstockError) -> bytes:
+    """Header lines of an error: when to try again, or what credentials are asked for (RFC 6750, 3)."""
+    if error.kind is ErrorKind.UNAUTHENTICATED:
+        return b'www-authenticate: Bearer realm="penstock"\r\n'
+    if isinstance(error, Forbidden) and error.scope is not None:
+        scope = error.scope.encode("ascii", "replace").replace(b"\\", b"?").replace(b'"', b"?")
+        scope = bytes(byte if 32 <= byte < 127 else 63 for byte in scope)
+        return b'www-authenticate: Bearer realm="penstock", error="insufficient_scope", scope="%b"\r\n' % scope
+    return retry_headers(error)
 
 
 def retry_headers(error: PenstockError) -> bytes:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from penstock.serving.fast import FastProtocol
 
+_GOODBYE_TICKS = 3
+
 
 def sweep(connection: "FastProtocol") -> None:
     """Called once a second: close what has been idle, answer what came half, cut what does not read."""
@@ -17,6 +19,10 @@ def sweep(connection: "FastProtocol") -> None:
     if connection.lingering:
         if connection.message_ticks > 5:
             connection.transport.close()
+    elif connection.transport.is_closing() and not connection.flow.write_paused:
+        # TLS says goodbye and waits for the other side's; a client that is not reading will not say it.
+        if connection.ticks > _GOODBYE_TICKS:
+            connection.transport.abort()
     elif connection.flow.write_paused:
         if connection.ticks > limits.stall_timeout_s:
             connection.transport.abort()

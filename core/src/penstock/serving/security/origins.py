@@ -1,0 +1,25 @@
+"""Which web pages may call from a browser (CORS): their origins, and the headers they may send and read."""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from penstock.errors import InvalidInput
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
+REQUEST_HEADERS = [
+    "Authorization", "Content-Type", "Idempotency-Key", "Inference-Header-Content-Length", "Penstock-Expect-Bundle",
+    "Penstock-Priority", "Penstock-Route-Key", "Penstock-Timeout-Ms", "Prefer", "traceparent", "X-Request-Id",
+]  # fmt: skip
+EXPOSED_HEADERS = [
+    "Inference-Header-Content-Length", "Location", "Penstock-Bundle", "Retry-After", "Retry-After-Ms", "X-Request-Id",
+]  # fmt: skip
+
+
+def check_origins(origins: Sequence[str]) -> None:
+    """Raises InvalidInput unless each is `*` or scheme://host[:port], as browsers send it."""
+    for origin in origins:
+        parts = urlsplit(origin)
+        if origin != "*" and (not parts.scheme or not parts.netloc or f"{parts.scheme}://{parts.netloc}".lower() != origin):
+            raise InvalidInput(
+                f"expected https://host[:port] in lower case without a path, or *, got {origin!r}", field="cors_origins"
+            )
