@@ -121,6 +121,12 @@ def _add_protocol(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle, metrics:
         metadata = await plane.metadata(model)
         return plain_response(200, content, b"application/octet-stream", metrics.model(model, metadata.bundle).header)
 
+    @app.get("/v2/models/{model}/stream", summary="A WebSocket of infer requests")
+    @app.get("/v2/models/{model}/versions/{version}/stream", include_in_schema=False)
+    async def stream(request: Request) -> Response:
+        body, content_type = status_response(426, "expected a WebSocket handshake", _path(request))
+        return plain_response(426, body, content_type, b"upgrade: websocket\r\n")
+
     @app.get("/v1/models", summary="Names of the models")
     async def v1_models() -> Response:
         return _json({"models": list(plane.models())})

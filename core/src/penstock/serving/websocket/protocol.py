@@ -126,6 +126,7 @@ class StreamProtocol(asyncio.Protocol):
             except PenstockError as error:
                 status, body, content_type, lines = error_response(error, b"/v2/")
                 answer = self.frames.reject(status, body.decode())
+                del answer.headers["Content-Type"]
                 answer.headers["Content-Type"] = content_type.decode()
                 for name, _, value in (line.partition(b": ") for line in lines.split(b"\r\n") if line):
                     answer.headers[name.decode()] = value.decode()
@@ -150,9 +151,10 @@ class StreamProtocol(asyncio.Protocol):
                 message = bytes(self._parts)
                 self._parts.clear()
                 self._complete(message)
+        # What is left of this read is less than a read; what counts is what waits for the rest of its message.
+        self._unread = len(self._parts)
 
     def _complete(self, message: bytes) -> None:
-        self._unread = 0
         self._held.release()
         text = bool(self._text)
         if text and not message.isascii():
