@@ -1,8 +1,9 @@
 """A plan compiled to an ONNX graph: the encoder that runs in the transformer, in front of the model, in training and in a
 browser.
 
-Inputs: one a feature, `[N]` (lists `[N, length]` with `<name>__length`; images uint8 `[N, height, width, channels]`), and
-`<name>__missing` where the policy needs it. Outputs: the model's input tensors. Standard operators only, of opset 17 and
+Inputs: one a feature, `[N]` (lists `[N, length]` and words `[N, words]`, with `<name>__length`; images uint8 `[N, height, width,
+channels]`; of tokenised texts their parts, `<name>__input_ids` and so on, int64 `[N, tokens]`), and `<name>__missing` where the
+policy needs it. Outputs: the model's input tensors. Standard operators only, of opset 17 and
 ai.onnx.ml 3, in IR 8: ONNX Runtime 1.17 and later and ONNX Runtime Web run them. The same spec gives the same bytes, whichever
 onnx wrote them.
 
@@ -11,6 +12,7 @@ standardised numbers cost one Sub and one Div, not twenty. Needs the package `on
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -103,22 +105,29 @@ class _Compiler:
         self.plan = planned
         self.graph = graph
         self.inputs: list[Any] = []
-        for feature in planned.inputs:
+        for feature in planned.graph_inputs:
             self._declare(feature)
+        for source in dict.fromkeys(tensor.source for tensor in planned.tensors if tensor.source is not None):
+            self.inputs.append(helper.make_tensor_value_info(source, TensorProto.INT64, ["N", f"{source}s"]))
 
     def _declare(self, feature: FeaturePlan) -> None:
-        name, shape = feature.feature.name, list(feature.raw.shape)
+        name = feature.feature.name
+        shape: list[int | str] = list(feature.raw.shape)
         if feature.image is not None:
             shape = list(feature.image.pixels)
+        if feature.words is not None:
+            shape = [f"{name}__words"]
         self.inputs.append(helper.make_tensor_value_info(name, _ONNX_KINDS[feature.raw.kind], ["N", *shape]))
-        if feature.is_list:
+        if feature.is_list or feature.words is not None:
             self.inputs.append(helper.make_tensor_value_info(name + LENGTH_SUFFIX, TensorProto.INT64, ["N"]))
         if feature.mask_input:
             self.inputs.append(helper.make_tensor_value_info(feature.mask_input, TensorProto.BOOL, ["N"]))
 
     def tensor(self, tensor: TensorPlan) -> Any:
         """Build one of the model's inputs; its declaration."""
-        if len(tensor.row_shape) > 1:
+        if tensor.source is not None:
+            name = tensor.source if tensor.kind == "int64" else self.graph.cast(tensor.source, tensor.kind)
+        elif len(tensor.row_shape) > 1:
             name = self._as_kind(self._encoded(self.plan.features[tensor.parts[0]]), tensor.kind)
         else:
             joined = self._join(tensor)
@@ -126,7 +135,8 @@ class _Compiler:
             if not tensor.row_shape:
                 name = self.graph.node("Reshape", name, self.graph.constant(np.array([-1])))
         self.graph.name_output(name, tensor.output)
-        return helper.make_tensor_value_info(tensor.output, _ONNX_KINDS[tensor.kind], ["N", *tensor.row_shape])
+        shape = [f"{tensor.source}s" if size == -1 else size for size in tensor.row_shape]
+        return helper.make_tensor_value_info(tensor.output, _ONNX_KINDS[tensor.kind], ["N", *shape])
 
     def _join(self, tensor: TensorPlan) -> str:
         """All features `[width, N]` in the tensor's order: groups first, then a reordering if groups were not neighbours."""
@@ -190,7 +200,10 @@ class _Compiler:
         name, raw = feature.feature.name, feature.raw
         if feature.image is not None:
             return GraphValue(name, raw)
-        name = self.graph.node("Transpose", name, perm=[1, 0]) if raw.shape else self._stack([name])
+        columns = raw.shape or feature.words is not None
+        name = self.graph.node("Transpose", name, perm=[1, 0]) if columns else self._stack([name])
+        if feature.words is not None:
+            return GraphValue(name, raw)
         missing = self._stack([feature.mask_input]) if feature.mask_input else None
         if feature.feature.missing.policy == "default":
             defaults = np.array(default_of(feature), NUMPY_KINDS[raw.kind]).reshape(-1, 1)
@@ -201,17 +214,28 @@ class _Compiler:
         value = self._raw(feature)
         for step in feature.steps:
             others = {name: self._raw(self.plan.features[name]) for name in step.needs()}
+            if step.consumes_list:
+                value = replace(value, inside=self._inside(feature, value))
             value = step.build(self.graph, value, others)
-        return self._cut(feature, value) if feature.is_list else value
+        return self._cut(feature, value) if feature.stays_list else value
 
-    def _cut(self, feature: FeaturePlan, value: GraphValue) -> GraphValue:
-        """Zero (or empty text) in the positions behind each list's own length."""
+    def _inside(self, feature: FeaturePlan, value: GraphValue) -> str:
+        """Bool `[width, N]`: which places each list has."""
         graph, length = self.graph, feature.raw.width
         own = self._stack([feature.feature.name + LENGTH_SUFFIX])
         if feature.mask_input:
             default = feature.feature.missing.default
             own = graph.node("Where", self._stack([feature.mask_input]), graph.constant(np.array([[len(default)]])), own)
-        inside = graph.node("Less", graph.constant(np.arange(length).reshape(-1, 1)), own)
+        if feature.words is None:
+            return graph.node("Less", graph.constant(np.arange(length).reshape(-1, 1)), own)
+        longest = graph.node("Gather", graph.node("Shape", value.name), graph.constant(np.array(0)))
+        places = graph.node("Range", graph.constant(np.array(0)), longest, graph.constant(np.array(1)))
+        return graph.node("Less", graph.node("Reshape", places, graph.constant(np.array([-1, 1]))), own)
+
+    def _cut(self, feature: FeaturePlan, value: GraphValue) -> GraphValue:
+        """Zero (or empty text) in the positions behind each list's own length."""
+        graph = self.graph
+        inside = self._inside(feature, value)
         if value.type.kind == "bool":
             return GraphValue(graph.node("And", inside, value.name), value.type)
         filler = np.array([[""]], object) if value.type.kind == "string" else np.zeros((1, 1), NUMPY_KINDS[value.type.kind])
@@ -228,7 +252,8 @@ def _groups(features: Iterable[FeaturePlan]) -> list[list[FeaturePlan]]:
 
 def _group_key(feature: FeaturePlan) -> Any:
     steps = [step for step in feature.steps if step.kind != "passthrough"]
-    if feature.raw.shape or feature.image is not None or not all(isinstance(step, Elementwise) for step in steps):
+    before = feature.image is not None or feature.words is not None
+    if feature.raw.shape or before or not all(isinstance(step, Elementwise) for step in steps):
         return feature.feature.name
     chain = tuple((step.kind, step.structure()) for step in feature.steps if isinstance(step, Elementwise))
     return (feature.raw, feature.feature.missing.policy, chain, tuple(step.kind for step in feature.steps))

@@ -5,9 +5,11 @@
 Needs neither onnx nor ONNX Runtime, so training code can use it anywhere.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from penstock.columns import Column
 from penstock.errors import InvalidInput
@@ -19,25 +21,42 @@ from penstock.tensors import Array
 
 
 def define(plan: Plan, columns: dict[str, Column]) -> dict[str, Array]:
-    """Every tensor of the plan, `[rows, …]`, from one column a feature. Images come as uint8 `[rows, height, width, channels]`.
+    """Every tensor of the plan, `[rows, …]`, from one column a feature. Images come as uint8 `[rows, height, width, channels]`,
+    tokenised texts as their parts, int64 `[rows, tokens]` in columns named like the graph's inputs (`text__input_ids`).
 
     Rows that the policy `reject` forbids are the caller's to refuse (`penstock.features.encoder.refuse_missing`).
     """
     with np.errstate(all="ignore"):
-        raws = {f.feature.name: raw_value(f, columns[f.feature.name]) for f in plan.inputs}
-        encoded = {f.feature.name: _encode(f, raws, columns[f.feature.name]) for f in plan.inputs}
-        return {tensor.name: _join(tensor, [encoded[part] for part in tensor.parts]) for tensor in plan.tensors}
+        raws = {f.feature.name: raw_value(f, columns[f.feature.name]) for f in plan.graph_inputs}
+        encoded = {f.feature.name: apply_steps(f.steps, raws[f.feature.name], raws) for f in plan.graph_inputs}
+        encoded = {name: _cut(plan.features[name], value, raws[name]) for name, value in encoded.items()}
+        return {
+            tensor.name: _join(tensor, [encoded[part] for part in tensor.parts])
+            if tensor.source is None
+            else columns[tensor.source].values.astype(NUMPY_KINDS[tensor.kind])
+            for tensor in plan.tensors
+        }
 
 
 def raw_value(feature: FeaturePlan, column: Column) -> Value:
     """A column with its default in place (`default`), or its mask kept (`keep`)."""
     values, missing = column.values, column.missing
+    inside = None
     if feature.feature.length is not None:
+        inside = _inside(feature, column)
         values = pad_list(values, feature.feature.length, feature.raw.kind)
     if feature.feature.missing.policy == "default":
         default = default_of(feature)
         values = np.where(missing.reshape(-1, *(1,) * (values.ndim - 1)), default, values).astype(values.dtype)
-    return Value(values, missing if feature.raw.masked else None)
+    return Value(values, missing if feature.raw.masked else None, inside)
+
+
+def _inside(feature: FeaturePlan, column: Column) -> npt.NDArray[np.bool_]:
+    """Bool `[rows, length]`: which places each list has, or the default in its stead."""
+    default = feature.feature.missing.default if feature.feature.missing.policy == "default" else []
+    lengths = np.where(column.missing, len(default), [len(elements) for elements in column.values])
+    inside: npt.NDArray[np.bool_] = np.arange(feature.raw.width) < lengths[:, None]
+    return inside
 
 
 def default_of(feature: FeaturePlan) -> Any:
@@ -61,21 +80,21 @@ def pad_list(lists: Array, length: int, kind: str) -> Array:
 
 
 def apply_steps(steps: tuple[Encoding, ...], value: Value, raws: dict[str, Value]) -> Value:
-    """A value through a chain of encodings."""
+    """A value through a chain of encodings. A list's places are known to the steps up to the one that consumes it."""
+    inside = value.inside
     for step in steps:
+        if step.consumes_list and value.inside is None:
+            value = replace(value, inside=inside)
         value = step.apply(value, {name: raws[name] for name in step.needs()})
     return value
 
 
-def _encode(feature: FeaturePlan, raws: dict[str, Value], column: Column) -> Value:
-    value = apply_steps(feature.steps, raws[feature.feature.name], raws)
-    if feature.feature.length is None:
+def _cut(feature: FeaturePlan, value: Value, raw: Value) -> Value:
+    """Zero, or empty text, in the places behind each list's own length."""
+    if not feature.stays_list or raw.inside is None:
         return value
-    default = feature.feature.missing.default if feature.feature.missing.policy == "default" else []
-    lengths = np.where(column.missing, len(default), [len(elements) for elements in column.values])
-    inside = np.arange(feature.feature.length) < lengths[:, None]
     filler: Any = "" if value.array.dtype == object else 0
-    return Value(np.where(inside, value.array, filler).astype(value.array.dtype))
+    return Value(np.where(raw.inside, value.array, filler).astype(value.array.dtype))
 
 
 def _join(tensor: TensorPlan, values: list[Value]) -> Array:

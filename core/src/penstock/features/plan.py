@@ -15,12 +15,16 @@ from penstock.errors import InvalidInput
 from penstock.features.encodings import ENCODINGS
 from penstock.features.encodings.encoding import Encoding
 from penstock.features.encodings.image import Image
-from penstock.features.parameters import Parameters
+from penstock.features.encodings.tokenise import PARTS, Tokenise
+from penstock.features.encodings.words import Words
+from penstock.features.parameters import Parameters, one_of
 from penstock.features.spec import Feature, FeatureSpec, Step, TensorForm
 from penstock.features.value import ValueType
 
 MISSING_SUFFIX = "__missing"
 LENGTH_SUFFIX = "__length"
+# Ends of names that the graph's further inputs have.
+SUFFIXES = (MISSING_SUFFIX, LENGTH_SUFFIX, *(f"__{part}" for part in PARTS))
 _FLOATS = ("float32", "float64")
 _TENSOR_KINDS = ("float16", "float32", "float64", "int32", "int64", "bool", "string", "uint8")
 
@@ -44,7 +48,7 @@ class FeaturePlan:
         refused.
         """
         scalar_float = self.raw.kind in _FLOATS and not self.is_list
-        if self.feature.missing.policy == "reject" or scalar_float:
+        if self.feature.missing.policy == "reject" or scalar_float or self.words is not None:
             return None
         return self.feature.name + MISSING_SUFFIX
 
@@ -54,25 +58,52 @@ class FeaturePlan:
         step = self.steps[0] if self.steps else None
         return step if isinstance(step, Image) else None
 
+    @property
+    def tokenise(self) -> Tokenise | None:
+        """The step that turns this text into tokens."""
+        step = self.steps[0] if self.steps else None
+        return step if isinstance(step, Tokenise) else None
+
+    @property
+    def words(self) -> Words | None:
+        """The step that turns this text into words."""
+        step = self.steps[0] if self.steps else None
+        return step if isinstance(step, Words) else None
+
+    @property
+    def stays_list(self) -> bool:
+        """Whether what goes into a tensor is a list still, padding and all."""
+        return self.is_list and not any(step.consumes_list for step in self.steps)
+
 
 @dataclass(frozen=True, slots=True)
 class TensorPlan:
-    """A model input: element kind and the shape of one row. `output` is its name in the graph, which no feature has."""
+    """A model input: element kind and the shape of one row. `output` is its name in the graph, which no feature has. `source` is
+    the graph's input of a tensor that is one part of a tokenised text.
+    """
 
     name: str
     parts: tuple[str, ...]
     kind: str
     row_shape: tuple[int, ...]
     output: str
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`features` in the spec's order; `inputs` those among them that the graph reads."""
+    """`features` in the spec's order; `inputs` those among them that encoding reads, `graph_inputs` those that the graph reads as
+    they are, or as lists of words: all but tokenised texts and their partners.
+    """
 
     features: dict[str, FeaturePlan]
     tensors: tuple[TensorPlan, ...]
     inputs: tuple[FeaturePlan, ...]
+    graph_inputs: tuple[FeaturePlan, ...]
+
+    def files(self) -> tuple[str, ...]:
+        """The files that the steps before the graph read, each once."""
+        return tuple(dict.fromkeys(step.file for f in self.inputs if (step := f.tokenise) is not None))
 
 
 def plan(spec: FeatureSpec, *, draft: bool = False) -> Plan:
@@ -85,8 +116,11 @@ def plan(spec: FeatureSpec, *, draft: bool = False) -> Plan:
         for name, parts in spec.tensors.items()
     )
     used = {part for parts in spec.tensors.values() for part in parts}
+    read = {name for name in used if features[name].tokenise is None}
+    read |= {other for name in read for step in features[name].steps for other in step.needs()}
     used |= {other for name in used for step in features[name].steps for other in step.needs()}
-    return Plan(features, tensors, tuple(f for f in features.values() if f.feature.name in used))
+    inputs = tuple(f for name, f in features.items() if name in used)
+    return Plan(features, tensors, inputs, tuple(f for f in inputs if f.feature.name in read))
 
 
 def raw_type(feature: Feature) -> ValueType:
@@ -94,7 +128,8 @@ def raw_type(feature: Feature) -> ValueType:
     element = element_type(feature.type)
     kind = {"timestamp": "float64", "image": "uint8"}.get(element, element)
     masked = feature.missing.policy == "keep" and kind not in _FLOATS
-    return ValueType(kind, (feature.length,) if feature.length is not None else (), masked, element == "timestamp")
+    listed = feature.length is not None
+    return ValueType(kind, (feature.length,) if feature.length is not None else (), masked, element == "timestamp", listed)
 
 
 def element_type(feature_type: str) -> str:
@@ -123,6 +158,8 @@ def _stand_in(encoding: type[Encoding], values: dict[str, Any], given: ValueType
         stand_ins.pop("categories", None)
     if "categories" in values and "values" in stand_ins and isinstance(values["categories"], list):
         stand_ins["values"] = [0.0] * len(values["categories"])
+    if "vocabulary" in stand_ins and isinstance(values.get("ngrams"), list):
+        stand_ins["vocabulary"] = [" ".join(["a"] * max([n for n in values["ngrams"][:1] if type(n) is int], default=1))]
     return stand_ins | values
 
 
@@ -142,11 +179,18 @@ class FeatureScope:
 def _plan_feature(feature: Feature, index: int, raws: dict[str, ValueType], draft: bool) -> FeaturePlan:
     scope = FeatureScope(feature.name, raws)
     given = raws[feature.name]
-    steps = []
+    steps: list[Encoding] = []
     for position, step in enumerate(feature.encode):
-        made = make_step(step, given, scope, step_path(feature, index, position), draft)
+        path = step_path(feature, index, position)
+        made = make_step(step, given, scope, path, draft)
+        if made.before_graph and position:
+            raise InvalidInput("runs before the graph and has to be the first step", field=path)
+        if steps and isinstance(steps[0], Tokenise):
+            raise InvalidInput("tokens go to the model as they are; expected no further step", field=path)
         given = made.result(given)
         steps.append(made)
+    if given.listed and -1 in given.shape:
+        raise InvalidInput("words are no tensor; expected multiHot or ngramCounts behind them", field=f"features[{index}].encode")
     if raws[feature.name].kind == "uint8" and not (steps and isinstance(steps[0], Image)):
         raise InvalidInput("a feature of type image needs the encoding image, first", field=f"features[{index}].encode")
     return FeaturePlan(feature, raws[feature.name], tuple(steps), given)
@@ -169,6 +213,14 @@ def _plan_tensor(
             raise InvalidInput(f"{part} is given twice", field=f"{field}[{index}]")
     results = [features[part].result for part in parts]
     kind = _tensor_kind(field, form, parts, results)
+    tokenised = [part for part in parts if features[part].tokenise is not None]
+    if tokenised:
+        if len(parts) > 1:
+            raise InvalidInput("a tokenised text fills a tensor by itself", field=field)
+        source = f"{parts[0]}__{_part_of(name, form, field)}"
+        return TensorPlan(name, parts, kind, results[0].shape, output, source)
+    if form.part is not None:
+        raise InvalidInput("is for tokenised texts", field=f"{field}.part")
     if any(len(result.shape) > 1 for result in results):
         if len(results) > 1:
             raise InvalidInput("an image fills a tensor by itself", field=field)
@@ -179,9 +231,18 @@ def _plan_tensor(
     return TensorPlan(name, parts, kind, () if form.rank == 1 else (width,), output)
 
 
+def _part_of(name: str, form: TensorForm, field: str) -> str:
+    if form.rank != 2:
+        raise InvalidInput("tokens are of rank 2", field=f"{field}.rank")
+    part = form.part or name
+    if part not in PARTS:
+        raise InvalidInput(f"expected the part of the tokens that this input is: {one_of(PARTS)}", field=f"{field}.part")
+    return part
+
+
 def _free_name(name: str, features: dict[str, FeaturePlan], others: Set[str]) -> str:
     """The tensor's own name in the graph, unless an input has it, or it looks like one of the compiler's (`/…`)."""
-    taken = others | {feature + suffix for feature in features for suffix in ("", MISSING_SUFFIX, LENGTH_SUFFIX)}
+    taken = others | {feature + suffix for feature in features for suffix in ("", *SUFFIXES)}
     name = f"tensor{name}" if name.startswith("/") else name
     while name in taken:
         name += "__encoded"

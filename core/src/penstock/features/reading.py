@@ -10,8 +10,9 @@ from penstock.errors import InvalidInput
 from penstock.features.document import read_document
 from penstock.features.durations import read_duration
 from penstock.features.encodings import ENCODINGS
-from penstock.features.parameters import Parameters, describe, suggest
-from penstock.features.plan import LENGTH_SUFFIX, MISSING_SUFFIX, element_type, plan
+from penstock.features.encodings.tokenise import PARTS
+from penstock.features.parameters import Parameters, describe, one_of, suggest
+from penstock.features.plan import SUFFIXES, element_type, plan
 from penstock.features.spec import (
     Feature,
     FeatureSet,
@@ -91,10 +92,10 @@ def _texts(p: Parameters) -> dict[str, str]:
 
 def _read_feature(p: Parameters, sets: dict[str, FeatureSet]) -> Feature:
     name = p.text("name")
-    reserved = name.endswith((MISSING_SUFFIX, LENGTH_SUFFIX)) or name.startswith("/")
+    reserved = name.endswith(SUFFIXES) or name.startswith("/")
     if reserved or len(name) > 200 or not name.isprintable():
         raise InvalidInput(
-            f"expected at most 200 printable characters, not beginning with / or ending in {MISSING_SUFFIX} or {LENGTH_SUFFIX}",
+            f"expected at most 200 printable characters, not beginning with / or ending in {one_of(SUFFIXES)}",
             field=p.field("name"),
         )
     set_name, column = _read_source(p, name, sets)
@@ -183,7 +184,8 @@ def _read_tensors(p: Parameters) -> tuple[dict[str, tuple[str, ...]], dict[str, 
         if isinstance(value, dict):
             each = Parameters(value, listing.field(name))
             rank = each.integer("rank", 2, least=1, most=2)
-            forms[name] = TensorForm(each.text("type") if each.has("type") else None, rank)
+            part = each.choice("part", PARTS) if each.has("part") else None
+            forms[name] = TensorForm(each.text("type") if each.has("type") else None, rank, part)
             value = each.items("features")
             each.done()
         if not isinstance(value, list) or not value or not all(isinstance(part, str) for part in value):

@@ -86,11 +86,13 @@ class StoreLayout:
 @dataclass(frozen=True, slots=True)
 class TensorForm:
     """What a model input asks beyond its features: element `type` (None: float32 if any feature is a float, else the features'
-    own) and `rank`: 2 for `[rows, width]`, 1 for `[rows]` of a single feature.
+    own), `rank`: 2 for `[rows, width]`, 1 for `[rows]` of a single feature, and `part`: which of a tokenised text's tensors it
+    is (None: the one of its own name).
     """
 
     type: str | None = None
     rank: int = 2
+    part: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,13 +30,15 @@ NUMPY_KINDS: dict[str, np.dtype[Any]] = {
 @dataclass(frozen=True, slots=True)
 class ValueType:
     """`kind` of the elements; `shape` of one row: `()` for one value, `(width,)` for several, `(height, width, channels)` and the
-    like for images; `masked`: a mask of missing values travels beside them (never for floats, whose NaN says it).
+    like for images, -1 for an axis as long as each batch needs; `masked`: a mask of missing values travels beside them (never for
+    floats, whose NaN says it); `listed`: the one axis is the places of a list, padded.
     """
 
     kind: str
     shape: tuple[int, ...] = ()
     masked: bool = False
     timestamp: bool = False
+    listed: bool = False
 
     @property
     def numeric(self) -> bool:
@@ -54,10 +56,13 @@ class ValueType:
 
 @dataclass(slots=True)
 class Value:
-    """A feature's values over rows, in numpy; `missing` is bool `[rows]` or None when nothing can be missing."""
+    """A feature's values over rows, in numpy; `missing` is bool `[rows]` or None when nothing can be missing. `inside` is bool
+    `[rows, width]` for lists: which places the list has, the rest is padding.
+    """
 
     array: Array
     missing: npt.NDArray[np.bool_] | None = None
+    inside: npt.NDArray[np.bool_] | None = None
 
     def numbers(self) -> npt.NDArray[np.float64]:
         """As float64, NaN where missing."""
@@ -69,13 +74,14 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class GraphValue:
-    """A feature's values in a graph: the name of a tensor `[width, rows]` (images: `[rows, …]`), its type, and the name of the
-    mask `[1, rows]` where the type is masked.
+    """A feature's values in a graph: the name of a tensor `[width, rows]` (images: `[rows, …]`), its type, the name of the mask
+    `[1, rows]` where the type is masked, and of `inside` `[width, rows]` for lists on their way into a step that consumes them.
     """
 
     name: str
     type: ValueType
     missing: str | None = None
+    inside: str | None = None
 
 
 class GraphBuilder(Protocol):

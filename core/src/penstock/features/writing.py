@@ -52,7 +52,13 @@ def _tensor_fields(spec: FeatureSpec, name: str) -> Any:
     parts = list(spec.tensors[name])
     if form is None:
         return parts
-    return {"features": parts} | ({"type": form.type} if form.type else {}) | ({"rank": form.rank} if form.rank != 2 else {})
+    fields = {"type": form.type} if form.type else {}
+    return (
+        {"features": parts}
+        | fields
+        | ({"rank": form.rank} if form.rank != 2 else {})
+        | ({"part": form.part} if form.part else {})
+    )
 
 
 def store_fields(store: StoreLayout) -> dict[str, Any]:

@@ -11,14 +11,20 @@ from penstock.features.encodings.encoding import Encoding
 from penstock.features.encodings.image import Image
 from penstock.features.encodings.log1p import Log1p
 from penstock.features.encodings.min_max import MinMax
+from penstock.features.encodings.multi_hot import MultiHot
+from penstock.features.encodings.ngram_counts import NgramCounts
 from penstock.features.encodings.one_hot import OneHot
 from penstock.features.encodings.ordinal import Ordinal
 from penstock.features.encodings.pairs import Difference, Product, Ratio
 from penstock.features.encodings.passthrough import Passthrough
+from penstock.features.encodings.quantile_map import QuantileMap
 from penstock.features.encodings.robust_scale import RobustScale
 from penstock.features.encodings.standardise import Standardise
 from penstock.features.encodings.target_encoding import TargetEncoding
+from penstock.features.encodings.tf_idf import TfIdf
 from penstock.features.encodings.timestamps import TimestampCycles, TimestampParts
+from penstock.features.encodings.tokenise import Tokenise
+from penstock.features.encodings.words import Words
 
 ENCODINGS: dict[str, type[Encoding]] = {
     encoding.kind: encoding
@@ -31,7 +37,9 @@ ENCODINGS: dict[str, type[Encoding]] = {
         Clip,
         Log1p,
         Bucketise,
+        QuantileMap,
         OneHot,
+        MultiHot,
         Ordinal,
         EmbeddingIndex,
         TargetEncoding,
@@ -40,6 +48,10 @@ ENCODINGS: dict[str, type[Encoding]] = {
         Difference,
         Product,
         Ratio,
+        Words,
+        NgramCounts,
+        TfIdf,
+        Tokenise,
         Image,
     )
 }

@@ -4,6 +4,7 @@ Text and integers are compared exactly, numbers as numbers of the feature's own 
 0.1). Comparison is of code points: nothing is normalised, folded or stripped.
 """
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from penstock.errors import InvalidInput
 from penstock.features.parameters import Parameters, describe
 from penstock.features.value import NUMPY_KINDS, GraphBuilder, GraphValue, Value, ValueType
+from penstock.tensors import Array
 
 MAX_CATEGORIES = 1_000_000
 _INTEGERS = {"int32": 2**31, "int64": 2**63}
@@ -58,12 +60,23 @@ def _category(value: Any, given: ValueType, field: str) -> Any:
 
 
 def training_categories(value: Value, min_count: int) -> list[Any]:
-    """The distinct training values seen at least `min_count` times, sorted."""
+    """The distinct training values seen at least `min_count` times, sorted; of lists, those in so many lists."""
+    if value.inside is not None:
+        return _listed_categories(value.array, value.inside, min_count)
     values = value.array if value.missing is None else value.array[~value.missing]
     if values.dtype.kind == "f":
         values = values[~np.isnan(values)]
     found, counts = np.unique(values.astype(object) if values.dtype == object else values, return_counts=True)
     kept: list[Any] = found[counts >= min_count].tolist()
+    if not kept:
+        raise InvalidInput("no training values to take categories from")
+    return kept
+
+
+def _listed_categories(lists: Array, inside: npt.NDArray[np.bool_], min_count: int) -> list[Any]:
+    rows = zip(lists.tolist(), inside.tolist(), strict=True)
+    found = Counter(v for values, mask in rows for v in {v for v, there in zip(values, mask, strict=True) if there})
+    kept = sorted(category for category, count in found.items() if count >= min_count and category == category)
     if not kept:
         raise InvalidInput("no training values to take categories from")
     return kept

@@ -34,8 +34,12 @@ class Encoding(ABC):
     """One step of a feature's encoding. Subclasses are frozen dataclasses in modules named after their kind."""
 
     kind: ClassVar[str]
-    # Whether `fit` is given the training target as well.
+    # Whether `fit` learns from the training target.
     needs_target: ClassVar[bool] = False
+    # Whether it makes of a whole list what is no list any more; it is then given the list's length.
+    consumes_list: ClassVar[bool] = False
+    # Whether it runs before the graph, first among its feature's steps: what operators cannot do.
+    before_graph: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
