@@ -63,12 +63,14 @@ class Wire:
 class Pair:
     """Server and client, joined by hand."""
 
-    def __init__(self, path: str = "/v2/models/echo/stream", origin: str | None = None, guard: Any = None, **limits: Any) -> None:
+    def __init__(
+        self, path: str = "/v2/models/echo/stream", origin: str | None = None, guard: Any = None, origins: Any = (), **limits: Any
+    ) -> None:
         self.plane = EchoPlane()
         self.shell = Shell(HotRoutes(), Lifecycle(), Metrics(), ShellLimits(bodies_bytes=1 << 20))
         self.shell.starting = False
-        if guard is not None:
-            self.shell.guard = guard  # type: ignore[attr-defined, unused-ignore]
+        self.shell.guard = guard
+        self.shell.origins = origins
         config: Any = type("Config", (), {})()
         config.streams = Streams(self.plane, self.shell, Limits(), StreamLimits(**limits))
         self.state = ServerState()
@@ -215,12 +217,14 @@ def test_a_server_that_starts_stops_or_is_not_ready_refuses_for_now() -> None:
     run(body)
 
 
-def test_the_origin_of_a_page_is_asked_for_where_a_rule_is_given() -> None:
+def test_only_pages_of_this_host_and_those_that_are_named_may_open_a_stream() -> None:
     async def body() -> None:
-        await Pair(origin="https://good", allow_origin="https://good".__eq__).open()
-        await Pair(allow_origin="https://good".__eq__).open()
-        await Pair(origin="https://any").open()
-        await refused(Pair(origin="https://bad", allow_origin="https://good".__eq__), 403, "Origin")
+        for origins in ((), ("https://good",)):
+            await Pair(origins=origins).open()
+            await Pair(origin="http://host", origins=origins).open()
+            await refused(Pair(origin="https://bad", origins=origins), 403, "Origin")
+        await Pair(origin="https://good", origins=("https://good",)).open()
+        await Pair(origin="https://any", origins=("*",)).open()
 
     run(body)
 
@@ -235,7 +239,7 @@ def test_the_guard_is_asked_with_the_handshakes_headers() -> None:
 
     async def body() -> None:
         await refused(Pair(guard=Guard()), 403, "no scope")
-        assert asked == [("echo", "infer", "127.0.0.1", b"host")]
+        assert asked == [("echo", "predict", "127.0.0.1", b"host")]
 
     run(body)
 

@@ -15,6 +15,15 @@ EXPOSED_HEADERS = [
 ]  # fmt: skip
 
 
+def page_may_call(origin: bytes | None, host: bytes | None, origins: Sequence[str]) -> bool:
+    """Whether a page of this origin may open a WebSocket, which browsers let any page do: one that was served by this very host,
+    or one of `origins`. Without an origin it is no page that asks."""
+    if origin is None or "*" in origins:
+        return True
+    text = origin.decode("latin-1").lower()
+    return text in origins or (host is not None and text.partition("://")[2] == host.decode("latin-1").lower() != "")
+
+
 def check_origins(origins: Sequence[str]) -> None:
     """Raises InvalidInput unless each is `*` or scheme://host[:port], as browsers send it."""
     for origin in origins:

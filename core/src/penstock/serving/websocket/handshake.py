@@ -8,10 +8,12 @@ ordinary HTTP answer, in the form of errors under /v2.
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from penstock.errors import Forbidden, NotFound, NotReady
+from penstock.serving.security.origins import page_may_call
+from penstock.serving.security.scopes import PREDICT
 from penstock.serving.websocket.stream import Streams
 
 _PATH = re.compile(rb"/v2/models/([^/?]+)(?:/versions/([^/?]+))?/stream")
@@ -36,12 +38,10 @@ def target_of(url: bytes) -> Target | None:
 def admit(streams: Streams, target: Target, headers: Mapping[bytes, bytes], peer: str) -> None:
     """Raises what keeps a stream from being opened: Forbidden, Unauthenticated, Overloaded, NotFound, NotReady."""
     shell = streams.shell
-    origin, allow = headers.get(b"origin"), streams.stream_limits.allow_origin
-    if origin is not None and allow is not None and not allow(origin.decode("latin-1")):
-        raise Forbidden("pages of this origin may not open a stream", field="Origin")
-    guard: Any = getattr(shell, "guard", None)
-    if guard is not None:
-        guard.admit(headers, model=target.model, verb="infer", peer=peer)
+    if not page_may_call(headers.get(b"origin"), headers.get(b"host"), shell.origins):
+        raise Forbidden("pages of this origin may not open a stream; see --cors_origins", field="Origin")
+    if shell.guard is not None:
+        shell.guard.admit(headers, model=target.model, verb=PREDICT, peer=peer)
     if shell.starting:
         raise NotReady("starting: the model is being loaded")
     if shell.draining:

@@ -1,6 +1,5 @@
 """What one stream may hold: a handful of numbers, fixed when the server starts."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -20,6 +19,3 @@ class StreamLimits:
     """Silence after which the server asks whether anybody is there; after as long again the connection is cut."""
     close_s: int = 5
     """How long the other side may take to answer a close frame."""
-    allow_origin: Callable[[str], bool] | None = None
-    """Whether a page of this origin may open a stream. None lets any: without cookies there is nothing that a foreign page could
-    ride on. Asked only for handshakes that have an Origin, which is to say for browsers."""

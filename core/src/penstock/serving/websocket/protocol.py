@@ -22,6 +22,7 @@ from websockets.server import ServerProtocol
 
 from penstock.errors import Overloaded, PenstockError
 from penstock.serving.context import request_id
+from penstock.serving.security.subprotocols import chosen, with_credential
 from penstock.serving.shell import Reservation
 from penstock.serving.status import error_response
 from penstock.serving.websocket.handshake import admit, target_of
@@ -51,7 +52,9 @@ class StreamProtocol(asyncio.Protocol):
         self.limits = self.streams.stream_limits
         self.server_state = server_state
         self.loop = _loop or asyncio.get_event_loop()
-        self.frames = ServerProtocol(max_size=self.limits.message_bytes, logger=_frames_logger)
+        self.frames = ServerProtocol(
+            max_size=self.limits.message_bytes, logger=_frames_logger, select_subprotocol=lambda _, offered: chosen(offered)
+        )
         self.transport: asyncio.Transport = None  # type: ignore[assignment]
         self.stream: Stream | None = None
         self.writable = True
@@ -115,6 +118,7 @@ class StreamProtocol(asyncio.Protocol):
         headers = {
             name.lower().encode("latin-1"): value.encode("latin-1", "replace") for name, value in request.headers.raw_items()
         }
+        headers = with_credential(headers)
         answer = self.frames.accept(request)
         if answer.status_code == 101:
             target = target_of(request.path.encode("latin-1", "replace"))
@@ -122,7 +126,7 @@ class StreamProtocol(asyncio.Protocol):
             try:
                 assert target is not None, "the HTTP protocol hands over stream paths alone"
                 admit(self.streams, target, headers, address[0] if address else "")
-                self.stream = Stream(self.streams, self, target.model, target.version, headers)
+                self.stream = Stream(self.streams, self, target.model, target.version, headers, address[0] if address else "")
             except PenstockError as error:
                 status, body, content_type, lines = error_response(error, b"/v2/")
                 answer = self.frames.reject(status, body.decode())

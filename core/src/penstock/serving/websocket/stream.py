@@ -17,6 +17,7 @@ from penstock.dataplane import Context, DataPlane, InferRequest, InferResponse
 from penstock.errors import Conflict, ErrorKind, Internal, NotReady, PenstockError
 from penstock.protocol.limits import Limits
 from penstock.serving.context import context_of, new_request_id
+from penstock.serving.security.scopes import PREDICT
 from penstock.serving.shell import SMALL_BODY_BYTES, Reservation, Shell
 from penstock.serving.websocket.limits import StreamLimits
 from penstock.serving.websocket.messages import (
@@ -82,8 +83,10 @@ class StreamReply:
 class Stream:
     """One connection's requests for one model. All methods on the event loop's thread."""
 
-    def __init__(self, shared: Streams, sink: Sink, model: str, version: str | None, headers: Mapping[bytes, bytes]) -> None:
-        """`headers`: those of the handshake; what of them is a request's context holds for every message.
+    def __init__(
+        self, shared: Streams, sink: Sink, model: str, version: str | None, headers: Mapping[bytes, bytes], peer: str = ""
+    ) -> None:
+        """`headers`: those of the handshake; what of them is a request's context holds for every message, and so do credentials.
 
         Raises InvalidInput for one of those that is malformed.
         """
@@ -94,6 +97,8 @@ class Stream:
         self._model = model
         self._version = version
         self._headers = {name: headers[name] for name in CONTEXT_HEADERS if name in headers and name != b"x-request-id"}
+        self._credentials = {name: headers[name] for name in (b"authorization",) if name in headers}
+        self._peer = peer
         self._flying: dict[str, StreamReply] = {}
         self._owed = 0
         self._draining = False
@@ -123,6 +128,9 @@ class Stream:
         try:
             if self._shared.shell.starting:
                 raise NotReady("starting: the model is being loaded")
+            if self._shared.shell.guard is not None:
+                # Each message anew: a key may be taken away, and a rate is one of requests.
+                self._shared.shell.guard.admit(self._credentials, model=self._model, verb=PREDICT, peer=self._peer)
             if not text:
                 body, header_length = split_binary(message)
             if len(message) > SMALL_BODY_BYTES:
