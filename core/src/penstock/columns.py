@@ -40,3 +40,20 @@ class Column:
         if not self.missing.any():
             return self.values.tolist()  # type: ignore[no-any-return]
         return [None if gone else value for value, gone in zip(self.values.tolist(), self.missing.tolist(), strict=True)]
+
+    def without(self, gone: npt.NDArray[np.bool_]) -> "Column":
+        """A copy that has no value where `gone` is True, whatever stood there."""
+        values = self.values.copy()
+        values[gone] = np.nan if values.dtype.kind == "f" else _no_object(values) if values.dtype.kind == "O" else 0
+        return Column(values, self.missing | gone)
+
+
+def _no_object(values: Array) -> Any:
+    """The placeholder of a column of text, bytes or lists, by what it holds."""
+    held = values[0] if len(values) else ""
+    if isinstance(held, np.ndarray):
+        # Assigned through a 0-d object array: numpy would spread an array's elements over the places.
+        empty = np.empty((), object)
+        empty[()] = held[:0]
+        return empty
+    return held[:0] if isinstance(held, str | bytes) else None

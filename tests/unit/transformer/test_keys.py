@@ -20,9 +20,10 @@ def answer(keys):
 def test_single_keys(column):
     keys = entity_keys([column], ("id",), ("int64",))
     assert keys.distinct == list(dict.fromkeys((k,) for k in column if k is not None))
-    spread = keys.spread(answer(keys.distinct))
+    spread = keys.spread(answer(keys.distinct), {"v": "double"})
     assert spread.columns["v"].missing.tolist() == [k is None for k in column]
     assert np.isnan(spread.event_times).tolist() == [k is None for k in column]
+    assert np.isnan(spread.columns["v"].values).tolist() == [k is None for k in column]
     for row, key in enumerate(column):
         if key is not None:
             assert spread.columns["v"].values[row] == hash(key) % 1000
@@ -33,7 +34,7 @@ def test_composite_keys(rows):
     columns = [list(column) for column in zip(*rows, strict=True)]
     keys = entity_keys(columns, ("a", "b"), ("string", "int64"))
     assert keys.distinct == list(dict.fromkeys(row for row in rows if None not in row))
-    spread = keys.spread(answer(keys.distinct))
+    spread = keys.spread(answer(keys.distinct), {"v": "double"})
     assert spread.columns["v"].missing.tolist() == [None in row for row in rows]
 
 

@@ -161,7 +161,7 @@ class Gathering:
 
     def _take(self, answers: Sequence[SetColumns]) -> None:
         for one, answer in zip(self._pending, answers, strict=True):
-            self._stored[one.name] = self._keys[one.name].spread(answer)
+            self._stored[one.name] = self._keys[one.name].spread(answer, one.stored_types)
 
     def _fill_from_record(self) -> None:
         record = self._plan.record

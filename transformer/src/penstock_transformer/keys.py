@@ -7,7 +7,7 @@ the whole read. A row without a key (absent or null) belongs to no entity: its s
 decides what that means.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from penstock.columns import Column
 from penstock.errors import InvalidInput
+from penstock.tensors import Array
 from penstock_transformer.store.port import SetColumns
 
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
@@ -39,8 +40,8 @@ class EntityKeys:
     distinct: list[tuple[Any, ...]]
     index: npt.NDArray[np.intp] | None
 
-    def spread(self, answer: SetColumns) -> SetColumns:
-        """The store's answer, one row per key, as one row per row of the batch."""
+    def spread(self, answer: SetColumns, types: Mapping[str, str]) -> SetColumns:
+        """The store's answer, one row per key, as one row per row of the batch. `types`: the stored type of each column."""
         index = self.index
         if index is None:
             return answer
@@ -48,21 +49,26 @@ class EntityKeys:
         if not len(self.distinct):
             rows = len(index)
             gone = np.ones(rows, np.bool_)
-            columns = {name: Column(np.full(rows, _placeholder(c), c.values.dtype), gone) for name, c in answer.columns.items()}
+            columns = {name: Column(_placeholders(c.values, rows, types[name]), gone) for name, c in answer.columns.items()}
             return SetColumns(columns, np.full(rows, np.nan))
         times = answer.event_times[index]
-        times[absent] = np.nan
-        columns = {}
-        for name, column in answer.columns.items():
-            missing = column.missing[index]
-            missing[absent] = True
-            columns[name] = Column(column.values[index], missing)
+        columns = {name: Column(c.values[index], c.missing[index]) for name, c in answer.columns.items()}
+        if absent.any():
+            # Index -1 took the last key's values, which are another row's.
+            times[absent] = np.nan
+            columns = {name: column.without(absent) for name, column in columns.items()}
         return SetColumns(columns, times)
 
 
-def _placeholder(column: Column) -> Any:
-    kind = column.values.dtype.kind
-    return np.nan if kind == "f" else "" if kind == "O" else 0
+def _placeholders(values: Array, rows: int, stored_type: str) -> Array:
+    """Rows of no value, of the same dtype as `values`."""
+    kind = values.dtype.kind
+    made = np.full(rows, np.nan if kind == "f" else "" if kind == "O" else 0, values.dtype)
+    if stored_type.startswith(("list<", "set<")):
+        # One by one: numpy would look inside of a list of arrays.
+        for row in range(rows):
+            made[row] = np.empty(0)
+    return made
 
 
 def entity_keys(values: Sequence[list[Any]], names: tuple[str, ...], types: tuple[str, ...]) -> EntityKeys:

@@ -68,8 +68,13 @@ class MemoryStore:
         found = [self._rows[read.view].get(key) for key in read.keys]
         columns: dict[str, Column] = {}
         for name in read.features:
-            stored = self._layout.views[read.view].values[name]
             values = [None if row is None else row.values.get(name) for row in found]
-            columns[name] = column_of(values, _FEATURE_TYPES.get(stored, stored), name)
+            columns[name] = column_of(values, _feature_type(self._layout.views[read.view].values[name]), name)
         times = [float("nan") if row is None else row.event_time for row in found]
         return SetColumns(columns, np.array(times, np.float64))
+
+
+def _feature_type(stored: str) -> str:
+    if stored.startswith("list<"):
+        return f"list<{_feature_type(stored[5:-1])}>"
+    return _FEATURE_TYPES.get(stored, stored)

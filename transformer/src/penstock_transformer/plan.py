@@ -34,7 +34,8 @@ _FITTING = {
 @dataclass(frozen=True)
 class SetPlan:
     """How one stored set is read: `key_columns` are the request columns of its join keys, in the layout's order; `columns` the
-    view's value columns that features are made from; `features` those features in the spec's order."""
+    view's value columns that features are made from; `features` those features in the spec's order; `stored_types` the type of
+    every value column of the view."""
 
     name: str
     view: str
@@ -43,6 +44,7 @@ class SetPlan:
     key_types: tuple[str, ...]
     columns: tuple[str, ...]
     features: tuple[Feature, ...]
+    stored_types: dict[str, str]
     max_age_s: float | None
 
     @cached_property
@@ -162,6 +164,7 @@ def _set_plan(spec: FeatureSpec, feature_set: FeatureSet) -> SetPlan:
         key_types=tuple(view.keys.values()),
         columns=tuple(dict.fromkeys(f.column for f in features)),
         features=features,
+        stored_types=view.values,
         max_age_s=feature_set.max_age_s,
     )
 

@@ -74,7 +74,7 @@ def resolve(plan: FetchPlan, gathered: Gathered, now_s: float) -> Resolved:
             name = feature.name
             column = stored[feature.column]
             if name in stale:
-                column = _without(column, stale[name])
+                column = column.without(stale[name])
             values = column.values
             if values.dtype is dtype or values.dtype == dtype:
                 columns[name] = column
@@ -88,12 +88,6 @@ def resolve(plan: FetchPlan, gathered: Gathered, now_s: float) -> Resolved:
     if not complete:
         _apply_policies(plan, resolved)
     return resolved
-
-
-def _without(column: Column, gone: Mask) -> Column:
-    values = column.values.copy()
-    values[gone] = np.nan if values.dtype.kind == "f" else "" if values.dtype.kind == "O" else 0
-    return Column(values, column.missing | gone)
 
 
 def _apply_policies(plan: FetchPlan, resolved: Resolved) -> None:
