@@ -16,6 +16,7 @@ from penstock.lifecycle import Lifecycle, StopPhase
 from penstock.metrics import Metrics
 from penstock.protocol.limits import Limits
 from penstock.serving.app import build_app
+from penstock.serving.grpc import grpc_servers
 from penstock.serving.options import ServingSettings
 from penstock.serving.server import Service
 from penstock.settings import setting
@@ -125,7 +126,7 @@ def build(settings: ServeSettings, places: Sequence[Place]) -> tuple[Service, Tr
         title=f"Penstock: {', '.join(names)}",
     )
     app.include_router(records_router(transformers))
-    return Service(app, lifecycle, metrics), transformers
+    return Service(app, lifecycle, metrics, side_servers=grpc_servers(app, settings, limits=limits)), transformers
 
 
 def _pipeline(name: str, settings: ServeSettings) -> PipelineSettings:

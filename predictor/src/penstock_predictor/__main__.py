@@ -12,13 +12,14 @@ from penstock.metrics import Metrics
 from penstock.protocol.limits import Limits
 from penstock.serving.admin import AdminRoutes
 from penstock.serving.app import build_app
+from penstock.serving.grpc import grpc_servers
 from penstock.serving.repository import EveryWorker, add_repository, repository_router
 from penstock.serving.server import Service, run
 from penstock.settings import parse
 from penstock_predictor.predictor import Predictor
 from penstock_predictor.reloading import PredictorRepository
 from penstock_predictor.settings import PREFIX, PredictorSettings
-from penstock_predictor.source import DirectorySource
+from penstock_predictor.source import open_source
 from penstock_predictor.verification import verify_command
 from penstock_predictor.watching import Watcher
 
@@ -29,7 +30,9 @@ def build(settings: PredictorSettings) -> Service:
     """The service of one process. Nothing is loaded yet: that is a start hook's work."""
     lifecycle, metrics = Lifecycle(), Metrics()
     predictor = Predictor(metrics)
-    repository = PredictorRepository(predictor, DirectorySource(settings.model_dir, settings.model_name), settings)
+    repository = PredictorRepository(
+        predictor, open_source(settings.model_dir, settings.model_name, settings.model_cache), settings
+    )
     admin = AdminRoutes()
     add_repository(admin, repository)
     lifecycle.on_start("models", repository.start)
@@ -39,17 +42,19 @@ def build(settings: PredictorSettings) -> Service:
         lifecycle.on_stop("watch", watcher.stop, StopPhase.INTAKE)
     lifecycle.on_stop("requests", predictor.drain, StopPhase.FINISH)
     lifecycle.on_stop("models", predictor.close, StopPhase.RELEASE)
+    limits = Limits(body_bytes=settings.body_bytes)
     app = build_app(
         predictor,
         lifecycle=lifecycle,
         metrics=metrics,
-        limits=Limits(body_bytes=settings.body_bytes),
+        limits=limits,
         shell_limits=settings.shell_limits(),
         title=f"Penstock predictor: {settings.model_name}",
     )
-    if settings.repository_api:
-        app.include_router(repository_router(EveryWorker(repository, app.state)))
-    return Service(app, lifecycle, metrics, admin)
+    everywhere = EveryWorker(repository, app.state) if settings.repository_api else None
+    if everywhere is not None:
+        app.include_router(repository_router(everywhere))
+    return Service(app, lifecycle, metrics, admin, grpc_servers(app, settings, limits=limits, repository=everywhere))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -47,8 +47,12 @@ class PredictorSettings(ServingSettings, ModelSettings):
     """Everything that `penstock-predictor` takes. KServe's ServingRuntime gives the first two."""
 
     model_name: str = setting(text="Name of the model in URLs; in a repository the directories name the models.")
-    model_dir: Path = setting(  # noqa: RUF009
-        Path("/mnt/models"), "A bundle, a directory with a model.onnx, or a directory of such directories."
+    model_dir: str = setting(
+        "/mnt/models",
+        "A bundle, a directory with a model.onnx, or a directory of such directories; a path, or s3://, gs://, az://, https://.",
+    )
+    model_cache: Path = setting(  # noqa: RUF009
+        Path("/tmp/penstock/models"), "Where models of object stores are kept, by digest; a volume saves fetching them again."
     )
     repository_api: bool = setting(False, "Open the model repository's calls (index, load, unload) on the serving ports too.")
     repository_poll_s: float = setting(
@@ -56,4 +60,3 @@ class PredictorSettings(ServingSettings, ModelSettings):
         "Look for new, changed and removed models this often; a change counts once two looks saw the same. 0: never.",
         unit="s",
     )
-    grpc_port: int = setting(8081, "Port of the gRPC API.")

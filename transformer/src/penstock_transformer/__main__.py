@@ -13,6 +13,7 @@ from penstock.metrics import Metrics
 from penstock.protocol.limits import Limits
 from penstock.serving.admin import AdminRoutes
 from penstock.serving.app import build_app
+from penstock.serving.grpc import grpc_servers
 from penstock.serving.server import Service, run
 from penstock.settings import parse
 from penstock_transformer.http.records import records_router
@@ -41,7 +42,7 @@ def build(settings: TransformerSettings) -> Service:
         title=f"Penstock: {settings.model_name}",
     )
     app.include_router(records_router(transformer))
-    return Service(app, lifecycle, metrics, route_admin(transformer))
+    return Service(app, lifecycle, metrics, route_admin(transformer), grpc_servers(app, settings, limits=limits))
 
 
 def route_admin(transformer: Transformer) -> AdminRoutes:

@@ -50,7 +50,6 @@ class TransformerSettings(ServingSettings, PipelineSettings):
     workers."""
 
     predictor_host: str = setting("", "HOST[:PORT] of the predictor; not needed with a route file.")
-    grpc_port: int = setting(8081, "Port of the gRPC API.")
 
     def __post_init__(self) -> None:
         if not self.predictor_host and self.route_file is None:

@@ -11,8 +11,11 @@ from penstock.settings import setting
 class ServingSettings(SecuritySettings):
     """Ports, processes, limits and draining. Times are in seconds."""
 
-    host: str = setting("0.0.0.0", "Address that the HTTP and admin servers listen on.")
+    host: str = setting("0.0.0.0", "Address that the HTTP, gRPC and admin servers listen on.")
     http_port: int = setting(8080, "Port of the HTTP API; 0 lets the kernel choose (the log says which).", most=65535)
+    grpc_port: int = setting(
+        8081, "Port of the gRPC API; 0 lets the kernel choose (the log says which), -1 switches it off.", least=-1, most=65535
+    )
     admin_port: int = setting(
         9090, "Port of the admin API, never on a Service; 0 lets the kernel choose, -1 switches it off.", least=-1, most=65535
     )

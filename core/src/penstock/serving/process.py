@@ -37,6 +37,7 @@ from penstock.serving.security.middleware import Guarded
 from penstock.serving.security.opening import admin_guard, secure
 from penstock.serving.security.tls import TlsSettings
 from penstock.serving.shell import Shell
+from penstock.serving.side_server import SideServer
 from penstock.serving.websocket.protocol import StreamProtocol
 
 logger = logging.getLogger(__name__)
@@ -51,12 +52,14 @@ _TLS_HANDSHAKE_S = 5.0
 
 @dataclass
 class Service:
-    """What a member hands to the server: its application (from `build_app`), lifecycle, counters and admin routes."""
+    """What a member hands to the server: its application (from `build_app`), lifecycle, counters, admin routes, and the servers
+    beside HTTP (gRPC)."""
 
     app: FastAPI
     lifecycle: Lifecycle
     metrics: Metrics
     admin: AdminRoutes = field(default_factory=AdminRoutes)
+    side_servers: list[SideServer] = field(default_factory=list)
 
 
 class QuietServer(uvicorn.Server):
@@ -229,8 +232,11 @@ class Process:
             "port": self.sock.getsockname()[1],
             "admin_port": self.admin_socket.getsockname()[1] if self.admin_socket else None,
         }
-        logger.info("listening", extra=fields)
         try:
+            for server in self.service.side_servers:
+                await server.start()
+                fields[f"{server.name}_port"] = server.port
+            logger.info("listening", extra=fields)
             await self.service.lifecycle.start()
         except Exception as error:
             # What is wrong with the user's files or settings is said in a line; a trace is for faults of ours.
@@ -255,12 +261,24 @@ class Process:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.hurry.wait(), delay_s)
         self.server.should_exit = True
+        beside = asyncio.gather(*(self._drain_beside(server) for server in self.service.side_servers))
         try:
             await serving
         except Exception as error:
             logger.error("server failed", exc_info=error)
             self.code = 1
+        await beside
         await self.service.lifecycle.stop(self.settings.drain_timeout_s)
+
+    async def _drain_beside(self, server: SideServer) -> None:
+        """Drain a server beside HTTP; a second signal cuts it short."""
+        draining = asyncio.create_task(server.drain(self.settings.drain_timeout_s))
+        hurrying = asyncio.create_task(self.hurry.wait())
+        await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+        hurrying.cancel()
+        if not draining.done():
+            await server.drain(0)
+        await draining
 
     async def _end(self, beside: "list[asyncio.Task[None]]", admin: QuietServer | None) -> None:
         if admin is not None:

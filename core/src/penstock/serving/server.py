@@ -46,15 +46,19 @@ def run(build: Callable[[], Service], settings: ServingSettings, *, most_workers
     try:
         if place is not None:
             sock = bind(settings.host, place.port, shared=True)
-            code = uvloop.run(_process(build(), settings, sock, None, place.link))
+            service = build()
+            for server in service.side_servers:
+                server.shared = True
+                if server.name == "grpc" and place.grpc_port is not None:
+                    server.port = place.grpc_port
+            code = uvloop.run(_process(service, settings, sock, None, place.link))
         else:
             code = _run_first(build, settings, most_workers)
     except OSError as error:
         if error.strerror is None or error.errno is None or place is not None:
             raise
-        logger.error(
-            "cannot listen", extra={"reason": error.strerror, "http_port": settings.http_port, "admin_port": settings.admin_port}
-        )
+        ports = {"http_port": settings.http_port, "admin_port": settings.admin_port, "grpc_port": settings.grpc_port}
+        logger.error("cannot listen", extra={"reason": error.strerror, **ports})
         code = 1
     if code:
         sys.exit(code)
@@ -96,7 +100,8 @@ def _run_first(build: Callable[[], Service], settings: ServingSettings, most_wor
     if workers == 1:
         return uvloop.run(_process(build(), settings, sock, admin, None))
     # Not on uvloop: it cannot start a process in a group of its own, and a parent has little to do.
-    return asyncio.run(Supervisor(workers, settings, sock, admin).run())
+    grpc = bind(settings.host, settings.grpc_port, shared=True) if settings.grpc_port >= 0 else None
+    return asyncio.run(Supervisor(workers, settings, sock, admin, grpc).run())
 
 
 async def _process(

@@ -42,9 +42,10 @@ _ADMIN_S = 1800.0
 
 @dataclass(frozen=True)
 class WorkerPlace:
-    """What a worker learns from its parent: the shared port and its end of the link."""
+    """What a worker learns from its parent: the shared ports (gRPC's None where it is off) and its end of the link."""
 
     port: int
+    grpc_port: int | None
     link: socket.socket
 
 
@@ -53,8 +54,8 @@ def worker_place(env: Mapping[str, str]) -> WorkerPlace | None:
     text = env.get(VARIABLE)
     if text is None:
         return None
-    descriptor, _, port = text.partition(":")
-    return WorkerPlace(int(port), socket.socket(fileno=int(descriptor)))
+    descriptor, port, grpc_port = text.split(":")
+    return WorkerPlace(int(port), int(grpc_port) if grpc_port else None, socket.socket(fileno=int(descriptor)))
 
 
 @dataclass
@@ -72,11 +73,20 @@ class Worker:
 class Supervisor:
     """Runs `count` workers until a signal."""
 
-    def __init__(self, count: int, settings: ServingSettings, sock: socket.socket, admin: socket.socket | None) -> None:
+    def __init__(
+        self,
+        count: int,
+        settings: ServingSettings,
+        sock: socket.socket,
+        admin: socket.socket | None,
+        grpc: socket.socket | None = None,
+    ) -> None:
         self.count = count
         self.settings = settings
         self.sock = sock
         self.admin_socket = admin
+        # Held for its port alone, as `sock` is: the workers listen.
+        self.grpc_socket = grpc
         self.workers: dict[int, Worker] = {}
         self.retired: list[Snapshot] = []
         self.admin_listing: list[dict[str, str]] = []
@@ -93,6 +103,7 @@ class Supervisor:
         fields = {
             "port": port,
             "admin_port": self.admin_socket.getsockname()[1] if self.admin_socket else None,
+            "grpc_port": self.grpc_socket.getsockname()[1] if self.grpc_socket else None,
             "workers": self.count,
         }
         logger.info("supervising", extra=fields)
@@ -103,6 +114,8 @@ class Supervisor:
             admin.should_exit = True
             await serving
         self.sock.close()
+        if self.grpc_socket is not None:
+            self.grpc_socket.close()
         logger.info("stopped", extra={"code": self.code})
         return self.code
 
@@ -137,7 +150,7 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *sys.orig_argv[1:],
-                env={**os.environ, VARIABLE: f"{theirs.fileno()}:{self.sock.getsockname()[1]}"},
+                env={**os.environ, VARIABLE: f"{theirs.fileno()}:{self._ports()}"},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 # A group of its own: a terminal's Ctrl-C reaches the parent alone, which hands it on once.
@@ -156,6 +169,11 @@ class Supervisor:
         del self.workers[number]
         self._retire(worker.last)
         return worker, code
+
+    def _ports(self) -> str:
+        """The shared ports, as `worker_place` reads them."""
+        grpc_port = str(self.grpc_socket.getsockname()[1]) if self.grpc_socket is not None else ""
+        return f"{self.sock.getsockname()[1]}:{grpc_port}"
 
     def _handlers(self, worker: Worker) -> dict[str, Any]:
         async def on_state(arguments: dict[str, Any]) -> dict[str, Any]:

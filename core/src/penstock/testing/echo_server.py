@@ -12,6 +12,7 @@ from penstock.metrics import Metrics
 from penstock.protocol.limits import Limits
 from penstock.serving.admin import AdminRoutes
 from penstock.serving.app import build_app
+from penstock.serving.grpc import grpc_servers
 from penstock.serving.options import ServingSettings
 from penstock.serving.server import Service, run
 from penstock.settings import parse, setting
@@ -40,7 +41,7 @@ def build(settings: EchoSettings) -> Service:
     lifecycle.on_stop("echo", plane.drain, StopPhase.FINISH)
     limits = Limits(body_bytes=settings.body_bytes)
     app = build_app(plane, lifecycle=lifecycle, metrics=metrics, limits=limits, shell_limits=settings.shell_limits())
-    return Service(app, lifecycle, metrics, echo_admin())
+    return Service(app, lifecycle, metrics, echo_admin(), grpc_servers(app, settings, limits=limits))
 
 
 def echo_admin() -> AdminRoutes:

@@ -20,10 +20,17 @@ import orjson
 
 
 class ServerProcess:
-    """One program. `port` and `admin_port` are known once it listens; entering the context waits until it is ready."""
+    """One program. `port` and `admin_port` are known once it listens, `grpc_port` too if `grpc` was asked for; entering the
+    context waits until it is ready."""
 
     def __init__(
-        self, module: str, *arguments: str, env: Mapping[str, str] | None = None, ready_s: float = 60.0, cwd: str | None = None
+        self,
+        module: str,
+        *arguments: str,
+        env: Mapping[str, str] | None = None,
+        ready_s: float = 60.0,
+        cwd: str | None = None,
+        grpc: bool = False,
     ) -> None:
         self.module = module
         self.arguments = arguments
@@ -32,6 +39,8 @@ class ServerProcess:
         self.cwd = cwd
         self.port = 0
         self.admin_port = 0
+        self.grpc = grpc
+        self.grpc_port = 0
         self.lines: list[str] = []
         self.events: list[dict[str, Any]] = []
         self._changed = threading.Condition()
@@ -49,6 +58,10 @@ class ServerProcess:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def grpc_address(self) -> str:
+        return f"127.0.0.1:{self.grpc_port}"
+
+    @property
     def admin_url(self) -> str:
         return f"http://127.0.0.1:{self.admin_port}"
 
@@ -64,6 +77,8 @@ class ServerProcess:
             "0",
             "--admin_port",
             "0",
+            "--grpc_port",
+            "0" if self.grpc else "-1",
             *self.arguments,
         ]
         self._process = subprocess.Popen(
@@ -87,6 +102,7 @@ class ServerProcess:
         self.port = event["port"]
         listening = [entry for entry in self.events if entry.get("event") in ("listening", "supervising")]
         self.admin_port = next((entry["admin_port"] for entry in listening if entry.get("admin_port")), 0)
+        self.grpc_port = next((entry["grpc_port"] for entry in listening if entry.get("grpc_port")), 0)
         return self
 
     def wait_event(self, name: str, within_s: float, where: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
