@@ -121,10 +121,12 @@ class Predictor:
 
     def refusal(self, model: str, version: str | None, context: Context) -> PenstockError | None:
         """Why a request with this context would be refused for want of room or time, or None. Asked under `pressure` only."""
-        try:
-            served = self._find(model, version, context.expect_bundle)
-        except PenstockError:
-            return None  # `submit` says it
+        served = self._serving.get(model)
+        if served is None or version is not None or context.expect_bundle not in (None, served.digest):
+            try:
+                served = self._find(model, version, context.expect_bundle)
+            except PenstockError:
+                return None  # `submit` says it
         refusal = served.refusal(context)
         if refusal is not None:
             refusal.bundle = served.label

@@ -21,6 +21,7 @@ from penstock.protocol.limits import Limits
 from penstock.protocol.metadata import model_metadata, server_metadata
 from penstock.serving.asgi import hot_endpoint, plain_response
 from penstock.serving.docs import docs_page
+from penstock.serving.early import EarlyRefusals
 from penstock.serving.exposition import exposition
 from penstock.serving.framing import Framing
 from penstock.serving.infer import infer_routes
@@ -54,6 +55,7 @@ def build_app(
     shell_limits = shell_limits or ShellLimits(body_bytes=limits.body_bytes)
     app = FastAPI(title=title, description=description, version=__version__, docs_url=None, redoc_url=None)
     app.state.shell = Shell(table, lifecycle, metrics, shell_limits)
+    app.state.shell.early = EarlyRefusals.of(plane)
     app.state.plane = plane
     app.state.streams = Streams(plane, app.state.shell, limits)
     _mount_hot_routes(app, table)

@@ -78,6 +78,18 @@ def context_of(headers: Mapping[bytes, bytes], started: float) -> Context:
     return read_context(cast(Exchange, _Bare(headers, started)))
 
 
+def read_limits(headers: Mapping[bytes, bytes]) -> tuple[float | None, int, str | None]:
+    """How many seconds a caller waits, its priority, and the digest it insists on. Raises InvalidInput naming the header."""
+    timeout, priority, expect = (
+        headers.get(name) for name in (b"penstock-timeout-ms", b"penstock-priority", b"penstock-expect-bundle")
+    )
+    return (
+        None if timeout is None else _timeout_s(timeout),
+        0 if priority is None else _priority(priority),
+        None if expect is None else _digest(expect),
+    )
+
+
 def _timeout_s(value: bytes) -> float:
     if value.isdigit() and len(value) < 12 and 0 < int(value) <= _MAX_TIMEOUT_MS:
         return int(value) / 1000

@@ -13,6 +13,7 @@ those with an id or a trace of their own, and those without a body, whose paths 
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+from penstock.serving.early import Asked
 from penstock.serving.fast_exchange import FastExchange, run_handler
 from penstock.serving.routes import Found
 from penstock.serving.shell import SMALL_BODY_BYTES
@@ -29,9 +30,10 @@ _UNIQUE = frozenset({b"x-request-id", b"traceparent", b"idempotency-key", b"conn
 class Head:
     """What the parser made of a head. `headers` is shared by every request that has it: read-only."""
 
-    __slots__ = ("found", "headers", "length", "path", "query")
+    __slots__ = ("asked", "found", "headers", "length", "path", "query")
 
-    def __init__(self, exchange: FastExchange) -> None:
+    def __init__(self, exchange: FastExchange, asked: Asked | None) -> None:
+        self.asked = asked
         self.found: Found | None = exchange.found
         self.path = exchange.path
         self.query = exchange.query
@@ -54,6 +56,9 @@ class KnownHeads:
         head = self._heads.get(data[:end])
         if head is None or len(data) - end != head.length:
             return False
+        early = protocol.shell.early
+        if early.pressure.batchers and head.asked is not None and early.refuse(protocol, head.asked, head.path, head.length):
+            return True
         exchange = FastExchange(protocol, head.found, head.path, head.query, head.headers, head.length, time.monotonic())
         exchange.body = data[end:]
         exchange.received = head.length
@@ -76,4 +81,7 @@ class KnownHeads:
             return
         if len(self._heads) >= HEADS_KEPT:
             self._heads.clear()
-        self._heads[data[:end]] = Head(exchange)
+        shell = exchange.protocol.shell
+        found = exchange.found
+        refusable = found is not None and found[0] in shell.routes.early
+        self._heads[data[:end]] = Head(exchange, shell.early.asked(found, exchange.headers) if refusable and found else None)

@@ -11,12 +11,12 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from penstock.batcher import Pressure
 from penstock.dataplane import Context, DataPlane, InferRequest, InferResponse, ModelMetadata
 from penstock.errors import ErrorKind, Internal, InvalidInput, PenstockError, UnsupportedType
 from penstock.protocol import v1, v2
 from penstock.protocol.limits import Limits
 from penstock.serving.context import read_context
+from penstock.serving.early import EarlyRefusals
 from penstock.serving.exchange import Exchange, HotHandler
 from penstock.serving.routes import HotRoute, HotRoutes
 
@@ -31,8 +31,10 @@ def infer_routes(plane: DataPlane, limits: Limits) -> HotRoutes:
     infer = infer_handler(plane, limits)
     return HotRoutes(
         [
-            HotRoute("POST", "/v2/models/{model}/infer", infer, "Infer (Open Inference Protocol v2)", _V2_OPENAPI),
-            HotRoute("POST", "/v2/models/{model}/versions/{version}/infer", infer, "Infer with a version", _V2_OPENAPI),
+            HotRoute("POST", "/v2/models/{model}/infer", infer, "Infer (Open Inference Protocol v2)", _V2_OPENAPI, early=True),
+            HotRoute(
+                "POST", "/v2/models/{model}/versions/{version}/infer", infer, "Infer with a version", _V2_OPENAPI, early=True
+            ),
             HotRoute("POST", "/v1/models/{model}:predict", predict_handler(plane, limits), "Predict (KServe v1)", _V1_OPENAPI),
         ]
     )
@@ -80,13 +82,14 @@ class InferReply:
 def infer_handler(plane: DataPlane, limits: Limits) -> HotHandler:
     """The handler of v2 infer. Its parameters are the model and, on the versioned path, the version."""
     encode = v2.encode_response
-    pressure, refusal = pressure_of(plane)
+    early = EarlyRefusals.of(plane)
+    pressure = early.pressure
 
     def handle(exchange: Exchange) -> None:
         params = exchange.params
         context = read_context(exchange)
         if pressure.batchers:
-            refuse_early(refusal, exchange, params[0], params[1] if len(params) > 1 else None, context)
+            _check(early, exchange, context)
         headers = exchange.headers
         if b"content-encoding" in headers:
             refuse_encoding(exchange)
@@ -107,12 +110,13 @@ def infer_handler(plane: DataPlane, limits: Limits) -> HotHandler:
 def predict_handler(plane: DataPlane, limits: Limits) -> HotHandler:
     """The handler of v1 predict. The instances become the model's tensors by its metadata."""
     waiting: set[asyncio.Task[None]] = set()
-    pressure, refusal = pressure_of(plane)
+    early = EarlyRefusals.of(plane)
+    pressure = early.pressure
 
     def submit(exchange: Exchange, metadata: ModelMetadata) -> None:
         context = read_context(exchange)
         if pressure.batchers:
-            refuse_early(refusal, exchange, exchange.params[0], None, context)
+            _check(early, exchange, context)
         instances = v1.decode_instances(exchange.body, limits=limits)
         inputs = v1.tensors_of(instances, metadata.inputs, limits=limits)
         request = InferRequest(exchange.params[0], inputs, context)
@@ -141,31 +145,14 @@ def predict_handler(plane: DataPlane, limits: Limits) -> HotHandler:
     return handle
 
 
-Refusal = Callable[[str, str | None, Context], PenstockError | None]
-
-
-def pressure_of(plane: DataPlane) -> tuple[Pressure, Refusal]:
-    """What a data plane shows of its queues (`pressure`), and how it is asked before a request is decoded (`refusal`).
-
-    Both are optional: a data plane without them is never asked.
-    """
-    pressure: Pressure | None = getattr(plane, "pressure", None)
-    refusal: Refusal | None = getattr(plane, "refusal", None)
-    if pressure is None or refusal is None:
-        return Pressure(), _never
-    return pressure, refusal
-
-
-def refuse_early(refusal: Refusal, exchange: Exchange, model: str, version: str | None, context: Context) -> None:
-    """Raises what the data plane would answer to this caller whatever the body holds, before the body is decoded."""
-    error = refusal(model, version, context)
-    if error is not None:
-        exchange.served_by(model, error.bundle or "")
-        raise error
-
-
-def _never(_model: str, _version: str | None, _context: Context) -> None:
-    return None
+def _check(early: EarlyRefusals, exchange: Exchange, context: Context) -> None:
+    """Raises the refusal of a request whose body need not be decoded for it, counted as the model's."""
+    params = exchange.params
+    try:
+        early.check(params[0], params[1] if len(params) > 1 else None, context)
+    except PenstockError as error:
+        exchange.served_by(params[0], error.bundle or "")
+        raise
 
 
 def refuse_encoding(exchange: Exchange) -> None:

@@ -23,13 +23,17 @@ _PARAMETER = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True)
 class HotRoute:
-    """One hot route. `template` holds `{name}` for one path segment, or a part of one; `openapi` is its documentation."""
+    """One hot route. `template` holds `{name}` for one path segment, or a part of one; `openapi` is its documentation.
+
+    `early`: its parameters are the model and perhaps a version, and it may be refused by the head alone (`serving.early`).
+    """
 
     method: str
     template: str
     handler: HotHandler
     summary: str = ""
     openapi: dict[str, Any] = field(default_factory=dict)
+    early: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,6 +64,7 @@ class HotRoutes:
     def __init__(self, routes: Iterable[HotRoute] = ()) -> None:
         self.routes: list[HotRoute] = []
         self.body_limits: list[tuple[bytes, int]] = []
+        self.early: set[HotHandler] = set()
         self._patterns: list[tuple[bytes, re.Pattern[bytes], HotHandler]] = []
         # Keyed by path within a dict a method: cheaper than a tuple made for each request.
         self._seen: dict[bytes, dict[bytes, Found]] = {}
@@ -68,6 +73,8 @@ class HotRoutes:
 
     def add(self, route: HotRoute) -> None:
         self.routes.append(route)
+        if route.early:
+            self.early.add(route.handler)
         self._patterns.append((route.method.encode(), route.pattern(), route.handler))
         self._seen = {method.encode(): {} for method in {route.method for route in self.routes}}
 

@@ -14,6 +14,7 @@ from penstock.errors import ErrorKind, Overloaded, PenstockError, TooLarge
 from penstock.lifecycle import Lifecycle, State
 from penstock.logs import Sampled
 from penstock.metrics import Metrics, ModelMetrics
+from penstock.serving.early import EarlyRefusals
 from penstock.serving.routes import HotRoutes
 from penstock.serving.status import HTTP_STATUS
 
@@ -84,6 +85,7 @@ class Shell:
         self.lifecycle = lifecycle
         self.metrics = metrics
         self.limits = limits or ShellLimits()
+        self.early = EarlyRefusals()
         self.budget_bytes = self.limits.bodies_bytes
         self.starting = lifecycle.state is State.STARTING
         self.draining = False
