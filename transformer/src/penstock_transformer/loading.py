@@ -42,7 +42,7 @@ async def load_bundle(
     if bundle.features is None:
         return ActiveBundle(bundle.manifest, digest, predictor, model, close=close)
     plan = plan_of(bundle.features)
-    encoder = Encoder(bundle.read("encoder.onnx"), bundle.features)
+    encoder = Encoder(bundle.read("encoder.onnx"), bundle.features, files=bundle.files)
     lease = await stores.lease(plan.layout) if plan.layout is not None else None
 
     async def closed() -> None:

@@ -9,7 +9,7 @@ or not at all.
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,21 +17,23 @@ from typing import Any
 from penstock.bundle.files import digest_file
 from penstock.bundle.golden import GOLDEN, write_golden
 from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
-from penstock.bundle.manifest_text import MANIFEST, read_manifest, write_manifest
+from penstock.bundle.manifest_text import MANIFEST, check_file_name, read_manifest, write_manifest
 from penstock.bundle.profile import PROFILE, write_profile
 from penstock.bundle.reading import Bundle, open_bundle
 from penstock.errors import Conflict, InvalidInput
 from penstock.features.compiler import compile_encoder
 from penstock.features.document import write_document
 from penstock.features.encoder import Encoder
+from penstock.features.plan import plan
 from penstock.features.reading import read_spec
 from penstock.features.spec import FeatureSpec
+from penstock.features.texts import files_beside
 from penstock.features.writing import store_fields, write_spec
 from penstock.onnx import Session, SessionSettings, load
 from penstock.onnx.external import external_files
 from penstock.postprocess import Postprocessor
 from penstock_cli.bundle.examples import Pipeline, Results, run_frame
-from penstock_cli.bundle.fitting_model import check_tensors, rows_independent
+from penstock_cli.bundle.fitting_model import check_tensors, refuse_fusing, rows_independent
 from penstock_cli.bundle.verifying import verify
 
 MODEL, FEATURES, ENCODER, FUSED = "model.onnx", "features.yaml", "encoder.onnx", "fused.onnx"
@@ -108,7 +110,7 @@ def _fill(order: Order, staging: Path, say: Callable[[str], None]) -> None:
     signature = ModelSignature(MODEL, session.inputs, session.outputs, order.rows_independent, external)
     manifest = Manifest(order.name, order.version, signature, order.postprocess, {}, order.card)
     spec = _add_features(order, staging, session, say) if order.features is not None else None
-    encoder = Encoder((staging / ENCODER).read_bytes(), spec) if spec is not None else None
+    encoder = Encoder((staging / ENCODER).read_bytes(), spec, files=files_beside(spec, staging)) if spec is not None else None
     pipeline = Pipeline(manifest, encoder, session, Postprocessor(order.postprocess, manifest))
     say("trying whether rows are independent")
     tensors = run_frame(pipeline, order.examples.head(order.golden_rows)).tensors if order.examples is not None else None
@@ -152,11 +154,25 @@ def _add_features(order: Order, staging: Path, session: Session, say: Callable[[
             "the spec reads stored features; give the Feast repository that defines them with --feature_repo",
             field="features.yaml: sets",
         )
+    if order.fuse:
+        refuse_fusing(spec)
+    _add_files(order.features.parent, staging, plan(spec).files())
     say("compiling the encoder")
     check_tensors(spec, session.inputs)
     (staging / FEATURES).write_text(text, encoding="utf-8")
     (staging / ENCODER).write_bytes(compile_encoder(spec))
     return spec
+
+
+def _add_files(folder: Path, staging: Path, names: Sequence[str]) -> None:
+    """The files that the spec names, from beside it. Raises InvalidInput for a name that leads elsewhere, or that is taken."""
+    for name in names:
+        check_file_name(name, "features.yaml")
+        if name in (*_OWN, MODEL) or (staging / name).exists():
+            raise InvalidInput(f"{name} is a file that a bundle needs itself; give it another name", field="features.yaml")
+        if not (folder / name).is_file():
+            raise InvalidInput("is named by features.yaml and not there", field=str(folder / name))
+        _copy(folder / name, staging / name)
 
 
 def _add_examples(order: Order, staging: Path, pipeline: Pipeline) -> None:
@@ -166,7 +182,9 @@ def _add_examples(order: Order, staging: Path, pipeline: Pipeline) -> None:
     kept = min(order.golden_rows, len(order.examples), _affordable_rows(results))
     names = [feature.feature.name for feature in pipeline.encoder.plan.inputs] if pipeline.encoder else list(results.tensors)
     rows = plain_rows(order.examples[names].head(kept))
-    golden = write_golden(rows, _head(results.tensors, kept), _head(results.outputs, kept), results.predictions[:kept], order.now)
+    # Run by themselves: how far texts are padded depends on what they are run with.
+    few = run_frame(pipeline, order.examples.head(kept))
+    golden = write_golden(rows, few.tensors, few.outputs, few.predictions, order.now)
     (staging / GOLDEN).write_bytes(golden)
     (staging / PROFILE).write_bytes(_profile(pipeline, results))
 
@@ -179,7 +197,3 @@ def _affordable_rows(results: Results) -> int:
     """So many rows that golden.jsonl stays small: images are many numbers each."""
     a_row: int = sum(array[0].size for array in (*results.tensors.values(), *results.outputs.values()))
     return max(1, MAX_GOLDEN_ELEMENTS // max(a_row, 1))
-
-
-def _head(arrays: dict[str, Any], count: int) -> dict[str, Any]:
-    return {name: array[:count] for name, array in arrays.items()}

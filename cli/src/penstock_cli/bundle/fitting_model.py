@@ -31,15 +31,27 @@ def check_tensors(spec: FeatureSpec, inputs: Sequence[TensorMetadata]) -> None:
                 field=field,
             )
         shape = (-1, *made.row_shape)
-        if len(shape) != len(tensor.shape) or any(
-            a not in (b, -1) and b != -1 for a, b in zip(shape[1:], tensor.shape[1:], strict=True)
-        ):
+        if len(shape) != len(tensor.shape) or any(b not in (a, -1) for a, b in zip(shape[1:], tensor.shape[1:], strict=True)):
             hint = "; give it rank: 1" if len(tensor.shape) == 1 and made.row_shape == (1,) else ""
+            hint = (
+                "; make all texts as long, with maxLength and pad: maxLength" if made.source and len(tensor.shape) == 2 else hint
+            )
             raise InvalidInput(f"makes {list(shape)}, the model takes {list(tensor.shape)}{hint}", field=field)
     if wanted:
         raise InvalidInput(
             "the spec makes no tensor for this input of the model", field=f"features.yaml: tensors.{next(iter(wanted))}"
         )
+
+
+def refuse_fusing(spec: FeatureSpec) -> None:
+    """Raises InvalidInput if a graph cannot hold all that the spec does to its features."""
+    for feature in plan(spec).inputs:
+        if feature.tokenise is not None or feature.words is not None:
+            raise InvalidInput(
+                f"{feature.feature.name} is taken apart by {feature.steps[0].kind}, which no operator can do: "
+                "encoder and model cannot be one graph; build without --fuse",
+                field="--fuse",
+            )
 
 
 def rows_independent(session: Session, tensors: dict[str, Array] | None, declared: bool | None) -> bool:

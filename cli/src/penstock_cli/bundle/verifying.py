@@ -53,7 +53,9 @@ def verify(directory: Path, *, say: Callable[[str], None] = lambda _: None) -> V
 
 def open_pipeline(bundle: Bundle) -> Pipeline:
     """A bundle's parts, loaded. Raises InvalidInput for a model or encoder that does not load."""
-    encoder = Encoder(bundle.encoder, bundle.features) if bundle.encoder is not None and bundle.features is not None else None
+    encoder = None
+    if bundle.encoder is not None and bundle.features is not None:
+        encoder = Encoder(bundle.encoder, bundle.features, files=bundle.files)
     session = load(bundle.model_path, SessionSettings(device="cpu"))
     return Pipeline(bundle.manifest, encoder, session, Postprocessor(bundle.manifest.postprocess, bundle.manifest))
 

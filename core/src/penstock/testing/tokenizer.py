@@ -4,40 +4,10 @@ import json
 from typing import Any
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+_FLAGS = ("single_word", "lstrip", "rstrip", "normalized")
 WORDS = [
-    "the",
-    "a",
-    "is",
-    "not",
-    "this",
-    "about",
-    "it",
-    "was",
-    "on",
-    "time",
-    "late",
-    "flight",
-    "team",
-    "won",
-    "game",
-    "bank",
-    "rate",
-    "rose",
-    "sport",
-    "money",
-    "travel",
-    "##s",
-    "##ing",
-    "##ed",
-    ".",
-    ",",
-    "!",
-    "?",
-    "1",
-    "2",
-    "x",
-    "##x",
-    "é",
+    *("the", "a", "is", "not", "this", "about", "it", "was", "on", "time", "late", "flight", "team", "won", "game"),
+    *("bank", "rate", "rose", "sport", "money", "travel", "##s", "##ing", "##ed", ".", ",", "!", "?", "1", "2", "x", "##x", "é"),
 ]
 
 
@@ -53,7 +23,7 @@ def tokenizer_json(words: list[str] | None = None, **changes: Any) -> bytes:
         "truncation": None,
         "padding": None,
         "added_tokens": [
-            dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False) | {"id": index, "content": token, "special": True}
+            {"id": index, "content": token, "special": True} | dict.fromkeys(_FLAGS, False)
             for index, token in enumerate(SPECIAL)
         ],
         "normalizer": {
