@@ -310,7 +310,7 @@ def test_metadata_and_files(run):
     run(go())
 
 
-@pytest.mark.parametrize("address", ["https://x", "http://", ""])
+@pytest.mark.parametrize("address", ["ftp://x", "http://", "", "http://u:secret@x"])
 def test_wrong_addresses(address):
     with pytest.raises(InvalidInput):
         PredictorClient(address)

@@ -11,11 +11,13 @@ only a new one sees new pods.
 import asyncio
 import ipaddress
 import random
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
 
 from penstock.errors import DeadlineExceeded, Overloaded, PenstockError, UpstreamUnavailable
+from penstock.serving.security.client_tls import ClientTls
 from penstock_transformer.connection import Answer, Connection
 
 _ATTEMPTS = 2
@@ -76,12 +78,14 @@ class Pool:
         max_waiting: int = 1024,
         connect_timeout_s: float = 2.0,
         max_age_s: float = 30.0,
+        tls: ClientTls | None = None,
     ) -> None:
         self.host = host
         self.port = port
         self._max_connections = max_connections
         self._max_waiting = max_waiting
         self._connect_timeout_s = connect_timeout_s
+        self._tls = tls
         self._max_age_s = float("inf") if is_address(host) else max_age_s
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
@@ -206,7 +210,12 @@ class Pool:
                 found = await loop.getaddrinfo(self.host, self.port, type=1)
                 address = random.choice(found)
                 _, connection = await loop.create_connection(
-                    lambda: Connection(self._forget, started), *address[4][:2], family=address[0]
+                    lambda: Connection(self._forget, started),
+                    *address[4][:2],
+                    family=address[0],
+                    ssl=None if self._tls is None else self._tls.context(),
+                    # The certificate is for the name that was asked for, whichever pod is behind it.
+                    server_hostname=None if self._tls is None else self.host,
                 )
         except TimeoutError:
             refused, reason = (
@@ -214,7 +223,8 @@ class Pool:
                 f"no connection to the predictor at {self.host}:{self.port} within {self._connect_timeout_s:g} s",
             )
         except OSError as error:
-            reason = f"the predictor at {self.host}:{self.port} cannot be reached: {error.strerror or error}"
+            what = _tls_reason(error) if isinstance(error, ssl.SSLError) else error.strerror or error
+            reason = f"the predictor at {self.host}:{self.port} cannot be reached: {what}"
         else:
             self._all.add(connection)
             self._release(connection)
@@ -245,6 +255,10 @@ class Pool:
         if connection is not None:
             connection.abort()
         call.finish(DeadlineExceeded("the predictor did not answer in time"))
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    return f"TLS: {getattr(error, 'verify_message', None) or (error.reason or 'failed').lower().replace('_', ' ')}"
 
 
 def is_address(host: str) -> bool:

@@ -28,6 +28,7 @@ from penstock.errors import (
     WrongBundle,
 )
 from penstock.protocol.v2 import decode_response, encode_request
+from penstock.serving.security.client_tls import ClientTls, Credential
 from penstock_transformer.connection import Answer
 from penstock_transformer.pool import Call, Pool
 
@@ -43,7 +44,11 @@ class OtherBundle(WrongBundle):
 
 
 class PredictorClient:
-    """The DataPlane at `address` (`http://HOST[:PORT]` or `HOST[:PORT]`). `timeout_s` bounds a call that has no deadline."""
+    """The DataPlane at `address` (`http[s]://HOST[:PORT]`, or `HOST[:PORT]`, which is http, or https where `over_tls` says so).
+
+    `timeout_s` bounds a call that has no deadline. `tls` is used for https, the system's authorities without it; `credential`
+    goes with every call.
+    """
 
     def __init__(
         self,
@@ -53,16 +58,28 @@ class PredictorClient:
         connect_timeout_s: float = 2.0,
         max_connections: int = 32,
         max_age_s: float = 30.0,
+        over_tls: bool = False,
+        tls: ClientTls | None = None,
+        credential: Credential | None = None,
     ) -> None:
-        parts = urlsplit(address if "://" in address else f"http://{address}")
-        host, port = parts.hostname, parts.port or 80
-        if not host or parts.scheme != "http":
-            raise InvalidInput(f"expected HOST[:PORT] or http://HOST[:PORT], got {address!r}", field="predictor")
-        self.address = f"http://{host}:{port}"
+        parts = urlsplit(address if "://" in address else f"{'https' if over_tls else 'http'}://{address}")
+        host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+        if not host or parts.scheme not in ("http", "https") or "@" in parts.netloc:
+            shown = f"{parts.scheme}://…@{host}" if "@" in parts.netloc else repr(address)
+            raise InvalidInput(f"expected HOST[:PORT] or http[s]://HOST[:PORT], got {shown}", field="predictor")
+        self.address = f"{parts.scheme}://{host}:{port}"
+        self._credential = credential
         self._timeout_s = timeout_s
         self._host = (f"[{host}]" if ":" in host else host) + f":{port}"
         self._base = parts.path.rstrip("/")
-        self._pool = Pool(host, port, max_connections=max_connections, connect_timeout_s=connect_timeout_s, max_age_s=max_age_s)
+        self._pool = Pool(
+            host,
+            port,
+            max_connections=max_connections,
+            connect_timeout_s=connect_timeout_s,
+            max_age_s=max_age_s,
+            tls=(tls or ClientTls()) if parts.scheme == "https" else None,
+        )
         self._heads: dict[tuple[str, str | None, str | None], bytes] = {}
         self._reached: set[str] = set()
 
@@ -125,8 +142,9 @@ class PredictorClient:
             else:
                 future.set_exception(outcome if isinstance(outcome, PenstockError) else error_of(outcome))
 
-        head = f"GET {self._base}{path} HTTP/1.1\r\nHost: {self._host}\r\n\r\n".encode("ascii")
-        self._pool.send(Call([head], time.monotonic() + self._timeout_s, done))
+        head = f"GET {self._base}{path} HTTP/1.1\r\nHost: {self._host}\r\n".encode("ascii")
+        credential = b"" if self._credential is None else self._credential.line()
+        self._pool.send(Call([b"%b%b\r\n" % (head, credential)], time.monotonic() + self._timeout_s, done))
         return await future
 
     def _head(self, request: InferRequest, body_bytes: int, header_length: int) -> bytes:
@@ -137,10 +155,11 @@ class PredictorClient:
             if len(self._heads) > 64:
                 self._heads.clear()
             fixed = self._heads[key] = self._fixed_head(*key)
-        return b"%bContent-Length: %d\r\nInference-Header-Content-Length: %d\r\n%b\r\n" % (
+        return b"%bContent-Length: %d\r\nInference-Header-Content-Length: %d\r\n%b%b\r\n" % (
             fixed,
             body_bytes,
             header_length,
+            b"" if self._credential is None else self._credential.line(),
             _passed_on(context),
         )
 

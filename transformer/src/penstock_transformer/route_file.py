@@ -21,7 +21,7 @@ _ENTRY_KEYS = {"digest", "predictor", "weight", "mode", "fraction", "verify", "m
 
 @dataclass(frozen=True, slots=True)
 class RouteEntry:
-    """One bundle of the route. `predictor` is an http URL; `model` the name that this predictor serves it under, None for the
+    """One bundle of the route. `predictor` is an http(s) URL; `model` the name that this predictor serves it under, None for the
     route's own. `verify` none: a foreign server that knows no digests; `digest` may then be empty."""
 
     digest: str
@@ -105,11 +105,13 @@ def _check_together(bundles: tuple[RouteEntry, ...]) -> None:
 def _address(value: Any, where: str) -> str:
     try:
         parts = urlsplit(value) if isinstance(value, str) else None
-        good = parts is not None and parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+        good = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+        good = good and parts is not None and parts.port != 0 and "@" not in parts.netloc
     except ValueError:
         good = False
     if not good:
-        raise InvalidInput(f"expected http://HOST[:PORT], got {value!r}", field=where)
+        shown = "one with a password in it" if isinstance(value, str) and "@" in value else repr(value)
+        raise InvalidInput(f"expected http://HOST[:PORT] or https://HOST[:PORT], got {shown}", field=where)
     return str(value)
 
 

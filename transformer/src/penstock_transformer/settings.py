@@ -5,12 +5,13 @@ from pathlib import Path
 
 from penstock.serving.options import ServingSettings
 from penstock.settings import setting
+from penstock_transformer.predictor_security import PredictorSecurity
 
 PREFIX = "PENSTOCK_TRANSFORMER"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PipelineSettings:
+class PipelineSettings(PredictorSecurity):
     """How requests become predictions; what a transformer inside another process is given, too."""
 
     model_name: str = setting(text="Name of the model in URLs.")

@@ -242,6 +242,8 @@ class PredictorClientFactory:
 
     def __init__(self, settings: PipelineSettings) -> None:
         self._settings = settings
+        self._tls = settings.client_tls()
+        self._credential = settings.credential()
         self._fixed: PredictorClient | None = None
 
     def make(self, address: str) -> PredictorClient:
@@ -252,6 +254,9 @@ class PredictorClientFactory:
             connect_timeout_s=settings.connect_timeout_ms / 1e3,
             max_connections=settings.predictor_connections,
             max_age_s=settings.connection_age_s,
+            over_tls=settings.over_tls,
+            tls=self._tls,
+            credential=self._credential,
         )
 
     def connect(self, address: str) -> tuple[DataPlane, Close]:

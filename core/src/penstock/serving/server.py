@@ -40,10 +40,6 @@ def run(build: Callable[[], Service], settings: ServingSettings, *, most_workers
     place = worker_place(os.environ)
     try:
         check_security(settings)
-    except InvalidInput as error:
-        logger.error("cannot start", extra={"reason": str(error)})
-        sys.exit(1)
-    try:
         if place is not None:
             sock = bind(settings.host, place.port, shared=True)
             service = build()
@@ -54,6 +50,9 @@ def run(build: Callable[[], Service], settings: ServingSettings, *, most_workers
             code = uvloop.run(_process(service, settings, sock, None, place.link))
         else:
             code = _run_first(build, settings, most_workers)
+    except InvalidInput as error:
+        logger.error("cannot start", extra={"reason": str(error)})
+        code = 1
     except OSError as error:
         if error.strerror is None or error.errno is None or place is not None:
             raise

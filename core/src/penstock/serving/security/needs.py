@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from penstock.errors import InvalidInput
 from penstock.serving.security.scopes import ADMIN, DESCRIBE, PREDICT, READ, WRITE
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics"})
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics"})
 _READING = ("GET", "HEAD")
 
 
@@ -37,7 +37,8 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (_READING, r"/predict/[\s\S]+", PREDICT),
     (_READING, f"{_V2_MODEL}/stream", PREDICT),
     (_READING, r"/v2/?", DESCRIBE),
-    (_READING, f"{_V2_MODEL}(?:/ready)?", DESCRIBE),
+    (_READING, r"/v2/models/stats", DESCRIBE),
+    (_READING, f"{_V2_MODEL}(?:/ready|/stats|/config)?", DESCRIBE),
     (_READING, r"/v1/models/?", DESCRIBE),
     (_READING, f"/v1/models/{_MODEL}", DESCRIBE),
     (_READING, rf"/v2/models/{_MODEL}/bundle/[\s\S]+", READ),
@@ -46,7 +47,7 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("POST",), r"/records(?::import)?", WRITE),
     (("PUT", "DELETE"), r"/records/[\s\S]+", WRITE),
     (("POST",), r"/v2/repository/index", ADMIN),
-    (("POST",), f"/v2/repository/models/{_MODEL}/(?:load|unload)", ADMIN),
+    (("POST",), f"/v2/repository/models/{_MODEL}(?:/versions/[^/]+)?/(?:load|unload)", ADMIN),
 )
 _ROWS = tuple((methods, re.compile(pattern), verb) for methods, pattern, verb in _TABLE)
 _QUERY = re.compile(r"/(?:predict|records)\b")
