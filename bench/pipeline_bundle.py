@@ -135,7 +135,7 @@ def fill(redis_port: int, entities: int) -> None:
 
 def two_processes(directory: Path, redis_port: int, ports: tuple[int, int]) -> tuple[list[str], list[str]]:
     """The options of transformer and predictor, over the bundle in `directory` and the Redis at `redis_port`. `ports`: theirs."""
-    common = ["--model_name", MODEL, "--admin_port", "-1", "--host", "127.0.0.1", "--drain_delay_s", "0"]
+    common = ["--model_name", MODEL, "--admin_port", "-1", "--grpc_port", "-1", "--host", "127.0.0.1", "--drain_delay_s", "0"]
     store = f"redis://127.0.0.1:{redis_port}"
     transformer = ["--http_port", str(ports[0]), "--predictor_host", f"127.0.0.1:{ports[1]}", "--feature_store", store]
     predictor = ["--http_port", str(ports[1]), "--model_dir", str(directory / "bundle")]
@@ -144,7 +144,7 @@ def two_processes(directory: Path, redis_port: int, ports: tuple[int, int]) -> t
 
 def one_process(directory: Path, database: Path, port: int) -> list[str]:
     """The arguments of `penstock` that serve the same bundle in one process over an SQLite store."""
-    options = ["--model_name", MODEL, "--http_port", str(port), "--feature_store", f"sqlite:///{database}"]
+    options = ["--model_name", MODEL, "--http_port", str(port), "--grpc_port", "-1", "--feature_store", f"sqlite:///{database}"]
     return ["serve", str(directory / "bundle"), *options]
 
 

@@ -150,7 +150,11 @@ def running(command: list[str], directory: Path) -> Iterator[tuple[int, int]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     options = ["--model_name", MODEL, "--model_dir", str(directory), "--http_port", str(port), "--admin_port", "-1"]
-    environment = os.environ | {"PENSTOCK_PREDICTOR_DRAIN_DELAY_S": "0", "PENSTOCK_PREDICTOR_HOST": "127.0.0.1"}
+    environment = os.environ | {
+        "PENSTOCK_PREDICTOR_DRAIN_DELAY_S": "0",
+        "PENSTOCK_PREDICTOR_HOST": "127.0.0.1",
+        "PENSTOCK_PREDICTOR_GRPC_PORT": "-1",
+    }
     with (directory / "server.log").open("wb") as log:
         process = subprocess.Popen(
             ["taskset", "-c", SERVER_CPU, sys.executable, *command, *options], stdout=log, stderr=log, env=environment

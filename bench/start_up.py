@@ -51,7 +51,7 @@ def measure(rounds: int = 3) -> dict[str, Any]:
 
 def start(command: list[str], directory: Path) -> dict[str, float]:
     """One start: seconds to listening, resident memory then."""
-    options = ["--model_name", "m", "--host", "127.0.0.1", "--http_port", "0", "--admin_port", "-1"]
+    options = ["--model_name", "m", "--host", "127.0.0.1", "--http_port", "0", "--grpc_port", "0", "--admin_port", "-1"]
     began = time.monotonic()
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, *command, *options], stdout=log, stderr=log, env=ENVIRONMENT)

@@ -26,7 +26,7 @@ from penstock_cli.greeting import greeting
 from penstock_cli.store_check import check_store, check_store_file
 from penstock_predictor.repository import Place
 
-_SHOWN = ("feature_store", "http_port", "host", "model_name", "workers", "log_level")
+_SHOWN = ("feature_store", "http_port", "grpc_port", "host", "model_name", "workers", "log_level")
 
 
 class Typed(click.ParamType[Any]):
@@ -126,16 +126,21 @@ def _address(settings: ServeSettings) -> str:
 
 
 def _with_free_port(settings: ServeSettings) -> ServeSettings:
-    """The settings with a port that can be listened on: the kernel's choice for 0. Raises Failure if it is taken."""
-    try:
-        with bind(settings.host, settings.http_port) as probe:
-            port = int(probe.getsockname()[1])
-    except socket.gaierror as error:
-        raise Failure(f"--host {settings.host}: {error.strerror}") from None
-    except OSError as error:
-        remedy = "Choose another with --http_port; 0 lets the kernel choose."
-        raise Failure(f"cannot listen on {settings.host}:{settings.http_port}: {error.strerror}", remedy) from None
+    """The settings with ports that can be listened on: the kernel's choice for 0. Raises Failure if one is taken."""
+    port = _free_port(settings.host, settings.http_port, "Choose another with --http_port; 0 lets the kernel choose.")
+    if settings.grpc_port > 0:
+        _free_port(settings.host, settings.grpc_port, "Choose another for gRPC with --grpc_port; -1 switches it off.")
     return dataclasses.replace(settings, http_port=port)
+
+
+def _free_port(host: str, port: int, remedy: str) -> int:
+    try:
+        with bind(host, port) as probe:
+            return int(probe.getsockname()[1])
+    except socket.gaierror as error:
+        raise Failure(f"--host {host}: {error.strerror}") from None
+    except OSError as error:
+        raise Failure(f"cannot listen on {host}:{port}: {error.strerror}", remedy) from None
 
 
 if __name__ == "__main__":
