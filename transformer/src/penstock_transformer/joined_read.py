@@ -6,6 +6,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from penstock.batcher.work import answerable
 from penstock.errors import PenstockError, UpstreamUnavailable
 from penstock_transformer.store.port import FeatureStore, SetColumns, SetRead
 
@@ -13,7 +14,7 @@ Answers = list[SetColumns] | PenstockError
 
 
 async def read_joined(asked: Sequence[tuple[FeatureStore | None, list[SetRead]]]) -> list[Answers]:
-    """Answers in the order asked. Never raises a PenstockError: it is the answer of the groups it belongs to."""
+    """Answers in the order asked. What goes wrong is never raised: it is the answer of the groups it belongs to."""
     if len(asked) == 1:
         return [await _read(*asked[0])]
     stores: dict[int, FeatureStore | None] = {id(store): store for store, _ in asked}
@@ -36,5 +37,5 @@ async def _read(store: FeatureStore | None, reads: list[SetRead]) -> Answers:
         return UpstreamUnavailable("no feature store is configured; start with --feature_store URL")
     try:
         return await store.read(reads)
-    except PenstockError as error:
-        return error
+    except Exception as fault:
+        return answerable(fault)

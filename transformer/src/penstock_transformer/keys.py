@@ -99,6 +99,9 @@ def _check(column: list[Any], name: str, key_type: str) -> None:
     if not kinds.issubset(allowed):
         row = next(i for i, value in enumerate(column) if value is not None and type(value) not in allowed)
         raise InvalidInput(f"expected a key of type {key_type}, got {type(column[row]).__name__}", field=f"rows[{row}].{name}")
+    if key_type == "unix_timestamp":
+        _check_seconds(column, name)
+        return
     limits = _INT_RANGES.get(key_type)
     if limits is None:
         return
@@ -109,6 +112,14 @@ def _check(column: list[Any], name: str, key_type: str) -> None:
     for row, value in enumerate(column):
         if value is not None and not low <= value <= high:
             raise InvalidInput(f"{value} does not fit {key_type}", field=f"rows[{row}].{name}")
+
+
+def _check_seconds(column: list[Any], name: str) -> None:
+    """A time is a key by its whole seconds; a fraction would be another key than the one that was meant."""
+    low, high = _INT_RANGES["int64"]
+    for row, value in enumerate(column):
+        if value is not None and not (low <= value <= high and value == value // 1):
+            raise InvalidInput(f"expected whole seconds since the epoch, got {value}", field=f"rows[{row}].{name}")
 
 
 def key_from_text(text: str, key_type: str, name: str) -> Any:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
+from penstock.batcher.work import answerable
 from penstock.dataplane import Context
 from penstock.errors import Cancelled, DeadlineExceeded, Internal, InvalidInput, PenstockError, UpstreamUnavailable, WrongBundle
 from penstock.tensors import Array
@@ -26,10 +27,13 @@ from penstock_transformer.plain import plain_tensors
 from penstock_transformer.requests import PredictResponse
 from penstock_transformer.routing import choose
 from penstock_transformer.routing_table import RouteTable
-from penstock_transformer.store.port import SetColumns, SetRead
+from penstock_transformer.store.port import SetColumns, SetRead, UnreadableValue
 from penstock_transformer.work import PredictWork
 
 logger = logging.getLogger(__name__)
+
+# What one caller's rows, or one stored value, may have caused for a whole batch.
+_ONE_AT_FAULT = (InvalidInput, Internal, UnreadableValue)
 
 
 class Pipeline:
@@ -87,9 +91,15 @@ class Pipeline:
         return shares
 
     async def _run_groups(self, groups: Sequence[Group]) -> None:
+        live: list[Group] = []
         for group in groups:
-            group.begin()
-        live = [g for g in groups if g.works]
+            try:
+                group.begin()
+            except Exception as fault:
+                await self._alone(group, answerable(fault))
+                continue
+            if group.works:
+                live.append(group)
         if not live:
             return
         await self._fetch(live)
@@ -106,24 +116,26 @@ class Pipeline:
         reads: list[list[SetRead]] = []
         for group, answer in zip(groups, answers, strict=True):
             if isinstance(answer, PenstockError):
-                self._without_store(group, answer)
+                await self._without_store(group, answer)
                 continue
             assert group.gathering is not None
             try:
                 further = group.gathering.second(answer)
-            except InvalidInput as error:
-                await self._alone(group, error)
+                if not further:
+                    group.gathered = group.gathering.finish([])
+                    continue
+            except Exception as fault:
+                await self._alone(group, answerable(fault))
                 continue
-            if further:
-                pending.append(group)
-                reads.append(further)
-            else:
-                group.gathered = group.gathering.finish([])
+            pending.append(group)
+            reads.append(further)
         if not pending:
             return
         for group, answer in zip(pending, await self._read(pending, reads), strict=True):
             assert group.gathering is not None
-            if isinstance(answer, PenstockError):
+            if isinstance(answer, _ONE_AT_FAULT):
+                await self._alone(group, answer)
+            elif isinstance(answer, PenstockError):
                 group.fail(answer)
             else:
                 group.gathered = group.gathering.finish(answer)
@@ -132,7 +144,10 @@ class Pipeline:
         """One read per store, whatever the number of groups; the answers, or the error of its store, for each group."""
         return await read_joined([(g.bundle.store, mine) for g, mine in zip(groups, reads, strict=True)])
 
-    def _without_store(self, group: Group, error: PenstockError) -> None:
+    async def _without_store(self, group: Group, error: PenstockError) -> None:
+        if isinstance(error, _ONE_AT_FAULT) and len(group.works) > 1:
+            await self._alone(group, error)
+            return
         self._counters.store_errors += 1
         assert group.gathering is not None
         if isinstance(error, UpstreamUnavailable) and group.plan.degradable and not group.gathering.needs_record:
@@ -160,10 +175,12 @@ class Pipeline:
             group.answer(outputs)
         except WrongBundle as error:
             await self._reroute(bundle, group.works, error)
-        except (InvalidInput, Internal) as error:
+        except _ONE_AT_FAULT as error:
             await self._alone(group, error)
         except PenstockError as error:
             group.fail(error)
+        except Exception as fault:
+            await self._alone(group, answerable(fault))
 
     async def _run_plain(self, bundle: ActiveBundle, work: PredictWork) -> None:
         request = work.request
@@ -174,7 +191,8 @@ class Pipeline:
             work.put(PredictResponse(request.model, bundle.label, predictions, outputs, version=bundle.version))
         except WrongBundle as error:
             await self._reroute(bundle, [work], error)
-        except PenstockError as error:
+        except Exception as fault:
+            error = answerable(fault)
             error.bundle = bundle.label
             work.error(error)
 

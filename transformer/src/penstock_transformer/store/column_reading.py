@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from penstock.errors import UpstreamUnavailable
 from penstock.tensors import Array
+from penstock_transformer.store.port import UnreadableValue
 from penstock_transformer.store.value_reading import read_value
 from penstock_transformer.store.value_types import NULL_TIMESTAMP, OBJECT, ValueType
 from penstock_transformer.store.wire import DELIMITED, FIXED32, FIXED64, VARINT, tag
@@ -40,7 +40,7 @@ def read_block(
 ) -> tuple[Array, Mask]:
     """The features `names`, all of one type, at `start` of every row.
 
-    Raises UpstreamUnavailable naming the feature whose stored value is not of its type.
+    Raises UnreadableValue naming the feature whose stored value is not of its type.
     """
     width = len(names)
     if len(rows[0]) == width:
@@ -159,7 +159,7 @@ def _slow(flat: list[Stored], kind: ValueType, names: tuple[str, ...], view: str
             value = read_value(data, kind) if data else None
         except ValueError as error:
             name = names[place % len(names)]
-            raise UpstreamUnavailable(
+            raise UnreadableValue(
                 f"the feature store holds a value that cannot be read: {error}", field=f"{view}.{name}"
             ) from None
         out.append(filler if value is None else value)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.columns import Column
+from penstock.errors import UpstreamUnavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,10 @@ class RowWrite:
     event_time: float
 
 
+class UnreadableValue(UpstreamUnavailable):
+    """The store answers, and holds a value that is not of the layout's type: the fault of one entity, not of the store."""
+
+
 class FeatureStore(Protocol):
     """An online store. `read` makes one pipelined round trip whatever the number of views and keys."""
 
@@ -46,7 +51,8 @@ class FeatureStore(Protocol):
         """Connect and check. Raises UpstreamUnavailable if the store cannot be reached."""
 
     async def read(self, reads: Sequence[SetRead]) -> list[SetColumns]:
-        """Raises UpstreamUnavailable within the store's timeout if it is away, InvalidInput for a key of the wrong type."""
+        """Raises UpstreamUnavailable within the store's timeout if it is away, UnreadableValue for a value that is not of its type,
+        InvalidInput for a key of the wrong type."""
 
     async def write(self, rows: Sequence[RowWrite]) -> list[bool]:
         """True for each row written, False for one that is older than (or as old as) what the store holds."""
