@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from penstock.errors import PenstockError
 from penstock.lifecycle import Lifecycle, StopPhase
 from penstock.metrics import Metrics
 from penstock.protocol.limits import Limits
@@ -19,20 +20,18 @@ from penstock.settings import parse
 from penstock_predictor.predictor import Predictor
 from penstock_predictor.reloading import PredictorRepository
 from penstock_predictor.settings import PREFIX, PredictorSettings
-from penstock_predictor.source import open_source
+from penstock_predictor.source import ModelSource, open_source
 from penstock_predictor.verification import verify_command
 from penstock_predictor.watching import Watcher
 
 DESCRIPTION = "Serve ONNX models over the Open Inference Protocol. `penstock-predictor verify BUNDLE` checks a bundle and ends."
 
 
-def build(settings: PredictorSettings) -> Service:
+def build(settings: PredictorSettings, source: ModelSource) -> Service:
     """The service of one process. Nothing is loaded yet: that is a start hook's work."""
     lifecycle, metrics = Lifecycle(), Metrics()
     predictor = Predictor(metrics)
-    repository = PredictorRepository(
-        predictor, open_source(settings.model_dir, settings.model_name, settings.model_cache), settings
-    )
+    repository = PredictorRepository(predictor, source, settings)
     admin = AdminRoutes()
     add_repository(admin, repository)
     lifecycle.on_start("models", repository.start)
@@ -63,8 +62,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments[:1] == ["verify"]:
         sys.exit(verify_command(arguments[1:]))
     settings = parse(PredictorSettings, arguments, os.environ, PREFIX, program="penstock-predictor", description=DESCRIPTION)
+    try:
+        source = open_source(settings.model_dir, settings.model_name, settings.model_cache)
+    except PenstockError as error:
+        sys.exit(f"penstock-predictor: {error}")
     # Processes that share a GPU would each hold the model in its memory and take turns anyway.
-    run(lambda: build(settings), settings, most_workers=None if settings.session().on_cpu() else 1)
+    run(lambda: build(settings, source), settings, most_workers=None if settings.session().on_cpu() else 1)
 
 
 if __name__ == "__main__":

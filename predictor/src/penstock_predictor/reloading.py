@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 Key = tuple[str, str | None]
 Load = Callable[[Place, ModelSettings], LoadedModel]
 _TRIES = 3
+_LEAST_OFTEN = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class PredictorRepository:
         # By name and the version that the directory says.
         self._held: dict[Key, Held] = {}
         self._loading: set[Key] = set()
+        # After a fetch that failed: looks to leave out, and how many that were last time.
+        self._patience: dict[str, tuple[int, int]] = {}
         self._failures: dict[Key, str] = {}
 
     async def start(self) -> None:
@@ -99,11 +102,32 @@ class PredictorRepository:
             self._predictor.remove(model, version)
 
     async def look(self) -> dict[str, dict[str | None, str]]:
-        """The marks of every place there is now, by model and version; fetched where they are far away. Raises as the source."""
-        places = await self._places(None)
+        """The marks of every place there is now, by model and version; fetched where they are far away. Raises as the source.
+
+        A model that cannot be fetched shows the marks that are held, so that it counts as unchanged, and is looked at less and
+        less often: what is broken in a store must not be fetched over and over.
+        """
+        async with self._one_look:
+            names = await asyncio.to_thread(self._source.names)
         found: dict[str, dict[str | None, str]] = {}
-        for place in places:
-            found.setdefault(place.model, {})[place.version] = await asyncio.to_thread(fingerprint, place.directory)
+        held = self.held()
+        for model in dict.fromkeys(name for name, _ in names):
+            waits, length = self._patience.get(model, (0, 0))
+            if waits:
+                self._patience[model] = (waits - 1, length)
+                found[model] = held.get(model, {})
+                continue
+            try:
+                places = await self._places(model)
+                self._patience.pop(model, None)
+            except PenstockError as error:
+                length = min(length * 2 + 1, _LEAST_OFTEN)
+                self._patience[model] = (length, length)
+                self._failures[model, None] = str(error)
+                log.warning("model cannot be fetched", extra={"model": model, "reason": str(error)})
+                found[model] = held.get(model, {})
+                continue
+            found[model] = {p.version: await asyncio.to_thread(fingerprint, p.directory) for p in places}
         return found
 
     def held(self) -> dict[str, dict[str | None, str]]:

@@ -8,6 +8,7 @@ Invariant: what a place's directory holds is complete when `places` gives it, or
 from pathlib import Path
 from typing import Protocol
 
+from penstock.errors import InvalidInput
 from penstock_predictor.repository import Place, find
 
 
@@ -22,6 +23,24 @@ class ModelSource(Protocol):
 
     def names(self) -> list[tuple[str, str | None]]:
         """Name and version of every model there is now; nothing is fetched. Raises as `places` does."""
+
+
+def open_source(address: str, model_name: str, cache: Path) -> ModelSource:
+    """The source that an address names: a path, or s3://, gs://, az://, https:// (and http://, for what is nearby).
+
+    Raises InvalidInput for an address that is none, or if what it needs is not installed.
+    """
+    if "://" not in address:
+        return DirectorySource(Path(address), model_name)
+    from penstock_predictor.store.object_source import ObjectSource
+    from penstock_predictor.store.remote import SCHEMES, is_remote
+
+    if not is_remote(address):
+        scheme = address.partition("://")[0]
+        raise InvalidInput(
+            f"expected a path or one of {', '.join(f'{s}://' for s in SCHEMES)}, got {scheme}://", field="model_dir"
+        )
+    return ObjectSource(address, model_name, cache)
 
 
 class DirectorySource:

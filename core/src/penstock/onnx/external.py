@@ -31,8 +31,8 @@ _CHILDREN: dict[str, dict[int, str]] = {
 _MAX_DEPTH = 100
 
 
-def external_files(model: Path) -> tuple[str, ...]:
-    """Locations of the model's external data, relative to its directory, sorted.
+def external_files(model: Path, *, present: bool = True) -> tuple[str, ...]:
+    """Locations of the model's external data, relative to its directory, sorted; `present`: refuse one that is not there.
 
     Raises InvalidInput if the file is not a model, or a location leads out of its directory; what it names is never opened.
     """
@@ -46,7 +46,7 @@ def external_files(model: Path) -> tuple[str, ...]:
         raise InvalidInput(f"cannot be read: {error.strerror}", field=model.name) from error
     for location in found:
         try:
-            _check_inside(model, location)
+            _check_inside(model, location, present)
         except (OSError, ValueError, RuntimeError):  # too long, a zero byte, links that go round in a circle
             raise InvalidInput(f"external data {location[:80]!r} is not the name of a file", field=model.name) from None
     return found
@@ -69,13 +69,13 @@ def _found(data: bytes | memoryview) -> tuple[str, ...] | None:
         return None
 
 
-def _check_inside(model: Path, location: str) -> None:
+def _check_inside(model: Path, location: str, present: bool) -> None:
     directory = model.parent.resolve()
     posix, windows = PurePosixPath(location), PureWindowsPath(location)
     inside = bool(location) and not posix.is_absolute() and not windows.is_absolute() and ".." not in windows.parts
     if not inside or not (directory / location).resolve().is_relative_to(directory):
         raise InvalidInput(f"external data {location!r} lies outside the model's directory", field=model.name)
-    if not (directory / location).is_file():
+    if present and not (directory / location).is_file():
         raise InvalidInput(f"external data {location!r} is missing from the model's directory", field=model.name)
 
 
