@@ -1,6 +1,6 @@
 """`penstock`: the command line. Commands are imported when they are called for, so that `--help` answers at once.
 
-penstock serve | predict | bundle … | features …
+penstock serve | predict | bundle … | features … | keys …
 """
 
 import sys
@@ -16,6 +16,7 @@ _ENTRIES = {
     "serve": Entry("penstock_cli.serve", "serve", "Serve bundles: everything in one process, no broker, no cluster, no GPU."),
     "predict": Entry("penstock_cli.predict", "predict", "Ask a running server for predictions."),
     "bundle": Entry("penstock_cli.bundle", "bundle", "Make a bundle of a model and its features; check it, show it, try it."),
+    "keys": Entry("penstock_cli.keys", "keys", "Make API keys for callers; see what a file of them allows."),
     "features": Entry("penstock_cli.features", "features", "Define, load and look at stored features; make training sets."),
 }
 

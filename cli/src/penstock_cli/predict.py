@@ -34,6 +34,15 @@ _WIDEST = 40
     "--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="An image, for a model that takes one."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the server's answers as JSON, one a line.")
+@click.option(
+    "--key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="PENSTOCK_PREDICT_KEY_FILE",
+    help="File with an API key or token to send.",
+)
+@click.option(
+    "--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM file that an https server is checked by."
+)
 @click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="Longest wait for an answer.")
 def predict(
     url: str,
@@ -44,11 +53,13 @@ def predict(
     image: Path | None,
     as_json: bool,
     timeout: float,
+    key_file: Path | None,
+    ca: Path | None,
 ) -> None:
     """Send rows, a file, an image, or the ids of stored records; show the predictions."""
     if sum(map(bool, (records, rows, file, image))) != 1:
         raise click.UsageError("give one of --record, --row, --file and --image")
-    server = Server(url, timeout)
+    server = Server(url, timeout, key_file=key_file, ca=ca)
     if records:
         query = "" if model is None else f"?model={quote(model, safe='')}"
         answers = [(record, server.get(f"/predict/{quote(record, safe='')}{query}")) for record in records]

@@ -2,8 +2,10 @@
 
 import http.client
 import json
+import ssl
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,25 +13,30 @@ from penstock_cli.errors import Failure
 
 
 class Server:
-    """One server by its URL; `timeout_s` for each request. All methods raise Failure."""
+    """One server by its URL; `timeout_s` for each request. All methods raise Failure.
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    `key_file` holds the API key or token that is sent; `ca` the authorities of an https server's certificate, else the system's.
+    """
+
+    def __init__(self, url: str, timeout_s: float, *, key_file: Path | None = None, ca: Path | None = None) -> None:
         self.url = url.rstrip("/") if "://" in url else f"http://{url.rstrip('/')}"
         if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).netloc:
             raise Failure(f"--url {url}: expected an address like http://127.0.0.1:8080")
         self._timeout_s = timeout_s
+        self._headers = {} if key_file is None else {"authorization": f"Bearer {_credential(key_file)}"}
+        self._context = None if ca is None else _context(ca)
 
     def get(self, path: str) -> dict[str, Any]:
         """The JSON object at a path."""
-        return self._send(urllib.request.Request(self.url + path))
+        return self._send(urllib.request.Request(self.url + path, headers=self._headers))
 
     def post(self, path: str, body: bytes, content_type: str) -> dict[str, Any]:
         """The JSON object that answers a body."""
-        return self._send(urllib.request.Request(self.url + path, body, {"content-type": content_type}))
+        return self._send(urllib.request.Request(self.url + path, body, {"content-type": content_type, **self._headers}))
 
     def _send(self, request: urllib.request.Request) -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout_s) as answer:
+            with urllib.request.urlopen(request, timeout=self._timeout_s, context=self._context) as answer:
                 document = json.load(answer)
         except urllib.error.HTTPError as error:
             raise self._refused(error) from None
@@ -55,4 +62,19 @@ class Server:
             problem = {}
         detail = problem.get("detail") or problem.get("error") or error.reason
         field = problem.get("field")
-        return Failure(f"{f'{field}: ' if field else ''}{detail}")
+        remedy = "--key-file FILE sends an API key." if error.code == 401 and not self._headers else None
+        return Failure(f"{f'{field}: ' if field else ''}{detail}", remedy)
+
+
+def _credential(path: Path) -> str:
+    text = path.read_text("utf-8").strip()
+    if not text.isascii() or not text.isprintable() or not text or " " in text:
+        raise Failure(f"{path}: expected one key or token and nothing else")
+    return text
+
+
+def _context(ca: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except ssl.SSLError:
+        raise Failure(f"{ca}: expected PEM certificates") from None

@@ -14,7 +14,7 @@ from penstock_cli.server_client import Server
 
 @pytest.mark.parametrize("body", [b"[1]", b'"no"', b"<html>", b"", b"\xff"])
 def test_a_refusal_in_any_form_is_a_failure(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
-    def refuse(request: urllib.request.Request, timeout: float) -> None:
+    def refuse(request: urllib.request.Request, **_: object) -> None:
         raise urllib.error.HTTPError(request.full_url, 502, "Bad Gateway", Message(), io.BytesIO(body))
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
