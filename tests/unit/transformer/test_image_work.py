@@ -13,7 +13,7 @@ from penstock.dataplane import Context
 from penstock.errors import Cancelled, DeadlineExceeded, Overloaded, TooLarge, UpstreamUnavailable
 from penstock.features import images
 from penstock.testing.bundles import bundle_files
-from penstock_transformer.image_threads import ImageThreads
+from penstock_transformer.encoding_threads import EncodingThreads
 from penstock_transformer.pipeline import _check_wanted
 from penstock_transformer.requests import PredictRequest
 from penstock_transformer.work import PredictWork
@@ -119,7 +119,7 @@ def test_decoding_goes_on_while_one_caller_waits():
 def test_images_have_threads_of_their_own_and_a_bounded_line(run):
     async def body():
         hold, names = threading.Event(), []
-        threads = ImageThreads(threads=1, waiting=1)
+        threads = EncodingThreads(threads=1, waiting=1)
 
         def work():
             names.append(threading.current_thread().name)

@@ -17,12 +17,13 @@ import numpy.typing as npt
 
 from penstock.columns import Column
 from penstock.errors import InvalidInput, NotFound, PenstockError
+from penstock.features.texts import Truncated
 from penstock.tensors import Array
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.gathering import Gathered, Gathering
 from penstock_transformer.keys import key_from_text
 from penstock_transformer.plan import FetchPlan
-from penstock_transformer.predictions import add_data, json_values
+from penstock_transformer.predictions import add_data, add_truncated, json_values
 from penstock_transformer.requests import PredictResponse, Row
 from penstock_transformer.resolution import Resolved, resolve
 from penstock_transformer.row_source import RowSource, check_names
@@ -36,7 +37,19 @@ class Group:
     """The works of a batch that go to one bundle with features. `bounds`: where each work's rows begin, and the total at the
     end."""
 
-    __slots__ = ("bounds", "bundle", "degraded", "gathered", "gathering", "parts", "plan", "reads", "resolved", "works")
+    __slots__ = (
+        "bounds",
+        "bundle",
+        "degraded",
+        "gathered",
+        "gathering",
+        "parts",
+        "plan",
+        "reads",
+        "resolved",
+        "truncated",
+        "works",
+    )
 
     def __init__(self, bundle: ActiveBundle, works: Sequence[PredictWork]) -> None:
         assert bundle.plan is not None
@@ -50,6 +63,7 @@ class Group:
         self.resolved: Resolved | None = None
         self.reads: list[SetRead] = []
         self.degraded = False
+        self.truncated: Truncated = {}
         self._admit(works)
 
     @property
@@ -108,6 +122,8 @@ class Group:
             predictions = self.bundle.postprocessor.apply(outputs)
             with_data = not all(w.tensors_only or w.without_data for w in self.works)
             add_data(predictions, self.plan, self.resolved, with_data=with_data, degraded=self.degraded)
+            if self.truncated:
+                add_truncated(predictions, self.truncated)
         label, version = self.bundle.label, self.bundle.version
         by_record = [start for work, start in zip(self.works, self.bounds, strict=False) if work.request.record_id is not None]
         records = dict(zip(by_record, self._records(by_record), strict=True)) if by_record else {}
@@ -202,6 +218,7 @@ class Group:
             keep[self.bounds[at] : self.bounds[at + 1]] = False
         self._drop(faults)
         self.resolved = self.resolved.kept(keep)
+        self.truncated = {name: rows[keep] for name, rows in self.truncated.items()}
         self.gathered = self.gathered.kept(keep) if self.gathered is not None and self.works else None
         return keep
 

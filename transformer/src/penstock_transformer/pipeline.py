@@ -166,7 +166,9 @@ class Pipeline:
             group.resolve()
             if not group.works or group.resolved is None or self._nobody_waits(group.works):
                 return
-            tensors = group.checked(await bundle.encode(group.resolved.columns, group.rows, partial(_check_wanted, group.works)))
+            wanted = partial(_check_wanted, group.works)
+            tensors = await bundle.encode(group.resolved.columns, group.rows, wanted, group.truncated)
+            tensors = group.checked(tensors)
             if not group.works:
                 return
             outputs = await self._call(bundle, tensors, group.bounds, group.works)
@@ -192,9 +194,9 @@ class Pipeline:
         except WrongBundle as error:
             await self._reroute(bundle, [work], error)
         except Exception as fault:
-            error = answerable(fault)
-            error.bundle = bundle.label
-            work.error(error)
+            failure = answerable(fault)
+            failure.bundle = bundle.label
+            work.error(failure)
 
     async def _call(
         self, bundle: ActiveBundle, tensors: dict[str, Array], bounds: Sequence[int], works: Sequence[PredictWork]

@@ -91,7 +91,9 @@ class FetchPlan:
 
     @cached_property
     def heavy(self) -> bool:
-        """Whether a row may hold values that are large: images and lists."""
+        """Whether a row may hold values that are large: images, lists, and texts that are taken apart."""
+        if any(step.kind in ("tokenise", "words") for f in self.spec.features for step in f.encode):
+            return True
         return any(f.type == "image" or f.type.startswith("list<") for f in self.requested)
 
     @cached_property

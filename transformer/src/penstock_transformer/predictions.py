@@ -6,6 +6,7 @@ import numpy as np
 
 from penstock.columns import Column
 from penstock.features.spec import Feature
+from penstock.features.texts import Truncated
 from penstock_transformer.plan import FetchPlan
 from penstock_transformer.resolution import Resolved, ages_a_row
 
@@ -33,6 +34,12 @@ def add_data(predictions: list[dict[str, Any]], plan: FetchPlan, resolved: Resol
     if degraded:
         for prediction in predictions:
             prediction["degraded"] = True
+
+
+def add_truncated(predictions: list[dict[str, Any]], truncated: Truncated) -> None:
+    """Say of each prediction which of its texts were cut to the model's length: `truncated`, their names."""
+    for row, prediction in enumerate(predictions):
+        prediction["truncated"] = [name for name, rows in truncated.items() if rows[row]]
 
 
 def _values(feature: Feature, column: Column) -> list[Any]:

@@ -1,8 +1,8 @@
-"""Threads that decode pictures for one bundle: few, with a bounded queue, and nobody else's.
+"""Threads that decode pictures and take long texts apart for one bundle: few, with a bounded queue, and nobody else's.
 
-Pipeline --(encode)--> ImageThreads.run --> Encoder.encode in a thread
+Pipeline --(encode)--> EncodingThreads.run --> Encoder.encode in a thread
 
-Pictures are the dearest thing that a caller can ask for. They never hold up what waits for the event loop's shared threads.
+Pictures, then long texts, are the dearest things that a caller can ask for. They never hold up what waits for the event loop's shared threads.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from penstock.errors import Overloaded, UpstreamUnavailable
 T = TypeVar("T")
 
 
-class ImageThreads:
+class EncodingThreads:
     """`threads` at work at once, `waiting` more in line. All methods on the event loop's thread."""
 
     def __init__(self, threads: int = 2, waiting: int = 256) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="images")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encoding")
         self._most = threads + waiting
         self._held = 0
         self._closed = False
@@ -31,7 +31,7 @@ class ImageThreads:
         if self._closed:
             raise UpstreamUnavailable("the bundle that this request was for is no longer served")
         if self._held >= self._most:
-            raise Overloaded("too many requests with images wait to be decoded", retry_after_s=1.0)
+            raise Overloaded("too many requests with images or long texts wait to be encoded", retry_after_s=1.0)
         self._held += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
