@@ -11,6 +11,7 @@ from penstock.client.asynchronous import AsyncClient
 from penstock.client.call import CallOptions
 from penstock.client.results import AsyncPrediction, ImportReport, Inference, Prediction, Predictions, Record, RecordPage
 from penstock.client.retrying import RetryPolicy
+from penstock.client.stream import InferStream
 from penstock.client.synchronous import Client
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "CallOptions",
     "Client",
     "ImportReport",
+    "InferStream",
     "Inference",
     "Prediction",
     "Predictions",

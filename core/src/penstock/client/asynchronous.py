@@ -2,7 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -10,10 +11,12 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 import numpy.typing as npt
 
-from penstock.client import inferring, predicting
+from penstock.client import bulk, inferring, predicting, tracking
 from penstock.client.call import Answer, Call, CallOptions, option_headers
-from penstock.client.results import ImportReport, Inference, Predictions, Record, RecordPage
+from penstock.client.results import AsyncPrediction, ImportReport, Inference, Prediction, Predictions, Record, RecordPage
 from penstock.client.retrying import Attempts, Fault, RetryPolicy
+from penstock.client.stream import InferStream
+from penstock.client.tracking import Looks
 from penstock.client.transport import answer_of, checked_url, fault_of, standing_headers, timeouts
 from penstock.dataplane import ModelMetadata
 from penstock.errors import PenstockError
@@ -63,6 +66,32 @@ class AsyncClient:
         """Predict for a stored record; `model` is needed where several are served. Raises NotFound."""
         return await self._run(predicting.predict_record(record_id, model, data), options)
 
+    async def predict_many(
+        self,
+        model: str,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        rows_per_request: int = bulk.ROWS_PER_REQUEST,
+        requests_at_once: int = bulk.REQUESTS_AT_ONCE,
+        data: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> AsyncIterator[Prediction]:
+        """Predictions of any number of rows, in their order and in bounded memory; `timeout_s` is for each request of them."""
+        waiting: deque[asyncio.Task[Predictions]] = deque()
+        try:
+            for chunk in bulk.chunks(rows, rows_per_request):
+                waiting.append(asyncio.create_task(self.predict(model, chunk, data=data, **options)))
+                if len(waiting) >= requests_at_once:
+                    for prediction in (await waiting.popleft()).predictions:
+                        yield prediction
+            while waiting:
+                for prediction in (await waiting.popleft()).predictions:
+                    yield prediction
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
     async def infer(
         self,
         model: str,
@@ -78,6 +107,10 @@ class AsyncClient:
         """Tensors in, tensors out (Open Inference Protocol v2). `binary` False sends and asks for JSON."""
         call = inferring.infer(model, inputs, outputs=outputs, version=version, id=id, parameters=parameters, binary=binary)
         return await self._run(call, options)
+
+    def stream(self, model: str, *, version: str | None = None) -> InferStream:
+        """A stream of inference requests over one WebSocket, with this client's settings; needs the package `websockets`."""
+        return InferStream(self.url, model, version, self._headers, self._retry, self._timeout_s)
 
     async def metadata(self, model: str, *, version: str | None = None, **options: Unpack[CallOptions]) -> ModelMetadata:
         """The model's inputs and outputs, its versions and its bundle."""
@@ -128,6 +161,34 @@ class AsyncClient:
     async def import_records(self, csv: bytes, *, model: str | None = None, **options: Unpack[CallOptions]) -> ImportReport:
         """Store the rows of a CSV; what cannot be stored is told in the report, row by row."""
         return await self._run(predicting.import_records(csv, model), options)
+
+    async def submit(
+        self,
+        model: str,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AsyncPrediction:
+        """Hand in rows to be predicted later; the id in the answer is good on every transport and after a restart."""
+        return await self._run(tracking.submit(model, rows, idempotency_key), options)
+
+    async def prediction(self, id: str, **options: Unpack[CallOptions]) -> AsyncPrediction:
+        """How an asynchronous prediction stands. Raises NotFound."""
+        return await self._run(tracking.look(id), options)
+
+    async def cancel(self, id: str, **options: Unpack[CallOptions]) -> AsyncPrediction:
+        """Cancel an asynchronous prediction that has not ended."""
+        return await self._run(tracking.cancel(id), options)
+
+    async def wait(self, id: str, *, timeout_s: float | None = None) -> AsyncPrediction:
+        """Wait until an asynchronous prediction has ended. Raises DeadlineExceeded; the prediction goes on."""
+        looks = Looks(timeout_s)
+        while True:
+            found = await self.prediction(id)
+            if found.done:
+                return found
+            await asyncio.sleep(looks.pause_s())
 
     async def close(self) -> None:
         """Close the connections."""

@@ -81,6 +81,7 @@ def error_of(answer: Answer) -> PenstockError:
         field, message = match[1], message[match.end() :]
     known = _BY_KIND.get(str(document.get("kind"))) or _BY_STATUS.get(answer.status)
     field = field if isinstance(field, str) else None
+    message = message.removeprefix(f"{field}: ")
     if known is None:
         error: PenstockError = UpstreamUnavailable(f"status {answer.status}: {message}", field=field)
     elif known is Overloaded:

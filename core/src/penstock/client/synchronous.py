@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -10,10 +10,11 @@ from typing import Any, Self, TypeVar, Unpack
 import httpx
 import numpy.typing as npt
 
-from penstock.client import inferring, predicting
+from penstock.client import bulk, inferring, predicting, tracking
 from penstock.client.call import Answer, Call, CallOptions, option_headers
-from penstock.client.results import ImportReport, Inference, Predictions, Record, RecordPage
+from penstock.client.results import AsyncPrediction, ImportReport, Inference, Prediction, Predictions, Record, RecordPage
 from penstock.client.retrying import Attempts, Fault, RetryPolicy
+from penstock.client.tracking import Looks
 from penstock.client.transport import answer_of, checked_url, fault_of, standing_headers, timeouts
 from penstock.dataplane import ModelMetadata
 from penstock.errors import PenstockError
@@ -62,6 +63,19 @@ class Client:
     ) -> Predictions:
         """Predict for a stored record; `model` is needed where several are served. Raises NotFound."""
         return self._run(predicting.predict_record(record_id, model, data), options)
+
+    def predict_many(
+        self,
+        model: str,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        rows_per_request: int = bulk.ROWS_PER_REQUEST,
+        data: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> Iterator[Prediction]:
+        """Predictions of any number of rows, in their order and in bounded memory; `timeout_s` is for each request of them."""
+        for chunk in bulk.chunks(rows, rows_per_request):
+            yield from self.predict(model, chunk, data=data, **options).predictions
 
     def infer(
         self,
@@ -128,6 +142,32 @@ class Client:
     def import_records(self, csv: bytes, *, model: str | None = None, **options: Unpack[CallOptions]) -> ImportReport:
         """Store the rows of a CSV; what cannot be stored is told in the report, row by row."""
         return self._run(predicting.import_records(csv, model), options)
+
+    def submit(
+        self,
+        model: str,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AsyncPrediction:
+        """Hand in rows to be predicted later; the id in the answer is good on every transport and after a restart."""
+        return self._run(tracking.submit(model, rows, idempotency_key), options)
+
+    def prediction(self, id: str, **options: Unpack[CallOptions]) -> AsyncPrediction:
+        """How an asynchronous prediction stands. Raises NotFound."""
+        return self._run(tracking.look(id), options)
+
+    def cancel(self, id: str, **options: Unpack[CallOptions]) -> AsyncPrediction:
+        """Cancel an asynchronous prediction that has not ended."""
+        return self._run(tracking.cancel(id), options)
+
+    def wait(self, id: str, *, timeout_s: float | None = None) -> AsyncPrediction:
+        """Wait until an asynchronous prediction has ended. Raises DeadlineExceeded; the prediction goes on."""
+        looks = Looks(timeout_s)
+        while not (found := self.prediction(id)).done:
+            time.sleep(looks.pause_s())
+        return found
 
     def close(self) -> None:
         """Close the connections."""
