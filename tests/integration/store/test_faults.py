@@ -224,6 +224,28 @@ def test_connections_are_given_back(server):
     assert after <= before
 
 
+def test_a_closed_store_stays_closed(server):
+    async def run() -> None:
+        store = await opened(server)
+        await store.close()
+        assert "closed" in await unavailable(store)
+        await store.close()
+
+    asyncio.run(run())
+
+
+def test_a_driver_in_the_url_is_passed_over(server):
+    if not isinstance(server, PostgresServer):
+        return
+
+    async def run() -> None:
+        store = open_store(server.url().replace("postgresql://", "postgresql+psycopg://"), LAYOUT, QUICK)
+        await recovered(store)
+        await store.close()
+
+    asyncio.run(run())
+
+
 def test_nobody_listens():
     for url in (f"redis://127.0.0.1:{free_port()}", f"postgresql://u:p@127.0.0.1:{free_port()}/d"):
 

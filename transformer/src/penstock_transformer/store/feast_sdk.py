@@ -7,12 +7,10 @@ not in the transformer's image. Writing compares event times first and then writ
 where that matters, use a store that is written directly.
 """
 
-import asyncio
 import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,11 +18,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from penstock.errors import InvalidInput, Overloaded, UnsupportedType, UpstreamUnavailable
+from penstock.errors import InvalidInput, PenstockError, UnsupportedType, UpstreamUnavailable
 from penstock.features.spec import StoreLayout
 from penstock_transformer.store.feast_import import unchecked
 from penstock_transformer.store.port import RowWrite, SetColumns, SetRead
 from penstock_transformer.store.settings import DEFAULT, StoreSettings
+from penstock_transformer.store.store_thread import StoreThread
 from penstock_transformer.store.view import View, Views, event_time_of
 
 T = TypeVar("T")
@@ -38,13 +37,12 @@ class FeastStore:
         self._layout = layout
         self._views = Views(layout)
         self._settings = settings
-        self._thread = ThreadPoolExecutor(1, "feast")
-        self._waiting = 0
+        self._thread = StoreThread("feast", settings)
         self._feast: Any = None
 
     async def start(self) -> None:
         """Import Feast and open the repository. Raises InvalidInput where Feast is missing or refuses it."""
-        self._feast = await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
+        self._feast = await self._thread.run(self._open, patient=True)
 
     def _open(self) -> Any:
         with _quiet():
@@ -61,7 +59,7 @@ class FeastStore:
 
     async def close(self) -> None:
         """Finish what runs in the thread."""
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+        await self._thread.close()
 
     async def read(self, reads: Sequence[SetRead]) -> list[SetColumns]:
         """One call of Feast per view. Raises UpstreamUnavailable, InvalidInput, Overloaded."""
@@ -135,28 +133,20 @@ class FeastStore:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._feast is None:
             raise UpstreamUnavailable("the feature store is not open")
-        if self._waiting >= self._settings.max_in_flight:
-            raise Overloaded("the feature store has too many reads under way", retry_after_s=self._settings.timeout_s)
 
         def quietly() -> T:
             with _quiet():
                 return work()
 
-        self._waiting += 1
-        future = asyncio.get_running_loop().run_in_executor(self._thread, quietly)
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                return await asyncio.shield(future)
+            return await self._thread.run(quietly)
         except TimeoutError:
             raise UpstreamUnavailable(f"the feature store (Feast) did not answer in {self._settings.timeout_s} s") from None
-        except (InvalidInput, UpstreamUnavailable):
+        except PenstockError:
             raise
         except Exception as error:
             # Whatever the store behind Feast raises when it is away; the text is all that they have in common.
             raise UpstreamUnavailable(f"the feature store (Feast) failed: {type(error).__name__}: {error}") from None
-        finally:
-            self._waiting -= 1
-            future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def _seconds(stamp: Any) -> float:

@@ -51,8 +51,8 @@ class FeatureStore(Protocol):
         """Connect and check. Raises UpstreamUnavailable if the store cannot be reached."""
 
     async def read(self, reads: Sequence[SetRead]) -> list[SetColumns]:
-        """Raises UpstreamUnavailable within the store's timeout if it is away, UnreadableValue for a value that is not of its type,
-        InvalidInput for a key of the wrong type."""
+        """Raises UpstreamUnavailable after `close`, and within the store's timeout if it is away; UnreadableValue for a value that
+        is not of its type, InvalidInput for a key of the wrong type."""
 
     async def write(self, rows: Sequence[RowWrite]) -> list[bool]:
         """True for each row written, False for one that is older than (or as old as) what the store holds."""

@@ -73,7 +73,7 @@ class PostgresStore:
                     number += 1
                     where += f" AND feature_name = ANY(${number}::text[])"
                 parts.append(
-                    f"SELECT {tag}, entity_key, feature_name, value, extract(epoch FROM event_ts)::float8 "
+                    f"SELECT {tag}, entity_key, feature_name, value, coalesce(extract(epoch FROM event_ts), 0)::float8 "
                     f"FROM {self._table(self._views[name])} WHERE {where}"
                 )
             if len(self._statements) >= _STATEMENTS:

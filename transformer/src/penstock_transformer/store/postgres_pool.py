@@ -28,6 +28,9 @@ class PostgresPool:
     """Connections to the database at `url`. Everything here runs on the event loop's thread."""
 
     def __init__(self, url: str, settings: StoreSettings) -> None:
+        # SQLAlchemy's way to name a driver is Feast users' habit; here there is one.
+        scheme, separator, rest = url.partition("://")
+        url = scheme.partition("+")[0] + separator + rest
         parts = urlsplit(url)
         if not parts.hostname and "host=" not in parts.query:
             raise InvalidInput("expected postgresql://[user:password@]host[:port]/database", field="feature_store")
@@ -41,6 +44,7 @@ class PostgresPool:
         self._not_before = 0.0
         self._last_error: PenstockError | None = None
         self._all: set[Any] = set()
+        self._closed = False
 
     async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
         """Run `work` on a connection. Raises UpstreamUnavailable within the timeout, Overloaded when too many wait."""
@@ -75,6 +79,8 @@ class PostgresPool:
         return result
 
     async def _connection(self) -> Any:
+        if self._closed:
+            raise UpstreamUnavailable("the feature store is closed")
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_closed():
@@ -109,6 +115,7 @@ class PostgresPool:
 
     async def close(self) -> None:
         """Close what is idle; end what is still busy."""
+        self._closed = True
         for connection in self._idle:
             self._all.discard(connection)
             try:

@@ -7,20 +7,19 @@ process holds the file, the read goes to the thread, which waits up to the timeo
 of their own.
 """
 
-import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from penstock.errors import Overloaded, UpstreamUnavailable
+from penstock.errors import UpstreamUnavailable
 from penstock.features.spec import StoreLayout
 from penstock_transformer.store.port import RowWrite, SetColumns, SetRead
 from penstock_transformer.store.rows import cursor_bytes, decoded, pivot, stored_write
 from penstock_transformer.store.settings import DEFAULT, StoreSettings
-from penstock_transformer.store.sqlite_file import SqliteFile
+from penstock_transformer.store.sqlite_file import SqliteFile, in_seconds
+from penstock_transformer.store.store_thread import StoreThread
 from penstock_transformer.store.view import Views
 
 T = TypeVar("T")
@@ -37,8 +36,8 @@ class SqliteStore:
         self._inline: SqliteFile | None = None
         self._reader: SqliteFile | None = None
         self._writer: SqliteFile | None = None
-        self._threads = {name: ThreadPoolExecutor(1, f"sqlite-{name}") for name in ("read", "write")}
-        self._waiting = 0
+        self._threads = {name: StoreThread(f"sqlite-{name}", settings) for name in ("read", "write")}
+        self._closed = False
 
     async def start(self) -> None:
         """Open the file. Raises UpstreamUnavailable if it is missing or no database."""
@@ -47,8 +46,9 @@ class SqliteStore:
     async def close(self) -> None:
         """Finish what runs in the threads, and close the connections."""
         self._forget()
+        self._closed = True
         for thread in self._threads.values():
-            await asyncio.get_running_loop().run_in_executor(None, thread.shutdown)
+            await thread.close()
 
     async def read(self, reads: Sequence[SetRead]) -> list[SetColumns]:
         """One statement per view, on the loop for small reads. Raises UpstreamUnavailable, InvalidInput, Overloaded."""
@@ -76,7 +76,11 @@ class SqliteStore:
     def _answers(work: Sequence[Any], found: Sequence[Any]) -> list[SetColumns]:
         out = []
         for (_, keys, reading), rows in zip(work, found, strict=True):
-            values, times = pivot(rows, keys, reading.names)
+            try:
+                values, times = pivot(rows, keys, reading.names)
+            except TypeError:
+                # Event times of several kinds in one table, which it would cost a look at every row to find out before.
+                values, times = pivot(in_seconds(rows), keys, reading.names)
             out.append(reading.columns(values, times))
         return out
 
@@ -105,6 +109,8 @@ class SqliteStore:
 
     def _open(self) -> None:
         """Open the file, or open it again after another file has taken its place."""
+        if self._closed:
+            raise UpstreamUnavailable("the feature store is closed")
         try:
             stat = os.stat(self._path)
         except OSError as error:
@@ -135,27 +141,17 @@ class SqliteStore:
         for name, file in (("read", self._reader), ("write", self._writer)):
             if file is not None:
                 # Behind whatever its thread still does with it.
-                self._threads[name].submit(file.close)
+                self._threads[name].soon(file.close)
         self._inline = self._reader = self._writer = None
         self._inode = None
 
     async def _in_thread(self, name: str, file: SqliteFile, work: Callable[[], T]) -> T:
-        if self._waiting >= self._settings.max_in_flight:
-            raise Overloaded("the feature store has too many reads and writes under way", retry_after_s=self._settings.timeout_s)
-        self._waiting += 1
-        future = asyncio.get_running_loop().run_in_executor(self._threads[name], work)
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
-                return await asyncio.shield(future)
+            return await self._threads[name].run(work, late=file.interrupt)
         except TimeoutError:
-            file.interrupt()
             raise UpstreamUnavailable(f"the feature store {self._path} did not answer in {self._settings.timeout_s} s") from None
         except sqlite3.Error as error:
             raise self._unavailable(error) from None
-        finally:
-            self._waiting -= 1
-            # Whoever left early must not leave an exception that nobody looks at.
-            future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def _unavailable(self, error: sqlite3.Error) -> UpstreamUnavailable:
         remedy = "; run `penstock features apply`" if "no such table" in str(error) else ""

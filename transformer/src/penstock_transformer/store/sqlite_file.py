@@ -81,9 +81,7 @@ class SqliteFile:
                 parameters += names
             with closing(self._connection.execute(sql, parameters)) as cursor:
                 out += cursor.fetchall()
-        if out and (_ZONED or type(out[0][3]) is not int):
-            return [(key, name, value, _seconds(stamp)) for key, name, value, stamp in out]
-        return out
+        return in_seconds(out) if out and (_ZONED or type(out[0][3]) is not int) else out
 
     def write(self, rows: Sequence[StoredWrite]) -> list[bool]:
         """Rows in one transaction; True for each of which a value was newer than the stored one."""
@@ -99,7 +97,8 @@ class SqliteFile:
     def _write(self, row: StoredWrite) -> bool:
         before = self._connection.total_changes
         stamp = _stamp(row.event_time)
-        micros = stamp * 1_000_000 + int(row.event_time % 1 * 1_000_000)
+        # Never rounded up into the next second, which `event_ts` does not show.
+        micros = stamp * 1_000_000 + min(round(row.event_time % 1 * 1_000_000), 999_999)
         has_number = "value_num" in self._prepared(row.view)
         values = [
             (row.key, name, data, text, *((number,) if has_number else ()), stamp, micros)
@@ -170,9 +169,16 @@ def _stamp(event_time: float) -> int:
     return int(datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).timestamp())
 
 
+def in_seconds(rows: Sequence[StoredRow]) -> list[StoredRow]:
+    """Rows as they were fetched, their event times in seconds since the epoch; 0 where there is none."""
+    return [(key, name, value, _seconds(stamp)) for key, name, value, stamp in rows]
+
+
 def _seconds(stamp: Any) -> float:
     if stamp is None:
         return 0.0
+    if isinstance(stamp, float):
+        return stamp
     if isinstance(stamp, str):
         moment = datetime.fromisoformat(stamp)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
