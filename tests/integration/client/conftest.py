@@ -19,7 +19,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @dataclass
 class Scripted:
-    """Answers each connection's one request with the next piece of its script; "" closes without a byte, None says nothing until the client leaves."""
+    """Answers each connection with the next piece of its script; "" closes it without a byte, None leaves that to the client."""
 
     script: list[str | None]
     heads: list[str] = field(default_factory=list)
