@@ -135,7 +135,7 @@ def test_images_have_threads_of_their_own_and_a_bounded_line(run):
         hold.set()
         assert await asyncio.gather(first, second) == [1, 1]
         assert await threads.run(work) == 1
-        assert all(name.startswith("images") for name in names)
+        assert all(name.startswith("encoding") for name in names)
         threads.close()
         with pytest.raises(UpstreamUnavailable):
             await threads.run(work)

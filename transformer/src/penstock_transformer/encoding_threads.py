@@ -2,7 +2,8 @@
 
 Pipeline --(encode)--> EncodingThreads.run --> Encoder.encode in a thread
 
-Pictures, then long texts, are the dearest things that a caller can ask for. They never hold up what waits for the event loop's shared threads.
+Pictures, then long texts, are the dearest things that a caller can ask for. They never hold up what waits for the event loop's
+shared threads.
 """
 
 import asyncio
