@@ -50,10 +50,7 @@ def test_exports_requests_errors_and_batches_by_model_and_bundle():
 
 def test_unknown_models_share_what_reached_none():
     metrics = Metrics()
-    assert metrics.find("made up", "") is metrics.none
     assert metrics.in_flight("made up") is metrics.in_flight("")
-    known = metrics.model("m", "")
-    assert metrics.find("m", "") is known
 
 
 def test_the_number_of_label_sets_is_bounded():

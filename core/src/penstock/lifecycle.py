@@ -15,8 +15,6 @@ import time
 from collections.abc import Awaitable, Callable
 from enum import IntEnum, StrEnum
 
-from penstock.errors import NotReady
-
 logger = logging.getLogger(__name__)
 
 Hook = Callable[[], Awaitable[None]]
@@ -85,12 +83,6 @@ class Lifecycle:
             if reason is not None:
                 found[name] = reason
         return found
-
-    def require_ready(self) -> None:
-        """Raises NotReady, with the reasons, unless the process is ready."""
-        reasons = self.reasons()
-        if reasons:
-            raise NotReady("; ".join(f"{name}: {reason}" for name, reason in reasons.items()))
 
     async def start(self) -> None:
         """Run the start hooks, then be ready. A hook that raises ends the start; the error is kept in `failure` and raised."""

@@ -27,6 +27,8 @@ MAX_MODELS = 500
 
 _UNSAFE = re.compile(r"[^ -~]")
 
+_OVERLOADED = ErrorKind.OVERLOADED.value
+
 Snapshot = dict[str, Any]
 Source = Callable[[], Iterable[Metric]]
 
@@ -94,6 +96,14 @@ class ModelMetrics:
         latency.counts[bisect_left(LATENCY_BOUNDS_S, duration_s)] += 1
         latency.sum += duration_s
 
+    def observe_refusal(self, bytes_in: int, bytes_out: int) -> None:
+        """Count a request that was refused at once for want of room or time: `observe_request` and `observe_error` in one."""
+        self.requests += 1
+        self.bytes_in += bytes_in
+        self.bytes_out += bytes_out
+        self.latency.counts[0] += 1
+        self.errors[_OVERLOADED] = self.errors.get(_OVERLOADED, 0) + 1
+
     def observe_error(self, kind: ErrorKind) -> None:
         """Count a failed request by its kind, beside `observe_request`."""
         self.errors[kind.value] = self.errors.get(kind.value, 0) + 1
@@ -145,7 +155,7 @@ class Metrics:
         self.none = self.model("", "")
 
     def model(self, model: str, bundle: str) -> ModelMetrics:
-        """The counters of a model that exists here. Callers must not pass names from requests: see `find`."""
+        """The counters of a model that exists here. Callers must not pass names from requests."""
         found = self._models.get((model, bundle))
         if found is None:
             if len(self._models) >= MAX_MODELS:
@@ -157,10 +167,6 @@ class Metrics:
     def in_flight(self, model: str) -> "InFlight":
         """The gauge of requests in progress for a model; those that name no known model share one."""
         return self._in_flight.get(model) or self._in_flight[""]
-
-    def find(self, model: str, bundle: str) -> ModelMetrics:
-        """The counters of a model that was seen before, or else those of requests that reached none."""
-        return self._models.get((model, bundle), self.none)
 
     def add_source(self, source: Source, *, summed: bool = False) -> None:
         """Export further families, made by `source` at each scrape. `summed`: over several workers its gauges add up (queue

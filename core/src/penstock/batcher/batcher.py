@@ -242,6 +242,8 @@ class Batcher(Generic[W, R]):
         works = batch.works
         self.in_flight += 1
         self._rate.started(now, len(works) if self._queue.items else 0)
+        if self._pressing:
+            self.pressure.turns += 1
         count(self._metrics, batch.rows, [now - arrived for arrived in batch.arrivals])
         if self._coroutine:
             self._start_task(works, now)
@@ -324,6 +326,7 @@ class Batcher(Generic[W, R]):
         if self._pressing and waiting <= self._pressing // 2:
             self._pressing = 0
             self.pressure.batchers -= 1
+            self.pressure.turns += 1
 
     def _finish(self, works: list[W], began: float, result: Any, error: PenstockError | None) -> None:
         """A run that was not inline is over: start the next one, and only then write this one's answers."""

@@ -15,7 +15,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from penstock.batcher import Pressure
 from penstock.dataplane import Context, DataPlane
-from penstock.errors import InvalidInput, PenstockError
+from penstock.errors import InvalidInput, Overloaded, PenstockError
+from penstock.metrics import ModelMetrics
 from penstock.serving.context import new_request_id, read_limits
 from penstock.serving.routes import Found
 from penstock.serving.status import error_response
@@ -29,13 +30,17 @@ Refusal = Callable[[str, str | None, Context], PenstockError | None]
 class Asked:
     """What a head says: model, version, how long the caller waits, its priority, the bundle it insists on."""
 
-    __slots__ = ("expect", "model", "priority", "timeout_s", "version")
+    __slots__ = ("counters", "expect", "head", "model", "priority", "tail", "timeout_s", "turn", "version")
 
     def __init__(self, found: Found, headers: Mapping[bytes, bytes]) -> None:
         params = found[1]
         self.model = params[0]
         self.version = params[1] if len(params) > 1 else None
         self.timeout_s, self.priority, self.expect = read_limits(headers)
+        # The last refusal, and the turn of the queues up to which it stands: what comes before and after the request id.
+        self.turn = -1
+        self.head = self.tail = b""
+        self.counters: ModelMetrics | None = None
 
 
 class EarlyRefusals:
@@ -72,29 +77,40 @@ class EarlyRefusals:
         shell = protocol.shell
         if self._refusal is None or shell.draining or shell.starting or shell.guard is not None:
             return False
+        pressure = self.pressure
+        if asked.turn == pressure.turns and asked.counters is not None:
+            identity = new_request_id().encode()
+            standing = shell.standing_lines(protocol.server_state.default_headers)
+            protocol.transport.write(b"".join((asked.head, identity, b"\r\n", standing, asked.tail)))
+            asked.counters.observe_refusal(nbytes, len(asked.tail))
+            protocol.server_state.total_requests += 1
+            return True
         now = time.monotonic()
-        context = Context(
-            "",
-            deadline=None if asked.timeout_s is None else now + asked.timeout_s,
-            priority=asked.priority,
-            expect_bundle=asked.expect,
-        )
+        deadline = None if asked.timeout_s is None else now + asked.timeout_s
+        context = Context("", deadline=deadline, priority=asked.priority, expect_bundle=asked.expect)
         error = self._refusal(asked.model, asked.version, context)
         if error is None:
             return False
-        identity = new_request_id().encode()
         counters = shell.metrics.model(asked.model, error.bundle or "")
-        status, body, content_type, headers = error_response(error, path)
-        head = b"%b%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n%b%b\r\n" % (
-            STATUS_LINE[status],
-            shell.standing_lines(protocol.server_state.default_headers),
-            content_type,
-            len(body),
-            identity,
-            counters.header,
-            headers,
-        )
-        protocol.transport.write(head + body)
-        shell.record(counters, now, nbytes, len(body), error, identity, {})
+        _prepare(asked, error, counters, path)
+        asked.turn = pressure.turns if isinstance(error, Overloaded) else -1
+        identity = new_request_id().encode()
+        standing = shell.standing_lines(protocol.server_state.default_headers)
+        protocol.transport.write(b"".join((asked.head, identity, b"\r\n", standing, asked.tail)))
+        shell.record(counters, now, nbytes, len(asked.tail), error, identity, {})
         protocol.server_state.total_requests += 1
         return True
+
+
+def _prepare(asked: Asked, error: PenstockError, counters: ModelMetrics, path: bytes) -> None:
+    """The answer, but for what differs from one request to the next: its id and the date."""
+    status, body, content_type, headers = error_response(error, path)
+    asked.counters = counters
+    asked.head = STATUS_LINE[status] + b"x-request-id: "
+    asked.tail = b"content-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b" % (
+        content_type,
+        len(body),
+        counters.header,
+        headers,
+        body,
+    )

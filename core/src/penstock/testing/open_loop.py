@@ -1,11 +1,12 @@
 """An open-loop load: requests leave by the clock, however slowly they are answered, as independent callers send them.
 
-A closed loop (wrk) sends the next request when the last is answered, so a slow server is asked less, and what it made callers wait
-is not seen (coordinated omission). Here a request's time runs from the moment that it was due: what it waits for a free connection,
-or for a generator that is late itself, counts as the server's.
+A closed loop (wrk) sends the next request when the last is answered, so a slow server is asked less, and what it made callers
+wait is not seen (coordinated omission). Here a request's time runs from the moment that it was due: what it waits for a free
+connection, or for a generator that is late itself, counts as the server's.
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import deque
@@ -39,8 +40,8 @@ class OpenLoopResult:
 class OpenLoop:
     """Sends `request` (a whole HTTP request) at `rate` a second for `seconds`, over `connections` at most.
 
-    The times between two requests are exponential, as those of many callers are. Ends when all are answered, or `patience_s` after
-    the last was due.
+    The times between two requests are exponential, as those of many callers are. Ends when all are answered, or `patience_s`
+    after the last was due.
     """
 
     def __init__(
@@ -65,10 +66,11 @@ class OpenLoop:
         self._callers: set[_Caller] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._open = 0
+        self._sent_all = False
+        self._done = asyncio.Event()
 
     async def run(self) -> OpenLoopResult:
         """The result, once all is answered."""
-        loop = asyncio.get_running_loop()
         await self._connect(min(self._most, 64))
         began = time.monotonic()
         due = deque(began + at for at in self._due)
@@ -81,9 +83,10 @@ class OpenLoop:
             self._send()
             if due:
                 await asyncio.sleep(max(0.0, min(due[0] - time.monotonic(), 0.001)))
-        end = loop.time() + self._patience_s
-        while self._open and loop.time() < end:
-            await asyncio.sleep(0.005)
+        self._sent_all = True
+        if self._open:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._done.wait(), self._patience_s)
         self.result.lost += self._open
         for task in self._opening:
             task.cancel()
@@ -97,7 +100,7 @@ class OpenLoop:
         self.result.latencies_s.setdefault(status, []).append(time.monotonic() - due)
         if retry_after_ms is not None:
             self.result.retry_after_ms.append(retry_after_ms)
-        self._open -= 1
+        self._close_one()
         if keep:
             self._idle.append(caller)
             self._send()
@@ -109,7 +112,12 @@ class OpenLoop:
             self._idle.remove(caller)
         if due is not None:
             self.result.lost += 1
-            self._open -= 1
+            self._close_one()
+
+    def _close_one(self) -> None:
+        self._open -= 1
+        if self._sent_all and not self._open:
+            self._done.set()
 
     def _send(self) -> None:
         waiting, idle = self._waiting, self._idle
