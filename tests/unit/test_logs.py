@@ -48,7 +48,26 @@ def test_newlines_and_quotes_stay_inside_the_line(stream):
     assert line["event"] == 'two\nlines "quoted"'
 
 
-def test_exceptions_are_a_field(stream):
+def _fail() -> None:
+    try:
+        float("CANARY")
+    except ValueError as error:
+        raise KeyError("CANARY again") from error
+
+
+def test_a_fault_is_a_field_with_its_types_and_places_and_without_its_texts(stream):
+    try:
+        _fail()
+    except KeyError as error:
+        logging.getLogger("x").error("failed", exc_info=error)
+    shown = str(lines(stream)[0]["exception"])
+    assert "CANARY" not in shown.replace('float("CANARY")', "").replace('KeyError("CANARY again")', "")  # its source lines
+    assert shown.index("\nValueError") < shown.index("\nKeyError")
+    assert "in _fail" in shown
+
+
+def test_at_level_debug_a_fault_says_what_it_says(stream):
+    logs.configure("debug", stream)
     try:
         raise ValueError("inside")
     except ValueError as error:

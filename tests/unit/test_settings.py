@@ -5,7 +5,7 @@ from typing import Literal
 import pytest
 
 from penstock.serving.options import ServingSettings
-from penstock.settings import build_parser, parse, setting, shown, variables
+from penstock.settings import build_parser, has_password, hide_password, parse, setting, shown, variables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +126,7 @@ def test_help_says_meaning_unit_default_and_variable(capsys):
 
 def test_secrets_are_not_shown():
     assert shown(Example(model_name="m", store="redis://user:word@h"))["store"] == "***"
+    assert "word" not in repr(Example(model_name="m", store="redis://user:word@h"))
     assert shown(Example(model_name="m"))["store"] is None
 
 
@@ -137,3 +138,38 @@ def test_a_setting_without_a_text_is_refused():
 def test_every_serving_setting_has_a_variable_and_a_help_text():
     assert "PENSTOCK_PREDICTOR_HTTP_PORT" in variables(ServingSettings, "PENSTOCK_PREDICTOR")
     build_parser(ServingSettings, "PENSTOCK_PREDICTOR").format_help()
+
+
+@pytest.mark.parametrize(
+    "text, hidden, has",
+    [
+        ("redis://:pw@h/0", "redis://***@h/0", True),
+        ("redis://u:p/w#x@y@h", "redis://***@h", True),
+        ("rediss://user@h", "rediss://***@h", False),
+        ("postgresql://h/db?user=a&password=x", "postgresql://h/db?user=a&password=***", True),
+        ("sqlite:///a:b@c.db", "sqlite:///a:b@c.db", False),
+        ("invalid DSN: postgresql://u:p@h/d is none", "invalid DSN: postgresql://***@h/d is none", True),
+    ],
+)
+def test_passwords_of_urls_are_hidden(text, hidden, has):
+    assert (hide_password(text), has_password(text)) == (hidden, has)
+
+
+def test_a_password_on_the_command_line_is_refused_and_not_repeated(capsys):
+    with pytest.raises(SystemExit) as caught:
+        parse(Example, ["--model_name", "m", "--store", "redis://:word@h"], {}, "PENSTOCK_EXAMPLE")
+    said = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert "PENSTOCK_EXAMPLE_STORE_FILE" in said
+    assert "word@" not in said
+
+
+def test_a_secret_is_read_from_the_file_that_a_variable_names(tmp_path, capsys):
+    (tmp_path / "url").write_text("redis://:word@h\n")
+    env = {"PENSTOCK_EXAMPLE_STORE_FILE": str(tmp_path / "url")}
+    assert parse(Example, ["--model_name", "m"], env, "PENSTOCK_EXAMPLE").store == "redis://:word@h"
+    for wrong in ({**env, "PENSTOCK_EXAMPLE_STORE": "x"}, {"PENSTOCK_EXAMPLE_STORE_FILE": "/nowhere"}):
+        with pytest.raises(SystemExit):
+            parse(Example, ["--model_name", "m"], wrong, "PENSTOCK_EXAMPLE")
+        assert "PENSTOCK_EXAMPLE_STORE_FILE" in capsys.readouterr().err
+    assert "PENSTOCK_EXAMPLE_STORE_FILE" in variables(Example, "PENSTOCK_EXAMPLE")

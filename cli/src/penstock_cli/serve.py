@@ -18,7 +18,7 @@ import click
 from penstock import logs
 from penstock.serving.server import Service, bind, run
 from penstock.serving.supervisor import VARIABLE as WORKER
-from penstock.settings import read_value, variable_name
+from penstock.settings import PASSWORD_SHOWN, has_password, read_value, secret_in_file, variable_name
 from penstock_cli.all_in_one import PREFIX, ServeSettings, build, check_features, places_of
 from penstock_cli.dotenv import load_env
 from penstock_cli.errors import Failure, run_reported
@@ -46,6 +46,24 @@ class Typed(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
+def _secret_default(field: "dataclasses.Field[Any]") -> Any:
+    """What stands for a secret that is not given: the content of the file that its variable names."""
+
+    def fail(message: str) -> None:
+        raise click.UsageError(message)
+
+    return lambda: secret_in_file(variable_name(PREFIX, field.name), os.environ, fail) or field.default
+
+
+def _no_password(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Refuse a password on the command line."""
+    given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
+    if given and has_password(str(value)):
+        variable = variable_name(PREFIX, option.name or "")
+        raise click.UsageError(f"--{option.name}: {PASSWORD_SHOWN.format(variable=variable)}")
+    return value
+
+
 def _options(command: click.Command) -> click.Command:
     """An option for every setting: `--http_port`, `--http-port`, or PENSTOCK_SERVE_HTTP_PORT; the rarer ones come last."""
     hints = typing.get_type_hints(ServeSettings)
@@ -61,7 +79,8 @@ def _options(command: click.Command) -> click.Command:
                 metavar=field.name.upper(),
                 help=f"{field.metadata['text']} (default {default})",
                 envvar=variable_name(PREFIX, field.name),
-                default=field.default,
+                default=_secret_default(field) if field.metadata.get("secret") else field.default,
+                callback=_no_password if field.metadata.get("secret") else None,
                 show_envvar=False,
             )
         )
@@ -122,7 +141,8 @@ def _service(settings: ServeSettings, places: list[Place], *, greet: bool) -> Se
 
 def _address(settings: ServeSettings) -> str:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.http_port}"
+    scheme = "http" if settings.tls_cert is None else "https"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.http_port}"
 
 
 def _with_free_port(settings: ServeSettings) -> ServeSettings:

@@ -4,12 +4,16 @@
 
 A caller logs as usual: `logger.info("event text", extra={"model": …, "duration_ms": …})`. The fields in use everywhere are
 `model`, `bundle`, `request_id`, `batch_size` and `duration_ms`. Payloads, feature values and credentials are never logged.
+
+A fault is logged as where it happened and of which type, without its text: that often repeats the value that caused it
+(`could not convert string to float: '…'`), which was somebody's request. At level debug the text is there.
 """
 
 import json
 import logging
 import sys
 import time
+import traceback
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -21,6 +25,10 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 class JsonFormatter(logging.Formatter):
     """A record as one line of JSON. Values that JSON does not know are written as their `str`."""
 
+    def __init__(self, *, fault_texts: bool = False) -> None:
+        super().__init__()
+        self._fault_texts = fault_texts
+
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC)
         line: dict[str, Any] = {
@@ -31,17 +39,34 @@ class JsonFormatter(logging.Formatter):
         }
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            error = record.exc_info[1]
+            if self._fault_texts or error is None:
+                line["exception"] = self.formatException(record.exc_info)
+            else:
+                line["exception"] = without_texts(error)
         try:
             return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode()
         except TypeError:  # text with lone surrogates, integers over 64 bits: a caller's JSON can hold both, and fields repeat it
             return json.dumps(line, default=str, skipkeys=True)
 
 
+def without_texts(error: BaseException) -> str:
+    """A traceback, causes first, with the types of its exceptions and not what they say."""
+    parts: list[str] = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        frames = "".join(traceback.format_tb(current.__traceback__))
+        parts.append(f"{frames}{type(current).__module__}.{type(current).__qualname__}".replace("builtins.", ""))
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return "\n\nThen:\n\n".join(reversed(parts))
+
+
 def configure(level: str = "info", stream: TextIO | None = None) -> None:
     """Send every logger's records to `stream` (default stdout) as JSON lines. Replaces whatever was configured before."""
     handler = logging.StreamHandler(stream if stream is not None else sys.stdout)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(fault_texts=level == "debug"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -8,16 +8,19 @@
     settings = parse(ExampleSettings, sys.argv[1:], os.environ, "PENSTOCK_EXAMPLE")
 
 Options are spelled as KServe injects them, with underscores; hyphens work too. The command line wins over the environment
-(`PENSTOCK_EXAMPLE_HTTP_PORT`), which wins over the default. Every field says what it means, its unit and its default: `--help`
+(`PENSTOCK_EXAMPLE_HTTP_PORT`), which wins over the default. A secret may also be in a file that a variable names
+(`PENSTOCK_EXAMPLE_FEATURE_STORE_FILE`); one with a password in it is refused on the command line, which everybody on the
+machine can read. Every field says what it means, its unit and its default: `--help`
 is made from that, and a field without a text is refused.
 """
 
 import argparse
 import dataclasses
 import math
+import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,7 +51,8 @@ def setting(
     least: float = 0,
     most: float | None = None,
 ) -> Any:
-    """A field of a settings class: its default (left out: required), what it means, its unit; `secret` values are never shown.
+    """A field of a settings class: its default (left out: required), what it means, its unit; `secret` values are never shown,
+    not in `repr` either.
 
     `least` and `most` bound numbers, `choices` are all that text may be.
     """
@@ -63,7 +67,7 @@ def setting(
         "least": least,
         "most": most,
     }
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
 def parse(
@@ -87,13 +91,16 @@ def parse(
     values: dict[str, Any] = {}
     hints = typing.get_type_hints(settings_class)
     for field in _fields(settings_class):
+        variable = variable_name(prefix, field.name)
         if hasattr(given, field.name):
             values[field.name] = getattr(given, field.name)
+            if field.metadata.get("secret") and has_password(str(values[field.name])):
+                parser.error(f"--{field.name}: {PASSWORD_SHOWN.format(variable=variable)}")
             continue
-        variable = variable_name(prefix, field.name)
-        if variable in env:
+        text = secret_in_file(variable, env, parser.error) if field.metadata.get("secret") else env.get(variable)
+        if text is not None:
             try:
-                values[field.name] = read_value(field, hints[field.name], env[variable])
+                values[field.name] = read_value(field, hints[field.name], text)
             except ValueError as error:
                 parser.error(f"environment variable {variable}: {error}")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
@@ -121,6 +128,41 @@ def build_parser(
     return parser
 
 
+PASSWORD_SHOWN = (
+    "everybody on this machine can read a password on a command line; "
+    "give it as {variable}, or as the file that {variable}_FILE names"
+)
+# Up to the last @: a password that should have been percent-encoded is hidden whole, too.
+_USER = re.compile(r"(?<=://)[^\s/]\S*@")
+_OPTION = re.compile(r"(?<=[?&])(password|passwd|sslpassword|token|secret)=[^&\s]*", re.IGNORECASE)
+
+
+def hide_password(text: str) -> str:
+    """A URL, or a text with one in it, for a message: whatever may be a user and a password is `***`."""
+    return _OPTION.sub(r"\1=***", _USER.sub("***@", text))
+
+
+def has_password(text: str) -> bool:
+    """Whether a URL holds a password."""
+    found = _USER.search(text)
+    return (found is not None and ":" in found[0]) or _OPTION.search(text) is not None
+
+
+def secret_in_file(variable: str, env: Mapping[str, str], fail: Callable[[str], Any]) -> str | None:
+    """A secret's text from its variable, or from the file that `<variable>_FILE` names; None if neither is set. `fail` is told
+    what is wrong, and does not return."""
+    path = env.get(f"{variable}_FILE")
+    if path is None:
+        return env.get(variable)
+    if variable in env:
+        fail(f"expected {variable} or {variable}_FILE, not both")
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        fail(f"{variable}_FILE: cannot read {path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}")
+        return None
+
+
 def variable_name(prefix: str, field: str) -> str:
     """The environment variable of a field."""
     return f"{prefix}_{field}".upper()
@@ -128,7 +170,9 @@ def variable_name(prefix: str, field: str) -> str:
 
 def variables(settings_class: type[Any], prefix: str) -> list[str]:
     """Every environment variable that `parse` reads for this class."""
-    return [variable_name(prefix, field.name) for field in _fields(settings_class)]
+    names = [variable_name(prefix, field.name) for field in _fields(settings_class)]
+    secrets = [variable_name(prefix, field.name) for field in _fields(settings_class) if field.metadata.get("secret")]
+    return names + [f"{name}_FILE" for name in secrets]
 
 
 def shown(settings: Any) -> dict[str, Any]:

@@ -241,7 +241,7 @@ class Process:
         except Exception as error:
             # What is wrong with the user's files or settings is said in a line; a trace is for faults of ours.
             known = isinstance(error, PenstockError | OSError)
-            logger.error("start failed", exc_info=None if known else error, extra={"reason": str(error) if known else None})
+            logger.error("start failed", exc_info=None if known else error, extra={"reason": str(error)})
             self.code = 1
             self.hurry.set()
             self.stopping.set()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from penstock.errors import InvalidInput
 from penstock.features.spec import StoreLayout
+from penstock.settings import hide_password
 from penstock_transformer.store.port import FeatureStore
 from penstock_transformer.store.settings import DEFAULT, StoreSettings
 
@@ -21,7 +22,7 @@ def open_store(url: str, layout: StoreLayout, settings: StoreSettings = DEFAULT)
     scheme, separator, rest = url.partition(":")
     scheme = scheme.partition("+")[0]
     if not separator:
-        raise InvalidInput(f"expected {_FORMS}, got {url!r}", field="feature_store")
+        raise InvalidInput(f"expected {_FORMS}, got {hide_password(url)!r}", field="feature_store")
     if scheme == "sqlite":
         from penstock_transformer.store.sqlite import SqliteStore
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from penstock.errors import InvalidInput, Overloaded, PenstockError, UpstreamUnavailable
+from penstock.settings import hide_password
 from penstock_transformer.store.settings import StoreSettings
 
 T = TypeVar("T")
@@ -32,10 +33,14 @@ class PostgresPool:
         scheme, separator, rest = url.partition("://")
         url = scheme.partition("+")[0] + separator + rest
         parts = urlsplit(url)
+        try:
+            port = parts.port or 5432
+        except ValueError:
+            raise InvalidInput("expected a port; does the password need percent-encoding?", field="feature_store") from None
         if not parts.hostname and "host=" not in parts.query:
             raise InvalidInput("expected postgresql://[user:password@]host[:port]/database", field="feature_store")
         self._url = url
-        self._label = f"PostgreSQL at {parts.hostname or 'socket'}:{parts.port or 5432}{parts.path}"
+        self._label = f"PostgreSQL at {parts.hostname or 'socket'}:{port}{parts.path}"
         self._settings = settings
         self._idle: list[Any] = []
         self._free = asyncio.Semaphore(settings.connections)
@@ -91,7 +96,7 @@ class PostgresPool:
         try:
             connection = await asyncpg.connect(self._url, timeout=self._settings.timeout_s, command_timeout=None)
         except (ValueError, asyncpg.InterfaceError) as error:
-            raise InvalidInput(f"the PostgreSQL URL cannot be used: {error}", field="feature_store") from None
+            raise InvalidInput(f"the PostgreSQL URL cannot be used: {hide_password(str(error))}", field="feature_store") from None
         except (OSError, TimeoutError, asyncpg.PostgresError) as error:
             reason = "no answer in time" if isinstance(error, TimeoutError) else str(error)
             raise self._failed(reason) from None

@@ -47,8 +47,11 @@ def redis_address(url: str) -> RedisAddress:
             tls=_tls(options) if parts.scheme == "rediss" else None,
             key_ttl_s=int(options.get("key_ttl_seconds", 0)),
         )
-    except ValueError as error:
-        raise InvalidInput(f"a port, database or time to live that is no number: {error}", field="feature_store") from None
+    except ValueError:  # its text would repeat what stands where the port should, which may be half a password
+        raise InvalidInput(
+            "expected a number as port, as database and as time to live; does the password need percent-encoding?",
+            field="feature_store",
+        ) from None
 
 
 def _tls(options: dict[str, str]) -> ssl.SSLContext:
