@@ -68,10 +68,10 @@ def test_a_flood_of_failures_is_not_a_flood_of_lines(caplog):
 
 def test_refuses_by_the_paths_own_limit_then_by_the_budget():
     shell = make_shell(body_bytes=1_000_000, bodies_bytes=200_000)
-    assert shell.refusal(b"/x", 100_000) is None
-    assert isinstance(shell.refusal(b"/x", 1_000_001), TooLarge)
-    assert isinstance(shell.refusal(b"/x", 300_000), Overloaded)
-    assert isinstance(shell.refusal(b"/import", 6000), TooLarge)
+    assert shell.refusal(b"/x", 100_000, {}) is None
+    assert isinstance(shell.refusal(b"/x", 1_000_001, {}), TooLarge)
+    assert isinstance(shell.refusal(b"/x", 300_000, {}), Overloaded)
+    assert isinstance(shell.refusal(b"/import", 6000, {}), TooLarge)
     assert shell.least_body_bytes == 5000
 
 

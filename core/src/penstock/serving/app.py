@@ -75,7 +75,7 @@ def _mount_hot_routes(app: FastAPI, table: HotRoutes) -> None:
         mounted.add((route.method, route.template))
         app.add_api_route(
             route.template,
-            hot_endpoint(route.handler, route.names),
+            hot_endpoint(route.handler, route.names, route.streamed),
             methods=[route.method],
             summary=route.summary or None,
             openapi_extra=route.documentation(),

@@ -17,6 +17,7 @@ from penstock.errors import Internal, NotReady, PenstockError, TooLarge
 from penstock.metrics import InFlight
 from penstock.serving.context import request_id
 from penstock.serving.exchange import HotHandler
+from penstock.serving.routes import Streamed
 from penstock.serving.shell import Reservation, Shell
 from penstock.serving.status import error_response
 
@@ -76,11 +77,19 @@ class AsgiExchange:
             self.shell.record(self.counters, self.started, len(self.body), len(body), error, identity, self.headers)
 
 
-def hot_endpoint(handler: HotHandler, names: tuple[str, ...]) -> Callable[[Request], Awaitable[Response]]:
-    """A framework endpoint that runs a hot route's handler. `names` are the path parameters, in the order of the template."""
+def hot_endpoint(
+    handler: HotHandler, names: tuple[str, ...], streamed: Streamed | None = None
+) -> Callable[[Request], Awaitable[Response]]:
+    """A framework endpoint that runs a hot route's handler, or its streamed form for a request that asks for that.
+
+    `names` are the path parameters, in the order of the template.
+    """
 
     async def endpoint(request: Request) -> Response:
         shell: Shell = request.app.state.shell
+        if streamed is not None and streamed.matches(single_headers(request)):
+            response: Response = await streamed.endpoint(request)
+            return response
         exchange = AsgiExchange(shell, request, b"", tuple(str(request.path_params[name]) for name in names))
         held = Reservation(shell)
         try:

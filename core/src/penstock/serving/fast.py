@@ -63,7 +63,7 @@ class FastProtocol(HttpToolsProtocol):
         self.waiting: deque[tuple[Any, Any]] = deque()
         self.rest = b""
         self.fault: tuple[int, str] | None = None
-        self.lingering = self.head_open = self.receiving = self.upgrading = self._advancing = False
+        self.lingering = self.head_open = self.receiving = self.upgrading = self.streamed = self._advancing = False
         self.bare_bytes = 0  # fed since a head or trailers began, and not parsed into anything yet
         self.ticks = 0
         self.message_ticks = 0
@@ -192,12 +192,15 @@ class FastProtocol(HttpToolsProtocol):
         headers = dict(self.headers)
         length_text = headers.get(b"content-length")
         length = int(length_text) if length_text is not None else 0
-        refused = shell.refusal(path, length) if length > shell.least_body_bytes or length > shell.budget_bytes else None
+        large = length > shell.least_body_bytes or length > shell.budget_bytes
+        refused = shell.refusal(path, length, headers) if large else None
+        self.streamed = bool(shell.routes.streamed) and shell.routes.streamed_form(path, headers) is not None
         found = shell.routes.find(method, path)
         if length > SMALL_BODY_BYTES and refused is None and found is not None and shell.guard is not None:
             refused = shell.guard.check_hot(path, query, headers, self.client[0] if self.client else "")
         if refused is None and (
             found is None
+            or self.streamed
             or len(headers) != len(self.headers)
             or b"transfer-encoding" in headers
             or b"expect" in headers

@@ -45,16 +45,16 @@ class Framing:
             await send(message)
 
         try:
-            await self.app(scope, self._limited(scope, receive), send_with_id)
+            await self.app(scope, self._limited(scope, receive, headers), send_with_id)
         except Exception as error:
             logger.error("request failed", exc_info=error, extra={"request_id": identity.decode("latin-1")})
             if started:
                 raise
             await _send_fault(scope, send_with_id)
 
-    def _limited(self, scope: Any, receive: Any) -> Any:
+    def _limited(self, scope: Any, receive: Any, headers: dict[bytes, bytes]) -> Any:
         """`receive`, refusing to read a body over its path's limit; a length that is told in advance was checked before."""
-        limit = self.shell.routes.body_limit(_path(scope), self.shell.limits.body_bytes)
+        limit = self.shell.body_limit(_path(scope), headers)
         total = 0
 
         async def receive_limited() -> Any:

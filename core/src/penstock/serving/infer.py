@@ -8,7 +8,7 @@ data plane answers, now or later, comes through the reply.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from penstock.dataplane import Context, DataPlane, InferRequest, InferResponse, ModelMetadata
@@ -157,7 +157,12 @@ def _check(early: EarlyRefusals, exchange: Exchange, context: Context) -> None:
 
 def refuse_encoding(exchange: Exchange) -> None:
     """Raises UnsupportedType for a compressed body; `identity` passes."""
-    encoding = exchange.headers[b"content-encoding"].strip().lower()
+    check_encoding(exchange.headers)
+
+
+def check_encoding(headers: Mapping[bytes, bytes]) -> None:
+    """The same by the headers."""
+    encoding = headers.get(b"content-encoding", b"").strip().lower()
     if encoding not in (b"", b"identity"):
         raise UnsupportedType(f"expected no content encoding, got {encoding.decode('latin-1')[:40]!r}", field="Content-Encoding")
 

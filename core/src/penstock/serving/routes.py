@@ -8,7 +8,7 @@ Invariant: what `find` returns for a path never depends on what was looked up be
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -19,6 +19,19 @@ from penstock.serving.exchange import HotHandler
 _CACHED_PATHS = 2048
 _CACHED_PATH_BYTES = 1024
 _PARAMETER = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A form of a hot route whose body or answer is never held whole: always answered by the framework.
+
+    `matches`: whether a request's headers ask for it. `endpoint` takes the framework's request and gives its response.
+    `body_bytes` is the limit of such a body, which counts against no budget.
+    """
+
+    matches: Callable[[Mapping[bytes, bytes]], bool]
+    endpoint: Callable[[Any], Awaitable[Any]]
+    body_bytes: int
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,7 @@ class HotRoute:
     summary: str = ""
     openapi: dict[str, Any] = field(default_factory=dict)
     early: bool = False
+    streamed: Streamed | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,6 +79,7 @@ class HotRoutes:
         self.routes: list[HotRoute] = []
         self.body_limits: list[tuple[bytes, int]] = []
         self.early: set[HotHandler] = set()
+        self.streamed: list[tuple[re.Pattern[bytes], Streamed]] = []
         self._patterns: list[tuple[bytes, re.Pattern[bytes], HotHandler]] = []
         # Keyed by path within a dict a method: cheaper than a tuple made for each request.
         self._seen: dict[bytes, dict[bytes, Found]] = {}
@@ -76,6 +91,8 @@ class HotRoutes:
         if route.early:
             self.early.add(route.handler)
         self._patterns.append((route.method.encode(), route.pattern(), route.handler))
+        if route.streamed is not None:
+            self.streamed.append((route.pattern(), route.streamed))
         self._seen = {method.encode(): {} for method in {route.method for route in self.routes}}
 
     def extend(self, routes: "HotRoutes | Iterable[HotRoute]") -> None:
@@ -94,6 +111,13 @@ class HotRoutes:
             if path.startswith(prefix):
                 return limit
         return default
+
+    def streamed_form(self, path: bytes, headers: Mapping[bytes, bytes]) -> Streamed | None:
+        """The streamed form that a request asks for; None for an ordinary one."""
+        for pattern, streamed in self.streamed:
+            if streamed.matches(headers) and pattern.fullmatch(path):
+                return streamed
+        return None
 
     def find(self, method: bytes, path: bytes) -> Found | None:
         """The handler and the decoded parameters of a path without its query; None if no hot route fits."""

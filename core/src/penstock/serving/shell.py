@@ -112,9 +112,16 @@ class Shell:
             self._standing = b"".join(b"%b: %b\r\n" % pair for pair in default_headers)
         return self._standing
 
-    def refusal(self, path: bytes, length: int) -> PenstockError | None:
+    def body_limit(self, path: bytes, headers: Mapping[bytes, bytes]) -> int:
+        """The most bytes that the body of a request may have."""
+        streamed = self.routes.streamed_form(path, headers)
+        return self.routes.body_limit(path, self.limits.body_bytes) if streamed is None else streamed.body_bytes
+
+    def refusal(self, path: bytes, length: int, headers: Mapping[bytes, bytes]) -> PenstockError | None:
         """Why a body of `length` bytes is not even read, or None."""
-        limit = self.routes.body_limit(path, self.limits.body_bytes)
+        limit = self.body_limit(path, headers)
+        if length <= limit and self.routes.streamed_form(path, headers) is not None:
+            return None
         if length > limit:
             return TooLarge(f"expected a body of at most {limit} bytes, got Content-Length: {length}", field="body")
         if length > SMALL_BODY_BYTES and length > self.budget_bytes:

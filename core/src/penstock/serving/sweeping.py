@@ -29,7 +29,8 @@ def sweep(connection: "FastProtocol") -> None:
     elif connection.flow.read_paused:
         connection.ticks = 0
     elif connection.receiving:
-        late = connection.message_ticks > (limits.head_timeout_s if connection.head_open else limits.body_timeout_s)
+        most_s = limits.head_timeout_s if connection.head_open else limits.body_timeout_s
+        late = connection.message_ticks > most_s and (connection.head_open or not connection.streamed)
         if late or connection.ticks > limits.stall_timeout_s:
             connection.fail(408, "the request did not arrive in time")
     elif connection.active is not None:

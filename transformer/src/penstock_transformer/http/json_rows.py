@@ -14,7 +14,7 @@ from penstock_transformer.requests import Row
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*)`", re.DOTALL)
-_OPTIONS = {"data": bool}
+_OPTIONS = {"data": (bool, "true or false"), "labels": (list, "a list of labels")}
 
 
 class Body(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,11 +43,11 @@ def json_rows(body: bytes, *, most_rows: int) -> tuple[list[Row], dict[str, Any]
 def check_options(options: dict[str, Any]) -> None:
     """Raises InvalidInput for an option that does not exist or has the wrong type."""
     for name, value in options.items():
-        expected = _OPTIONS.get(name)
-        if expected is None:
+        if name not in _OPTIONS:
             raise InvalidInput(f"unknown option; expected one of {', '.join(_OPTIONS)}", field=f"options.{name[:60]}")
-        if type(value) is not expected:
-            raise InvalidInput(f"expected true or false, got {type(value).__name__}", field=f"options.{name}")
+        kind, expected = _OPTIONS[name]
+        if type(value) is not kind:
+            raise InvalidInput(f"expected {expected}, got {type(value).__name__}", field=f"options.{name}")
 
 
 def _explained(error: Exception, body: bytes) -> InvalidInput:

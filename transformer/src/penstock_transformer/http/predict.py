@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qsl
 
 from penstock.dataplane import Context
 from penstock.errors import Internal, InvalidInput, Overloaded, PenstockError, TooLarge, UnsupportedType
@@ -19,19 +18,18 @@ from penstock.serving.context import read_context
 from penstock.serving.exchange import Exchange
 from penstock.serving.infer import refuse_encoding
 from penstock_transformer.http.answers import ExchangeReply
-from penstock_transformer.http.cells import WrongCell, typed
 from penstock_transformer.http.csv_rows import Types, csv_rows
 from penstock_transformer.http.forms import form_rows
-from penstock_transformer.http.json_rows import check_options, json_rows
+from penstock_transformer.http.json_rows import json_rows
 from penstock_transformer.http.limits import WayInLimits
 from penstock_transformer.http.plane import PredictPlane, chosen_model
+from penstock_transformer.http.query import asked
 from penstock_transformer.requests import PredictRequest, Row
 
 logger = logging.getLogger(__name__)
 
 _JSON = (None, b"application/json")
-ACCEPTED = "application/json, text/csv, multipart/form-data, image/png, image/jpeg"
-_OPTION_TYPES = {"data": "bool"}
+ACCEPTED = "application/json, application/x-ndjson, application/vnd.apache.arrow.stream, text/csv, multipart/form-data, image/png, image/jpeg"
 
 Parse = Callable[[], list[Row]]
 
@@ -59,12 +57,14 @@ class PredictWays:
             return
         model = exchange.params[0]
         rows, options = json_rows(exchange.body, most_rows=self._most_rows)
+        if exchange.query:
+            options = (options or {}) | (asked(exchange.query)[1] or {})
         self._predict(PredictRequest(model, context, rows=rows, options=options), ExchangeReply(exchange, model))
 
     def get(self, exchange: Exchange) -> None:
         """`GET /predict/{record id}[?model=m]`. Raises PenstockError for what is wrong with the request."""
         context = read_context(exchange)
-        model, options = self._asked(exchange.query) if exchange.query else (None, None)
+        model, options = asked(exchange.query, model_allowed=True)
         model = chosen_model(self._transformer, model)
         request = PredictRequest(model, context, options=options, record_id=exchange.params[0])
         self._predict(request, ExchangeReply(exchange, model))
@@ -78,9 +78,10 @@ class PredictWays:
         # curl -d names its JSON a form; nothing that starts with a brace is one.
         if kind == b"application/json" or (kind == b"application/x-www-form-urlencoded" and body.lstrip()[:1] == b"{"):
             rows, options = json_rows(body, most_rows=self._most_rows)
+            options = (options or {}) | (asked(exchange.query)[1] or {})
             self._predict(PredictRequest(model, context, rows=rows, options=options), ExchangeReply(exchange, model))
             return
-        options = self._asked(exchange.query)[1] if exchange.query else None
+        options = asked(exchange.query)[1]
         parse = self._parser(kind, content_type, body, self._types(model))
         self._parse(parse, len(body), PredictRequest(model, context, options=options), exchange)
 
@@ -131,21 +132,6 @@ class PredictWays:
     def _types(self, model: str) -> Types | None:
         plan = self._transformer.plan(model)
         return None if plan is None else plan.column_types
-
-    def _asked(self, query: bytes) -> tuple[str | None, dict[str, Any] | None]:
-        """Model and options of a query. Raises InvalidInput for what it does not know."""
-        model = None
-        options: dict[str, Any] = {}
-        for name, text in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-            if name == "model":
-                model = text
-                continue
-            try:
-                options[name] = typed(text, _OPTION_TYPES.get(name))
-            except WrongCell as error:
-                raise InvalidInput(str(error), field=f"options.{name}") from None
-        check_options(options)
-        return model, options or None
 
 
 def image_rows(body: bytes, types: Types | None, limits: WayInLimits) -> list[Row]:

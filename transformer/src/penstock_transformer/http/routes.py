@@ -1,7 +1,9 @@
 """The transformer's hot routes: predict, prediction by record id, and the inference protocols over the same transformer."""
 
 from penstock.protocol.limits import Limits
-from penstock.serving.routes import HotRoute, HotRoutes
+from penstock.serving.routes import HotRoute, HotRoutes, Streamed
+from penstock_transformer.http.bulk.endpoint import BulkPredict
+from penstock_transformer.http.bulk.forms import is_streamed
 from penstock_transformer.http.documentation import GET_PREDICT, POST_PREDICT, V1_PREDICT
 from penstock_transformer.http.instances import instances_handler
 from penstock_transformer.http.limits import WayInLimits
@@ -9,6 +11,9 @@ from penstock_transformer.http.plane import PredictPlane
 from penstock_transformer.http.predict import PredictWays
 from penstock_transformer.http.records import allow_imports
 from penstock_transformer.http.several import TransformerPlane
+
+# Never held in memory, so as large as they are; the number only keeps arithmetic finite.
+BULK_BYTES = 1 << 50
 
 
 def hot_routes(transformer: TransformerPlane, *, limits: Limits | None = None, ways: WayInLimits | None = None) -> HotRoutes:
@@ -23,9 +28,10 @@ def hot_routes(transformer: TransformerPlane, *, limits: Limits | None = None, w
 def predict_routes(transformer: PredictPlane, limits: WayInLimits | None = None) -> HotRoutes:
     """The routes that only a transformer has."""
     ways = PredictWays(transformer, limits)
+    bulk = Streamed(is_streamed, BulkPredict(transformer, limits or WayInLimits()), BULK_BYTES)
     return HotRoutes(
         [
-            HotRoute("POST", "/models/{model}/predict", ways.post, "Predict for rows of features", POST_PREDICT),
+            HotRoute("POST", "/models/{model}/predict", ways.post, "Predict for rows of features", POST_PREDICT, streamed=bulk),
             HotRoute("GET", "/predict/{record_id}", ways.get, "Predict for a stored record", GET_PREDICT),
         ]
     )
