@@ -1,0 +1,268 @@
+"""Requests a second of every Python server that a user would otherwise pick, beside ours: the same models, the same load.
+
+    python bench/peers.py [--rounds 1] [--seconds 2] [--peers penstock,KServe] [--models small,large] [--json]
+
+One core for the server and all its processes, one for the load (wrk, a closed loop; ghz for gRPC if it is installed). Every round
+starts every server afresh. Peers are installed once, each into an environment of its own; one that cannot be installed or
+started is named with the reason, and the others are measured all the same.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import peer_models
+from peer_table import PEERS, SCRIPTS, Peer, Start, python_of
+from rig import ENVIRONMENT, RESULT_LINE, SERVER_CPU, cpu_s, medians, require, resident_mib, wrk
+
+from penstock.testing.servers import free_port
+
+HERE = Path(__file__).resolve().parent
+CONNECTIONS = (1, 8, 64, 256)
+# Where a figure stands for the whole: the row and number of connections that the ratios are made of.
+HEADLINE = 64
+START_S = 90.0
+
+
+class Unavailable(Exception):
+    """A peer that could not be installed, started or asked, with what it said."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--peers", default=",".join(PEERS).replace(", batching", "+"), help="names; + after one for its batching")
+    parser.add_argument("--models", default=",".join(peer_models.MODELS))
+    parser.add_argument("--connections", default=",".join(map(str, CONNECTIONS)))
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args()
+    require("bench/peers.py", "wrk", "taskset")
+    peers = [name.replace("+", ", batching") for name in given.peers.split(",")]
+    connections = [int(part) for part in given.connections.split(",")]
+    result = measure(peers, given.models.split(","), connections, given.rounds, given.seconds)
+    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+
+
+def measure(peers: list[str], models: list[str], connections: list[int], rounds: int, seconds: float) -> dict[str, Any]:
+    """All peers, models, forms and numbers of connections; the floor; and our ratios to the best of the targets."""
+    samples: dict[tuple[str, str, str, int], list[dict[str, float]]] = {}
+    starts: dict[str, list[dict[str, float]]] = {}
+    failures: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = peer_models.save(Path(folder), models)
+        for _ in range(rounds):
+            for name in peers:
+                for model in models:
+                    if model in PEERS[name].skip:
+                        continue
+                    print(f"{name}: {model}", file=sys.stderr, flush=True)
+                    try:
+                        _measure_one(name, model, files[model], connections, seconds, samples, starts, failures)
+                    except (Unavailable, subprocess.CalledProcessError) as failure:
+                        failures[f"{name}, {model}"] = str(failure)[-500:]
+        floor = {model: _floor(files[model], model) for model in models}
+    rows = [
+        {"server": name, "model": model, "form": form, "connections": count} | medians(found)
+        for (name, model, form, count), found in samples.items()
+    ]
+    started = [{"server": name} | medians(found) for name, found in starts.items()]
+    return {"bench": "peers", "rows": rows, "starts": started, "floor": floor, "ratios": ratios(rows), "failures": failures}
+
+
+def _measure_one(
+    name: str,
+    model: str,
+    file: Path,
+    connections: list[int],
+    seconds: float,
+    samples: dict[tuple[str, str, str, int], list[dict[str, float]]],
+    starts: dict[str, list[dict[str, float]]],
+    failures: dict[str, str],
+) -> None:
+    peer = PEERS[name]
+    with running(peer, file, model) as (start, pid, start_s):
+        scripts = {form: make(model, 1) for form, make in peer.forms.items() if form != "json" or peer_models.MODELS[model].json}
+        for form, (body, headers) in scripts.items():
+            script = start.directory / f"{form}.lua"
+            script.write_text(lua(body, headers))
+            for count in connections:
+                try:
+                    found = load(f"http://127.0.0.1:{start.port}{peer.path}", pid, script, count, seconds)
+                except SystemExit as failure:
+                    failures[f"{name}, {model}, {form}, {count} connections"] = str(failure)
+                    continue
+                samples.setdefault((name, model, form, count), []).append(found)
+        memory = sum(resident_mib(child) for child in tree(pid))
+        if model == "small":
+            starts.setdefault(name, []).append({"start_s": start_s, "resident_mib": memory})
+
+
+@contextmanager
+def running(peer: Peer, model: Path, name: str) -> Iterator[tuple[Start, int, float]]:
+    """A peer on its core, once it answers a request: how it was started, its process id, and the seconds that took."""
+    python = python_of(peer)
+    with tempfile.TemporaryDirectory() as folder:
+        start = Start(python, model, free_port(), free_port() if peer.grpc else 0, Path(folder))
+        log = start.directory / "server.log"
+        environment = ENVIRONMENT | {"BENCH_MODEL": str(model), "PYTHONPATH": str(SCRIPTS)} | peer.environment
+        began = time.monotonic()
+        with log.open("wb") as output:
+            command = ["taskset", "-c", SERVER_CPU, *peer.command(start)]
+            process = subprocess.Popen(command, stdout=output, stderr=output, env=environment, cwd=folder, start_new_session=True)
+        try:
+            _wait(peer, name, start, process, log)
+            yield start, process.pid, time.monotonic() - began
+        finally:
+            _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Stop a server and whatever it started: some leave children behind."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        pass
+    for child in [*tree(process.pid), process.pid]:
+        try:
+            os.kill(child, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait(15)
+
+
+def _wait(peer: Peer, name: str, start: Start, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    form = "json" if "json" in peer.forms and peer_models.MODELS[name].json else list(peer.forms)[-1]
+    body, headers = peer.forms[form](name, 1)
+    until = time.monotonic() + START_S
+    said = ""
+    while time.monotonic() < until and process.poll() is None:
+        request = urllib.request.Request(f"http://127.0.0.1:{start.port}{peer.path}", body, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=10):
+                return
+        except urllib.error.HTTPError as error:
+            said = f"{error.code}: {error.read()[:300]!r}"
+        except OSError as error:
+            said = str(error)
+        time.sleep(0.05)
+    raise Unavailable(f"did not answer ({said}): {log.read_text(errors='replace')[-800:]}")
+
+
+def load(url: str, pid: int, script: Path, connections: int, seconds: float) -> dict[str, float]:
+    """One run of wrk after a second of warm-up: requests/s, latency in ms, CPU us a request of the server's whole tree."""
+    wrk(url, script, connections, 1)
+    before = {child: cpu_s(child) for child in tree(pid)}
+    requests, duration_us, p50_us, p99_us = wrk(url, script, connections, seconds)
+    used = sum(cpu_s(child) - before.get(child, 0.0) for child in tree(pid))
+    return {
+        "requests_per_s": requests / duration_us * 1e6,
+        "cpu_us": used / requests * 1e6,
+        "p50_ms": p50_us / 1e3,
+        "p99_ms": p99_us / 1e3,
+    }
+
+
+def tree(pid: int) -> list[int]:
+    """A process and everything that it started, as far as it is still there."""
+    found, wanted = [], [pid]
+    while wanted:
+        one = wanted.pop()
+        if Path(f"/proc/{one}/stat").exists():
+            found.append(one)
+        for task in Path(f"/proc/{one}/task").glob("*/children"):
+            try:
+                wanted += map(int, task.read_text().split())
+            except OSError:
+                continue
+    return found
+
+
+def lua(body: bytes, headers: dict[str, str]) -> str:
+    """A wrk script that posts the body and prints the result line."""
+    escaped = "".join(f"\\{byte:03d}" for byte in body)
+    lines = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in headers.items())
+    return f'wrk.method = "POST"\nwrk.body = "{escaped}"\n{lines}{RESULT_LINE}'
+
+
+def _floor(file: Path, model: str) -> dict[str, float]:
+    """The session called in a loop on the servers' core, in rows a second by batch size: what no server can beat."""
+    code = (
+        "import sys, time; from pathlib import Path; from session import Session; import peer_models\n"
+        "session = Session(Path(sys.argv[1])); found = {}\n"
+        "for rows in (1, 8, 32, 64):\n"
+        "    x = peer_models.values(sys.argv[2], rows); session(x); count, until = 0, time.perf_counter() + 1\n"
+        "    while time.perf_counter() < until: session(x); count += 1\n"
+        "    found[str(rows)] = count * rows / (time.perf_counter() - until + 1)\n"
+        "import json; print(json.dumps(found))"
+    )
+    environment = ENVIRONMENT | {"PYTHONPATH": f"{SCRIPTS}:{HERE}"}
+    command = ["taskset", "-c", SERVER_CPU, sys.executable, "-c", code, str(file), model]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return {rows: round(rate, 1) for rows, rate in found.items()}
+
+
+def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Ours over the best of the targets, at the headline's connections: a form of ours against the best in any form."""
+    at = [row for row in rows if row["connections"] == HEADLINE]
+    found = {}
+    for row in at:
+        others = [other for other in at if other["model"] == row["model"] and PEERS[other["server"]].target]
+        if row["server"] != "penstock" or not others:
+            continue
+        best = max(others, key=lambda other: float(other["requests_per_s"]))
+        name = f"{row['model']}, {row['form']}, times {best['server']} ({best['form']})"
+        found[name] = round(row["requests_per_s"] / best["requests_per_s"], 1)
+    return found
+
+
+def table(result: dict[str, Any]) -> Iterator[str]:
+    """Rows of Markdown tables, a model each."""
+    counts = sorted({row["connections"] for row in result["rows"]})
+    for model in dict.fromkeys(row["model"] for row in result["rows"]):
+        yield f"**{peer_models.MODELS[model].title}** (raw session, rows/s by batch: {_shown(result['floor'][model])})"
+        yield ""
+        yield "| server | form | " + " | ".join(f"{count} conn." for count in counts) + " | CPU us | p50 ms | p99 ms |"
+        yield "|---|---|" + "---|" * (len(counts) + 3)
+        for server, form in dict.fromkeys((r["server"], r["form"]) for r in result["rows"] if r["model"] == model):
+            by = {r["connections"]: r for r in result["rows"] if (r["server"], r["model"], r["form"]) == (server, model, form)}
+            at = by.get(HEADLINE) or by[max(by)]
+            rates = " | ".join(f"{by[count]['requests_per_s']:,.0f}" if count in by else "" for count in counts)
+            yield f"| {server} | {form} | {rates} | {at['cpu_us']} | {at['p50_ms']} | {at['p99_ms']} |"
+        yield ""
+    if result["starts"]:
+        yield "| server | s to its first answer | MiB resident after the load |"
+        yield "|---|---|---|"
+        for row in result["starts"]:
+            yield f"| {row['server']} | {row['start_s']} | {row['resident_mib']:,.0f} |"
+        yield ""
+    for name, value in result["ratios"].items():
+        yield f"- {name}: {value}"
+    for name, reason in result["failures"].items():
+        yield f"- not measured: {name}: {reason}"
+
+
+def _shown(floor: dict[str, float]) -> str:
+    return ", ".join(f"{rows}: {rate:,.0f}" for rows, rate in floor.items())
+
+
+if __name__ == "__main__":
+    main()
