@@ -38,6 +38,7 @@ class Postprocessor:
             "regression": self._regress,
             "boolean": self._decide,
             "raw": self._pass_through,
+            "zeroShot": self._say_nothing,
         }
         self._apply = kinds[spec.kind]
 
@@ -111,6 +112,10 @@ class Postprocessor:
         }
         return [{"outputs": {name: column[row] for name, column in columns.items()}} for row in range(rows)]
 
+    def _say_nothing(self, outputs: dict[str, Array]) -> list[Prediction]:
+        """A row says nothing about labels by itself: `penstock.zero_shot` predicts from all rows of a request."""
+        return [{} for _ in range(len(self._read(outputs)))]
+
     def _read(self, outputs: dict[str, Array]) -> Array:
         array = outputs.get(self._source)
         if array is None or array.ndim == 0:
@@ -142,7 +147,7 @@ def _source_of(spec: PostprocessSpec, manifest: Manifest) -> str:
         raise InvalidInput(f"no output {spec.source!r}; expected one of {', '.join(names)}", field="postprocess.from")
     if spec.source is None and spec.kind != "raw" and len(names) != 1:
         raise InvalidInput(f"expected the output to read, one of {', '.join(names)}", field="postprocess.from")
-    return spec.source or names[0]
+    return spec.source or next(iter(names), "")
 
 
 def _class_numbers(manifest: Manifest, source: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from penstock.features.texts import Truncated
 from penstock.features.values import column_of
 from penstock.postprocess import Postprocessor
 from penstock.tensors import Array
+from penstock.zero_shot import ZeroShot
 from penstock_transformer.encoded import EncodedCheck
 from penstock_transformer.encoding_threads import EncodingThreads
 from penstock_transformer.plan import FetchPlan
@@ -36,7 +37,8 @@ _closing: set[asyncio.Task[Any]] = set()
 class ActiveBundle:
     """One bundle behind one predictor. `plan`, `encoder` and its `check` are None for a bundle without features.
 
-    `digest` is `sha256:…`, or "" for a foreign server that has no bundles; then `expect` is None and nothing is verified.
+    `digest` is `sha256:…`, or "" for a foreign server that has no bundles; then `expect` is None and nothing is verified, and
+    `identity`, by which callers stick to a bundle, is where that server is.
     `independent`: rows of different callers may share a call.
     """
 
@@ -51,6 +53,7 @@ class ActiveBundle:
         "digest",
         "encoder",
         "expect",
+        "identity",
         "independent",
         "label",
         "manifest",
@@ -60,6 +63,7 @@ class ActiveBundle:
         "predictor_model",
         "store",
         "version",
+        "zero_shot",
     )
 
     def __init__(
@@ -72,11 +76,13 @@ class ActiveBundle:
         plan: FetchPlan | None = None,
         encoder: Encoder | None = None,
         store: FeatureStore | None = None,
+        identity: str = "",
         close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.manifest = manifest
         self.digest = digest
         self.expect = digest or None
+        self.identity = identity or digest
         self.label = f"{manifest.name}@{digest}" if digest else manifest.name
         self.version = manifest.version
         self.predictor = predictor
@@ -86,6 +92,8 @@ class ActiveBundle:
         self.check = EncodedCheck(encoder.plan) if encoder is not None else None
         self.store = store
         self.postprocessor = Postprocessor(manifest.postprocess, manifest)
+        features = plan.spec if plan is not None else None
+        self.zero_shot = ZeroShot(manifest, features) if manifest.postprocess.zero_shot is not None else None
         self.independent = manifest.model.rows_independent is True
         self._close = close
         self._images = plan is not None and any(f.type == "image" for f in plan.spec.features)

@@ -119,7 +119,7 @@ class Group:
         assert self.resolved is not None
         predictions: list[dict[str, Any]] = []
         if not all(w.tensors_only for w in self.works):
-            predictions = self.bundle.postprocessor.apply(outputs)
+            predictions = self._predict(outputs)
             with_data = not all(w.tensors_only or w.without_data for w in self.works)
             add_data(predictions, self.plan, self.resolved, with_data=with_data, degraded=self.degraded)
             if self.truncated:
@@ -131,6 +131,8 @@ class Group:
         for work, stop in zip(self.works, self.bounds[1:], strict=True):
             request = work.request
             mine = [] if work.tensors_only else predictions[start:stop]
+            if work.asked is not None:
+                mine = work.asked.own(mine)
             if work.without_data:
                 for prediction in mine:
                     prediction.pop("data", None)
@@ -138,6 +140,18 @@ class Group:
             answer = PredictResponse(request.model, label, mine, outputs, version=version, record=records.get(start), rows=rows)
             work.put(answer)
             start = stop
+
+    def _predict(self, outputs: dict[str, Array]) -> list[dict[str, Any]]:
+        """A prediction for every row that was run; what was asked about labels is where each of the caller's rows begins."""
+        predictions = self.bundle.postprocessor.apply(outputs)
+        if self.bundle.zero_shot is None:
+            return predictions
+        for work, start, stop in zip(self.works, self.bounds, self.bounds[1:], strict=False):
+            if work.asked is not None:
+                made = work.asked.predictions({name: array[start:stop] for name, array in outputs.items()})
+                for place, prediction in zip(work.asked.places, made, strict=True):
+                    predictions[start + place] = prediction
+        return predictions
 
     def fail(self, error: PenstockError) -> None:
         """Fail every work that still waits."""
@@ -150,6 +164,7 @@ class Group:
         for work in works:
             try:
                 request = work.request
+                work.asked = None
                 if request.record_id is not None:
                     self.parts.append([self._record_row(request.record_id)])
                 elif request.rows is not None:
@@ -157,7 +172,7 @@ class Group:
                     if not accepted.issuperset(rows[0] if len(rows) == 1 else set().union(*rows)):
                         for i, row in enumerate(rows):
                             check_names(row, accepted, self.plan.stored_names, f"rows[{i}].")
-                    self.parts.append(request.rows)
+                    self.parts.append(rows if self.bundle.zero_shot is None and not request.options else self._asked(work, rows))
                 else:
                     columns = request.columns or {}
                     check_names(columns, accepted, self.plan.stored_names, "")
@@ -170,8 +185,22 @@ class Group:
             self.works.append(work)
         self._count()
 
+    def _asked(self, work: PredictWork, rows: list[Row]) -> list[Row]:
+        """The rows to run: the caller's own, or those spread over the labels that they are to be judged by."""
+        zero_shot, options = self.bundle.zero_shot, work.request.options
+        work.rows = len(rows)
+        if zero_shot is None:
+            if options and "labels" in options:
+                raise InvalidInput("this model has labels of its own; leave them out", field="options.labels")
+            return rows
+        work.asked = zero_shot.ask(rows, options)
+        work.rows = len(work.asked.rows)
+        return work.asked.rows
+
     def _record_row(self, record_id: str) -> Row:
         record = self.plan.record
+        if self.bundle.zero_shot is not None:
+            raise InvalidInput("a model of candidate labels answers rows, not records", field="record")
         if record is None:
             raise NotFound(f"{self.bundle.manifest.name} has no records: its features.yaml names no `record`")
         if len(record.key_columns) != 1:

@@ -16,7 +16,7 @@ class PredictRequest:
     """One caller's rows. Exactly one of `rows` (dicts of feature or key to value) and `columns` (arrays `[n]`) is given.
 
     `record_id` is set for `GET /predict/{id}`: the one row is found through the spec's record, and answered with it.
-    `options`: `data` False leaves the data out of the answer.
+    `options`: `data` False leaves the data out of the answer; `labels` are what a zero-shot bundle judges the rows by.
     """
 
     __slots__ = ("columns", "context", "model", "options", "record_id", "rows", "version")

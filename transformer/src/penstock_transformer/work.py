@@ -4,6 +4,7 @@ from collections.abc import Hashable
 
 from penstock.dataplane import Context
 from penstock.errors import PenstockError
+from penstock.zero_shot import Asked
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.requests import PredictReply, PredictRequest, PredictResponse, Row
 
@@ -13,10 +14,11 @@ _ROW_BYTES = 2048
 
 class PredictWork:
     """`tensors_only`: the caller reads the model's outputs and wants no predictions. `bundle`: decided already (shadows, second
-    tries); None for the route to choose. `heavy`: its rows may hold large values, which are counted. Implements
-    `penstock.batcher.Work`; answered at most once."""
+    tries); None for the route to choose. `heavy`: its rows may hold large values, which are counted. `asked`: its rows spread
+    over candidate labels, for a bundle that judges those. Implements `penstock.batcher.Work`; answered at most once."""
 
     __slots__ = (
+        "asked",
         "bundle",
         "context",
         "key",
@@ -45,6 +47,7 @@ class PredictWork:
         self.key: Hashable = 0
         self.tensors_only = tensors_only
         self.bundle = bundle
+        self.asked: Asked | None = None
         self.retried = False
         self.waiting = True
         self.without_data = request.options is not None and not request.options.get("data", True)
@@ -73,7 +76,7 @@ class PredictWork:
         """Answer with an error, unless an answer has been given."""
         if self.waiting:
             self.waiting = False
-            self.reply.error(error)
+            self.reply.error(error if self.asked is None else self.asked.restated(error))
 
 
 def _rows_bytes(rows: list[Row]) -> int:

@@ -18,19 +18,40 @@ class FileEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class ZeroShotSpec:
+    """How candidate labels of a request are judged (`penstock.zero_shot`).
+
+    `feature`: the text feature that a label is written into, by `template`, whose `{}` is the label. Without `entailment` label
+    and text are embedded and compared: softmax of the cosines over `temperature`. With it each row is run with each label as a
+    pair, and `entailment` (and `contradiction`) are the columns of those classes; `independent` judges each label by itself.
+    `max_labels`: the most that a request may name.
+    """
+
+    feature: str
+    template: str = "{}"
+    temperature: float = 0.05
+    entailment: int | None = None
+    contradiction: int | None = None
+    independent: bool = False
+    max_labels: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class PostprocessSpec:
     """How the model's outputs become a prediction.
 
     `source` names the output that is read (yaml: `from`). classification: `labels`, one a class, and `threshold` for two classes
     (the score of the second label at or above it gives that label); regression: a value; boolean: a value against `threshold`;
-    raw: outputs as they are. `activation` turns logits into probabilities first; without it scores are what the model says.
+    raw: outputs as they are; zeroShot: scores of the labels that the request names, or else of `labels`. `activation` turns
+    logits into probabilities first; without it scores are what the model says.
     """
 
-    kind: Literal["classification", "regression", "boolean", "raw"]
+    kind: Literal["classification", "regression", "boolean", "raw", "zeroShot"]
     source: str | None = None
     labels: tuple[str, ...] = ()
     threshold: float | None = None
     activation: Literal["softmax", "sigmoid"] | None = None
+    zero_shot: ZeroShotSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)

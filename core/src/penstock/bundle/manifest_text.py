@@ -4,7 +4,7 @@ import re
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, cast
 
-from penstock.bundle.manifest import FileEntry, Manifest, ModelSignature, PostprocessSpec
+from penstock.bundle.manifest import FileEntry, Manifest, ModelSignature, PostprocessSpec, ZeroShotSpec
 from penstock.dataplane import TensorMetadata
 from penstock.errors import InvalidInput
 from penstock.features.document import read_document, write_document
@@ -98,7 +98,7 @@ def _read_tensor(p: Parameters) -> TensorMetadata:
 
 def read_postprocess(p: Parameters) -> PostprocessSpec:
     """The `postprocess` part. Whether it fits the model's outputs is `penstock.postprocess`'s to say."""
-    kind = p.choice("kind", ("classification", "regression", "boolean", "raw"))
+    kind = p.choice("kind", ("classification", "regression", "boolean", "raw", "zeroShot"))
     labels = p.items("labels", [])
     seen: set[str] = set()
     for index, label in enumerate(labels):
@@ -113,9 +113,39 @@ def read_postprocess(p: Parameters) -> PostprocessSpec:
         tuple(labels),
         p.number("threshold") if p.has("threshold") else None,
         cast(Any, p.choice("activation", ("softmax", "sigmoid"))) if p.has("activation") else None,
+        _read_zero_shot(p) if kind == "zeroShot" else None,
     )
     p.done()
     return spec
+
+
+def _read_zero_shot(p: Parameters) -> ZeroShotSpec:
+    for name in ("threshold", "activation"):
+        if p.has(name):
+            raise InvalidInput("does not go with kind: zeroShot", field=p.field(name))
+    template = p.text("template", "{}")
+    if template.count("{}") != 1:
+        raise InvalidInput(f"expected one {{}}, where the label goes, got {describe(template)}", field=p.field("template"))
+    entailment = p.integer("entailment", least=0) if p.has("entailment") else None
+    contradiction = p.integer("contradiction", least=0) if p.has("contradiction") else None
+    independent = p.flag("independent")
+    if entailment is None:
+        for name in ("contradiction", "independent"):
+            if p.has(name):
+                raise InvalidInput("is for models of pairs, which have `entailment`", field=p.field(name))
+    elif p.has("temperature"):
+        raise InvalidInput("is for embeddings, not for `entailment`", field=p.field("temperature"))
+    if contradiction == entailment and entailment is not None:
+        raise InvalidInput("expected another column than entailment's", field=p.field("contradiction"))
+    return ZeroShotSpec(
+        p.text("feature"),
+        template,
+        p.number("temperature", 0.05, above=0.0),
+        entailment,
+        contradiction,
+        independent,
+        p.integer("maxLabels", 100, least=1, most=10_000),
+    )
 
 
 def write_manifest(manifest: Manifest) -> bytes:
@@ -164,4 +194,14 @@ def postprocess_fields(spec: PostprocessSpec) -> dict[str, Any]:
         fields["threshold"] = spec.threshold
     if spec.activation is not None:
         fields["activation"] = spec.activation
-    return fields
+    return fields if spec.zero_shot is None else fields | _zero_shot_fields(spec.zero_shot)
+
+
+def _zero_shot_fields(spec: ZeroShotSpec) -> dict[str, Any]:
+    fields: dict[str, Any] = {"feature": spec.feature, "template": spec.template}
+    if spec.entailment is None:
+        return fields | {"temperature": spec.temperature, "maxLabels": spec.max_labels}
+    contradiction = {} if spec.contradiction is None else {"contradiction": spec.contradiction}
+    return (
+        fields | {"entailment": spec.entailment} | contradiction | {"independent": spec.independent, "maxLabels": spec.max_labels}
+    )
