@@ -35,6 +35,7 @@ def grpc_servers(
             host=settings.host,
             port=settings.grpc_port,
             limits=limits,
+            drain_timeout_s=settings.drain_timeout_s,
             repository=repository,
             credentials=None if tls is None else tls.grpc_server_credentials,
         )

@@ -4,6 +4,7 @@ Handlers are given without (de)serializers: messages come and go as bytes, so th
 the field named, and sizes are known.
 """
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,14 +23,17 @@ from penstock.serving.shell import Shell
 
 
 class Handlers(grpc.GenericRpcHandler):
-    """The table of methods by path. `stops` end what would outlive a drain: open streams and watches."""
+    """The table of methods by path. `stops` end what would outlive a drain: open streams and watches. `last_call` is when the
+    newest call began, in seconds of `time.monotonic()`."""
 
     def __init__(self, methods: dict[str, Any], stops: list[Callable[[], None]]) -> None:
         self._methods = methods
         self.stops = stops
+        self.last_call = 0.0
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         """The handler of a method, None for one that is not there."""
+        self.last_call = time.monotonic()
         return self._methods.get(handler_call_details.method)
 
 

@@ -1,16 +1,24 @@
 """The gRPC server of one process: a grpc.aio server whose handlers take and give bytes.
 
-    start: bind -> serve (live, not ready)        drain: streams stop reading, watches end -> GOAWAY, no new calls -> calls finish
+    start: bind -> serve (live, not ready)
+    drain: streams stop reading, watches end, no new connections -> calls go on until callers have moved -> GOAWAY -> calls finish
+
+gRPC's own end of a server cancels the calls that reach it between its GOAWAY and the GOAWAY's arrival at the caller; a GOAWAY for
+a connection's age loses none. So connections live for less time than a drain may take, and a drain waits until no call has come
+for a moment: callers who are busy have moved on by then, and those who are not have nothing to lose.
 
 Why grpc.aio, and what it costs: docs/decisions/0007-grpc-server.md.
 
 Invariant: a port that somebody else holds is an error, never shared by chance (gRPC's own default is to share it).
 """
 
+import asyncio
 import errno
 import logging
+import math
 import os
 import socket
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +26,13 @@ from penstock.dataplane import DataPlane
 from penstock.errors import InvalidInput
 from penstock.protocol.limits import Limits
 from penstock.repository import ModelRepository
+from penstock.serving.grpc.listeners import close_listeners
 from penstock.serving.shell import Shell
 
 if TYPE_CHECKING:
     import grpc
+
+    from penstock.serving.grpc.handlers import Handlers
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +46,14 @@ _PING_AFTER_S = 60
 _PING_ANSWER_S = 20
 # Callers may ping this often, with or without a call under way.
 _LEAST_PING_GAP_S = 5
-# A connection is told to move on after this long, so that its caller sees pods that were added since; its calls finish.
-_CONNECTION_AGE_S = 1800
+# A connection is told to move on after this part of a drain's time, give or take a tenth (gRPC's doing); its calls finish. Its
+# caller also sees pods that were added since.
+_AGE_OF_DRAIN = 0.7
+_LEAST_AGE_S = 1.0
+# Callers have moved when none has called for so long; and this much of a drain's time is kept for calls to finish.
+_QUIET_S = 0.25
+_LOOK_S = 0.05
+_FINISH_OF_DRAIN = 0.1
 
 
 class GrpcServer:
@@ -52,6 +69,7 @@ class GrpcServer:
         host: str,
         port: int,
         limits: Limits,
+        drain_timeout_s: float = 25.0,
         repository: ModelRepository | None = None,
         credentials: "Callable[[], grpc.ServerCredentials] | None" = None,
     ) -> None:
@@ -61,15 +79,18 @@ class GrpcServer:
         self._shell = shell
         self._host = host
         self._limits = limits
+        self._age_s = max(_LEAST_AGE_S, drain_timeout_s * _AGE_OF_DRAIN)
         self._repository = repository
         self._credentials = credentials
         self._server: grpc.aio.Server | None = None
-        self._stops: list[Callable[[], None]] = []
+        self._table: Handlers | None = None
+        self._deadline = math.inf
 
     async def start(self) -> None:
         """Bind and serve. Raises OSError if the port is taken, InvalidInput if grpcio is not installed."""
         # Here, not above: it costs time and memory that a program with the port off should not pay.
-        os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+        # The core's own log has a form of its own, and callers can fill it at will.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         try:
             from penstock.serving.grpc.handlers import handlers
         except ImportError as error:
@@ -85,7 +106,7 @@ class GrpcServer:
         self.port = self._bind(server)
         await server.start()
         self._server = server
-        self._stops = table.stops
+        self._table = table
 
     def _bind(self, server: "grpc.aio.Server") -> int:
         """The port that was bound. gRPC says only that it failed; a socket of our own says why."""
@@ -130,13 +151,26 @@ class GrpcServer:
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", _LEAST_PING_GAP_S * 1000),
             ("grpc.max_connection_idle_ms", limits.keep_alive_s * 1000),
-            ("grpc.max_connection_age_ms", _CONNECTION_AGE_S * 1000),
+            ("grpc.max_connection_age_ms", round(self._age_s * 1000)),
         ]
 
     async def drain(self, timeout_s: float) -> None:
         """Take no new calls, finish those that run, cut what is left after `timeout_s`. A second call may shorten the time."""
-        if self._server is None:
+        if self._server is None or self._table is None:
             return
-        for stop in self._stops:
-            stop()
-        await self._server.stop(timeout_s)
+        again = self._deadline < math.inf
+        self._deadline = min(self._deadline, time.monotonic() + timeout_s)
+        if not again:
+            for stop in self._table.stops:
+                stop()
+            await close_listeners(self.port)
+            await self._wait_until_quiet(self._table, self._deadline - timeout_s * _FINISH_OF_DRAIN)
+        await self._server.stop(max(0.0, self._deadline - time.monotonic()))
+
+    async def _wait_until_quiet(self, table: "Handlers", until: float) -> None:
+        """Until no call has come for a moment, `until` at most; a second drain cuts it short."""
+        while True:
+            now = time.monotonic()
+            if now - table.last_call >= _QUIET_S or now >= min(until, self._deadline):
+                return
+            await asyncio.sleep(_LOOK_S)
