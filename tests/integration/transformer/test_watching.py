@@ -133,6 +133,47 @@ def test_a_bundle_in_use_is_closed_only_when_its_batches_are_done(site):
     run(go())
 
 
+def test_an_unforeseen_fault_does_not_end_the_watch(site, monkeypatch, caplog):
+    async def go():
+        site.write(1, site.entry(1, weight=100))
+        await site.transformer.start()
+        two = site.predictors["http://p2:80"]
+        asked = asyncio.Event()
+
+        async def broken(_model, _file):
+            asked.set()
+            raise RuntimeError("nobody thought of this")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(two, "bundle_file", broken)
+            site.write(2, site.entry(2, weight=100))
+            await asked.wait()
+            table, swapped = site.transformer.table, asyncio.Event()
+            apply = table.apply
+            table.apply = lambda route: (apply(route), swapped.set())
+        await swapped.wait()
+        assert site.transformer.revision == 2
+        assert "nobody thought of this" in caplog.text
+        assert site.transformer.counters.route_failed >= 1
+        await site.transformer.close()
+
+    run(go())
+
+
+def test_what_was_loaded_for_a_route_that_never_came_is_closed(site):
+    async def go():
+        site.write(1, site.entry(1, weight=100))
+        await site.transformer.start()
+        site.predictors["http://p3:80"].files = {}
+        gone = {**site.entry(3, weight=1), "digest": "sha256:" + "0" * 64}
+        site.write(2, site.entry(2, weight=100), gone)
+        assert not await site.watcher.look()
+        await site.transformer.close()
+        assert {"http://p1:80", "http://p2:80", "http://p3:80"} <= set(site.closed)
+
+    run(go())
+
+
 @pytest.mark.parametrize("text", ["bundles: [", "", "formatVersion: 1\nrevision: 9\nmodel: trains\nbundles: []", "\xff"])
 def test_a_wrong_file_changes_nothing(site, text):
     async def go():

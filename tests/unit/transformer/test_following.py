@@ -111,6 +111,35 @@ def test_a_changed_byte_is_never_used(run, files):
     run(go())
 
 
+def test_an_unforeseen_fault_does_not_end_the_following(run, files, features, caplog):
+    newer = bundle_files(features, version="8")
+
+    async def go():
+        predictor = FakePredictor(files)
+        transformer = Transformer(PipelineSettings(model_name="flights", predictor_poll_s=0.01), predictor=predictor)
+        await transformer.start()
+        real, asked = predictor.metadata, asyncio.Event()
+
+        async def broken(model, version=None):
+            if not asked.is_set():
+                asked.set()
+                raise RuntimeError("nobody thought of this")
+            return await real(model, version)
+
+        predictor.metadata = broken
+        table, swapped = transformer.table, asyncio.Event()
+        apply = table.apply
+        table.apply = lambda route: (apply(route), swapped.set())
+        await asked.wait()
+        predictor.files = newer
+        await swapped.wait()
+        assert (await transformer.metadata("flights")).bundle == f"flights@{digest_of(newer)}"
+        assert "nobody thought of this" in caplog.text
+        await transformer.close()
+
+    run(go())
+
+
 def test_a_foreign_server_is_passed_through(run):
     async def go():
         predictor = FakePredictor({})

@@ -15,6 +15,7 @@ bundles:
   - {{digest: "{B}", predictor: "http://flights-7-predictor.default", mode: shadow, fraction: 0.2}}
   - {{predictor: "http://other:8000/base", weight: 1, verify: none, model: theirs}}
 """
+FOREIGN = '  - {predictor: "http://other:8000/base", weight: 2, verify: none, model: theirs}'
 
 
 def test_good():
@@ -60,6 +61,7 @@ def test_good():
         ("verify: none", "verify: maybe", "bundles[2].verify"),
         (", verify: none", "", "bundles[2].digest"),
         ("model: theirs", "model: ''", "bundles[2].model"),
+        ("model: theirs}", "model: theirs}\n" + FOREIGN, "bundles[3].predictor"),
     ],
 )
 def test_wrong(old, new, field):

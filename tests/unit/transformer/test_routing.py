@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
-from penstock.dataplane import Context, TensorMetadata
-from penstock.errors import NotFound, NotReady, WrongBundle
+from penstock.dataplane import Context, ModelMetadata, TensorMetadata
+from penstock.errors import NotFound, NotReady, UpstreamUnavailable, WrongBundle
 from penstock.features.reading import read_spec
 from penstock.testing.bundles import FakePredictor
 from penstock_transformer.active import ActiveBundle
+from penstock_transformer.loading import foreign_bundle
 from penstock_transformer.plan import plan_of
 from penstock_transformer.requests import PredictRequest
 from penstock_transformer.routing import Route, Target, choose, copies, key_of, rendezvous
@@ -30,6 +31,7 @@ def request(rows=None, **given) -> PredictRequest:
 
 
 A, B, C = bundle("a"), bundle("b", "2"), bundle("c", "3")
+OUTPUTS = (TensorMetadata("y", "FP32", (-1,)),)
 
 
 def test_shares_are_the_weights():
@@ -41,6 +43,27 @@ def test_shares_are_the_weights():
 def test_a_weight_of_nothing_gets_nothing():
     live = (Target(A, 0), Target(B, 5))
     assert {rendezvous(live, str(i).encode()).bundle for i in range(200)} == {B}
+
+
+def test_shares_of_foreign_servers_that_know_no_digests():
+    def foreign(address: str) -> ActiveBundle:
+        return foreign_bundle(FakePredictor({}), "m", ModelMetadata("m", (), "", (), OUTPUTS), identity=address)
+
+    live = (Target(foreign("http://a"), 50), Target(foreign("http://b"), 50))
+    counts = Counter(live.index(rendezvous(live, str(i).encode())) for i in range(2_000))
+    assert 0.4 < counts[0] / 2_000 < 0.6
+
+
+def test_a_foreign_server_that_names_no_outputs():
+    with pytest.raises(UpstreamUnavailable, match="no outputs"):
+        foreign_bundle(FakePredictor({}), "m", ModelMetadata("m", (), "", (), ()))
+
+
+def test_a_version_that_only_weightless_bundles_have():
+    """While a Deployment rolls, and for a canary at nothing, several bundles may have one version and no weight."""
+    twin = bundle("d", "3")
+    route = Route(0, (Target(A, 1), Target(C, 0), Target(twin, 0)))
+    assert choose(route, request(version="3", route_key="k")) in (C, twin)
 
 
 @settings(max_examples=50, deadline=None)

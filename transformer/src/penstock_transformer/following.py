@@ -70,7 +70,11 @@ class Follower:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._poll_s)
-            await self._poll()
+            try:
+                await self._poll()
+            except Exception:
+                # A bundle that cannot be loaded in a way that nobody foresaw must not end the watch for the next one.
+                logger.exception("following the predictor failed", extra={"model": self._model})
 
     async def _poll(self) -> bool:
         try:

@@ -13,7 +13,7 @@ from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
 from penstock.bundle.manifest_text import MANIFEST
 from penstock.bundle.reading import bundle_from_files
 from penstock.dataplane import DataPlane, ModelMetadata
-from penstock.errors import WrongBundle
+from penstock.errors import UpstreamUnavailable, WrongBundle
 from penstock.features.encoder import Encoder
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.plan import plan_of
@@ -52,14 +52,25 @@ async def load_bundle(
             await close()
 
     store = lease.store if lease is not None else None
-    active = ActiveBundle(bundle.manifest, digest, predictor, model, plan=plan, encoder=encoder, store=store, close=closed)
-    await active.warm()
+    try:
+        active = ActiveBundle(bundle.manifest, digest, predictor, model, plan=plan, encoder=encoder, store=store, close=closed)
+        await active.warm()
+    except BaseException:
+        # What called us closes its own connection to the predictor; nobody else knows of the store.
+        if lease is not None:
+            await lease.release()
+        raise
     return active
 
 
-def foreign_bundle(predictor: DataPlane, model: str, metadata: ModelMetadata, *, close: Close | None = None) -> ActiveBundle:
-    """A bundle without features or digest, for a server that speaks the protocol and knows no bundles."""
+def foreign_bundle(
+    predictor: DataPlane, model: str, metadata: ModelMetadata, *, identity: str = "", close: Close | None = None
+) -> ActiveBundle:
+    """A bundle without features or digest, for a server that speaks the protocol and knows no bundles. `identity`: its address,
+    which stands for the digest where a route has several of them. Raises UpstreamUnavailable if it names no outputs."""
+    if not metadata.outputs:
+        raise UpstreamUnavailable(f"the predictor's metadata of {model} names no outputs")
     signature = ModelSignature("", metadata.inputs, metadata.outputs, rows_independent=None)
     version = metadata.versions[0] if metadata.versions else ""
     manifest = Manifest(metadata.name, version, signature, PostprocessSpec("raw"), {})
-    return ActiveBundle(manifest, "", predictor, model, close=close)
+    return ActiveBundle(manifest, "", predictor, model, identity=identity, close=close)

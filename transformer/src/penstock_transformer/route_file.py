@@ -96,9 +96,15 @@ def _check_together(bundles: tuple[RouteEntry, ...]) -> None:
     if not any(b.mode == "live" and b.weight > 0 for b in bundles):
         raise InvalidInput("no live bundle has a weight above 0", field="bundles")
     seen: set[str] = set()
+    foreign: set[tuple[str, str | None]] = set()
     for index, bundle in enumerate(bundles):
         if bundle.digest and bundle.digest in seen:
             raise InvalidInput("this digest is named twice", field=f"bundles[{index}].digest")
+        if not bundle.digest and (bundle.predictor, bundle.model) in foreign:
+            reason = "this predictor is named twice, without a digest to tell the entries apart"
+            raise InvalidInput(reason, field=f"bundles[{index}].predictor")
+        if not bundle.digest:
+            foreign.add((bundle.predictor, bundle.model))
         seen.add(bundle.digest)
 
 

@@ -70,12 +70,13 @@ def choose(route: Route | None, request: PredictRequest) -> ActiveBundle:
 
 
 def rendezvous(live: tuple[Target, ...], key: bytes) -> Target:
-    """The target that a key belongs to; at least one must have a weight above 0."""
-    return max((t for t in live if t.weight > 0), key=lambda t: t.weight / -math.log(_draw(key, t.bundle.digest)))
+    """The target that a key belongs to; where none has a weight (a version that is named, and only tried), all count alike."""
+    weighted = [(t, t.weight) for t in live if t.weight > 0] or [(t, 1.0) for t in live]
+    return max(weighted, key=lambda pair: pair[1] / -math.log(_draw(key, pair[0].bundle.identity)))[0]
 
 
-def _draw(key: bytes, digest: str) -> float:
-    number = int.from_bytes(blake2b(key, digest_size=8, key=digest[-64:].encode()).digest(), "big")
+def _draw(key: bytes, identity: str) -> float:
+    number = int.from_bytes(blake2b(key, digest_size=8, key=identity[-64:].encode()[-64:]).digest(), "big")
     return (number + 0.5) * _SCALE if number < 2**64 - 2048 else 1.0 - 2.0**-53
 
 

@@ -44,7 +44,11 @@ class Stores:
                     self._open[at] = (known, store, users + 1)
                     return Lease(self, layout, store)
             store = self._opener(layout)
-            await self._start(store)
+            try:
+                await self._start(store)
+            except BaseException:
+                await store.close()
+                raise
             self._open.append((layout, store, 1))
             return Lease(self, layout, store)
 

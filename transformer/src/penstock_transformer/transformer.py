@@ -99,8 +99,10 @@ class Transformer:
         await self._source.close()
         self._batcher.close()
         await self.shadows.close()
-        for task in list(self._tasks):
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         route, self.table.route = self.table.route, None
         closing = [bundle.retire() for bundle in route.bundles] if route is not None else []
         await asyncio.gather(*(task for task in closing if task is not None), return_exceptions=True)

@@ -73,10 +73,13 @@ class RouteWatcher:
         self._watcher = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Stop watching."""
+        """Stop watching, and close what was loaded for a route that was never applied."""
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
+        applied = set(map(id, self._table.route.bundles)) if self._table.route is not None else set()
+        closing = [bundle.retire() for bundle in self._active.values() if id(bundle) not in applied]
+        await asyncio.gather(*(task for task in closing if task is not None), return_exceptions=True)
 
     async def look(self) -> bool:
         """Read the file if it has changed, and apply what is wanted and not yet applied; whether the route is as wanted."""
@@ -107,7 +110,12 @@ class RouteWatcher:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._poll_s)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:
+                # Whatever it was, the next file may be one to live with; a watcher that has ended would never see it.
+                self._counters.route_failed += 1
+                logger.exception("looking at the route file failed", extra={"model": self._model, "file": str(self._file)})
 
     def _read_if_changed(self) -> str | None:
         found = self._file.stat()
@@ -151,7 +159,8 @@ class RouteWatcher:
     async def _load(self, entry: RouteEntry, predictor: DataPlane, model: str, close: Close) -> ActiveBundle:
         if entry.verify == "none":
             metadata = await predictor.metadata(model)
-            return foreign_bundle(predictor, model, metadata, close=close)
+            identity = f"{entry.predictor} {entry.model or ''}"
+            return foreign_bundle(predictor, model, metadata, identity=entry.digest or identity, close=close)
         return await load_bundle(predictor, model, entry.digest, self._stores, close=close)
 
 
