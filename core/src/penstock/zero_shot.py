@@ -58,7 +58,7 @@ class ZeroShot:
         if len(rows) * len(labels) > MAX_ROWS:
             raise TooLarge(f"{len(rows)} rows with {len(labels)} labels each; at most {MAX_ROWS} pairs a request", field="rows")
         for at, row in enumerate(rows):
-            if self.spec.feature in row:
+            if row.get(self.spec.feature) is not None:
                 raise InvalidInput("the labels go here; expected it left out", field=f"rows[{at}].{self.spec.feature}")
         pairs = [row | {self.spec.feature: self._text(label)} for row in rows for label in labels]
         return Asked(self, len(rows), labels, pairs)

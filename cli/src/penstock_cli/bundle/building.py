@@ -31,8 +31,7 @@ from penstock.features.texts import files_beside
 from penstock.features.writing import store_fields, write_spec
 from penstock.onnx import Session, SessionSettings, load
 from penstock.onnx.external import external_files
-from penstock.postprocess import Postprocessor
-from penstock_cli.bundle.examples import Pipeline, Results, run_frame
+from penstock_cli.bundle.examples import Pipeline, Results, make_pipeline, run_frame
 from penstock_cli.bundle.fitting_model import check_tensors, refuse_fusing, rows_independent
 from penstock_cli.bundle.verifying import verify
 
@@ -111,7 +110,7 @@ def _fill(order: Order, staging: Path, say: Callable[[str], None]) -> None:
     manifest = Manifest(order.name, order.version, signature, order.postprocess, {}, order.card)
     spec = _add_features(order, staging, session, say) if order.features is not None else None
     encoder = Encoder((staging / ENCODER).read_bytes(), spec, files=files_beside(spec, staging)) if spec is not None else None
-    pipeline = Pipeline(manifest, encoder, session, Postprocessor(order.postprocess, manifest))
+    pipeline = make_pipeline(manifest, encoder, session)
     say("trying whether rows are independent")
     tensors = run_frame(pipeline, order.examples.head(order.golden_rows)).tensors if order.examples is not None else None
     independent = rows_independent(session, tensors, order.rows_independent)

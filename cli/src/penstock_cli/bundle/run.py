@@ -12,6 +12,8 @@ from penstock_cli.errors import Command, Failure
 from penstock_cli.progress import Progress
 
 _BATCH = 1024
+# Of rows that are run with every label.
+_LABELLED_BATCH = 64
 
 
 @click.command("run", cls=Command)
@@ -19,8 +21,9 @@ _BATCH = 1024
 @click.argument("rows", type=click.Path(path_type=Path, allow_dash=True), default="-")
 @click.option("--format", "kind", type=click.Choice(["json", "csv"]), help="Form of standard input; default: json.")
 @click.option("--limit", type=click.IntRange(min=1), help="Predict at most this many rows.")
+@click.option("--labels", help="Labels to judge the rows by, separated by commas, for a zero-shot bundle.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list instead of a line a prediction.")
-def command(bundle: Path, rows: Path, kind: str | None, limit: int | None, as_json: bool) -> None:
+def command(bundle: Path, rows: Path, kind: str | None, limit: int | None, labels: str | None, as_json: bool) -> None:
     """Predict ROWS (.csv, .parquet, .jsonl, or - for standard input) with BUNDLE. No server, no feature store: every feature is
     read from the rows.
 
@@ -29,7 +32,7 @@ def command(bundle: Path, rows: Path, kind: str | None, limit: int | None, as_js
     penstock bundle run bundles/flights-7 examples.csv --limit 5
     """
     from penstock.bundle.reading import open_bundle
-    from penstock_cli.bundle.examples import run_frame
+    from penstock_cli.bundle.examples import predict_frame
     from penstock_cli.bundle.verifying import open_pipeline
 
     with Progress("predicting") as progress:
@@ -38,9 +41,11 @@ def command(bundle: Path, rows: Path, kind: str | None, limit: int | None, as_js
         pipeline = open_pipeline(opened)
         frame = _read(rows, kind, opened.features, limit)
         predictions: list[dict[str, Any]] = []
-        for start in range(0, len(frame), _BATCH):
+        named = [label.strip() for label in labels.split(",")] if labels else None
+        batch = _BATCH if pipeline.zero_shot is None else _LABELLED_BATCH
+        for start in range(0, len(frame), batch):
             progress.say(f"row {start} of {len(frame)}")
-            predictions += run_frame(pipeline, frame.iloc[start : start + _BATCH].reset_index(drop=True)).predictions
+            predictions += predict_frame(pipeline, frame.iloc[start : start + batch].reset_index(drop=True), named)
     if as_json:
         click.echo(json.dumps({"bundle": opened.label, "predictions": predictions}, ensure_ascii=False))
         return

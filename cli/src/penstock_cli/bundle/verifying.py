@@ -20,9 +20,8 @@ from penstock.features.encoder import Encoder
 from penstock.features.frames import columns_of
 from penstock.features.value import NUMPY_KINDS
 from penstock.onnx import SessionSettings, load
-from penstock.postprocess import Postprocessor
 from penstock.tensors import DATATYPES, Array
-from penstock_cli.bundle.examples import Pipeline, run_tensors
+from penstock_cli.bundle.examples import Pipeline, make_pipeline, run_tensors
 from penstock_cli.bundle.fitting_model import check_tensors
 
 
@@ -57,7 +56,7 @@ def open_pipeline(bundle: Bundle) -> Pipeline:
     if bundle.encoder is not None and bundle.features is not None:
         encoder = Encoder(bundle.encoder, bundle.features, files=bundle.files)
     session = load(bundle.model_path, SessionSettings(device="cpu"))
-    return Pipeline(bundle.manifest, encoder, session, Postprocessor(bundle.manifest.postprocess, bundle.manifest))
+    return make_pipeline(bundle.manifest, encoder, session)
 
 
 def _check_examples(pipeline: Pipeline, examples: list[Golden]) -> None:
