@@ -35,6 +35,8 @@ def write_parameters(parameters: Mapping[str, Any], wire: Any) -> None:
             wire[name].int64_param = value
         elif isinstance(value, int) and value in _UINT64:
             wire[name].uint64_param = value
+        elif isinstance(value, int):
+            wire[name].string_param = str(value)
         elif isinstance(value, float):
             wire[name].double_param = value
         elif isinstance(value, str):

@@ -14,7 +14,7 @@ from penstock.dataplane import DataPlane, FutureReply, InferRequest
 from penstock.errors import Internal, PenstockError
 from penstock.protocol.grpc.encoding import encode_response
 from penstock.protocol.limits import Limits
-from penstock.serving.grpc.call import Call, deadline_of, headers_of, peer_of
+from penstock.serving.grpc.call import Call, compress, deadline_of, headers_of, peer_of
 from penstock.serving.grpc.status import abort, trailers
 from penstock.serving.shell import Shell
 
@@ -58,6 +58,7 @@ class Unary:
             await self._fail(context, call, internal(call, error), request)
         finally:
             call.close()
+        compress(context, call.headers)
         context.set_trailing_metadata(trailers(call.request_id, response.bundle))
         call.answered(response, len(answer))
         return answer

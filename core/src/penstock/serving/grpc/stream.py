@@ -19,7 +19,7 @@ from penstock.protocol.grpc.encoding import response_of
 from penstock.protocol.grpc.messages import ModelInferRequest, ModelStreamInferResponse
 from penstock.protocol.limits import Limits
 from penstock.serving.context import request_id
-from penstock.serving.grpc.call import Call, Headers, deadline_of, headers_of, peer_of
+from penstock.serving.grpc.call import Call, Headers, compress, deadline_of, headers_of, peer_of
 from penstock.serving.grpc.infer import internal
 from penstock.serving.grpc.status import abort, message_of, trailers
 from penstock.serving.shell import Shell
@@ -123,6 +123,7 @@ class Streaming:
         slots: asyncio.Queue[Slot | None] = asyncio.Queue()
         credit = asyncio.Semaphore(CREDIT)
         headers = headers_of(context)
+        compress(context, headers)
         reader = asyncio.create_task(self._read(context, headers, slots, credit))
         self._readers.add(reader)
         try:
