@@ -3,7 +3,8 @@
     works -> one array an input (one join of bytes) -> session.run -> one tensor an output -> rows of it, a caller
 
 `run` is called on the event loop for cheap batches and on the batcher's thread for dear ones; `deliver` always on the loop. If a
-shared run fails, each work is run again by itself: what one caller sent then fails that caller alone.
+shared run fails, each work is run again by itself: what one caller sent then fails that caller alone. If memory runs out, runs
+get smaller, until a single row does not fit; then its caller is told so, and nobody else.
 """
 
 import logging
@@ -14,12 +15,16 @@ import numpy as np
 from penstock.dataplane import InferResponse, TensorMetadata
 from penstock.errors import Internal, PenstockError
 from penstock.onnx import Session
+from penstock.onnx.arena import Usual
 from penstock.onnx.binding import BoundRun
+from penstock.onnx.exhaustion import OutOfMemory
 from penstock.tensors import DATATYPES, Array, Tensor
-from penstock_predictor.axes import BatchRule, Sharing
+from penstock_predictor.axes import BatchRule, Sharing, tails_vary
 from penstock_predictor.work import Work
 
 log = logging.getLogger(__name__)
+
+_SMALL_RUNS = 500
 
 
 class Outcome:
@@ -33,8 +38,8 @@ class Outcome:
 
 
 class Runner:
-    """Runs works of one model. `max_rows` bounds one run of a model whose rows are independent: larger requests take several.
-    `one_row` is a cheaper way to run a single row, if there is one."""
+    """Runs works of one model, one thread at a time. `max_rows` bounds one run of a model whose rows are independent: larger
+    requests take several; it falls while memory is short. `one_row` is a cheaper way to run a single row, if there is one."""
 
     def __init__(
         self,
@@ -49,8 +54,9 @@ class Runner:
     ) -> None:
         self._session = session
         self._one_row = one_row
-        self._rule = rule
-        self._max_rows = rule.size or max_rows
+        self._fixed = rule.sharing is Sharing.FIXED
+        self.max_rows = self._most_rows = rule.size or max_rows
+        self._small_runs = 0
         self._inputs = session.inputs
         self._names = [tensor.name for tensor in session.outputs]
         self._model = model
@@ -58,6 +64,8 @@ class Runner:
         self._bundle = bundle
         # What is computed now, for the gauges: one reference a batch, counted only when somebody looks.
         self.running: Sequence[Work] = ()
+        # Shapes that callers choose decide what a run takes; of all other models the load has seen the most.
+        self._usual = Usual() if rule.sharing is Sharing.ALONE or tails_vary(session.inputs) else None
 
     def run(self, works: list[Work]) -> Outcome:
         """Run works that may share a run (or one work). Never raises for what a caller sent."""
@@ -67,7 +75,7 @@ class Runner:
         try:
             names = self._wanted(works)
             rows = sum([work.rows for work in works])
-            outputs = self._run_rows(self._feeds(works, rows), names, rows)
+            outputs = self._run_rows(self._feeds(works, rows), names, rows, self._giant(works))
             if all(array.shape[:1] == (rows,) for array in outputs):
                 return Outcome({name: Tensor.from_array(name, array) for name, array in zip(names, outputs, strict=True)})
             log.error("batch came back with other rows than it had", extra={"model": self._model, "batch_size": rows})
@@ -125,7 +133,11 @@ class Runner:
     def _single(self, work: Work) -> list[Tensor]:
         names = self._names if work.outputs is None else work.outputs
         feeds = self._feeds([work], work.rows)
-        outputs = self._run_rows(feeds, names, work.rows) if work.sliced else self._session.run(feeds, names)
+        shrink = self._giant([work])
+        if work.sliced:
+            outputs = self._run_rows(feeds, names, work.rows, shrink)
+        else:
+            outputs = self._session.run(feeds, names, shrink=shrink)
         return [Tensor.from_array(name, array) for name, array in zip(names, outputs, strict=True)]
 
     def _wanted(self, works: list[Work]) -> Sequence[str]:
@@ -137,26 +149,51 @@ class Runner:
     def _feeds(self, works: list[Work], rows: int) -> dict[str, Array]:
         return {tensor.name: _stack(tensor, index, works, rows) for index, tensor in enumerate(self._inputs)}
 
-    def _run_rows(self, feeds: dict[str, Array], names: Sequence[str], rows: int) -> list[Array]:
-        """Run any number of rows of a model whose rows are independent: in parts, padded where the model has a fixed size."""
-        fixed = self._rule.sharing is Sharing.FIXED
+    def _giant(self, works: list[Work]) -> bool:
+        return self._usual is not None and self._usual.exceeded(sum([work.nbytes for work in works]))
+
+    def _run_rows(self, feeds: dict[str, Array], names: Sequence[str], rows: int, shrink: bool) -> list[Array]:
+        """Run any number of rows of a model whose rows are independent: in parts, padded where the model has a fixed size, and in
+        ever smaller ones if the device's memory does not hold them."""
         if rows == 1 and self._one_row is not None and names is self._names:
             try:
                 return self._one_row.run(feeds)
             except Exception:
                 # The plain run that follows says what was wrong.
                 log.debug("bound run failed", extra={"model": self._model})
-        if rows == self._max_rows or (rows < self._max_rows and not fixed):
-            return self._session.run(feeds, names)
-        parts = [self._session.run(part, names) for part in self._parts(feeds, rows, fixed)]
+        while True:
+            size = self.max_rows
+            try:
+                return self._run_in_parts(feeds, names, rows, size, shrink)
+            except OutOfMemory:
+                self.max_rows = (min(rows, size) + 1) // 2
+                if self._fixed or min(rows, size) < 2:
+                    self.max_rows = size
+                    raise
+                # What the arena holds in pieces may be what the smaller run lacks whole.
+                shrink = True
+                log.warning("batches made smaller: out of memory", extra={"model": self._model, "max_rows": self.max_rows})
+
+    def _run_in_parts(self, feeds: dict[str, Array], names: Sequence[str], rows: int, size: int, shrink: bool) -> list[Array]:
+        if rows == size or (rows < size and not self._fixed):
+            return self._session.run(feeds, names, shrink=shrink)
+        parts = [self._session.run(part, names, shrink=shrink) for part in self._parts(feeds, rows, size)]
+        if size < self._most_rows:
+            self._grow_again()
         return [np.concatenate(arrays)[:rows] for arrays in zip(*parts, strict=True)]
 
-    def _parts(self, feeds: dict[str, Array], rows: int, padded: bool) -> Iterator[dict[str, Array]]:
-        size = self._max_rows
+    def _grow_again(self) -> None:
+        """What was short a while ago need not be now: after many runs in small parts, try larger ones."""
+        self._small_runs += 1
+        if self._small_runs >= _SMALL_RUNS:
+            self._small_runs = 0
+            self.max_rows = min(2 * self.max_rows, self._most_rows)
+
+    def _parts(self, feeds: dict[str, Array], rows: int, size: int) -> Iterator[dict[str, Array]]:
         for start in range(0, rows, size):
             part = {name: array[start : start + size] for name, array in feeds.items()}
             missing = start + size - rows
-            if padded and missing > 0:
+            if self._fixed and missing > 0:
                 # With the last row again, not zeros: it is a value that the model is known to take.
                 part = {name: np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) for name, array in part.items()}
             yield part

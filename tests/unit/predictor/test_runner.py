@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from penstock.dataplane import Context, InferRequest, InferResponse, RequestedOutput
-from penstock.errors import ErrorKind, Internal, PenstockError
+from penstock.errors import ErrorKind, Internal, Overloaded, PenstockError
 from penstock.onnx import Session, load
 from penstock.onnx.binding import BoundRun
 from penstock.tensors import Tensor
@@ -16,6 +16,7 @@ from penstock_predictor.runner import Outcome, Runner
 from penstock_predictor.work import Plans, Work
 
 FREE = BatchRule(Sharing.FREE, "")
+ALONE = BatchRule(Sharing.ALONE, "")
 
 
 class Caller:
@@ -70,9 +71,9 @@ def counting(session: Session) -> list[int]:
     runs: list[int] = []
     real = session.run
 
-    def run(feeds: Any, outputs: Any = None) -> Any:
+    def run(feeds: Any, outputs: Any = None, *, shrink: bool = False) -> Any:
         runs.append(len(next(iter(feeds.values()))))
-        return real(feeds, outputs)
+        return real(feeds, outputs, shrink=shrink)
 
     session.run = run  # type: ignore[method-assign]
     return runs
@@ -131,7 +132,7 @@ def test_a_fault_of_ours_is_internal_and_keeps_its_detail() -> None:
     bench = Bench(models.doubled())
     caller = bench.ask(x=np.zeros((1, 3), np.float32))
 
-    def run(feeds: Any, outputs: Any = None) -> Any:
+    def run(feeds: Any, outputs: Any = None, *, shrink: bool = False) -> Any:
         raise RuntimeError("secret detail")
 
     bench.session.run = run  # type: ignore[method-assign]
@@ -243,3 +244,92 @@ def test_a_bound_run_that_fails_is_explained_by_a_plain_one() -> None:
     bench.run()
     assert caller.failure is not None
     assert caller.failure.kind is ErrorKind.INVALID_INPUT
+
+
+# --- memory that runs out
+
+# As ONNX Runtime 1.31 words them, of the CUDA arena, the CPU's, and CUDA itself.
+EXHAUSTED = [
+    "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Non-zero status code returned while running Gemm node. Name:'' Status Message: "
+    "bfc_arena.cc:376 void* onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) Failed to allocate "
+    "memory for requested buffer of size 4294967296",
+    "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Exception during initialization: std::bad_alloc",
+    "[ONNXRuntimeError] : 1 : FAIL : CUDA failure 2: out of memory ; GPU=0 ; hostname=h",
+]
+
+
+def short_of_memory(session: Session, most_rows: int, text: str) -> list[tuple[int, bool]]:
+    """The session's device holds runs of up to `most_rows`; each run's rows and whether it shrank the arena."""
+    runs: list[tuple[int, bool]] = []
+    real: Any = session._run
+
+    def run(names: Any, feeds: Any, options: Any) -> Any:
+        rows = len(next(iter(feeds.values())))
+        runs.append((rows, options is not None))
+        if rows > most_rows:
+            raise RuntimeError(text)
+        return real(names, feeds, options)
+
+    session._run = run
+    return runs
+
+
+@pytest.mark.parametrize("text", EXHAUSTED)
+def test_a_batch_that_does_not_fit_is_run_in_smaller_ones(text: str) -> None:
+    bench = Bench(models.doubled())
+    runs = short_of_memory(bench.session, 3, text)
+    callers = [bench.ask(x=np.full((n, 3), n, np.float32)) for n in (1, 9, 2)]
+    bench.run()
+    for n, caller in zip((1, 9, 2), callers, strict=True):
+        assert caller.outputs() == {"y": [[2 * n] * 3] * n}
+    assert [rows for rows, _ in runs] == [12, 6, 3, 3, 3, 3]
+    assert [shrunk for _, shrunk in runs][1:] == [True] * 5
+    # What was learned stays for the next batch, and is tried again after a while.
+    runs.clear()
+    bench.run()
+    assert [rows for rows, _ in runs] == [3, 3, 3, 3]
+    assert bench.runner.max_rows == 3
+    for _ in range(500):
+        bench.run()
+    assert bench.runner.max_rows == 3
+    assert any(rows == 6 for rows, _ in runs)
+
+
+def test_a_row_that_does_not_fit_fails_its_caller_alone_and_clearly() -> None:
+    bench = Bench(models.row_sum(), ALONE)
+    real: Any = bench.session._run
+
+    def run(names: Any, feeds: Any, options: Any) -> Any:
+        if feeds["x"].shape[1] > 100:
+            raise RuntimeError(EXHAUSTED[0])
+        return real(names, feeds, options)
+
+    bench.session._run = run
+    small, large = (bench.ask(x=np.ones((2, n), np.float32)) for n in (3, 200))
+    bench.run()
+    assert small.outputs() == {"y": [3, 3]}
+    assert isinstance(large.failure, Overloaded)
+    assert "memory" in str(large.failure)
+    bench.works.clear()
+    again = bench.ask(x=np.ones((2, 3), np.float32))
+    bench.run()
+    assert again.outputs() == {"y": [3, 3]}
+
+
+def test_one_row_of_many_that_does_not_fit() -> None:
+    bench = Bench(models.doubled())
+    short_of_memory(bench.session, 0, EXHAUSTED[2])
+    callers = [bench.ask(x=np.ones((2, 3), np.float32)) for _ in range(2)]
+    bench.run()
+    assert [type(caller.failure).__name__ for caller in callers] == ["OutOfMemory"] * 2
+
+
+def test_a_giant_among_small_requests_gives_its_memory_back() -> None:
+    bench = Bench(models.row_sum())
+    runs = short_of_memory(bench.session, 10**9, "")
+    for length in (10, 1000, 600_000, 10, 600_000):
+        bench.works.clear()
+        bench.ask(x=np.ones((1, length), np.float32))
+        bench.run()
+    # The second of two so close together is no surprise.
+    assert [shrunk for _, shrunk in runs] == [False, False, True, False, False]

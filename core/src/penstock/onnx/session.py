@@ -16,6 +16,7 @@ from penstock.cpus import cpu_limit
 from penstock.dataplane import TensorMetadata
 from penstock.errors import Internal, InvalidInput
 from penstock.onnx import providers
+from penstock.onnx.exhaustion import OutOfMemory, is_exhaustion
 from penstock.onnx.external import external_files, external_locations
 from penstock.onnx.settings import SessionSettings
 from penstock.tensors import DATATYPES, Array
@@ -44,7 +45,7 @@ def load(source: Path | bytes, settings: SessionSettings = SessionSettings()) ->
     """Make a session from a model file or a serialised model (which then has no external data).
 
     Raises InvalidInput if it is not a model, needs what this runtime lacks, or names external data outside its directory or
-    none that exists; or if the device asked for is not there.
+    none that exists; or if the device asked for is not there. OutOfMemory if the device does not hold it.
     """
     name = source.name if isinstance(source, Path) else "model"
     if isinstance(source, Path):
@@ -53,7 +54,9 @@ def load(source: Path | bytes, settings: SessionSettings = SessionSettings()) ->
         raise InvalidInput(f"external data {found[0]!r} needs the model's directory, got the model alone", field=name)
     try:
         return Session(_make(source, settings, ()), name, settings)
-    except _ERRORS as error:
+    except (*_ERRORS, MemoryError) as error:
+        if is_exhaustion(error):
+            raise OutOfMemory("the device's memory does not hold the model beside what is there") from error
         log.warning("model refused", extra={"model_file": name, "reason": str(error)})
         raise InvalidInput(f"not a model that this runtime takes: {_reason(error)}", field=name) from error
 
@@ -116,8 +119,9 @@ class Session:
         # The public run() checks what the binding checks again, at 2.5 us a call; the binding's own is the same call without.
         self._run: Callable[[Sequence[str], dict[str, Array], Any], list[Array]] = getattr(session, "_sess", session).run
 
-    def run(self, feeds: dict[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
-        """Run the model on whole arrays; gives the outputs asked for (all by default) in that order.
+    def run(self, feeds: dict[str, Array], outputs: Sequence[str] | None = None, *, shrink: bool = False) -> list[Array]:
+        """Run the model on whole arrays; gives the outputs asked for (all by default) in that order. `shrink`: give the arena's
+        memory back afterwards.
 
         `feeds` has every input by name, in its dtype; strings as object arrays of `str`. Raises InvalidInput naming the input
         that the model does not take; Internal if the device failed.
@@ -126,9 +130,15 @@ class Session:
             # Checked first: operators of ONNX Runtime differ in how they take an absent input.
             raise self._fault(feeds, outputs) or Internal("feeds")
         try:
-            return self._run(self._names if outputs is None else outputs, feeds, None)
+            return self._run(self._names if outputs is None else outputs, feeds, self._shrinking() if shrink else None)
         except Exception as error:
             raise self._explain(error, feeds, outputs) from error
+
+    def _shrinking(self) -> Any:
+        options = ort.RunOptions()
+        devices = "cpu:0" if self.on_cpu else f"gpu:{self.settings.device_id};cpu:0"
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", devices)
+        return options
 
     def close(self) -> None:
         """Release the model's memory. A run after this raises Internal; one that is under way finishes."""
@@ -153,6 +163,9 @@ class Session:
     def _explain(self, error: Exception, feeds: dict[str, Array], outputs: Sequence[str] | None) -> Exception:
         if isinstance(error, Internal):
             return error
+        if is_exhaustion(error):
+            log.warning("out of memory", extra={"model_file": self.name, "reason": _reason(error)})
+            return OutOfMemory()
         wrong = self._fault(feeds, outputs)
         if wrong is not None:
             return wrong

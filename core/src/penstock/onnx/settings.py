@@ -16,7 +16,8 @@ class SessionSettings:
     `threads`: of one operator; 0 for the container's CPU limit.
     `spin`: whether idle pool threads wait busily. Off: in a container with a CPU quota, spinning is paid for like work.
     `arena`: keep freed memory for the next run. On: without it a run of large tensors pays page faults each time (measured: twice
-    the time of a small convolution net), and with memory patterns off the arena stays flat whatever the shapes.
+    the time of a small convolution net), and with memory patterns off the arena stays flat whatever the shapes. It grows by
+    powers of two, the library's default: growing by what is asked left half as much again (docs/decisions/0008-memory.md).
     `memory_patterns`: plan memory once a shape. Off: the plans are kept for every shape ever seen, which grows for ever.
     `device_memory_bytes`: upper limit of the GPU arena; 0 for no limit.
     `engine_cache`: where TensorRT keeps built engines over restarts; None to build them anew.

@@ -119,6 +119,26 @@ def row_sum(*axes: int | str | None) -> bytes:
     return _model([node], [_floats("x", *(axes or ("rows", "length")))], [_floats("y", "rows")], {"axis": np.array([1])})
 
 
+def sequences(width: int = 64) -> bytes:
+    """`y` FP32 [rows, width] = the mean over a sequence `x` [rows, length] of two layers' features: its memory grows with rows
+    times length times width."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "last"], ["u"]),
+        helper.make_node("MatMul", ["u", "w0"], ["a"]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("MatMul", ["b", "w1"], ["c"]),
+        helper.make_node("Add", ["b", "c"], ["d"]),
+        helper.make_node("ReduceMean", ["d"], ["y"], axes=[1], keepdims=0),
+    ]
+    constants = {
+        "w0": rng.normal(size=(1, width)).astype(np.float32),
+        "w1": (rng.normal(size=(width, width)) / np.sqrt(width)).astype(np.float32),
+        "last": np.array([2]),
+    }
+    return _model(nodes, [_floats("x", "rows", "length")], [_floats("y", "rows", width)], constants)
+
+
 def embedding(size: int = 5) -> bytes:
     """`y` = a row of a table of `size` rows, by `index` INT64 [rows]; an index outside the table fails the run."""
     table = np.arange(size * 2, dtype=np.float32).reshape(size, 2)
