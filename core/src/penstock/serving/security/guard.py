@@ -60,16 +60,13 @@ class Guard:
         return self.keys is not None or self.tokens is not None
 
     def admit(self, headers: Mapping[bytes, bytes], *, model: str | None, verb: str, peer: str) -> Caller:
-        """The caller, who may do `verb` (see `scopes`) on `model` (None: on all) now; counted against its rate.
+        """The caller, who may do `verb` (see `scopes`) on `model` now; counted against its rate. `model` None means the only one
+        that is served here, or all of them where there are several.
 
         `headers` by lower-case name, `peer` the other side's address. Raises Unauthenticated, Forbidden, Overloaded, Undecided,
         UpstreamUnavailable (the tokens' issuer cannot be reached).
         """
-        caller = self.identify(headers, peer)
-        self.require(caller, verb, model)
-        if self.rates is not None:
-            self.rates.count(caller.name)
-        return caller
+        return self._admit_need(Need(verb, model), b"", headers, peer)
 
     async def admitted(self, headers: Mapping[bytes, bytes], *, model: str | None, verb: str, peer: str) -> Caller:
         """`admit`, waiting for keys where it has to. Raises the same, but Undecided only if they take too long."""
@@ -99,6 +96,11 @@ class Guard:
         except PenstockError as error:
             return error
         return None
+
+    def prepare(self) -> None:
+        """Begin to fetch what will be needed, so that the first callers need not wait for it. On the event loop's thread."""
+        if self.tokens is not None:
+            self.tokens.prepare()
 
     def identify(self, headers: Mapping[bytes, bytes], peer: str) -> Caller:
         """Who a request's credentials say it is of. Raises Unauthenticated, Undecided, UpstreamUnavailable."""

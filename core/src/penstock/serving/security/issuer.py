@@ -99,6 +99,11 @@ class Issuer:
             raise UpstreamUnavailable("the issuer of tokens cannot be reached")
         return key
 
+    def prepare(self) -> None:
+        """Begin to fetch the keys, if they have never been fetched. On the event loop's thread."""
+        if self._set is None:
+            self._begin(self._clock())
+
     def _begin(self, now: float) -> None:
         """Start to fetch, unless that is under way or was just done."""
         if self._fetching is not None or now - self._tried < RETRY_S:

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from penstock.errors import InvalidInput
+from penstock.lifecycle import Hook
 from penstock.serving.security.guard import Guard
 from penstock.serving.security.issuer import Issuer, web_fetch
 from penstock.serving.security.keys import ApiKeys
@@ -62,6 +63,7 @@ def secure(app: FastAPI, shell: Shell, settings: SecuritySettings) -> None:
     shell.guard = open_guard(settings, models)
     shell.origins = tuple(settings.cors_origins)
     if shell.guard is not None:
+        shell.lifecycle.on_start("guard", _prepared(shell.guard))
         app.add_middleware(Guarded, guard=shell.guard, shell=shell)
     if settings.cors_origins:
         # Outside the guard: a preflight has no credentials, and a page must be able to read that it was refused.
@@ -73,6 +75,13 @@ def secure(app: FastAPI, shell: Shell, settings: SecuritySettings) -> None:
             expose_headers=EXPOSED_HEADERS,
             max_age=_PREFLIGHT_S,
         )
+
+
+def _prepared(guard: Guard) -> Hook:
+    async def prepare() -> None:
+        guard.prepare()
+
+    return prepare
 
 
 def admin_guard(settings: SecuritySettings) -> Guard | None:

@@ -47,6 +47,10 @@ class Tokens:
         self._checked: dict[bytes, tuple[Caller, float]] = {}
         issuer.on_change(self._checked.clear)
 
+    def prepare(self) -> None:
+        """Begin to fetch the issuer's keys."""
+        self._issuer.prepare()
+
     def check(self, token: bytes) -> Caller:
         """The caller of a token. Raises Unauthenticated; and, as `Issuer.key`, Fetching and UpstreamUnavailable."""
         digest = hashlib.sha256(token).digest()
