@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.dataplane import Context
-from penstock.errors import Internal, InvalidInput, Overloaded, PenstockError, TooLarge, UnsupportedType
+from penstock.errors import Internal, Overloaded, PenstockError, TooLarge, UnsupportedType
 from penstock.serving.context import read_context
 from penstock.serving.exchange import Exchange
 from penstock.serving.infer import refuse_encoding
@@ -29,8 +29,10 @@ from penstock_transformer.requests import PredictRequest, Row
 logger = logging.getLogger(__name__)
 
 _JSON = (None, b"application/json")
-ACCEPTED = "application/json, application/x-ndjson, application/vnd.apache.arrow.stream, text/csv, multipart/form-data, image/png, image/jpeg"
-
+ACCEPTED = (
+    "application/json, application/x-ndjson, application/vnd.apache.arrow.stream, text/csv, multipart/form-data, "
+    "image/png, image/jpeg"
+)
 Parse = Callable[[], list[Row]]
 
 

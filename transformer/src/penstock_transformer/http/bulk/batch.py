@@ -3,7 +3,7 @@
 Every entry, good or bad, gets exactly one answer, in the order it was sent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -65,8 +65,8 @@ class RowReader(Protocol):
     unit: str
     """What `numbers` count: `line` or `row`."""
 
-    def feed(self, chunk: bytes) -> list[Batch]:
-        """The batches that are complete now. Raises InvalidInput where the rest cannot be read any more."""
+    def feed(self, chunk: bytes) -> Iterable[Batch]:
+        """The batches that are complete now, made as they are asked for. Raises InvalidInput where the rest cannot be read."""
 
-    def finish(self) -> list[Batch]:
+    def finish(self) -> Iterable[Batch]:
         """The last batches. Raises InvalidInput for a body that ends too early."""

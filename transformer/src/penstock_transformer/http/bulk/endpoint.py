@@ -26,6 +26,7 @@ from penstock_transformer.http.bulk.run import BulkRun
 from penstock_transformer.http.limits import WayInLimits
 from penstock_transformer.http.plane import PredictPlane
 from penstock_transformer.http.query import asked
+from penstock_transformer.plan import FetchPlan
 
 
 class BulkPredict:
@@ -50,7 +51,7 @@ class BulkPredict:
         wanted = form_out(headers, given)
         resolver = Resolver(self._transformer, model, context)
         resolver.options = asked(request.scope.get("query_string", b""))[1]
-        reader = self._reader(given, None if plan is None else plan.column_types, shell)
+        reader = self._reader(given, plan, shell)
         answer = BulkAnswer(request, BulkRun(_chunks(request), reader, _writer(wanted, reader), resolver), model, started)
         try:
             await answer.run.first()
@@ -60,15 +61,15 @@ class BulkPredict:
         answer.start(wanted)
         return answer
 
-    def _reader(self, given: bytes, types: dict[str, str] | None, shell: Shell) -> RowReader:
+    def _reader(self, given: bytes, plan: FetchPlan | None, shell: Shell) -> RowReader:
         if given == CSV:
-            return CsvReader(types)
+            return CsvReader(None if plan is None else plan.column_types)
         if given == JSON:
             return JsonReader(most_bytes=shell.limits.body_bytes, most_rows=self._limits.rows)
         if given == ARROW:
             from penstock_transformer.http.bulk.arrow_reader import ArrowReader
 
-            return ArrowReader(types, most_bytes=shell.limits.body_bytes)
+            return ArrowReader(plan, most_bytes=shell.limits.body_bytes)
         return LineReader()
 
 

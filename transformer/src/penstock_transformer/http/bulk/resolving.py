@@ -69,12 +69,12 @@ class Resolver:
             try:
                 predictions = await self._predict(batch, todo)
             except PenstockError as error:
-                at, renamed = _at_fault(error, len(todo))
-                if at is None:
+                row_at, renamed = _at_fault(error, len(todo))
+                if row_at is None:
                     for row in todo:
                         answers[places[row]] = renamed
                     return answers
-                answers[places[todo.pop(at)]] = renamed
+                answers[places[todo.pop(row_at)]] = renamed
             else:
                 for row, prediction in zip(todo, predictions, strict=True):
                     answers[places[row]] = prediction

@@ -1,0 +1,100 @@
+"""An Arrow stream's bytes as whole messages, so that its reader never waits in the middle of one, and none is too large.
+
+    ff ff ff ff | i32 length of the metadata | metadata (flatbuffer, padded) | body of the length that the metadata says
+
+Source: Apache Arrow, "Encapsulated message format" and Message.fbs. Of the metadata only the message's kind and its body's length
+are read here; what they mean is the library's matter.
+"""
+
+import struct
+from enum import IntEnum
+
+from penstock.errors import InvalidInput, TooLarge
+
+_MARK = b"\xff\xff\xff\xff"
+_METADATA_BYTES = 16 * 1024 * 1024
+_KIND_FIELD, _BODY_FIELD = 1, 3
+
+
+class Kind(IntEnum):
+    """What a message is; `END` is the mark behind the last one."""
+
+    END = 0
+    SCHEMA = 1
+    DICTIONARY = 2
+    BATCH = 3
+
+
+class ArrowMessages:
+    """Feed chunks, get messages as they were sent. Memory holds one message of at most `most_bytes`."""
+
+    def __init__(self, *, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._held = bytearray()
+        self._wanted = 8
+        self.ended = False
+
+    @property
+    def inside(self) -> bool:
+        """Whether a message has begun that is not whole yet."""
+        return bool(self._held)
+
+    def feed(self, chunk: bytes) -> list[tuple[Kind, bytes]]:
+        """The messages that are whole now. Raises InvalidInput for bytes that are no Arrow stream, and TooLarge."""
+        self._held += chunk
+        found: list[tuple[Kind, bytes]] = []
+        while not self.ended and len(self._held) >= self._wanted:
+            message = self._next()
+            if message is not None:
+                found.append(message)
+        return found
+
+    def _next(self) -> tuple[Kind, bytes] | None:
+        if self._held[:4] != _MARK:
+            raise InvalidInput("expected an Arrow IPC stream (not a file, and not the form from before 0.15)", field="body")
+        length = struct.unpack_from("<i", self._held, 4)[0]
+        if length == 0:
+            self.ended = True
+            return self._taken(Kind.END, 8)
+        if not 0 < length <= _METADATA_BYTES:
+            raise InvalidInput(f"expected at most {_METADATA_BYTES} bytes of metadata, got {length}", field="body")
+        if len(self._held) < 8 + length:
+            self._wanted = 8 + length
+            return None
+        kind, body = _read_metadata(memoryview(self._held)[8 : 8 + length].tobytes())
+        if body > self._most_bytes:
+            raise TooLarge(f"expected record batches of at most {self._most_bytes} bytes, got {body}", field="body")
+        self._wanted = 8 + length + body
+        return self._taken(kind, self._wanted) if len(self._held) >= self._wanted else None
+
+    def _taken(self, kind: Kind, size: int) -> tuple[Kind, bytes]:
+        message = bytes(self._held[:size])
+        del self._held[:size]
+        self._wanted = 8
+        return kind, message
+
+
+def _read_metadata(metadata: bytes) -> tuple[Kind, int]:
+    """The kind of a message and the bytes of its body: two scalar fields of the flatbuffer's root table."""
+    try:
+        table = struct.unpack_from("<I", metadata)[0]
+        fields = table - struct.unpack_from("<i", metadata, table)[0]
+        if fields < 0:
+            raise struct.error("before the beginning")
+        kind = _scalar(metadata, table, fields, _KIND_FIELD, "<B")
+        body = _scalar(metadata, table, fields, _BODY_FIELD, "<q")
+    except struct.error:
+        raise InvalidInput("expected an Arrow IPC stream, got a message whose metadata is broken", field="body") from None
+    if kind not in (Kind.SCHEMA, Kind.DICTIONARY, Kind.BATCH) or body < 0:
+        raise InvalidInput("expected a schema, dictionaries and record batches, got another message", field="body")
+    return Kind(kind), body
+
+
+def _scalar(metadata: bytes, table: int, fields: int, number: int, form: str) -> int:
+    """A field of a table, 0 if it is left out."""
+    at = 4 + 2 * number
+    if at + 2 > struct.unpack_from("<H", metadata, fields)[0]:
+        return 0
+    offset = struct.unpack_from("<H", metadata, fields + at)[0]
+    value: int = struct.unpack_from(form, metadata, table + offset)[0] if offset else 0
+    return value
