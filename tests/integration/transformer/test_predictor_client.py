@@ -20,7 +20,7 @@ from penstock.errors import (
     UpstreamUnavailable,
 )
 from penstock.tensors import Tensor
-from penstock_transformer.pool import is_address
+from penstock_transformer.endpoints import Endpoint, is_address
 from penstock_transformer.predictor_client import OtherBundle, PredictorClient
 
 DIGEST = "sha256:" + "a" * 64
@@ -253,11 +253,23 @@ def test_connections_are_bounded_and_calls_wait(run):
     run(go())
 
 
+class OneName:
+    """An endpoint as DNS names it: connections to it grow old."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def start(self, listener):
+        listener((Endpoint("127.0.0.1", self.port),), "")
+
+    async def close(self):
+        return
+
+
 def test_a_connection_to_a_name_grows_old(run):
     async def go():
         async with Script(always=answer()) as script:
-            client = script.client = PredictorClient(f"127.0.0.1:{script.port}", max_age_s=0.0)
-            client._pool._max_age_s = 0.0
+            client = script.client = PredictorClient("flights", max_age_s=0.0, source=OneName(script.port))
             for _ in range(3):
                 await infer(client, request())
             assert script.connections == 3

@@ -66,6 +66,11 @@ class Connection(asyncio.Protocol):
         self._size = 0
         self._begun = False
 
+    @property
+    def exchange(self) -> ClientExchange | None:
+        """The exchange in progress."""
+        return self._exchange
+
     def start(self, exchange: ClientExchange) -> None:
         """Send a request. The connection must be idle."""
         self._exchange = exchange

@@ -1,0 +1,107 @@
+"""One request on its way to a predictor: its bytes, its deadline, and who hears of its end.
+
+Call --> Spread (which pod) --> Pool (which connection) --> Connection --> answered | lost --> Pool --> finish | Spread again
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from penstock.errors import DeadlineExceeded, PenstockError, UpstreamUnavailable
+from penstock_transformer.connection import Answer, Connection
+
+if TYPE_CHECKING:
+    from penstock_transformer.pool import Pool
+
+ATTEMPTS = 2
+
+
+class Caller(Protocol):
+    """Who waits for a call's answer."""
+
+    @property
+    def disconnected(self) -> bool: ...
+
+
+class Call:
+    """`done` hears of the end once: an `Answer`, or the error.
+
+    `deadline` in seconds of `time.monotonic()`; `prefer`: the digest that the pod should hold, "" for any; `rows`: what the call
+    counts for where pods are compared; `caller`: once it is gone, the call is given up.
+    """
+
+    __slots__ = ("attempts", "caller", "connection", "deadline", "done", "finished", "parts", "pool", "prefer", "rows", "timer")
+
+    def __init__(
+        self,
+        parts: list[bytes],
+        deadline: float,
+        done: Callable[[Answer | PenstockError], None],
+        prefer: str = "",
+        *,
+        rows: int = 1,
+        caller: Caller | None = None,
+    ) -> None:
+        self.parts = parts
+        self.deadline = deadline
+        self.done = done
+        self.prefer = prefer
+        self.rows = rows
+        self.caller = caller
+        self.attempts = 0
+        self.finished = False
+        self.connection: Connection | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self.pool: Pool | None = None
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.caller is not None and self.caller.disconnected
+
+    def enter(self, pool: "Pool") -> None:
+        """The call is a pod's now: its rows count there and nowhere else."""
+        if self.pool is not None:
+            self.pool.rows -= self.rows
+        self.pool = pool
+        pool.rows += self.rows
+
+    def finish(self, outcome: Answer | PenstockError) -> None:
+        """End it; later outcomes are ignored."""
+        if self.finished:
+            return
+        self.finished = True
+        self.connection = None
+        if self.pool is not None:
+            self.pool.rows -= self.rows
+        if self.timer is not None:
+            self.timer.cancel()
+        self.done(outcome)
+
+    def watch_deadline(self) -> bool:
+        """Begin to wait; False, with the call ended, if its time is up already."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            self.finish(DeadlineExceeded("the deadline had passed before the predictor was called"))
+            return False
+        self.timer = asyncio.get_running_loop().call_later(left, self._expire)
+        return True
+
+    def _expire(self) -> None:
+        if self.connection is not None:
+            self.connection.abort()
+        self.finish(DeadlineExceeded("the predictor did not answer in time"))
+
+    def answered(self, connection: Connection, answer: Answer) -> None:
+        assert self.pool is not None
+        self.pool.answered(self, connection, answer)
+
+    def lost(self, _connection: Connection, *, begun: bool, reason: str) -> None:
+        assert self.pool is not None
+        error = UpstreamUnavailable(reason)
+        if begun:
+            self.finish(error)
+        else:
+            self.connection = None
+            self.pool.failed(self, error)

@@ -1,0 +1,67 @@
+"""The endpoints of one Service as its EndpointSlices tell them: a state machine without I/O.
+
+    list, ADDED, MODIFIED, DELETED, BOOKMARK --> slices by name, resource version --> endpoints that are ready
+
+A Service may have several slices, and an address may stand in two of them while it moves: what counts is the union. Pods that
+are on their way out are left out as soon as they say so, before they refuse. (KEP-752; discovery.k8s.io/v1)
+"""
+
+from typing import Any
+
+from penstock_transformer.endpoints import Endpoint
+
+# Where the Service's own port could not be looked up, and a slice has several: these names mean HTTP.
+_HTTP_NAMES = ("http", "http1", "http2", "h2c", "")
+
+
+class EndpointSlices:
+    """`port_name`: the name of the Service's port, None if it is not known. `version`: where a watch goes on from."""
+
+    def __init__(self, port_name: str | None = None) -> None:
+        self.port_name = port_name
+        self.version = ""
+        self._slices: dict[str, dict[str, Any]] = {}
+
+    def replace(self, document: dict[str, Any]) -> None:
+        """Take in a whole list."""
+        self._slices = {str(item["metadata"]["name"]): item for item in document.get("items") or ()}
+        self.version = str(document["metadata"]["resourceVersion"])
+
+    def apply(self, event: dict[str, Any]) -> bool:
+        """Take in an event of a watch. False if the watch cannot go on and a list is needed (410 Gone, or any other error)."""
+        kind, item = event.get("type"), event.get("object") or {}
+        if kind not in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK"):
+            return False
+        metadata = item.get("metadata") or {}
+        if kind == "DELETED":
+            self._slices.pop(str(metadata.get("name")), None)
+        elif kind != "BOOKMARK":
+            self._slices[str(metadata.get("name"))] = item
+        self.version = str(metadata.get("resourceVersion", self.version))
+        return True
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Every address that takes requests, each once, in order."""
+        found = set()
+        for item in self._slices.values():
+            port = self._port(item.get("ports") or [])
+            if port is not None:
+                found |= {
+                    Endpoint(str(each["addresses"][0]), port, lasting=True)
+                    for each in item.get("endpoints") or ()
+                    if each.get("addresses") and _ready(each.get("conditions") or {})
+                }
+        return tuple(sorted(found))
+
+    def _port(self, ports: list[dict[str, Any]]) -> int | None:
+        by_name = {str(port.get("name") or ""): int(port["port"]) for port in ports if port.get("port")}
+        if self.port_name is not None:
+            return by_name.get(self.port_name)
+        if len(by_name) == 1:
+            return next(iter(by_name.values()))
+        return next((by_name[name] for name in _HTTP_NAMES if name in by_name), None)
+
+
+def _ready(conditions: dict[str, Any]) -> bool:
+    # None means unknown, which the API's documentation says to take as ready.
+    return conditions.get("ready") is not False and not conditions.get("terminating")
