@@ -41,7 +41,7 @@ def test_a_path_without_a_model_means_the_only_one(key_file: KeyFile) -> None:
     guard = Guard(keys=ApiKeys(path), models=lambda: models)
     assert guard.admit_path("GET", "/predict/7", b"", headers, "") is not None
     assert guard.admit_path("GET", "/healthz", b"", {}, "") is None
-    with pytest.raises(Forbidden, match="scope admin$"):
+    with pytest.raises(Forbidden, match=r"scope admin$"):
         guard.admit_path("POST", "/v2/repository/index", b"", headers, "")
     with pytest.raises(Forbidden, match="scope predict:trains"):
         guard.admit_path("GET", "/predict/7", b"model=trains", headers, "")
@@ -78,8 +78,14 @@ def test_without_credentials_a_caller_is_its_address() -> None:
 
 @pytest.mark.parametrize(
     "peer, network",
-    [("10.0.0.1", "10.0.0.1"), ("2001:db8::1", "2001:db8::/64"), ("2001:db8::ffff:2", "2001:db8::/64"), ("::ffff:10.0.0.1", "10.0.0.1"), ("", "")],
-)  # fmt: skip
+    [
+        ("10.0.0.1", "10.0.0.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("2001:db8::ffff:2", "2001:db8::/64"),
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("", ""),
+    ],
+)
 def test_addresses_that_count_together(peer: str, network: str) -> None:
     assert network_of(peer) == network
 
