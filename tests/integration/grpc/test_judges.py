@@ -1,0 +1,72 @@
+"""Clients that others wrote, unmodified: Triton's (ordinary, asyncio, streaming), KServe's, grpcurl."""
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.testing.server import ServerProcess
+
+CLIENTS = Path(__file__).parent / "clients"
+REQUEST = {
+    "model_name": "row_sum",
+    "id": "7",
+    "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "contents": {"fp32_contents": [1, 2, 3]}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("client", "module"),
+    [("triton_sync", "tritonclient"), ("triton_asyncio", "tritonclient"), ("kserve_client", "kserve")],
+)
+def test_a_client_that_others_wrote(predictor: ServerProcess, client: str, module: str) -> None:
+    # Not imported here: KServe's and Triton's modules cannot share this process.
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is missing: pip install {module}[grpc]")
+    command = [sys.executable, str(CLIENTS / f"{client}.py"), predictor.grpc_address]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def grpcurl() -> str:
+    found = shutil.which("grpcurl") or shutil.which("grpcurl", path=os.path.expanduser("~/go/bin"))
+    if found is None:
+        pytest.skip("grpcurl is missing: go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4")
+    return found
+
+
+def call(grpcurl: str, server: ServerProcess, *arguments: str, data: Any = None) -> subprocess.CompletedProcess[str]:
+    options = ["-plaintext", *(["-d", json.dumps(data)] if data is not None else [])]
+    # What is asked for, unlike options, comes behind the address.
+    flags, rest = [part for part in arguments if part.startswith("-")], [part for part in arguments if not part.startswith("-")]
+    command = [grpcurl, *options, *flags, server.grpc_address, *rest]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_grpcurl_finds_its_way_by_reflection(grpcurl: str, predictor: ServerProcess) -> None:
+    listed = call(grpcurl, predictor, "list").stdout.split()
+    assert "inference.GRPCInferenceService" in listed
+    assert "grpc.health.v1.Health" in listed
+    for service in listed:
+        assert f"{service} is a service" in call(grpcurl, predictor, "describe", service).stdout
+    done = call(grpcurl, predictor, "inference.GRPCInferenceService/ModelInfer", data=REQUEST)
+    answer = json.loads(done.stdout)
+    assert answer["outputs"][0]["contents"] == {"fp32Contents": [6]}, done.stderr
+    assert answer["id"] == "7"
+    assert '"SERVING"' in call(grpcurl, predictor, "grpc.health.v1.Health/Check").stdout
+
+
+def test_grpcurl_shows_statuses_and_metadata(grpcurl: str, predictor: ServerProcess) -> None:
+    method = "inference.GRPCInferenceService/ModelInfer"
+    done = call(grpcurl, predictor, "-v", method, data={"model_name": "nobody", "inputs": REQUEST["inputs"]})
+    assert "Code: NotFound" in done.stderr
+    done = call(grpcurl, predictor, "-v", method, data=REQUEST)
+    assert "penstock-bundle: row_sum@sha256:" in done.stdout
+    assert "x-request-id: " in done.stdout
