@@ -16,12 +16,14 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 READY_DEADLINE_S = 90.0
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +136,27 @@ def follow(reader: Reader) -> Callable[[str], list[tuple[str, str]]]:
         return pairs
 
     return follow_readme
+
+
+def compare(shown: Any, real: Any, path: str = "") -> None:
+    """What a README shows is what came out, but for digests, for ages (they depend on today) and for a float's last digits."""
+    if isinstance(shown, dict) and isinstance(real, dict):
+        assert list(shown) == list(real), path
+        for name in shown:
+            if name != "ages_s":
+                compare(shown[name], real[name], f"{path}.{name}")
+    elif isinstance(shown, list) and isinstance(real, list):
+        assert len(shown) == len(real), path
+        for index, (one, other) in enumerate(zip(shown, real, strict=True)):
+            compare(one, other, f"{path}[{index}]")
+    elif isinstance(shown, float) and isinstance(real, float):
+        assert shown == pytest.approx(real, rel=1e-3, abs=1e-5), path
+    elif isinstance(shown, str) and isinstance(real, str):
+        assert DIGEST.sub("sha256:…", shown).replace("sha256:…", "") == DIGEST.sub("", real), path
+    else:
+        assert shown == real, path
+
+
+@pytest.fixture(name="alike")
+def _alike() -> Callable[[Any, Any], None]:
+    return compare
