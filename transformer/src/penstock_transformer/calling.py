@@ -4,44 +4,69 @@ tensors {name: [rows, ...]} -> one InferRequest (or a few, for bulk and for rows
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 
-from penstock.dataplane import Context, InferRequest, infer
+from penstock.dataplane import Context, FutureReply, InferRequest
 from penstock.errors import Internal, NotFound, UpstreamUnavailable, WrongBundle
 from penstock.tensors import Array, Tensor
 from penstock_transformer.active import ActiveBundle
 
 Tensors = dict[str, Array]
+Wanted = Callable[[], bool]
 
 
-async def call_rows(bundle: ActiveBundle, tensors: Tensors, bounds: Sequence[int], context: Context, *, max_rows: int) -> Tensors:
-    """Run the model on all rows. `bounds`: where each caller's rows begin, and the total at the end.
+class BatchReply(FutureReply):
+    """The reply to a call that several callers share: gone once none of them waits any more."""
 
-    One call, unless rows interact (then one per caller) or there are more than `max_rows` (then several, side by side). Raises
-    what the predictor answers; a failed part fails the whole.
+    __slots__ = ("_wanted",)
+
+    def __init__(self, wanted: Wanted) -> None:
+        super().__init__()
+        self._wanted = wanted
+
+    @property
+    def disconnected(self) -> bool:
+        return self.future.cancelled() or not self._wanted()
+
+
+async def call_rows(
+    bundle: ActiveBundle, tensors: Tensors, bounds: Sequence[int], context: Context, *, max_rows: int, wanted: Wanted
+) -> Tensors:
+    """Run the model on all rows. `bounds`: where each caller's rows begin, and the total at the end. `wanted`: anybody waits.
+
+    One call, unless rows interact (then one per caller), or there are more than `max_rows`, or more than a pod does best at once
+    where there are several pods (then several, side by side). Raises what the predictor answers; a failed part fails the whole,
+    and the others are given up.
     """
     rows = bounds[-1]
     if bundle.independent:
-        if rows <= max_rows:
-            return await call(bundle, tensors, context)
-        cuts: Sequence[int] = [*range(0, rows, max_rows), rows]
+        size = _call_rows(bundle, rows, max_rows)
+        if rows <= size:
+            return await call(bundle, tensors, context, wanted)
+        cuts: Sequence[int] = [*range(0, rows, size), rows]
     elif len(bounds) == 2:
-        return await call(bundle, tensors, context)
+        return await call(bundle, tensors, context, wanted)
     else:
         cuts = bounds
-    calls = [call(bundle, _part(tensors, a, b), context) for a, b in pairwise(cuts)]
-    parts = await asyncio.gather(*calls)
+    calls = [asyncio.ensure_future(call(bundle, _part(tensors, a, b), context, wanted)) for a, b in pairwise(cuts)]
+    try:
+        parts = await asyncio.gather(*calls)
+    finally:
+        for each in calls:
+            each.cancel()
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-async def call(bundle: ActiveBundle, tensors: Tensors, context: Context) -> Tensors:
+async def call(bundle: ActiveBundle, tensors: Tensors, context: Context, wanted: Wanted) -> Tensors:
     """One call. Raises UpstreamUnavailable if the predictor does not know the model, WrongBundle if it holds another bundle."""
     inputs = [Tensor.from_array(name, array) for name, array in tensors.items()]
+    reply = BatchReply(wanted)
     try:
-        response = await infer(bundle.predictor, InferRequest(bundle.predictor_model, inputs, context))
+        bundle.predictor.submit(InferRequest(bundle.predictor_model, inputs, context), reply)
+        response = await reply.future
     except NotFound as error:
         raise UpstreamUnavailable(f"the predictor does not serve {bundle.predictor_model}: {error.message}") from error
     if bundle.expect and response.bundle.rpartition("@")[2] != bundle.expect:
@@ -54,6 +79,13 @@ def check_rows(outputs: Tensors, rows: int) -> None:
     for name, array in outputs.items():
         if array.ndim == 0 or array.shape[0] != rows:
             raise Internal(f"output {name} has shape {list(array.shape)} for {rows} rows; expected one entry a row")
+
+
+def _call_rows(bundle: ActiveBundle, rows: int, max_rows: int) -> int:
+    """The rows of one call: what a pod does best, if a batch is large enough for two such calls, and `max_rows` at most."""
+    best: Callable[[str], int] | None = getattr(bundle.predictor, "call_rows", None)
+    size = best(bundle.predictor_model) if best is not None else 0
+    return min(size, max_rows) if 0 < 2 * size <= rows else max_rows
 
 
 def _part(tensors: Tensors, start: int, stop: int) -> Tensors:

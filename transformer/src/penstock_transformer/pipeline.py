@@ -202,7 +202,7 @@ class Pipeline:
         self, bundle: ActiveBundle, tensors: dict[str, Array], bounds: Sequence[int], works: Sequence[PredictWork]
     ) -> dict[str, Array]:
         context = self._call_context(bundle, works)
-        return await call_rows(bundle, tensors, bounds, context, max_rows=self._max_call_rows)
+        return await call_rows(bundle, tensors, bounds, context, max_rows=self._max_call_rows, wanted=partial(_wanted, works))
 
     def _call_context(self, bundle: ActiveBundle, works: Sequence[PredictWork]) -> Context:
         """The context of a shared call: it lasts as long as its most patient caller, and is as urgent as its most urgent."""
@@ -248,12 +248,16 @@ class Pipeline:
         await asyncio.gather(*(self._run_groups([Group(group.bundle, [w])]) for w in waiting))
 
     def _nobody_waits(self, works: Sequence[PredictWork]) -> bool:
-        for work in works:
-            if work.waiting and not work.disconnected:
-                return False
+        if _wanted(works):
+            return False
         for work in works:
             work.error(Cancelled("the caller is gone"))
         return True
+
+
+def _wanted(works: Sequence[PredictWork]) -> bool:
+    """Whether any caller still waits."""
+    return any(work.waiting and not work.disconnected for work in works)
 
 
 def _check_wanted(works: Sequence[PredictWork]) -> None:
