@@ -5,6 +5,7 @@
 Source: Open Inference Protocol v2, "Tensor Data Types" and "Binary tensor data" extension.
 """
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,7 @@ DATATYPES: dict[str, Datatype] = {
     }.items()
 }
 
+_LENGTH = struct.Struct("<I")
 _NAME_OF_DTYPE = {datatype.dtype: name for name, datatype in DATATYPES.items()}
 
 
@@ -69,15 +71,17 @@ def pack_bytes(elements: Sequence[str | bytes]) -> bytes:
 def unpack_bytes(raw: bytes | memoryview, count: int, name: str) -> list[bytes]:
     """Exactly `count` elements out of their binary form. Raises InvalidInput, naming the tensor, if lengths do not add up."""
     elements: list[bytes] = []
-    offset, end = 0, len(raw)
+    data = raw if type(raw) is bytes else bytes(raw)
+    length_at = _LENGTH.unpack_from
+    offset, end = 0, len(data)
     for index in range(count):
         start = offset + 4
         if start > end:
             raise InvalidInput(f"binary data ends inside element {index} of {count}", field=name)
-        offset = start + int.from_bytes(raw[offset:start], "little")
+        offset = start + length_at(data, offset)[0]
         if offset > end:
             raise InvalidInput(f"element {index} claims {offset - start} bytes, {end - start} are left", field=name)
-        elements.append(bytes(raw[start:offset]))
+        elements.append(data[start:offset])
     if offset != end:
         raise InvalidInput(f"{end - offset} bytes left after {count} elements", field=name)
     return elements

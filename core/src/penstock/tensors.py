@@ -66,6 +66,11 @@ class Tensor:
         raise NotImplementedError
 
     @property
+    def vector(self) -> Array:
+        """The elements as an array of one axis, row-major."""
+        return self.array.reshape(-1)
+
+    @property
     def raw(self) -> bytes | memoryview:
         """The protocol's binary form: little-endian, row-major; BYTES elements each behind a u32 length."""
         raise NotImplementedError
@@ -131,6 +136,12 @@ class RawTensor(Tensor):
     @property
     def array(self) -> Array:
         return self._parsed().array
+
+    @property
+    def vector(self) -> Array:
+        if self._whole is None and self.datatype != "BYTES":
+            return np.frombuffer(self._raw, DATATYPES[self.datatype].dtype)
+        return self._parsed().array.reshape(-1)
 
     @property
     def raw(self) -> bytes | memoryview:

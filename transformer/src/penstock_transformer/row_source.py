@@ -48,9 +48,15 @@ class RowSource:
 
     def column(self, feature: Feature) -> Column:
         """A feature's column `[count]`. Raises InvalidInput, field `rows[i].name`, for a value that is not of its type."""
-        columns = [_column(part, count, feature) for part, count in self._parts]
-        if len(columns) == 1:
-            return columns[0]
+        parts = self._parts
+        if len(parts) == 1:
+            return _column(*parts[0], feature)
+        arrays = [part.get(feature.column) for part, _ in parts if isinstance(part, dict)]
+        if len(arrays) == len(parts) and len({None if a is None else (a.dtype, a.ndim) for a in arrays}) == 1:
+            # Callers who all sent the same kind of array: one column is made of them, not one a caller.
+            if arrays[0] is not None and (arrays[0].ndim == 1 or not feature.type.startswith("list<")):
+                return column_from_array(np.concatenate(arrays), feature.type, feature.column, length=feature.length)
+        columns = [_column(part, count, feature) for part, count in parts]
         return Column(np.concatenate([c.values for c in columns]), np.concatenate([c.missing for c in columns]))
 
 

@@ -22,8 +22,11 @@ def columns_of(request: InferRequest, plan: FetchPlan) -> dict[str, Array]:
             raise InvalidInput(f"expected shape [-1] for raw feature {tensor.name}, got {list(shape)}", field=f"{field}.shape")
         if tensor.name in columns:
             raise InvalidInput(f"{tensor.name} is given twice", field=f"{field}.name")
-        array = tensor.strings() if tensor.datatype == "BYTES" and kind != "image" else tensor.array
-        columns[tensor.name] = array.reshape(-1) if flat else array
+        if tensor.datatype == "BYTES" and kind != "image":
+            array = tensor.strings()
+            columns[tensor.name] = array.reshape(-1) if flat else array
+        else:
+            columns[tensor.name] = tensor.vector if flat else tensor.array
     return columns
 
 

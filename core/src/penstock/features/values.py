@@ -29,6 +29,7 @@ from penstock.features.parameters import describe
 from penstock.tensors import Array
 
 _NONE = type(None)
+_TEXT = {str}
 _PLAIN: dict[str, frozenset[type]] = {
     "string": frozenset((str,)),
     "bool": frozenset((bool,)),
@@ -250,6 +251,9 @@ def column_from_array(array: Array, feature_type: str, name: str, *, length: int
     """
     array = np.asarray(array)
     dtype = FEATURE_DTYPES.get(feature_type)
+    if array.dtype is dtype and dtype.kind == "f" and feature_type != "timestamp":
+        # A dtype of numpy's own is one object: the usual case of bulk, decided by one look.
+        return Column(array, np.isnan(array))
     if feature_type == "timestamp" and array.dtype.kind == "M":
         missing: npt.NDArray[np.bool_] = np.isnat(array)
         micros = array.astype("datetime64[us]").astype(np.int64).astype(np.float64)
@@ -261,7 +265,7 @@ def column_from_array(array: Array, feature_type: str, name: str, *, length: int
     if array.ndim == 2 and feature_type.startswith("list<"):
         return column_of(list(array), feature_type, name, length=length)
     values = array.tolist()
-    if array.dtype == object:
+    if array.dtype == object and not (feature_type == "string" and set(map(type, values)) == _TEXT):
         # Data frames say NaN for what is missing, in columns of text too.
         values = [None if isinstance(value, float) and math.isnan(value) else value for value in values]
     return column_of(values, feature_type, name, length=length)

@@ -72,8 +72,9 @@ class _Layout:
         self.binary_output = asked.binary_output
 
 
-LAYOUTS_KEPT = 512
-LAYOUT_BYTES = 1024
+LAYOUTS_KEPT = 256
+# A header of about eighty tensors: models with raw features have one for each.
+LAYOUT_BYTES = 8192
 
 _layouts: dict[bytes, _Layout] = {}
 _decode = msgspec.json.Decoder(_Request).decode
@@ -215,7 +216,10 @@ def _decode_binary_header(
             size = item.parameters["binary_data_size"]  # type: ignore[index]
             if item.data is not None or type(size) is not int or size < 0 or start + size > len(body):
                 return validate_request(header, body, model, version, context, limits)
-            inputs.append(tensor_of_bytes(plan, body, start, start + size, "data"))
+            if plan.pack is not None and plan.nbytes == size <= COPY_BELOW:
+                inputs.append(RawTensor(plan.name, plan.datatype, plan.shape, body[start : start + size]))
+            else:
+                inputs.append(tensor_of_bytes(plan, body, start, start + size, "data"))
             places.append((plan, start, start + size))
             start += size
         request = _plain_request(plain, inputs, model, version, context, limits) if start == len(body) else None
