@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from penstock import __version__
 from penstock.dataplane import DataPlane
@@ -21,6 +22,7 @@ from penstock.protocol.limits import Limits
 from penstock.protocol.metadata import model_metadata, server_metadata
 from penstock.serving.asgi import hot_endpoint, plain_response
 from penstock.serving.docs import docs_page
+from penstock.serving.docs_document import document
 from penstock.serving.early import EarlyRefusals
 from penstock.serving.exposition import exposition
 from penstock.serving.framing import Framing
@@ -53,7 +55,7 @@ def build_app(
         table.extend(routes)
     table.extend(infer_routes(plane, limits))
     shell_limits = shell_limits or ShellLimits(body_bytes=limits.body_bytes)
-    app = FastAPI(title=title, description=description, version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(title=title, description=description, version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.shell = Shell(table, lifecycle, metrics, shell_limits)
     app.state.shell.early = EarlyRefusals.of(plane)
     app.state.plane = plane
@@ -166,6 +168,10 @@ def _add_operations(app: FastAPI, lifecycle: Lifecycle, metrics: Metrics) -> Non
     async def scrape() -> Response:
         return Response(await exposition(app.state, metrics), media_type=CONTENT_TYPE_LATEST)
 
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return _json(await document(app))
+
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
         return Response(docs_page(app.title), media_type="text/html; charset=utf-8")
@@ -183,10 +189,14 @@ def _add_errors(app: FastAPI) -> None:
         if error.status_code == 404:
             return plain_response(*error_response(NotFound(f"nothing is at {text[:200]}; /docs lists the paths"), path))
         message = str(error.detail)
+        headers = dict(error.headers or {})
         if error.status_code == 405:
-            message = f"{request.method} is not for {text[:200]}; expected {(error.headers or {}).get('Allow', 'another method')}"
+            # The framework names the methods of the first route of the path alone.
+            methods = sorted(_methods(request))
+            headers["Allow"] = ", ".join(methods)
+            message = f"{request.method} is not for {text[:200]}; expected {' or '.join(methods)}"
         body, content_type = status_response(error.status_code, message, path)
-        lines = b"".join(f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in (error.headers or {}).items())
+        lines = b"".join(f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in headers.items())
         return plain_response(error.status_code, body, content_type, lines)
 
     async def on_invalid(request: Request, error: Exception) -> Response:
@@ -198,6 +208,15 @@ def _add_errors(app: FastAPI) -> None:
     app.add_exception_handler(PenstockError, on_penstock_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
+
+
+def _methods(request: Request) -> set[str]:
+    """Every method that the request's path takes."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return found | {"HEAD"} if "GET" in found else found
 
 
 def _path(request: Request) -> bytes:

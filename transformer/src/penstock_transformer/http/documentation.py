@@ -5,8 +5,8 @@ from typing import Any
 _PREDICTION: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "label": {"type": "string", "nullable": True},
-        "scores": {"type": "object", "additionalProperties": {"type": "number"}},
+        "label": {"type": ["string", "null"]},
+        "scores": {"type": "object", "additionalProperties": {"type": ["number", "null"]}},
         "value": {},
         "data": {"type": "object", "description": "the raw features that the prediction was made from"},
         "defaulted": {"type": "array", "items": {"type": "string"}, "description": "features whose default stood in"},
@@ -21,26 +21,28 @@ _ANSWER: dict[str, Any] = {
         "predictions": {"type": "array", "items": _PREDICTION},
     },
 }
-_PROBLEM: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        name: {"type": kind}
-        for name, kind in {"title": "string", "status": "integer", "detail": "string", "field": "string"}.items()
-    },
-}
-_REFUSED: dict[str, Any] = {
-    status: {"description": what, "content": {"application/problem+json": {"schema": _PROBLEM}}}
-    for status, what in {"400": "The request is wrong; `field` says where", "404": "No such model or record"}.items()
-}
 _DATA: dict[str, Any] = {"name": "data", "in": "query", "schema": {"type": "boolean"}, "description": "false leaves the data out"}
 
 
-def _answers(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"200": {"description": "Predictions, one a row", "content": {"application/json": {"schema": schema}}}} | _REFUSED
+def _answers(schema: dict[str, Any], *, streamed: bool = False) -> dict[str, Any]:
+    content: dict[str, Any] = {"application/json": {"schema": schema}}
+    if streamed:
+        content |= {kind: {"schema": {"type": "string"}} for kind in ("application/x-ndjson", "text/event-stream")}
+        content["application/vnd.apache.arrow.stream"] = {"schema": {"type": "string", "format": "binary"}}
+    return {"200": {"description": "Predictions, one a row", "content": content}}
 
+
+_BULK = """NDJSON and Arrow bodies may be of any length: rows are predicted as they arrive and answered in order, a line or a row
+each; a row that is wrong is answered by its error, and the rest goes on. `Accept` says whether answers come as
+`application/x-ndjson`, `application/vnd.apache.arrow.stream` or `text/event-stream`, for JSON and CSV bodies too."""
 
 POST_PREDICT: dict[str, Any] = {
     "tags": ["predict"],
+    "description": _BULK,
+    "parameters": [
+        {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}},
+        _DATA,
+    ],
     "requestBody": {
         "required": True,
         "content": {
@@ -54,17 +56,24 @@ POST_PREDICT: dict[str, Any] = {
                             "items": {"type": "object"},
                             "description": "feature or key to value, one object a row",
                         },
-                        "options": {"type": "object", "properties": {"data": {"type": "boolean"}}},
+                        "options": {
+                            "type": ["object", "null"],
+                            "properties": {"data": {"type": "boolean"}},
+                            "additionalProperties": False,
+                        },
                     },
+                    "additionalProperties": False,
                 }
             },
+            "application/x-ndjson": {"schema": {"type": "string", "description": "a row, as above, a line"}},
+            "application/vnd.apache.arrow.stream": {"schema": {"type": "string", "format": "binary"}},
             "text/csv": {"schema": {"type": "string"}},
             "multipart/form-data": {"schema": {"type": "object"}},
             "image/png": {"schema": {"type": "string", "format": "binary"}},
             "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
         },
     },
-    "responses": _answers(_ANSWER),
+    "responses": _answers(_ANSWER, streamed=True),
 }
 GET_PREDICT: dict[str, Any] = {
     "tags": ["predict"],
@@ -88,5 +97,15 @@ V1_PREDICT: dict[str, Any] = {
                 }
             }
         },
+    },
+    "responses": {
+        "200": {
+            "description": "Predictions, one an instance",
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object", "required": ["predictions"], "properties": {"predictions": {"type": "array"}}}
+                }
+            },
+        }
     },
 }

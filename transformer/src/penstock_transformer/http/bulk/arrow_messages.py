@@ -2,8 +2,9 @@
 
     ff ff ff ff | i32 length of the metadata | metadata (flatbuffer, padded) | body of the length that the metadata says
 
-Source: Apache Arrow, "Encapsulated message format" and Message.fbs. Of the metadata only the message's kind and its body's length
-are read here; what they mean is the library's matter.
+Source: Apache Arrow, "Encapsulated message format" and Message.fbs. Of the metadata only the message's kind, its body's length
+and whether that is compressed are read here; the rest is the library's matter. Compressed bodies are refused: what they grow to
+is known only once memory has been spent on it.
 """
 
 import struct
@@ -13,7 +14,10 @@ from penstock.errors import InvalidInput, TooLarge
 
 _MARK = b"\xff\xff\xff\xff"
 _METADATA_BYTES = 16 * 1024 * 1024
-_KIND_FIELD, _BODY_FIELD = 1, 3
+# Fields of Message, RecordBatch and DictionaryBatch, by their place in the schema.
+_KIND, _HEADER, _BODY = 1, 2, 3
+_COMPRESSION = 3
+_DATA = 1
 
 
 class Kind(IntEnum):
@@ -75,26 +79,47 @@ class ArrowMessages:
 
 
 def _read_metadata(metadata: bytes) -> tuple[Kind, int]:
-    """The kind of a message and the bytes of its body: two scalar fields of the flatbuffer's root table."""
+    """The kind of a message and the bytes of its body."""
     try:
-        table = struct.unpack_from("<I", metadata)[0]
-        fields = table - struct.unpack_from("<i", metadata, table)[0]
-        if fields < 0:
-            raise struct.error("before the beginning")
-        kind = _scalar(metadata, table, fields, _KIND_FIELD, "<B")
-        body = _scalar(metadata, table, fields, _BODY_FIELD, "<q")
+        message = _table(metadata, 0)
+        kind, body = _scalar(metadata, message, _KIND, "<B"), _scalar(metadata, message, _BODY, "<q")
+        compressed = kind in (Kind.DICTIONARY, Kind.BATCH) and _is_compressed(metadata, message, kind)
     except struct.error:
         raise InvalidInput("expected an Arrow IPC stream, got a message whose metadata is broken", field="body") from None
     if kind not in (Kind.SCHEMA, Kind.DICTIONARY, Kind.BATCH) or body < 0:
         raise InvalidInput("expected a schema, dictionaries and record batches, got another message", field="body")
+    if compressed:
+        raise InvalidInput("expected record batches without compression", field="body")
     return Kind(kind), body
 
 
-def _scalar(metadata: bytes, table: int, fields: int, number: int, form: str) -> int:
-    """A field of a table, 0 if it is left out."""
+def _is_compressed(metadata: bytes, message: int, kind: int) -> bool:
+    batch = _table(metadata, _place(metadata, message, _HEADER))
+    if kind == Kind.DICTIONARY:
+        batch = _table(metadata, _place(metadata, batch, _DATA))
+    return _place(metadata, batch, _COMPRESSION) != 0
+
+
+def _table(metadata: bytes, at: int) -> int:
+    """Where the table is that the reference at `at` leads to."""
+    table: int = at + struct.unpack_from("<I", metadata, at)[0]
+    return table
+
+
+def _place(metadata: bytes, table: int, number: int) -> int:
+    """Where a field of a table is; 0 if it is left out. Raises struct.error where that would be outside."""
+    fields = table - struct.unpack_from("<i", metadata, table)[0]
+    if fields < 0:
+        raise struct.error("before the beginning")
     at = 4 + 2 * number
     if at + 2 > struct.unpack_from("<H", metadata, fields)[0]:
         return 0
-    offset = struct.unpack_from("<H", metadata, fields + at)[0]
-    value: int = struct.unpack_from(form, metadata, table + offset)[0] if offset else 0
+    offset: int = struct.unpack_from("<H", metadata, fields + at)[0]
+    return table + offset if offset else 0
+
+
+def _scalar(metadata: bytes, table: int, number: int, form: str) -> int:
+    """A field of a table, 0 if it is left out."""
+    at = _place(metadata, table, number)
+    value: int = struct.unpack_from(form, metadata, at)[0] if at else 0
     return value

@@ -16,7 +16,7 @@ from penstock_transformer.plan import FetchPlan
 
 SLICE_ROWS = 1024
 """Rows of a record batch that are predicted together: a batch of a million rows must not stop everybody else."""
-_MOST_ROWS = 1 << 24
+_MOST_ROWS = 1 << 20
 
 _NUMERIC = frozenset({"integer", "float"})
 _FITTING = {
@@ -81,7 +81,7 @@ class ArrowReader:
             elif self._stream is None:
                 raise InvalidInput("expected a schema before anything else", field="body")
             elif kind is Kind.BATCH:
-                yield from self._batches(self._read_batch())
+                yield from self._batches(self._read_batch(len(message)))
 
     def finish(self) -> Iterator[Batch]:
         if self._stream is None or self._messages.inside:
@@ -124,13 +124,15 @@ class ArrowReader:
                 if feature.missing.policy == "reject" and feature.column not in {*self._names, *plan.fills}:
                     raise InvalidInput(f"missing; expected a column of {feature.type}", field=feature.column)
 
-    def _read_batch(self) -> Any:
+    def _read_batch(self, size: int) -> Any:
         try:
             array = self._stream.get_next()
         except Exception as error:
             raise _broken(error) from None
-        if array.length > _MOST_ROWS:
-            raise TooLarge(f"expected record batches of at most {_MOST_ROWS} rows, got {array.length}", field="body")
+        # A row takes a bit at least: rows that take nothing at all would make much work of few bytes.
+        most = min(_MOST_ROWS, 8 * size)
+        if array.length > most:
+            raise TooLarge(f"expected record batches of at most {most} rows, got {array.length}", field="body")
         return array
 
     def _batches(self, array: Any) -> Iterator[Batch]:
