@@ -14,14 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penstock.batcher import BatchPolicy
+from penstock.bundle.files import digest_file
 from penstock.bundle.golden import GOLDEN
 from penstock.bundle.manifest import Manifest
 from penstock.bundle.plain import plain_manifest
 from penstock.bundle.reading import Bundle, open_bundle
 from penstock.dataplane import TensorMetadata
 from penstock.errors import InvalidInput
-from penstock.onnx import Session, load
+from penstock.onnx import Session, SessionSettings, load
 from penstock.onnx.binding import BoundRun, bind
+from penstock.onnx.staging import stage
 from penstock_predictor.axes import BatchRule, Sharing, candidate, tails_vary
 from penstock_predictor.golden import Example, compare, read_examples
 from penstock_predictor.profile import CostProfile, measure
@@ -52,6 +54,13 @@ class LoadedModel:
     profile: CostProfile
     policy: BatchPolicy
     one_row: BoundRun | None
+    sessions: tuple[Session, ...] = ()
+    staged: bool = False
+
+    def close(self) -> None:
+        """Release the model's memory."""
+        for session in {id(each): each for each in (self.session, *self.sessions)}.values():
+            session.close()
 
     @property
     def label(self) -> str:
@@ -71,11 +80,12 @@ def load_model(place: Place, settings: ModelSettings, *, golden: bool = True) ->
     what its bundle says, its golden examples included.
     """
     started = time.monotonic()
-    bundle = open_bundle(place.directory) if place.is_bundle else None
+    bundle = place.bundle or (open_bundle(place.directory) if place.is_bundle else None)
     path = place.directory / bundle.manifest.model.file if bundle else model_file(place.directory)
     if path is None:
         raise InvalidInput("no model", field=str(place.directory))
-    session = load(path, settings.session())
+    session_settings = _session_settings(settings, bundle, path)
+    session = load(path, session_settings)
     if bundle is not None:
         manifest, manifest_bytes = bundle.manifest, bundle.read(MANIFEST)
         check_signature(manifest, session)
@@ -86,7 +96,11 @@ def load_model(place: Place, settings: ModelSettings, *, golden: bool = True) ->
         raise InvalidInput(wrong, field=GOLDEN)
     if session.skipped_outputs:
         log.warning("outputs that are no tensors are left out", extra={"model": place.model, "outputs": session.skipped_outputs})
-    session, rule, profile, one_row = _tried(path, session, examples, manifest.model.rows_independent, settings)
+    session, rule, profile, one_row, staged = _tried(path, session, examples, manifest.model.rows_independent, settings)
+    policy = make_policy(rule, profile, session.inputs, settings)
+    sessions = _instances(path, session, session_settings, policy, settings)
+    if len(sessions) > 1:
+        policy = replace(policy, max_in_flight=len(sessions), inline_rows=0, direct_after_us=0.0)
     loaded = LoadedModel(
         model=place.model,
         version=place.version or manifest.version,
@@ -98,11 +112,38 @@ def load_model(place: Place, settings: ModelSettings, *, golden: bool = True) ->
         session=session,
         rule=rule,
         profile=profile,
-        policy=make_policy(rule, profile, session.inputs, settings),
+        policy=policy,
         one_row=one_row,
+        sessions=sessions,
+        staged=staged,
     )
     _log(loaded, time.monotonic() - started)
     return loaded
+
+
+def _session_settings(settings: ModelSettings, bundle: Bundle | None, path: Path) -> SessionSettings:
+    """The settings of this model's sessions: engines that were built for one bundle must never serve another."""
+    made = settings.session()
+    if made.engine_cache is None:
+        return made
+    key = bundle.digest.removeprefix("sha256:") if bundle is not None else digest_file(path, path.name).sha256
+    cache = made.engine_cache / key
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"{cache} cannot be made: {error.strerror}", field="engine_cache") from error
+    return replace(made, engine_cache=cache)
+
+
+def _instances(
+    path: Path, session: Session, made: SessionSettings, policy: BatchPolicy, settings: ModelSettings
+) -> tuple[Session, ...]:
+    """The sessions of a model's instances: one and the same on the CPU, where any number of threads may run it."""
+    if settings.instances == 1 or (session.on_cpu and policy.inline_rows):
+        return (session,)
+    if session.on_cpu:
+        return (session,) * settings.instances
+    return (session, *(load(path, made) for _ in range(settings.instances - 1)))
 
 
 def check_signature(manifest: Manifest, session: Session) -> None:
@@ -140,8 +181,9 @@ def _golden(bundle: Bundle | None, session: Session) -> list[Example]:
 
 def _tried(
     path: Path, session: Session, golden: Sequence[Example], declared: bool | None, settings: ModelSettings
-) -> tuple[Session, BatchRule, CostProfile, BoundRun | None]:
-    """The row check and the cost profile, and the session they speak of: one with a single thread, where that is faster."""
+) -> tuple[Session, BatchRule, CostProfile, BoundRun | None, bool]:
+    """The row check and the cost profile, and the session they speak of: one with a single thread, where that is faster; whether
+    runs go through staged buffers."""
     rule = candidate(session.inputs)
     rows = [example.tensors for example in golden]
     sets = list(gather(session, rule, rows))
@@ -159,7 +201,9 @@ def _tried(
         if not _faster(profile, other):
             session, profile = single, other
     single_rows = cheap and samples is not None and rule.sharing is Sharing.FREE and not tails_vary(session.inputs)
-    return session, rule, profile, bind(session, samples.batch([0])) if single_rows and samples else None
+    by_rows = rule.sharing is not Sharing.ALONE
+    staged = samples is not None and stage(session, samples.batch(range(max(profile.best_rows(), rule.size))), by_rows=by_rows)
+    return session, rule, profile, bind(session, samples.batch([0])) if single_rows and samples else None, staged
 
 
 def _faster(pool: CostProfile, single: CostProfile) -> bool:
@@ -204,6 +248,8 @@ def _log(loaded: LoadedModel, took_s: float) -> None:
             "max_rows": loaded.policy.max_rows,
             "inline_rows": loaded.policy.inline_rows,
             "bound": loaded.one_row is not None,
+            "staged": loaded.staged,
+            "instances": len(loaded.sessions),
             "profile": loaded.profile.as_json(),
         },
     )

@@ -198,7 +198,7 @@ class PredictorRepository:
                 held[key] = Held(mark, model.version)
         except BaseException:
             for model in loaded:
-                model.session.close()
+                model.close()
             raise
         self._held |= held
         for key in held:
@@ -215,7 +215,7 @@ class PredictorRepository:
                     loaded = await asyncio.to_thread(self._load, place, self._settings)
                     if mark and mark == await asyncio.to_thread(fingerprint, place.directory):
                         return loaded, mark
-                    loaded.session.close()
+                    loaded.close()
             raise Conflict("the files kept changing while they were loaded; load again when the copy is complete")
         except Exception as error:
             known = _placed(error if isinstance(error, PenstockError) else _known(error, place), place)

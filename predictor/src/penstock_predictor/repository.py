@@ -10,9 +10,10 @@ Only names are looked at here, never into a model: the same rules hold for a dir
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from penstock.bundle.reading import Bundle
 from penstock.errors import InvalidInput, NotFound
 
 MANIFEST, MODEL = "bundle.yaml", "model.onnx"
@@ -23,12 +24,15 @@ Listing = Mapping[tuple[str, ...], Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a model to be served lies. `version` is what its directory says, None to take the bundle's own."""
+    """Where a model to be served lies. `version` is what its directory says, None to take the bundle's own. `bundle` is what has
+    been opened and verified of it already.
+    """
 
     model: str
     version: str | None
     directory: Path
     is_bundle: bool
+    bundle: Bundle | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

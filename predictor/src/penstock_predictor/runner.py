@@ -18,6 +18,7 @@ from penstock.onnx import Session
 from penstock.onnx.arena import Usual
 from penstock.onnx.binding import BoundRun
 from penstock.onnx.exhaustion import OutOfMemory
+from penstock.onnx.staging import Staging
 from penstock.tensors import DATATYPES, Array, Tensor
 from penstock_predictor.axes import BatchRule, Sharing, tails_vary
 from penstock_predictor.work import Work
@@ -51,8 +52,9 @@ class Runner:
         version: str,
         bundle: str,
         one_row: BoundRun | None = None,
+        staging: Staging | None = None,
     ) -> None:
-        self._session = session
+        self._session: Session | Staging = staging or session
         self._one_row = one_row
         self._fixed = rule.sharing is Sharing.FIXED
         self.max_rows = self._most_rows = rule.size or max_rows

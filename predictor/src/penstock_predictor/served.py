@@ -7,7 +7,11 @@ import numpy as np
 from penstock.batcher import Batcher, BatchMetrics, Pressure
 from penstock.dataplane import InferRequest, InferResponse, ModelMetadata
 from penstock.errors import NotFound
+from penstock.onnx import Session
+from penstock.onnx.staging import Staging
 from penstock.tensors import DATATYPES, Tensor
+from penstock_predictor.axes import Sharing
+from penstock_predictor.instances import Instances
 from penstock_predictor.loading import LoadedModel
 from penstock_predictor.repository import MANIFEST
 from penstock_predictor.runner import Outcome, Runner
@@ -23,17 +27,16 @@ class ServedModel:
         self.digest = loaded.digest
         self.label = loaded.label
         self._plans = Plans(loaded.session.inputs, loaded.session.outputs, loaded.rule, loaded.label)
-        self._runner = Runner(
-            loaded.session,
-            loaded.rule,
-            max(loaded.policy.max_rows, loaded.profile.best_rows()),
-            model=loaded.model,
-            version=loaded.version,
-            bundle=loaded.label,
-            one_row=loaded.one_row,
-        )
+        self._runners = [_runner(loaded, session) for session in loaded.sessions or (loaded.session,)]
+        first = self._runners[0]
+        self._instances = Instances(self._runners) if len(self._runners) > 1 else None
         self._batcher: Batcher[Work, Outcome] = Batcher(
-            self._runner.run, self._runner.deliver, loaded.policy, metrics=metrics, pressure=pressure
+            first.run if self._instances is None else self._instances.run,
+            first.deliver,
+            loaded.policy,
+            metrics=metrics,
+            coroutine=self._instances is not None,
+            pressure=pressure,
         )
         # The two steps of a request, straight: a layer of calls costs what decoding a small tensor does. `take` raises
         # InvalidInput; everything after it goes to the reply.
@@ -43,7 +46,7 @@ class ServedModel:
 
     def depths(self) -> tuple[int, int, int, int]:
         """Requests and bytes that wait, requests and bytes that are in a run."""
-        running = self._runner.running
+        running = [work for runner in self._runners for work in runner.running]
         return self._batcher.queued_items, self._batcher.queued_bytes, len(running), sum([work.nbytes for work in running])
 
     def nothing(self, request: InferRequest) -> InferResponse:
@@ -82,6 +85,7 @@ class ServedModel:
             "profile": loaded.profile.as_json(),
             "providers": list(loaded.session.providers),
             "threads": loaded.session.threads,
+            "instances": len(self._runners),
         }
         if loaded.manifest.card:
             found["card"] = loaded.manifest.card
@@ -107,4 +111,20 @@ class ServedModel:
         """Drain, then release the model's memory."""
         await self._batcher.drain()
         self._batcher.close()
-        self.loaded.session.close()
+        if self._instances is not None:
+            self._instances.close()
+        self.loaded.close()
+
+
+def _runner(loaded: LoadedModel, session: Session) -> Runner:
+    staging = Staging(session, by_rows=loaded.rule.sharing is not Sharing.ALONE) if loaded.staged else None
+    return Runner(
+        session,
+        loaded.rule,
+        max(loaded.policy.max_rows, loaded.profile.best_rows()),
+        model=loaded.model,
+        version=loaded.version,
+        bundle=loaded.label,
+        one_row=loaded.one_row,
+        staging=staging,
+    )

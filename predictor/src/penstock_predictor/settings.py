@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from penstock.cpus import cpu_limit
 from penstock.onnx import Device, SessionSettings
 from penstock.serving.options import ServingSettings
 from penstock.settings import setting
@@ -17,8 +18,13 @@ class ModelSettings:
 
     device: Device = setting("auto", "Where models run.", choices=get_args(Device))  # noqa: RUF009 - makes a field
     threads: int = setting(0, "Threads of one run; 0 for the CPU limit, or one where the model is measured to be faster so.")
+    instances: int = setting(
+        1,
+        "Runs of one model at once; on a GPU each has its own session. Models cheap enough for the event loop keep one.",
+        least=1,
+    )
     device_memory_mb: int = setting(0, "Limit of GPU memory a model; 0 for none.", unit="MiB")
-    engine_cache: Path | None = setting(None, "Directory where TensorRT keeps built engines.")  # noqa: RUF009
+    engine_cache: Path | None = setting(None, "Directory where TensorRT keeps built engines, each bundle's apart.")  # noqa: RUF009
     half_precision: bool = setting(False, "Let TensorRT compute in float16.")
     batching: bool = setting(True, "Let requests share runs where the model's rows are independent.")
     max_rows: int = setting(256, "Largest batch that is tried; the cost profile may choose less.", unit="rows")
@@ -31,10 +37,11 @@ class ModelSettings:
     )
 
     def session(self) -> SessionSettings:
-        """The part that makes a session."""
+        """The part that makes a session; instances share the processors."""
+        shared = max(1, cpu_limit() // self.instances) if self.instances > 1 else 0
         return SessionSettings(
             device=self.device,
-            threads=self.threads,
+            threads=self.threads or shared,
             device_memory_bytes=self.device_memory_mb * 2**20,
             engine_cache=self.engine_cache,
             half_precision=self.half_precision,

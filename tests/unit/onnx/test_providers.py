@@ -30,6 +30,8 @@ def test_gpu_is_seen_by_its_device_file(tmp_path: Path) -> None:
     assert not gpu_present(tmp_path)
     (tmp_path / "nvidia0").touch()
     assert gpu_present(tmp_path)
+    (tmp_path / "nvidia0").rename(tmp_path / "dxg")
+    assert gpu_present(tmp_path)
 
 
 def test_cpu_stays_cpu() -> None:
@@ -37,11 +39,21 @@ def test_cpu_stays_cpu() -> None:
 
 
 @pytest.mark.parametrize("device", ["cuda", "tensorrt"])
-def test_a_device_that_is_not_there_is_refused(device: str) -> None:
-    with pytest.raises(InvalidInput, match=device):
-        choose(SessionSettings(device=device), [CPU])  # type: ignore[arg-type]
+def test_what_is_asked_for_by_name_must_be_there(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = SessionSettings(device=device)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match=r"device: this image's ONNX Runtime has no \w+; it has CPUExecutionProvider"):
+        choose(settings, [CPU])
+    monkeypatch.setattr(providers, "gpu_present", lambda: False)
+    with pytest.raises(InvalidInput, match=r"device: .* no GPU is given to this container"):
+        choose(settings, ALL)
 
 
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(providers, "gpu_present", lambda: True)
+
+
+@pytest.mark.usefixtures("gpu")
 def test_cuda_settings_suit_varying_shapes() -> None:
     (_, options), _ = choose(SessionSettings(device="cuda", device_memory_bytes=2**30, device_id=1), ALL)
     assert options["arena_extend_strategy"] == "kSameAsRequested"
@@ -50,6 +62,7 @@ def test_cuda_settings_suit_varying_shapes() -> None:
     assert options["device_id"] == 1
 
 
+@pytest.mark.usefixtures("gpu")
 def test_tensorrt_builds_one_engine_for_the_range_of_batches(tmp_path: Path) -> None:
     settings = SessionSettings(device="tensorrt", engine_cache=tmp_path, batch_range=(1, 8, 32), device_memory_bytes=2**20)
     inputs = (TensorMetadata("x", "FP32", (-1, 3, 8)), TensorMetadata("y", "FP32", (-1,)))
@@ -63,6 +76,7 @@ def test_tensorrt_builds_one_engine_for_the_range_of_batches(tmp_path: Path) -> 
     assert options["trt_max_workspace_size"] == 2**19
 
 
+@pytest.mark.usefixtures("gpu")
 def test_tensorrt_gets_no_profile_where_other_axes_vary() -> None:
     options = choose(SessionSettings(device="tensorrt"), ALL, [TensorMetadata("x", "FP32", (-1, -1))])[0][1]
     assert not [key for key in options if key.startswith("trt_profile")]

@@ -99,7 +99,7 @@ def test_types_that_the_protocol_lacks_are_refused() -> None:
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="cuda"):
+    with pytest.raises(InvalidInput, match="device: this image's ONNX Runtime has no CUDA"):
         load(models.mlp(), SessionSettings(device="cuda"))
 
 

@@ -31,16 +31,18 @@ def choose(settings: SessionSettings, available: Iterable[str], inputs: Sequence
         case "auto":
             return [_cuda(settings), cpu] if CUDA in present and gpu_present() else [cpu]
         case "cuda":
-            _require(CUDA, present, "cuda")
+            _require(CUDA, present)
             return [_cuda(settings), cpu]
         case "tensorrt":
-            _require(TENSORRT, present, "tensorrt")
+            _require(TENSORRT, present)
             return [_tensorrt(settings, inputs), _cuda(settings), cpu]
 
 
-def _require(provider: str, present: set[str], device: str) -> None:
+def _require(provider: str, present: set[str]) -> None:
     if provider not in present:
-        raise InvalidInput(f"this image's ONNX Runtime has no {provider}; it has {', '.join(sorted(present))}", field=device)
+        raise InvalidInput(f"this image's ONNX Runtime has no {provider}; it has {', '.join(sorted(present))}", field="device")
+    if not gpu_present():
+        raise InvalidInput(f"{provider} was asked for and no GPU is given to this container (no /dev/nvidia0)", field="device")
 
 
 def _cuda(settings: SessionSettings) -> Provider:

@@ -85,6 +85,8 @@ def _make(source: Path | bytes, settings: SessionSettings, inputs: Sequence[Tens
     made.disable_fallback()
     if settings.device in ("cuda", "tensorrt") and made.get_providers()[0] != chosen[0][0]:
         raise InvalidInput(f"{chosen[0][0]} did not start; ONNX Runtime offers {made.get_providers()[0]}", field="device")
+    if settings.device == "auto" and made.get_providers()[0] != chosen[0][0]:
+        log.warning("the GPU cannot be used, running on the CPU", extra={"wanted": chosen[0][0]})
     if settings.device == "tensorrt" and not inputs:
         signature = [_metadata(node) for node in made.get_inputs()]
         if any(-1 in tensor.shape for tensor in signature):
@@ -132,7 +134,7 @@ class Session:
         try:
             return self._run(self._names if outputs is None else outputs, feeds, self._shrinking() if shrink else None)
         except Exception as error:
-            raise self._explain(error, feeds, outputs) from error
+            raise self.explain(error, feeds, outputs) from error
 
     def _shrinking(self) -> Any:
         options = ort.RunOptions()
@@ -160,7 +162,14 @@ class Session:
             return partial(self._session.run_with_iobinding, binding)
         return partial(native.run_with_iobinding, inner, None)
 
-    def _explain(self, error: Exception, feeds: dict[str, Array], outputs: Sequence[str] | None) -> Exception:
+    def run_bound(self, binding: Any, *, shrink: bool = False) -> None:
+        """Run what was bound, for `penstock.onnx.staging`. Raises what ONNX Runtime raises; `explain` says what it means."""
+        if self._session is None:
+            raise Internal("the session is closed")
+        self._session.run_with_iobinding(binding, self._shrinking() if shrink else None)
+
+    def explain(self, error: Exception, feeds: dict[str, Array], outputs: Sequence[str] | None) -> Exception:
+        """What a run's exception means to callers: InvalidInput naming the input at fault, OutOfMemory, or Internal."""
         if isinstance(error, Internal):
             return error
         if is_exhaustion(error):
@@ -170,7 +179,9 @@ class Session:
         if wrong is not None:
             return wrong
         text = str(error)
-        if isinstance(error, _ERRORS) and not any(word in text for word in _DEVICE_TROUBLE):
+        # Bound runs raise their failures as the plainest of errors.
+        ran = isinstance(error, _ERRORS) or (type(error) is RuntimeError and "Non-zero status code" in text)
+        if ran and not any(word in text for word in _DEVICE_TROUBLE):
             # The signature fits, an operator refused the values: an index out of range, lengths that disagree.
             return InvalidInput(f"the model cannot be run on these values: {_reason(error)}", field="inputs")
         log.error("run failed", extra={"model_file": self.name, "reason": text})

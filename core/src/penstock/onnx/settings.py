@@ -42,4 +42,5 @@ class SessionSettings:
 
 def gpu_present(devices: Path = Path("/dev")) -> bool:
     """Whether an NVIDIA GPU is given to this container."""
-    return any(device.name[6:].isdigit() for device in devices.glob("nvidia[0-9]*"))
+    # The second is where Windows' subsystem for Linux has it.
+    return any(device.name[6:].isdigit() for device in devices.glob("nvidia[0-9]*")) or (devices / "dxg").exists()
