@@ -7,7 +7,7 @@ features or tensors.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penstock.bundle.reading import open_bundle
@@ -23,7 +23,7 @@ from penstock.settings import setting
 from penstock_cli.errors import Failure
 from penstock_predictor.loading import load_model
 from penstock_predictor.predictor import Predictor
-from penstock_predictor.repository import Place, find
+from penstock_predictor.repository import MODEL, Place, find, model_file
 from penstock_predictor.settings import ModelSettings
 from penstock_transformer.http.records import records_router
 from penstock_transformer.http.routes import hot_routes
@@ -33,6 +33,7 @@ from penstock_transformer.settings import PipelineSettings
 from penstock_transformer.transformer import Transformer
 
 PREFIX = "PENSTOCK_SERVE"
+FEATURES = "features.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ def places_of(directories: Sequence[Path], model_name: str | None) -> list[Place
     if model_name is not None:
         if len(names) != 1:
             raise Failure(f"--model_name names one model, but there are {len(names)}: {', '.join(sorted(names))}")
-        places = [Place(model_name, place.version, place.directory, place.is_bundle) for place in places]
+        places = [replace(place, model=model_name) for place in places]
     seen: dict[tuple[str, str | None], Path] = {}
     for place in places:
         other = seen.setdefault((place.model, place.version), place.directory)
@@ -79,21 +80,29 @@ def _places(directory: Path) -> list[Place]:
         raise Failure(
             error.message, "Give a bundle (`penstock bundle build` makes one) or a directory with a model.onnx."
         ) from None
-    return [
-        Place(_own_name(place), place.version, place.directory, place.is_bundle) if place.directory == directory else place
-        for place in found
-    ]
+    return [_opened(place, alone=place.directory == directory) for place in found]
 
 
-def _own_name(place: Place) -> str:
-    """A bundle's name is in its bundle.yaml; a plain model is called as its directory is."""
-    return open_bundle(place.directory).manifest.name if place.is_bundle else place.model
+def _opened(place: Place, *, alone: bool) -> Place:
+    """The place with its bundle, opened once for all who look into it. One that was named `alone` is called as its bundle.yaml
+    says; a plain model is called as its directory is. Raises Failure for what a bundle is made of.
+    """
+    if place.is_bundle:
+        bundle = open_bundle(place.directory)
+        return replace(place, bundle=bundle, model=bundle.manifest.name if alone else place.model)
+    if (place.directory / FEATURES).is_file():
+        model = model_file(place.directory) or place.directory / MODEL
+        raise Failure(
+            f"{place.directory} holds a model and a {FEATURES}, but is no bundle of them",
+            f"Build one and serve that: penstock bundle build {model} --features {place.directory / FEATURES} -o BUNDLE",
+        )
+    return place
 
 
 def check_features(places: Sequence[Place], feature_store: str | None) -> None:
     """Raises Failure for a bundle that could never answer here: one with stored features, and no store to read them from."""
     for place in places:
-        features = open_bundle(place.directory).features if place.is_bundle else None
+        features = place.bundle.features if place.bundle is not None else None
         if features is None:
             continue
         if plan_of(features).layout is not None and feature_store is None:

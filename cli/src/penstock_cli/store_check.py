@@ -11,7 +11,6 @@ from pathlib import Path
 
 import click
 
-from penstock.bundle.reading import open_bundle
 from penstock.errors import InvalidInput, UpstreamUnavailable
 from penstock.features.spec import StoreLayout
 from penstock_cli.errors import Failure
@@ -60,7 +59,7 @@ def check_store(places: Sequence[Place], url: str | None, timeout_s: float) -> N
 def _layouts(places: Sequence[Place]) -> list[StoreLayout]:
     found: list[StoreLayout] = []
     for place in places:
-        features = open_bundle(place.directory).features if place.is_bundle else None
+        features = place.bundle.features if place.bundle is not None else None
         layout = None if features is None else plan_of(features).layout
         if layout is not None and layout not in found:
             found.append(layout)

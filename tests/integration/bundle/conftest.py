@@ -99,3 +99,15 @@ def build(workshop: Path, command: Callable[..., Result]) -> Callable[..., Path]
 @pytest.fixture(name="save_model")
 def _save_model() -> Callable[..., None]:
     return save_model
+
+
+@pytest.fixture
+def fails() -> Callable[..., None]:
+    """Check that a command failed, and said certain words."""
+
+    def check(result: Result, *said: str) -> None:
+        assert result.exit_code != 0
+        for words in said:
+            assert words in result.output, result.output
+
+    return check

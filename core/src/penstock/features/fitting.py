@@ -32,6 +32,8 @@ def fit_spec(draft: FeatureSpec, frame: Any, *, target: str | None = None, progr
     left out of that feature's fit. `progress` is told each feature's name. Raises InvalidInput naming the feature or field.
     """
     planned = plan(draft, draft=True)
+    if target is None:
+        _refuse_without_target(draft, planned)
     needed = {name for f in planned.features.values() for step in f.steps for name in step.needs()}
     used = [f for name, f in planned.features.items() if f in planned.inputs or name in needed]
     columns = columns_of(used, frame)
@@ -45,6 +47,15 @@ def fit_spec(draft: FeatureSpec, frame: Any, *, target: str | None = None, progr
     fitted = replace(draft, features=tuple(features))
     plan(fitted)
     return fitted
+
+
+def _refuse_without_target(draft: FeatureSpec, planned: Plan) -> None:
+    """Raises InvalidInput, naming the step, if one that is to be fitted learns from the target."""
+    for index, feature in enumerate(draft.features):
+        for position, step in enumerate(feature.encode):
+            if ENCODINGS[step.kind].needs_target and _is_open(step, planned.features[feature.name]):
+                path = step_path(feature, index, position)
+                raise InvalidInput(f"{step.kind} is fitted to a target; name its column with --target", field=path)
 
 
 def _target(frame: Any, name: str) -> Array:
@@ -79,7 +90,8 @@ def _fit_feature(planned: Plan, index: int, feature: Feature, columns: dict[str,
         for position, step in enumerate(feature.encode):
             path = step_path(feature, index, position)
             try:
-                parameters = ENCODINGS[step.kind].fit(value, dict(step.parameters), goal)
+                encoding = ENCODINGS[step.kind]
+                parameters = encoding.fit(value, dict(step.parameters), goal if encoding.needs_target else None)
             except InvalidInput as error:
                 raise InvalidInput(error.message, field=path) from None
             fitted = Step(step.kind, parameters)

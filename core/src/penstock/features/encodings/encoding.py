@@ -34,7 +34,7 @@ class Encoding(ABC):
     """One step of a feature's encoding. Subclasses are frozen dataclasses in modules named after their kind."""
 
     kind: ClassVar[str]
-    # Whether `fit` learns from the training target.
+    # Whether `fit` learns from the training target; the others are not shown it.
     needs_target: ClassVar[bool] = False
     # Whether it makes of a whole list what is no list any more; it is then given the list's length.
     consumes_list: ClassVar[bool] = False

@@ -51,8 +51,7 @@ class TargetEncoding(Encoding):
     def fit(cls, value: Value, parameters: dict[str, Any], target: Array | None) -> dict[str, Any]:
         if {"categories", "values", "unseen"} <= parameters.keys():
             return parameters
-        if target is None:
-            raise InvalidInput("targetEncoding is fitted to a target; name its column with --target")
+        assert target is not None
         goal = target.astype(np.float64)
         mean, smoothing = float(goal.mean()), float(parameters.get("smoothing", 10.0))
         categories = parameters.get("categories") or training_categories(value, parameters.get("minCount", 1))
