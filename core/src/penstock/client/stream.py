@@ -21,7 +21,7 @@ from penstock.client.inferring import inference_of, request_of
 from penstock.client.messages import Answered, Credit, Refused, frame_of, read_frame
 from penstock.client.results import Inference
 from penstock.client.retrying import Attempts, Fault, RetryPolicy
-from penstock.errors import InvalidInput, PenstockError
+from penstock.errors import Cancelled, InvalidInput, PenstockError
 
 _LARGEST_FRAME = 1 << 30
 _CLOSE_S = 2.0
@@ -119,6 +119,7 @@ class InferStream:
         self._ids = itertools.count(1)
         self._link: _Link | None = None
         self._opening = asyncio.Lock()
+        self._closed = False
 
     async def infer(
         self,
@@ -143,16 +144,20 @@ class InferStream:
             await asyncio.sleep(wait_s or 0)
 
     async def close(self) -> None:
-        """End the connection; requests in flight fail."""
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close()
+        """End the connection; requests in flight fail with Cancelled."""
+        self._closed = True
+        await self._disconnect()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self.close()
+
+    async def _disconnect(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close()
 
     async def _try(self, id: str, frame: str | bytes, attempts: Attempts) -> Inference | Answer | tuple[Fault, str]:
         try:
@@ -167,9 +172,11 @@ class InferStream:
     async def _opened(self) -> "_Link | Answer | tuple[Fault, str]":
         """The connection, opened if need be; or what the server said instead, or why it could not be reached."""
         async with self._opening:
+            if self._closed:
+                raise Cancelled("the stream was closed")
             if self._link is not None and not self._link.lost:
                 return self._link
-            await self.close()
+            await self._disconnect()
             outcome = await _connect(self._url, self._headers)
             if isinstance(outcome, _Link):
                 self._link = outcome

@@ -1,0 +1,181 @@
+/**
+ * The calls of predict, of records and of asynchronous predictions.
+ */
+
+import { documentOf, pathOf } from "./call.js";
+import { errorOf, PenstockError } from "./errors.js";
+import { newId } from "./transport.js";
+
+/**
+ * One row of features and keys, by name.
+ * @typedef {Record<string, unknown>} Row
+ */
+
+/**
+ * One row's prediction; which of its members are there, the bundle's post-processing says.
+ * @typedef {object} Prediction
+ * @property {string} bundle
+ * @property {string | null} [label]
+ * @property {Record<string, number>} [scores]
+ * @property {any} [value]
+ * @property {Record<string, any>} [outputs]
+ * @property {Record<string, any>} [data]
+ * @property {string[]} [defaulted] features whose default stood in
+ * @property {Record<string, number | null>} [ages_s] seconds since the stored values were true, by feature set
+ */
+
+/**
+ * @typedef {object} Predictions
+ * @property {string} model
+ * @property {string} bundle the bundle that answered, `name@sha256:…`
+ * @property {Prediction[]} predictions one a row, in the rows' order
+ * @property {Record<string, any>} [record] the stored record, where it was asked for by id
+ * @property {string} requestId
+ */
+
+/**
+ * @typedef {object} StoredRecord
+ * @property {string | number} id
+ * @property {string} event_time
+ * @property {Record<string, any>} values
+ */
+
+/** @typedef {{records: StoredRecord[], cursor: string | null}} RecordPage */
+
+/**
+ * What became of the rows of a CSV; of the refused ones the first hundred are shown.
+ * @typedef {object} ImportReport
+ * @property {number} written
+ * @property {number} unchanged
+ * @property {number} refused
+ * @property {{row: number, line: number, field: string | null, reason: string}[]} rejected
+ */
+
+/**
+ * A prediction that outlives its caller. `predictions` are there once it has succeeded; `document` is all that the server says.
+ * @typedef {object} AsyncPrediction
+ * @property {string} id
+ * @property {"starting" | "processing" | "succeeded" | "failed" | "canceled"} state
+ * @property {boolean} done
+ * @property {string} bundle
+ * @property {Prediction[]} predictions
+ * @property {string | null} error
+ * @property {Record<string, any>} document
+ */
+
+const JSON_TYPE = { "content-type": "application/json" };
+
+/** @param {string} model @param {Row[]} rows @param {boolean} data @returns {import("./call.js").Call<Predictions>} */
+export function predict(model, rows, data) {
+  const body = JSON.stringify({ rows, options: { data } });
+  return { method: "POST", path: pathOf("/models/{}/predict", [model]), body, headers: JSON_TYPE, read: predictionsOf };
+}
+
+/** @param {string} model @param {BodyInit} body @param {string} type @returns {import("./call.js").Call<Predictions>} */
+export function predictBody(model, body, type) {
+  const headers = { "content-type": type };
+  return { method: "POST", path: pathOf("/models/{}/predict", [model]), body, headers, read: predictionsOf };
+}
+
+/** @param {string} id @param {string | undefined} model @param {boolean} data @returns {import("./call.js").Call<Predictions>} */
+export function predictRecord(id, model, data) {
+  return { method: "GET", path: pathOf("/predict/{}", [id], { model, data: data ? undefined : "false" }), read: predictionsOf };
+}
+
+/** @param {string} id @param {string | undefined} model @returns {import("./call.js").Call<StoredRecord>} */
+export function getRecord(id, model) {
+  return { method: "GET", path: pathOf("/records/{}", [id], { model }), read: recordOf };
+}
+
+/** @param {object} document @param {string | undefined} model @returns {import("./call.js").Call<StoredRecord>} */
+export function createRecord(document, model) {
+  const body = JSON.stringify(document);
+  const path = pathOf("/records", [], { model });
+  return { method: "POST", path, body, headers: JSON_TYPE, read: recordOf, repeat: "ifRefused" };
+}
+
+/**
+ * @param {string} id @param {object} document @param {string | undefined} model
+ * @returns {import("./call.js").Call<StoredRecord>}
+ */
+export function putRecord(id, document, model) {
+  const body = JSON.stringify(document);
+  return { method: "PUT", path: pathOf("/records/{}", [id], { model }), body, headers: JSON_TYPE, read: recordOf };
+}
+
+/** @param {string} id @param {string | undefined} model @returns {import("./call.js").Call<void>} */
+export function deleteRecord(id, model) {
+  return { method: "DELETE", path: pathOf("/records/{}", [id], { model }), read: () => undefined, repeat: "ifRefused" };
+}
+
+/** @param {{cursor?: string, limit?: number, model?: string}} query @returns {import("./call.js").Call<RecordPage>} */
+export function listRecords(query) {
+  return { method: "GET", path: pathOf("/records", [], query), read: (answer) => /** @type {any} */ (documentOf(answer)) };
+}
+
+/** @param {BodyInit} csv @param {string | undefined} model @returns {import("./call.js").Call<ImportReport>} */
+export function importRecords(csv, model) {
+  const headers = { "content-type": "text/csv" };
+  return { method: "POST", path: pathOf("/records:import", [], { model }), body: csv, headers, read: reportOf, also: [400] };
+}
+
+/** @param {string} model @param {Row[]} rows @param {string} [key] @returns {import("./call.js").Call<AsyncPrediction>} */
+export function submit(model, rows, key) {
+  const headers = { ...JSON_TYPE, "idempotency-key": key ?? newId() };
+  const path = pathOf("/models/{}/predictions", [model]);
+  return { method: "POST", path, body: JSON.stringify({ rows }), headers, read: asyncPredictionOf };
+}
+
+/** @param {string} id @returns {import("./call.js").Call<AsyncPrediction>} */
+export function look(id) {
+  return { method: "GET", path: pathOf("/predictions/{}", [id]), read: asyncPredictionOf };
+}
+
+/** @param {string} id @returns {import("./call.js").Call<AsyncPrediction>} */
+export function cancel(id) {
+  return { method: "POST", path: pathOf("/predictions/{}/cancel", [id]), read: asyncPredictionOf };
+}
+
+/** @param {import("./call.js").Answer} answer @returns {Predictions} */
+export function predictionsOf(answer) {
+  const document = documentOf(answer);
+  const { model, bundle, predictions, record } = document;
+  if (typeof model !== "string" || typeof bundle !== "string" || !Array.isArray(predictions)) {
+    throw new PenstockError("upstream_unavailable", "the answer holds no model, bundle and predictions");
+  }
+  const found = predictions.map((prediction) => ({ bundle, ...prediction }));
+  const requestId = answer.header("x-request-id") ?? "";
+  return { model, bundle, predictions: found, requestId, ...(record === undefined ? {} : { record }) };
+}
+
+/** @param {import("./call.js").Answer} answer @returns {StoredRecord} */
+function recordOf(answer) {
+  const document = documentOf(answer);
+  if (document.id === undefined || typeof document.values !== "object") {
+    throw new PenstockError("upstream_unavailable", "the answer holds no record");
+  }
+  return /** @type {StoredRecord} */ (document);
+}
+
+/** @param {import("./call.js").Answer} answer @returns {ImportReport} */
+function reportOf(answer) {
+  const document = documentOf(answer);
+  if (!Array.isArray(document.rejected)) throw errorOf(answer);
+  const { written, unchanged, refused, rejected } = document;
+  return { written, unchanged, refused, rejected };
+}
+
+/** @param {import("./call.js").Answer} answer @returns {AsyncPrediction} */
+function asyncPredictionOf(answer) {
+  const document = documentOf(answer);
+  const { id, state } = document;
+  if (typeof id !== "string" || typeof state !== "string") {
+    throw new PenstockError("upstream_unavailable", "the answer holds no id and state of a prediction");
+  }
+  const result = document.result ?? {};
+  const bundle = result.bundle ?? document.bundle ?? "";
+  const predictions = (result.predictions ?? []).map((/** @type {object} */ prediction) => ({ bundle, ...prediction }));
+  const error = document.error?.detail ?? document.error ?? null;
+  const done = ["succeeded", "failed", "canceled"].includes(state);
+  return { id, state: /** @type {AsyncPrediction["state"]} */ (state), done, bundle, predictions, error, document };
+}

@@ -1,0 +1,141 @@
+// What the client does with a real server: the same checks run in Node and, by page.html, in a browser.
+
+import { Client, PenstockError, tensor } from "../src/index.js";
+
+/** @typedef {(found: unknown, expected: unknown) => void} Equal */
+
+const ROW = { distance: 500, carrier: "UA" };
+
+/**
+ * @param {Promise<unknown>} asked
+ * @returns {Promise<PenstockError>}
+ */
+async function failure(asked) {
+  try {
+    await asked;
+  } catch (error) {
+    if (error instanceof PenstockError) return error;
+    throw error;
+  }
+  throw new Error("expected it to fail");
+}
+
+/** @type {Record<string, (url: string, equal: Equal) => Promise<void>>} */
+export const checks = {
+  async rows(url, equal) {
+    const client = new Client(url);
+    const found = await client.predict("flights", [ROW, { distance: 2 }], { requestId: "mine", timeoutMs: 9000 });
+    equal([found.model, found.requestId, found.predictions.length], ["flights", "mine", 2]);
+    equal(found.predictions[0]?.bundle, found.bundle);
+    equal(found.predictions[0]?.data?.carrier, "UA");
+    const csv = await client.predictBody("flights", "distance,carrier\n500,UA\n", "text/csv");
+    equal(csv.predictions[0]?.scores, found.predictions[0]?.scores);
+    const lean = await client.predict("flights", [ROW], { data: false, expectBundle: found.bundle });
+    equal(lean.predictions[0]?.data, undefined);
+  },
+
+  async manyRows(url, equal) {
+    async function* rows() {
+      for (let at = 0; at < 23; at += 1) yield { distance: at };
+    }
+    const distances = [];
+    for await (const found of new Client(url).predictMany("flights", rows(), { rowsPerRequest: 5, data: true })) {
+      distances.push(found.data?.distance);
+    }
+    equal(distances, Array.from({ length: 23 }, (_, at) => at));
+    const bad = new Client(url).predictMany("flights", [ROW, ROW, { distance: "far" }], { rowsPerRequest: 1 });
+    let count = 0;
+    const ended = await failure((async () => {
+      for await (const _ of bad) count += 1;
+    })());
+    equal([ended.kind, ended.field, count], ["invalid_input", "rows[0].distance", 2]);
+  },
+
+  async records(url, equal) {
+    const client = new Client(url);
+    const model = "flights";
+    const id = `js/${Math.random()}`;
+    const made = await client.createRecord({ distance: 1.5, carrier: "é" }, { id, model, eventTime: new Date(1.6e12) });
+    equal([made.id, made.values.carrier], [id, "é"]);
+    equal(await client.record(id, { model }), made);
+    equal((await client.predictRecord(id, { model })).record?.carrier, "é");
+    equal((await client.putRecord(id, { distance: 2 }, { model })).values.carrier, null);
+    equal((await failure(client.putRecord(id, {}, { model, eventTime: new Date(0) }))).kind, "conflict");
+    const report = await client.importRecords(`flight_id,distance\n${id}2,1\nb,far\n`, { model });
+    equal([report.written, report.refused, report.rejected[0]?.field], [1, 1, "rows[1].distance"]);
+    const ids = [];
+    for (let cursor; cursor !== null; ) {
+      const page = await client.records({ model, limit: 1, ...(cursor === undefined ? {} : { cursor }) });
+      ids.push(...page.records.map((record) => record.id));
+      cursor = page.cursor;
+    }
+    equal([id, `${id}2`].every((one) => ids.includes(one)), true);
+    for (const one of [id, `${id}2`]) await client.deleteRecord(one, { model });
+    equal((await failure(client.record(id, { model }))).field, "record_id");
+  },
+
+  async tensors(url, equal) {
+    const client = new Client(url);
+    const inputs = {
+      distance: tensor(Float32Array.of(500, 2)),
+      carrier: tensor(["UA", "ü"]),
+      stops: tensor(Int32Array.of(1, 0)),
+      leaves: tensor(Float64Array.of(60, 3600)),
+    };
+    const binary = await client.infer("flights", inputs, { outputs: ["late"], id: "i", version: "1" });
+    const json = await client.infer("flights", inputs, { binary: false });
+    equal([binary.id, binary.version, binary.outputs.late?.shape], ["i", "1", [2, 1]]);
+    equal(binary.outputs.late, json.outputs.late);
+    equal([binary.bundle.startsWith("flights@sha256:"), binary.bundle], [true, json.bundle]);
+    const encoded = await client.infer("flights", { x: tensor(new Float32Array(6), [1, 6]) }, { parameters: { encoded: true } });
+    equal(encoded.outputs.late?.data, Float32Array.of(0.5));
+  },
+
+  async metadata(url, equal) {
+    const client = new Client(url);
+    equal((await client.models()).includes("flights"), true);
+    const found = await client.metadata("flights", { version: "1" });
+    equal(found.inputs.find((input) => input.name === "carrier")?.datatype, "BYTES");
+  },
+
+  async errors(url, equal) {
+    const client = new Client(url);
+    const missing = await failure(client.predict("flights", [{ carrier: "UA" }], { requestId: "r7" }));
+    equal([missing.kind, missing.field, missing.status, missing.requestId], ["invalid_input", "rows[0].distance", 400, "r7"]);
+    const shape = await failure(client.infer("flights", { distance: tensor(new Float32Array(2), [1, 2]) }));
+    equal([shape.kind, shape.field], ["invalid_input", "inputs[0].shape"]);
+    equal((await failure(client.metadata("nobody"))).kind, "not_found");
+    const other = await failure(client.predict("flights", [ROW], { expectBundle: `sha256:${"0".repeat(64)}` }));
+    equal(other.kind, "wrong_bundle");
+    equal((await failure(client.models({ timeoutMs: 0 }))).kind, "deadline_exceeded");
+  },
+
+  async stream(url, equal) {
+    const client = new Client(url);
+    const stream = client.stream("flights");
+    try {
+      const count = 400; // more than the server's credit
+      const asked = Array.from({ length: count }, (_, at) =>
+        stream.infer({ distance: tensor(Float32Array.of(at)) }, { binary: at % 2 === 0, timeoutMs: 20_000 }),
+      );
+      const found = await Promise.all(asked);
+      const all = await client.infer("flights", { distance: tensor(Float32Array.from({ length: count }, (_, at) => at)) });
+      equal(found.map((one) => Number(one.outputs.late?.data[0])), [.../** @type {any} */ (all.outputs.late?.data)]);
+      equal([...new Set(found.map((one) => one.bundle))], [all.bundle]);
+      const [good, bad] = await Promise.all([
+        stream.infer({ distance: tensor(Float32Array.of(1)) }, { priority: 1, requestId: "s1" }),
+        failure(stream.infer({ distance: tensor(new Float32Array(2), [1, 2]) })),
+      ]);
+      equal([good.requestId, bad.kind, bad.field], ["s1", "invalid_input", "inputs[0].shape"]);
+    } finally {
+      stream.close();
+    }
+    equal((await failure(stream.infer({ distance: tensor(Float32Array.of(1)) }))).kind, "cancelled");
+  },
+
+  async streamOfNobody(url, equal) {
+    const stream = new Client(url, { retry: { attempts: 2, baseMs: 1 } }).stream("nobody");
+    equal((await failure(stream.infer({ x: tensor(Float32Array.of(1)) }))).kind, "upstream_unavailable");
+    stream.close();
+  },
+};

@@ -1,0 +1,119 @@
+"""A headless Chromium that loads a page and gives back what a script in it computed, over the DevTools protocol.
+
+    with Browser() as browser: browser.outcome("http://127.0.0.1:1234/page.html", "globalThis.outcome")
+
+Every wait has a deadline. The profile is a directory of its own, gone at the end.
+"""
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+from websockets.sync.client import ClientConnection, connect
+
+from penstock.testing.programs import program
+
+START_S = 30.0
+_PAUSE_S = 0.05
+
+
+class Browser:
+    """One browser without a window. Raises ProgramMissing if there is no Chromium here."""
+
+    def __init__(self) -> None:
+        self._program = program("chromium")
+        self._profile = Path(tempfile.mkdtemp(prefix="penstock-browser-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = self._profile / "log"
+
+    def outcome(self, url: str, expression: str, within_s: float = 60.0) -> Any:
+        """Load a page and wait for the value of a JavaScript expression, which may be a promise; JSON values only.
+
+        Raises RuntimeError with what the page says if the expression throws, TimeoutError if it takes too long.
+        """
+        target = self._ask("PUT", f"/json/new?{quote('about:blank')}")
+        with connect(target["webSocketDebuggerUrl"], max_size=None) as page:
+            tab = _Tab(page, time.monotonic() + within_s)
+            tab.call("Page.enable")
+            tab.call("Page.navigate", url=url)
+            tab.until("Page.loadEventFired")
+            found = tab.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in found:
+            raise RuntimeError(f"{url}: {json.dumps(found['exceptionDetails'])[:2000]}")
+        return found["result"].get("value")
+
+    def _ask(self, method: str, path: str) -> Any:
+        port = (self._profile / "DevToolsActivePort").read_text().split()[0]
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
+        with urllib.request.urlopen(request, timeout=START_S) as answer:
+            return json.load(answer)
+
+    def __enter__(self) -> Self:
+        options = ["--headless=new", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0", "--disable-dev-shm-usage"]
+        if os.geteuid() == 0:
+            options.append("--no-sandbox")
+        with self._log.open("wb") as log:
+            command = [self._program, *options, f"--user-data-dir={self._profile}", "about:blank"]
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_S
+        while not (self._profile / "DevToolsActivePort").exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                said = self._log.read_text(errors="replace")[-2000:]
+                self.close()
+                raise RuntimeError(f"chromium did not start:\n{said}")
+            time.sleep(_PAUSE_S)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it and remove its profile."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self._profile, ignore_errors=True)
+
+
+class _Tab:
+    """One page's side of the DevTools protocol: calls with answers, and events between them."""
+
+    def __init__(self, connection: ClientConnection, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+        self._ids = itertools.count(1)
+        self._events: set[str] = set()
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        id = next(self._ids)
+        self._connection.send(json.dumps({"id": id, "method": method, "params": parameters}))
+        while True:
+            said = self._read()
+            if said.get("id") == id:
+                if "error" in said:
+                    raise RuntimeError(f"{method}: {said['error']}")
+                result: dict[str, Any] = said["result"]
+                return result
+
+    def until(self, event: str) -> None:
+        while event not in self._events:
+            self._read()
+
+    def _read(self) -> dict[str, Any]:
+        said: dict[str, Any] = json.loads(self._connection.recv(max(0.0, self._deadline - time.monotonic())))
+        if "method" in said:
+            self._events.add(said["method"])
+        return said
