@@ -1,55 +1,20 @@
-"""The asyncio shell: every work is answered exactly once, with its own answer, whatever happens around it."""
+"""What runs together, and where: every work is answered exactly once, with its own answer, whatever happens around it."""
 
 import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.batcher import Batcher, BatchPolicy, answer_each
-from penstock.errors import (
-    Cancelled,
-    DeadlineExceeded,
-    Internal,
-    InvalidInput,
-    NotReady,
-    Overloaded,
-    PenstockError,
-    TooLarge,
-)
+from penstock.batcher import Batcher, BatchPolicy
+from penstock.errors import InvalidInput, PenstockError
+from penstock.testing.batching import MODES, Gate, answered, batcher_of, deliver_each, echo, run_within
 
-MODES = ["inline", "thread", "coroutine"]
 every_mode = pytest.mark.parametrize("mode", MODES)
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(main, 30))
-
-
-def batcher_of(mode: str, compute: Callable[[list[Any]], Any], deliver: Any = None, metrics: Any = None, **policy: Any) -> Any:
-    """A batcher that runs `compute` (a plain function) in the given mode and answers each work with its own item."""
-
-    async def as_coroutine(works: list[Any]) -> Any:
-        await asyncio.sleep(0)
-        return compute(works)
-
-    policy.setdefault("inline_rows", 10**6 if mode == "inline" else 0)
-    chosen = as_coroutine if mode == "coroutine" else compute
-    return Batcher(chosen, deliver or deliver_each, BatchPolicy(**policy), metrics=metrics, coroutine=mode == "coroutine")
-
-
-def deliver_each(works: list[Any], results: list[Any]) -> None:
-    for work, result in zip(works, results, strict=True):
-        work.put(result)
-
-
-def echo(works: list[Any]) -> list[Any]:
-    return [work.payload for work in works]
 
 
 @every_mode
@@ -73,138 +38,7 @@ def test_what_waits_together_runs_together(item: Any, mode: str) -> None:
         assert (batcher.queued_items, batcher.queued_bytes, batcher.queued_rows, batcher.in_flight) == (0, 0, 0, 0)
         batcher.close()
 
-    run(main())
-
-
-@every_mode
-def test_compute_that_raises_harms_its_batch_alone(item: Any, mode: str, caplog: pytest.LogCaptureFixture) -> None:
-    async def main() -> None:
-        def compute(works: list[Any]) -> list[Any]:
-            if works[0].key == "refused":
-                raise InvalidInput("no", field="inputs[0]")
-            if works[0].key == "broken":
-                raise ZeroDivisionError("secret")
-            return echo(works)
-
-        batcher = batcher_of(mode, compute)
-        refused, broken, good = ([item(key=key, payload=1) for _ in range(3)] for key in ("refused", "broken", "good"))
-        for trio in zip(refused, broken, good, strict=True):
-            for work in trio:
-                batcher.submit(work)
-        await batcher.drain()
-        assert all(isinstance(work.answer, InvalidInput) for work in refused)
-        assert all(type(work.answer) is Internal and "secret" not in str(work.answer) for work in broken)
-        assert [work.answer for work in good] == [1, 1, 1]
-        batcher.close()
-
-    with caplog.at_level(logging.ERROR, "penstock.batcher"):
-        run(main())
-    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [ZeroDivisionError]
-
-
-@every_mode
-def test_coroutine_or_call_that_fails_at_once(item: Any, mode: str) -> None:
-    """A compute that is not even callable as promised still answers everybody."""
-
-    async def main() -> None:
-        def compute(works: list[Any]) -> Any:
-            raise TypeError
-
-        batcher: Any = Batcher(compute, deliver_each, BatchPolicy(inline_rows=mode == "inline"), coroutine=mode == "coroutine")
-        work = item()
-        batcher.submit(work)
-        await batcher.drain()
-        assert type(work.answer) is Internal
-        batcher.close()
-
-    run(main())
-
-
-@every_mode
-@pytest.mark.parametrize("raised, told", [(ValueError("x"), Internal), (InvalidInput("x"), InvalidInput)])
-def test_deliver_that_raises_half_way(item: Any, mode: str, raised: Exception, told: type[PenstockError]) -> None:
-    """Those already answered keep their answer, the others get an error, and the next batch is served."""
-
-    async def main() -> None:
-        def deliver(works: list[Any], results: list[Any]) -> None:
-            for work, result in zip(works, results, strict=True):
-                if result == "bad":
-                    raise raised
-                work.put(result)
-
-        batcher = batcher_of(mode, echo, deliver, max_rows=3)
-        works = [item(payload=payload) for payload in ("a", "bad", "b", "c")]
-        for work in works:
-            batcher.submit(work)
-        await batcher.drain()
-        assert works[0].answer == "a"
-        assert type(works[1].answer) is type(works[2].answer) is told
-        assert works[3].answer == "c"
-        batcher.close()
-
-    run(main())
-
-
-@pytest.mark.parametrize("raised, told", [(ValueError("x"), Internal), (InvalidInput("x"), InvalidInput)])
-def test_answer_each_keeps_failures_apart(item: Any, raised: Exception, told: type[PenstockError]) -> None:
-    def answer(at: int, work: Any) -> None:
-        if work.payload == "bad":
-            raise raised
-        work.put(at)
-
-    works = [item(payload=payload) for payload in ("a", "bad", "b")]
-    answer_each(works, answer)
-    assert (works[0].answer, type(works[1].answer), works[2].answer) == (0, told, 2)
-
-
-def test_work_that_cannot_take_its_error(item: Any, caplog: pytest.LogCaptureFixture) -> None:
-    async def main() -> None:
-        def compute(works: list[Any]) -> list[Any]:
-            raise InvalidInput("no")
-
-        def burst() -> None:
-            raise ConnectionResetError
-
-        batcher = batcher_of("inline", compute)
-        works = [item(), item()]
-        works[0].on_answer = burst
-        for work in works:
-            batcher.submit(work)
-        await batcher.drain()
-        assert all(isinstance(work.answer, InvalidInput) for work in works)
-        batcher.close()
-
-    run(main())
-    assert "answering a request with an error failed" in caplog.text
-
-
-@every_mode
-def test_callers_that_leave_and_deadlines_that_pass(item: Any, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [1000.0]
-    monkeypatch.setattr("penstock.batcher.batcher._monotonic", lambda: clock[0])
-
-    async def main() -> None:
-        seen: list[Any] = []
-
-        def compute(works: list[Any]) -> list[Any]:
-            seen.extend(works)
-            return echo(works)
-
-        batcher = batcher_of(mode, compute)
-        gone, late, stale, good = item(), item(deadline=1000.0), item(deadline=1001.0), item(payload=1, deadline=1003.0)
-        for work in (gone, late, stale, good):
-            batcher.submit(work)
-        gone.disconnected = True
-        clock[0] = 1002.0
-        await batcher.drain()
-        assert isinstance(gone.answer, Cancelled)
-        assert isinstance(late.answer, DeadlineExceeded)
-        assert isinstance(stale.answer, DeadlineExceeded)
-        assert good.answer == 1
-        assert seen == [good]
-        batcher.close()
-
-    run(main())
+    run_within(main())
 
 
 def test_the_most_urgent_goes_first(item: Any) -> None:
@@ -223,107 +57,7 @@ def test_the_most_urgent_goes_first(item: Any) -> None:
         assert order == list("abcde")
         batcher.close()
 
-    run(main())
-
-
-class Gate:
-    """A compute in a thread or a task that a test holds open."""
-
-    def __init__(self) -> None:
-        self.entered = asyncio.Event()
-        self.loop = asyncio.get_running_loop()
-        self.open = threading.Event()
-        self.batches: list[list[Any]] = []
-
-    def compute(self, works: list[Any]) -> list[Any]:
-        self.batches.append(list(works))
-        self.loop.call_soon_threadsafe(self.entered.set)
-        assert self.open.wait(20)
-        return echo(works)
-
-
-def answered(work: Any) -> asyncio.Event:
-    event = asyncio.Event()
-    work.on_answer = event.set
-    return event
-
-
-def test_deadline_passes_behind_a_long_run(item: Any) -> None:
-    """Who waits behind a run is told at the deadline, not when the run ends; an earlier deadline moves the timer forward."""
-
-    async def main() -> None:
-        gate = Gate()
-        batcher = batcher_of("thread", gate.compute)
-        first = item(payload=1)
-        batcher.submit(first)
-        await gate.entered.wait()
-        now = time.monotonic()
-        later, sooner, patient = item(deadline=now + 0.06), item(deadline=now + 0.02), item(payload=2)
-        events = [answered(later), answered(sooner)]
-        for work in (patient, later, sooner):
-            batcher.submit(work)
-        for event in events:
-            await event.wait()
-        assert isinstance(later.answer, DeadlineExceeded)
-        assert isinstance(sooner.answer, DeadlineExceeded)
-        assert not first.answers
-        assert batcher.queued_items == 1
-        gate.open.set()
-        await batcher.drain()
-        assert (first.answer, patient.answer) == (1, 2)
-        batcher.close()
-
-    run(main())
-
-
-def test_deadlines_of_those_left_over_by_a_full_batch(item: Any) -> None:
-    async def main() -> None:
-        gate = Gate()
-        batcher = batcher_of("thread", gate.compute, max_rows=1)
-        served, left = item(payload=1), item(deadline=time.monotonic() + 0.05, priority=1)
-        event = answered(left)
-        batcher.submit(served)
-        batcher.submit(left)
-        await event.wait()
-        assert isinstance(left.answer, DeadlineExceeded)
-        gate.open.set()
-        await batcher.drain()
-        assert served.answer == 1
-        batcher.close()
-
-    run(main())
-
-
-def test_full_queue(item: Any) -> None:
-    """The one too many is told so, later, and with an estimate; callers that left make room."""
-
-    async def main() -> None:
-        gate = Gate()
-        batcher = batcher_of("thread", gate.compute, max_queue_items=2, max_queue_bytes=100)
-        batcher.submit(item())
-        await gate.entered.wait()
-        waiting, leaving, refused, huge = item(payload=1), item(), item(), item(nbytes=101)
-        for work in (waiting, leaving, refused, huge):
-            batcher.submit(work)
-        assert not refused.answers
-        events = [answered(refused), answered(huge)]
-        for event in events:
-            await event.wait()
-        assert isinstance(refused.answer, Overloaded)
-        assert refused.answer.retry_after_s == 1.0  # nothing has been measured yet
-        assert isinstance(huge.answer, TooLarge)
-        leaving.disconnected = True
-        batcher._queue._swept = 0.0  # the last look was long ago
-        late = item(payload=2)
-        batcher.submit(late)
-        assert isinstance(leaving.answer, Cancelled)
-        gate.open.set()
-        await batcher.drain()
-        assert (waiting.answer, late.answer) == (1, 2)
-        assert batcher._rate.drain_s(100) != 1.0
-        batcher.close()
-
-    run(main())
+    run_within(main())
 
 
 def test_next_run_starts_before_answers_are_written(item: Any) -> None:
@@ -344,7 +78,7 @@ def test_next_run_starts_before_answers_are_written(item: Any) -> None:
         assert in_flight == [1, 1, 0]
         batcher.close()
 
-    run(main())
+    run_within(main())
 
 
 def test_inline_runs_hand_the_loop_back(item: Any) -> None:
@@ -363,7 +97,7 @@ def test_inline_runs_hand_the_loop_back(item: Any) -> None:
         assert events[:4] == ["run", "others", "run", "others"]
         batcher.close()
 
-    run(main())
+    run_within(main())
 
 
 def test_small_runs_inline_large_ones_in_the_thread(item: Any) -> None:
@@ -382,7 +116,7 @@ def test_small_runs_inline_large_ones_in_the_thread(item: Any) -> None:
         assert threads == [False, True] or threads == [True, False, True]
         batcher.close()
 
-    run(main())
+    run_within(main())
 
 
 def test_nothing_runs_beside_a_run_in_the_thread(item: Any) -> None:
@@ -404,7 +138,7 @@ def test_nothing_runs_beside_a_run_in_the_thread(item: Any) -> None:
         assert gate.batches == [[large], [small]]
         batcher.close()
 
-    run(main())
+    run_within(main())
 
 
 def test_coroutines_in_flight_are_bounded(item: Any) -> None:
@@ -433,7 +167,7 @@ def test_coroutines_in_flight_are_bounded(item: Any) -> None:
         assert [work.answer for work in works] == list(range(10))
         batcher.close()
 
-    run(main())
+    run_within(main())
 
 
 def test_waiting_for_company(item: Any) -> None:
@@ -476,126 +210,7 @@ def test_waiting_for_company(item: Any) -> None:
         assert sizes[-1] == 1
         short.close()
 
-    run(main())
-
-
-@every_mode
-def test_drain(item: Any, mode: str) -> None:
-    async def main() -> None:
-        batcher = batcher_of(mode, echo, max_rows=1)
-        await batcher.drain()  # before any work
-        batcher = batcher_of(mode, echo, max_rows=1)
-        works = [item(payload=at) for at in range(5)]
-        for work in works:
-            batcher.submit(work)
-        drains = [asyncio.create_task(batcher.drain()) for _ in range(2)]
-        await asyncio.sleep(0)
-        refused = item()
-        event = answered(refused)
-        batcher.submit(refused)
-        assert not refused.answers
-        await event.wait()
-        assert isinstance(refused.answer, NotReady)
-        for drain in drains:
-            await drain
-        assert [work.answer for work in works] == list(range(5))
-        await batcher.drain()
-        batcher.close()
-        batcher.close()
-
-    run(main())
-
-
-@every_mode
-def test_drain_while_the_last_callers_leave(item: Any, mode: str) -> None:
-    async def main() -> None:
-        batcher = batcher_of(mode, echo)
-        works = [item() for _ in range(3)]
-        for work in works:
-            batcher.submit(work)
-            work.disconnected = True
-        await batcher.drain()
-        assert all(isinstance(work.answer, Cancelled) for work in works)
-        batcher.close()
-
-    run(main())
-
-
-def test_close_answers_what_waits_and_lets_the_thread_finish(item: Any) -> None:
-    async def main() -> None:
-        gate = Gate()
-        batcher = batcher_of("thread", gate.compute, max_rows=1)
-        running, waiting = item(payload=1), item(deadline=time.monotonic() + 60)
-        batcher.submit(running)
-        await gate.entered.wait()
-        batcher.submit(waiting)
-        batcher.close()
-        assert isinstance(waiting.answer, NotReady)
-        gate.open.set()
-        await batcher.drain()
-        assert running.answer == 1
-
-    run(main())
-
-
-@pytest.mark.parametrize("begun", [True, False])
-def test_close_cancels_coroutines_and_answers_their_works(item: Any, begun: bool) -> None:
-    async def main() -> None:
-        async def compute(works: list[Any]) -> None:
-            await asyncio.Event().wait()
-
-        batcher: Any = Batcher(compute, deliver_each, BatchPolicy(), coroutine=True)
-        work = item()
-        batcher.submit(work)
-        if begun:
-            for _ in range(3):
-                await asyncio.sleep(0)
-        else:
-            batcher._take()  # the task exists and has not run
-        batcher.close()
-        await batcher.drain()
-        assert isinstance(work.answer, NotReady)
-
-    run(main())
-
-
-def test_run_cancelled_from_within(item: Any) -> None:
-    async def main() -> None:
-        async def compute(works: list[Any]) -> None:
-            raise asyncio.CancelledError
-
-        batcher: Any = Batcher(compute, deliver_each, BatchPolicy(), coroutine=True)
-        work = item()
-        batcher.submit(work)
-        await batcher.drain()
-        assert isinstance(work.answer, Cancelled)
-        batcher.close()
-
-    run(main())
-
-
-def test_run_that_outlives_its_loop(item: Any, caplog: pytest.LogCaptureFixture) -> None:
-    release, finished = threading.Event(), threading.Event()
-
-    async def main() -> None:
-        entered = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def compute(works: list[Any]) -> list[Any]:
-            loop.call_soon_threadsafe(entered.set)
-            assert release.wait(20)
-            return echo(works)
-
-        batcher = batcher_of("thread", compute)
-        batcher.submit(item())
-        await entered.wait()
-        batcher._worker.run(finished.set)
-        batcher.close()
-
-    run(main())
-    release.set()
-    assert finished.wait(20)
-    assert "run ended after its event loop was closed" in caplog.text
+    run_within(main())
 
 
 @every_mode
@@ -623,7 +238,7 @@ def test_metrics(item: Any, mode: str, caplog: pytest.LogCaptureFixture) -> None
         assert [work.answer for work in works] == [0, 1, 2]
         batcher.close()
 
-    run(main())
+    run_within(main())
     assert "counting a batch failed" in caplog.text
 
 
@@ -647,7 +262,7 @@ def test_answers_that_submit_more(item: Any) -> None:
         await batcher.drain()
         batcher.close()
 
-    run(main())
+    run_within(main())
 
 
 def test_policy_is_shown() -> None:
@@ -732,6 +347,6 @@ def test_everybody_is_answered_once(
 
     logging.disable(logging.CRITICAL)
     try:
-        run(main())
+        run_within(main())
     finally:
         logging.disable(logging.NOTSET)

@@ -13,7 +13,7 @@ from penstock_transformer.calling import call_rows
 
 
 class Predictor:
-    """Answers with its input; `best` rows are its best size; `hold` keeps answers back, `error` is the answer to the first call."""
+    """Answers with its input; `best`: its best size; `hold` keeps answers back, `error` is the answer to the first call."""
 
     def __init__(self, best=0):
         self.best = best

@@ -15,13 +15,16 @@ _WEIGHT = 0.2
 
 
 class ServiceRate:
-    """Averages over the last handful of runs. `busy` says that a run is in progress; all three averages are 0 until measured."""
+    """Averages over the last handful of runs. `busy`: a run is in progress. `interval_s`: between the ends of two runs.
 
-    __slots__ = ("_full_items", "_interval_s", "_item_s", "_latency_s", "_most", "_since", "busy")
+    All averages are 0 until measured.
+    """
+
+    __slots__ = ("_full_items", "_item_s", "_latency_s", "_most", "_since", "busy", "interval_s")
 
     def __init__(self, most_items: int = 1) -> None:
         self._item_s = 0.0
-        self._interval_s = 0.0
+        self.interval_s = 0.0
         self._latency_s = 0.0
         # What one run takes along when there is more than it can take; until that was seen, what the policy allows.
         self._full_items = 0.0
@@ -46,11 +49,11 @@ class ServiceRate:
             item_s = interval_s / items
             if self._item_s:
                 self._item_s += _WEIGHT * (item_s - self._item_s)
-                self._interval_s += _WEIGHT * (interval_s - self._interval_s)
+                self.interval_s += _WEIGHT * (interval_s - self.interval_s)
                 self._latency_s += _WEIGHT * (now - (since if began is None else began) - self._latency_s)
             else:
                 self._item_s = item_s
-                self._interval_s = interval_s
+                self.interval_s = interval_s
                 self._latency_s = now - (since if began is None else began)
         self._since = None if idle else now
         self.busy = not idle
@@ -65,7 +68,7 @@ class ServiceRate:
 
         Rather too short than too long: a run of more items than were ever seen together is taken to cost what runs cost lately.
         """
-        return self._latency_s + self._interval_s * (ahead / self.full_items + (0.5 if self.busy else 0.0))
+        return self._latency_s + self.interval_s * (ahead / self.full_items + (0.5 if self.busy else 0.0))
 
     def drain_s(self, items: int) -> float:
         """How long `items` will take to be worked off, within reason; a second if nothing has been measured yet."""
