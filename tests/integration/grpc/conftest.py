@@ -41,9 +41,9 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProces
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("bundle")
-    outputs = (TensorMetadata("y", "FP32", (-1, 1)),)
-    write_bundle(directory, models.mlp((2, 4, 1), seed=1), FEATURES, outputs=outputs)
+    directory = tmp_path_factory.mktemp("bundle") / "1"
+    inputs, outputs = (TensorMetadata("x", "FP32", (-1, 2)),), (TensorMetadata("y", "FP32", (-1, 1)),)
+    write_bundle(directory, models.mlp((2, 4, 1), seed=1), FEATURES, inputs=inputs, outputs=outputs)
     return directory
 
 

@@ -53,11 +53,11 @@ def compress(context: "grpc.aio.ServicerContext[Any, Any]", headers: Headers) ->
         context.set_compression(grpc.Compression.Gzip)
 
 
-def admit(shell: Shell, headers: Headers, model: str | None, verb: str, peer: str) -> None:
-    """Ask the guard, if there is one. Raises Unauthenticated, Forbidden or Overloaded."""
+async def admit(shell: Shell, headers: Headers, model: str | None, verb: str, peer: str) -> None:
+    """Ask the guard, if there is one. Raises what it refuses with."""
     guard = shell.guard
     if guard is not None:
-        guard.admit(headers, model=model or None, verb=verb, peer=peer)
+        await guard.admitted(headers, model=model or None, verb=verb, peer=peer)
 
 
 class Call:
@@ -77,7 +77,7 @@ class Call:
         self.reservation: Reservation | None = None
         self.flying: InFlight | None = None
 
-    def request(self, message: bytes, limits: Limits) -> InferRequest:
+    async def request(self, message: bytes, limits: Limits) -> InferRequest:
         """The request of a message that may be answered now. Raises the PenstockError that it is refused with."""
         shell = self.shell
         if shell.starting:
@@ -88,7 +88,7 @@ class Call:
         self.reservation.grow(len(message))
         context = self._context()
         wire = parse(ModelInferRequest, message)
-        admit(shell, self.headers, wire.model_name, PREDICT, self.peer)
+        await admit(shell, self.headers, wire.model_name, PREDICT, self.peer)
         self.flying = flying = shell.metrics.in_flight(wire.model_name)
         flying.count += 1
         return request_of(wire, context=context, limits=limits)

@@ -44,7 +44,7 @@ class Unary:
         call = Call(self._shell, headers_of(context), len(message), deadline_of(context), peer)
         request: InferRequest | None = None
         try:
-            request = call.request(message, self._limits)
+            request = await call.request(message, self._limits)
             reply = FutureReply()
             self._plane.submit(request, reply)
             response = await reply.future

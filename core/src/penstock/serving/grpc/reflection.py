@@ -63,7 +63,7 @@ class Reflection:
     async def info(self, requests: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> AsyncIterator[Any]:
         """What is asked for, to those who may read the API's description."""
         try:
-            admit(self._shell, headers_of(context), None, READ, peer_of(context))
+            await admit(self._shell, headers_of(context), None, READ, peer_of(context))
         except PenstockError as error:
             await abort(context, error, ())
         answers: Any = self._servicer.ServerReflectionInfo(requests, context)

@@ -66,7 +66,7 @@ class Service:
                 request = parse(kind, message)
                 if need is not None and self._shell.guard is not None:
                     verb, model = need(request)
-                    admit(self._shell, headers, model, verb, peer_of(context))
+                    await admit(self._shell, headers, model, verb, peer_of(context))
                 made: bytes = (await answer(request)).SerializeToString()
             except PenstockError as raised:
                 error = raised

@@ -50,15 +50,18 @@ class Slot:
         self.identity = ""
         self.final = False
 
-    def begin(self, plane: DataPlane, message: bytes, limits: Limits) -> None:
+    async def begin(self, plane: DataPlane, message: bytes, limits: Limits) -> None:
         """Take the message; what is wrong with it is kept for its turn."""
         try:
-            self.request = request = self.call.request(message, limits)
+            self.request = request = await self.call.request(message, limits)
             if request.parameters and _ASK_FINAL in request.parameters:
                 self.final = request.parameters.pop(_ASK_FINAL) is True
             self.identity = request.id or ""
             self.reply = FutureReply()
             plane.submit(request, self.reply)
+        except asyncio.CancelledError:
+            self.drop()
+            raise
         except PenstockError as error:
             self.error = error
             self.identity = self.identity or _identity(message)
@@ -160,7 +163,7 @@ class Streaming:
                 number += 1
                 own = {**headers, b"x-request-id": b"%b.%d" % (stream_id, number)}
                 slot = Slot(Call(self._shell, own, len(message), deadline, peer))
-                slot.begin(self._plane, message, self._limits)
+                await slot.begin(self._plane, message, self._limits)
                 slots.put_nowait(slot)
         finally:
             slots.put_nowait(None)
