@@ -8,7 +8,7 @@ Needs the `onnx` package, to compile encoders.
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,12 @@ def bundle_files(
     postprocess: PostprocessSpec | None = None,
     independent: bool | None = True,
     model: bytes = b"not served",
+    files: Mapping[str, bytes] | None = None,
 ) -> dict[str, bytes]:
-    """The small files of a bundle, bundle.yaml among them, for a `features.yaml` text or None; `model` is digested only."""
-    small: dict[str, bytes] = {}
+    """The small files of a bundle, bundle.yaml among them, for a `features.yaml` text or None; `model` is digested only. `files`
+    are further ones, such as a tokenizer.json.
+    """
+    small: dict[str, bytes] = dict(files or {})
     if features is not None:
         small["features.yaml"] = features.encode()
         small["encoder.onnx"] = compile_encoder(read_spec(features))
