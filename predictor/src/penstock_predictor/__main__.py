@@ -17,6 +17,7 @@ from penstock.serving.grpc import grpc_servers
 from penstock.serving.repository import EveryWorker, add_repository, repository_router
 from penstock.serving.server import Service, run
 from penstock.settings import parse
+from penstock_predictor.heap import steady_heap
 from penstock_predictor.predictor import Predictor
 from penstock_predictor.reloading import PredictorRepository
 from penstock_predictor.settings import PREFIX, PredictorSettings
@@ -66,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         source = open_source(settings.model_dir, settings.model_name, settings.model_cache)
     except PenstockError as error:
         sys.exit(f"penstock-predictor: {error}")
+    steady_heap()
     # Processes that share a GPU would each hold the model in its memory and take turns anyway.
     run(lambda: build(settings, source), settings, most_workers=None if settings.session().on_cpu() else 1)
 

@@ -42,8 +42,7 @@ def test_any_shapes_give_what_a_plain_run_gives(by_rows: bool, works: bool) -> N
     kept: list[tuple[list[Array], list[Array]]] = []
     for rows in (1, 5, 3, 64, 2, 0):
         feeds = {"a": rng.normal(size=(rows, 2)).astype(np.float32), "b": rng.integers(0, 9, rows)}
-        for names in (None, ["b2"], ["big", "sum"]):
-            kept.append((session.run(feeds, names), staging.run(feeds, names)))
+        kept += [(session.run(feeds, names), staging.run(feeds, names)) for names in (None, ["b2"], ["big", "sum"])]
     # Compared at the end: a later run must not write into an earlier one's answers.
     for plain, staged in kept:
         assert [a.tolist() for a in plain] == [b.tolist() for b in staged]

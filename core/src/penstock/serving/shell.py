@@ -5,9 +5,11 @@ Invariant: `budget_bytes` is what large request bodies may still take together; 
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from prometheus_client.core import GaugeMetricFamily, Metric
 
 from penstock import tracing
 from penstock.errors import ErrorKind, Overloaded, PenstockError, TooLarge
@@ -43,6 +45,8 @@ class ShellLimits:
     """Without a byte of a body that has begun, or without room for a byte of an answer; then 408, or the connection is cut."""
     body_timeout_s: int = 600
     """From a request's first byte to its last; then 408."""
+    connections: int = 10_000
+    """Open connections; one more is turned away with 503."""
     keep_alive_s: int = 75
     """Idle time of a connection; longer than common load balancers' own, so that the side that sends is the side that closes."""
 
@@ -100,6 +104,12 @@ class Shell:
         self._standing_source: object = None
         self._standing = b""
         lifecycle.add_listener(self._on_state)
+        metrics.add_source(self._families, summed=True)
+
+    def _families(self) -> Iterable[Metric]:
+        held = GaugeMetricFamily("penstock_large_body_bytes", "Bytes of large request bodies that are held, of all models.")
+        held.add_metric((), self.limits.bodies_bytes - self.budget_bytes)
+        yield held
 
     def _on_state(self, state: State) -> None:
         self.starting = state is State.STARTING
