@@ -1,7 +1,7 @@
 """What the requests of one connection have in common, whichever way they are answered, and the flow control over them."""
 
 import asyncio
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
@@ -9,6 +9,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from penstock.serving.context import new_request_id
 from penstock.serving.fast_exchange import FastExchange
 from penstock.serving.status import status_response
+
+if TYPE_CHECKING:
+    from penstock.serving.fast import FastProtocol
 
 
 class Cycle(Protocol):
@@ -61,6 +64,18 @@ def disconnect(cycle: Any) -> None:
         cycle.release()
     else:
         cycle.message_event.set()
+
+
+def head_without_upgrade(method: bytes, url: bytes, headers: list[tuple[bytes, bytes]]) -> bytes:
+    """A request's head as bytes again, as one that offers no change of protocol."""
+    lines = [b"%b: %b\r\n" % (name, value) for name, value in headers if name not in (b"upgrade", b"connection")]
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, url, b"".join(lines))
+
+
+def write_last_answer(protocol: "FastProtocol", status: int, message: str, path: bytes, lines: bytes = b"") -> None:
+    """Answer a stream that cannot go on; `lines` are further header lines."""
+    standing = protocol.shell.standing_lines(protocol.server_state.default_headers)
+    protocol.transport.write(last_answer(status, message, path, standing + lines))
 
 
 def last_answer(status: int, message: str, path: bytes, standing: bytes) -> bytes:

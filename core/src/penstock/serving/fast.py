@@ -24,8 +24,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from penstock.serving.cycles import Cycle, PacedFlow, disconnect, last_answer
+from penstock.serving.cycles import Cycle, PacedFlow, disconnect, head_without_upgrade, write_last_answer
 from penstock.serving.fast_exchange import FastExchange, run_handler
+from penstock.serving.greeting import greet
 from penstock.serving.heads import KnownHeads
 from penstock.serving.shell import SMALL_BODY_BYTES, Shell
 from penstock.serving.sweeping import sweep
@@ -73,6 +74,7 @@ class FastProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = PacedFlow(transport, self)
+        greet(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         cycles = [cycle for cycle, _ in self.waiting]
@@ -160,10 +162,9 @@ class FastProtocol(HttpToolsProtocol):
         if self.parser.get_method() == b"CONNECT":
             self.fail(400, "expected a request to this server, which is no proxy")
             return
-        head = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
-        head += [b"%b: %b\r\n" % (name, value) for name, value in self.headers if name not in (b"upgrade", b"connection")]
+        head = head_without_upgrade(self.parser.get_method(), self.url, self.headers)
         self.parser = httptools.HttpRequestParser(self)
-        self._feed(b"".join([*head, b"\r\n", rest]))
+        self._feed(head + rest)
 
     def _should_upgrade(self) -> bool:
         """Only streams speak WebSocket; anywhere else an offer to change to it is answered as plain HTTP."""
@@ -311,8 +312,6 @@ class FastProtocol(HttpToolsProtocol):
         else:
             self.flow.resume_reading()
 
-    # --- faults
-
     def send_400_response(self, msg: str) -> None:
         self.fail(400, msg)
 
@@ -339,13 +338,8 @@ class FastProtocol(HttpToolsProtocol):
 
     def _send_fault(self) -> None:
         assert self.fault is not None
-        status, message = self.fault
-        standing = self.shell.standing_lines(self.server_state.default_headers)
-        self.transport.write(last_answer(status, message, self.url if self.receiving else b"", standing))
-        if status == 431:
-            self.linger()
-        else:
-            self.transport.close()
+        write_last_answer(self, *self.fault, self.url if self.receiving else b"")
+        (self.linger if self.fault[0] == 431 else self.transport.close)()
 
     def linger(self) -> None:
         """Read on for a moment before closing, and drop it: closing with unread input resets the connection, answer and all."""
@@ -353,6 +347,4 @@ class FastProtocol(HttpToolsProtocol):
         self.message_ticks = 0
         self.flow.resume_reading()
 
-    def sweep(self) -> None:
-        """Called once a second."""
-        sweep(self)
+    sweep = sweep  # called once a second

@@ -35,7 +35,14 @@ def infer_routes(plane: DataPlane, limits: Limits) -> HotRoutes:
             HotRoute(
                 "POST", "/v2/models/{model}/versions/{version}/infer", infer, "Infer with a version", _V2_OPENAPI, early=True
             ),
-            HotRoute("POST", "/v1/models/{model}:predict", predict_handler(plane, limits), "Predict (KServe v1)", _V1_OPENAPI),
+            HotRoute(
+                "POST",
+                "/v1/models/{model}:predict",
+                predict_handler(plane, limits),
+                "Predict (KServe v1)",
+                _V1_OPENAPI,
+                early=True,
+            ),
         ]
     )
 

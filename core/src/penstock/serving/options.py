@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from penstock.serving.greeting import most_connections
 from penstock.serving.security.options import SecuritySettings
 from penstock.serving.shell import ShellLimits
 from penstock.settings import setting
@@ -28,6 +29,9 @@ class ServingSettings(SecuritySettings):
     keep_alive_s: int = setting(
         75, "An idle connection is closed after so long; keep it above the load balancer's own.", unit="s"
     )
+    max_connections: int = setting(
+        10_000, "Open connections of one process; more are turned away with 503. 0: as many as it may open files for.", least=0
+    )
     drain_delay_s: float = setting(
         3.0, "After SIGTERM, keep serving (reporting not ready) for so long, until routers have noticed; 0 for none.", unit="s"
     )
@@ -42,4 +46,5 @@ class ServingSettings(SecuritySettings):
             head_timeout_s=self.head_timeout_s,
             stall_timeout_s=self.stall_timeout_s,
             keep_alive_s=self.keep_alive_s,
+            connections=most_connections(self.max_connections),
         )
