@@ -46,6 +46,8 @@ def test_columns_are_what_was_written(typed):
     assert missing[0].tolist() == [value is None for value in values]
     assert [None if gone else value for value, gone in zip(column[0].tolist(), missing[0].tolist(), strict=True)] == values
     assert column.dtype == kind.dtype
+    gone = column[0][missing[0]].tolist()
+    assert all(value == kind.placeholder or value != value for value in gone)
 
 
 @given(typed_values(), st.lists(st.integers(0, 59), max_size=3))

@@ -3,7 +3,9 @@
 import asyncio
 
 import numpy as np
+import pytest
 
+from penstock.errors import InvalidInput
 from penstock.testing.bundles import bundle_files
 
 ROW = {"distance": 10.0, "tailnum": "N1"}
@@ -64,5 +66,54 @@ def test_lists_that_are_not_there(bench, run):
             assert [a.predictions[0]["value"] for a in answers] == [30.0, 6.0, 6.0, 6.0]
             assert [a.predictions[0]["defaulted"] for a in answers] == [[], ["loads"], ["loads"], ["loads"]]
             assert (await b.ask([{"tailnum": None}])).predictions[0]["value"] == 6.0
+
+    run(go())
+
+
+def test_a_record_that_is_too_old_fills_nothing_in(bench, run, features):
+    """As in training: the point-in-time join holds what the record brings to the record's `maxAge` too."""
+    own = bundle_files(spec(features).replace("keys: {trip_id: trip_id}}", "keys: {trip_id: trip_id}, maxAge: 1h}", 1))
+
+    async def go():
+        async with bench(own) as b:
+            await b.put("trips", 8, age_s=7200, distance=20.0, tailnum="N1")
+            old, fresh, brought = (
+                b.send([{"trip_id": 8}]),
+                b.send([{"trip_id": 7}]),
+                b.send([{"trip_id": 8, "distance": 1.0}]),
+            )
+            with pytest.raises(InvalidInput) as caught:
+                await old.future
+            assert caught.value.field == "rows[0].distance"
+            assert "7200 s old" in caught.value.message
+            assert "3600 s is allowed" in caught.value.message
+            assert (await fresh.future).predictions[0]["value"] == 162.5
+            (prediction,) = (await brought.future).predictions
+            assert (prediction["value"], prediction["defaulted"]) == (102.0, ["seats", "weight"])
+            assert prediction["ages_s"]["trips"] == pytest.approx(7200, abs=60)
+
+    run(go())
+
+
+@pytest.mark.parametrize("stored", [1e39, -1e300])
+def test_a_stored_number_that_the_feature_cannot_hold_is_refused(bench, run, stored):
+    async def go():
+        async with bench() as b:
+            await b.put("planes", "N7", seats=1, weight=stored)
+            good, bad = b.send([ROW]), b.send([ROW, {**ROW, "tailnum": "N7"}])
+            with pytest.raises(InvalidInput) as caught:
+                await bad.future
+            assert caught.value.field == "rows[1].weight"
+            assert "float32" in caught.value.message
+            assert (await good.future).predictions[0]["value"] == 162.5
+
+    run(go())
+
+
+def test_stored_infinities_are_themselves(bench, run):
+    async def go():
+        async with bench() as b:
+            await b.put("planes", "N7", seats=1, weight=float("inf"))
+            assert (await b.ask([{**ROW, "tailnum": "N7"}])).outputs["y"].tolist() == [float("inf")]
 
     run(go())

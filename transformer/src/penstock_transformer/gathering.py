@@ -50,15 +50,17 @@ class Gathered:
 
 class Gathering:
     """One bundle's rows on their way to columns. `whole_record`: read all that the record's set stores, not only what is used.
+    `now_s`, seconds since the epoch: a record that is older than its set's `maxAge` then fills nothing in.
 
     Raises InvalidInput, field `rows[i].name` counted over all rows here, from the constructor and from `second`.
     """
 
-    __slots__ = ("_keys", "_lists", "_pending", "_plan", "_record_first", "_requested", "_source", "_stored", "_whole")
+    __slots__ = ("_keys", "_lists", "_now_s", "_pending", "_plan", "_record_first", "_requested", "_source", "_stored", "_whole")
 
-    def __init__(self, plan: FetchPlan, source: RowSource, *, whole_record: bool = False) -> None:
+    def __init__(self, plan: FetchPlan, source: RowSource, now_s: float, *, whole_record: bool = False) -> None:
         self._plan = plan
         self._source = source
+        self._now_s = now_s
         self._whole = whole_record
         self._requested = {f.name: source.column(f) for f in plan.requested}
         self._lists: dict[str, list[Any]] = {}
@@ -166,25 +168,40 @@ class Gathering:
     def _fill_from_record(self) -> None:
         record = self._plan.record
         assert record is not None
-        columns = self._stored[record.name].columns
+        stored = self._stored[record.name]
+        columns = stored.columns
+        if record.max_age_s is not None:
+            too_old = self._now_s - stored.event_times > record.max_age_s
+            columns = {name: column.without(too_old) for name, column in columns.items()}
         requested = {f.column: f for f in self._plan.requested}
         for name in self._plan.fills:
             column = columns[name]
             feature = requested.get(name)
             if feature is not None:
                 self._requested[feature.name] = filled(self._requested[feature.name], as_feature(column, feature))
-            stored = column.to_list()
-            self._lists[name] = [s if v is None else v for v, s in zip(self._values(name), stored, strict=True)]
+            own = self._values(name)
+            self._lists[name] = [s if v is None else v for v, s in zip(own, column.to_list(), strict=True)]
 
 
 def as_feature(column: Column, feature: Feature) -> Column:
     """A stored column as one of the feature's own type. Raises InvalidInput for a value that does not fit it."""
+    with np.errstate(over="raise"):
+        return converted(column, feature)
+
+
+def converted(column: Column, feature: Feature) -> Column:
+    """`as_feature` for whoever converts many columns, and has told numpy once to raise where a number is too large."""
     expected = FEATURE_DTYPES.get(feature.type, _OBJECT)
-    if column.values.dtype == expected:
+    given = column.values.dtype
+    if given == expected:
         return column
-    if expected.kind == "f" and column.values.dtype.kind in "fib":
-        values = column.values.astype(expected)
-        if column.missing.any():
+    if expected.kind == "f" and given.kind in "fib":
+        try:
+            values = column.values.astype(expected)
+        except FloatingPointError:
+            # Walked value by value, to name the row.
+            return column_of(column.to_list(), feature.type, feature.name, length=feature.length)
+        if given.kind != "f" and column.missing.any():
             values[column.missing] = np.nan
         return Column(values, column.missing)
     return column_of(column.to_list(), feature.type, feature.name, length=feature.length)

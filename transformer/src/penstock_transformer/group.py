@@ -220,7 +220,7 @@ class Group:
 
     def _gathering(self, parts: Sequence[list[Row] | dict[str, Array]], counts: Sequence[int]) -> tuple[Gathering, list[SetRead]]:
         whole = any(w.request.record_id is not None for w in self.works)
-        gathering = Gathering(self.plan, RowSource(parts, counts), whole_record=whole)
+        gathering = Gathering(self.plan, RowSource(parts, counts), time.time(), whole_record=whole)
         return gathering, gathering.first()
 
     def _faults_alone(self) -> dict[int, PenstockError]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from penstock.columns import Column
 from penstock.errors import InvalidInput
 from penstock.features.spec import Feature
-from penstock_transformer.gathering import Gathered, as_feature
+from penstock_transformer.gathering import Gathered, converted
 from penstock_transformer.plan import FetchPlan
 
 Mask = npt.NDArray[np.bool_]
@@ -68,22 +68,19 @@ def resolve(plan: FetchPlan, gathered: Gathered, now_s: float) -> Resolved:
         stored = answer.columns
         masks += [stored[name].missing for name in one.columns]
     complete = not stale and not (masks and np.concatenate(masks).any())
-    for one in plan.sets:
-        stored = gathered.stored[one.name].columns
-        for feature, dtype in one.typed:
-            name = feature.name
-            column = stored[feature.column]
-            if name in stale:
-                column = column.without(stale[name])
-            values = column.values
-            if values.dtype is dtype or values.dtype == dtype:
-                columns[name] = column
-                continue
-            raw[name] = column
-            if complete and dtype.kind == "f" and values.dtype.kind in "fib":
-                columns[name] = Column(values.astype(dtype), column.missing)
-            else:
-                columns[name] = as_feature(column, feature)
+    with np.errstate(over="raise"):
+        for one in plan.sets:
+            stored = gathered.stored[one.name].columns
+            for feature, dtype in one.typed:
+                name = feature.name
+                column = stored[feature.column]
+                if name in stale:
+                    column = column.without(stale[name])
+                if column.values.dtype is dtype:
+                    columns[name] = column
+                else:
+                    raw[name] = column
+                    columns[name] = converted(column, feature)
     resolved = Resolved(columns, raw, complete, None, ages, {})
     if not complete:
         _apply_policies(plan, resolved)
@@ -116,6 +113,11 @@ def _article(feature_type: str) -> str:
 
 def _refusal(plan: FetchPlan, feature: Feature, resolved: Resolved, row: int) -> InvalidInput:
     where = f"rows[{row}].{feature.column if feature.set is None else feature.name}"
+    record = plan.record
+    if feature.set is None and record is not None and record.max_age_s is not None and feature.column in plan.fills:
+        age = float(resolved.ages[record.name][row])
+        if age > record.max_age_s:
+            return _too_old("record that would bring it", age, record.max_age_s, where)
     if feature.set is None:
         return InvalidInput(f"missing; expected {_article(feature.type)} {feature.type}", field=where)
     one = next(s for s in plan.sets if s.name == feature.set)
@@ -125,8 +127,12 @@ def _refusal(plan: FetchPlan, feature: Feature, resolved: Resolved, row: int) ->
     if np.isnan(age):
         return InvalidInput(f"missing: the store has no {one.name} for this row's {key}", field=where)
     if limit is not None and age > limit:
-        return InvalidInput(f"the stored value is {age:.0f} s old, at most {limit:.0f} s is allowed", field=where)
+        return _too_old("stored value", age, limit, where)
     return InvalidInput(f"missing: {one.name} has no value of {feature.column} for this row's {key}", field=where)
+
+
+def _too_old(what: str, age_s: float, limit_s: float, where: str) -> InvalidInput:
+    return InvalidInput(f"the {what} is {age_s:.0f} s old, at most {limit_s:.0f} s is allowed", field=where)
 
 
 def ages_a_row(ages: dict[str, npt.NDArray[np.float64]], rows: int) -> list[dict[str, Any]]:

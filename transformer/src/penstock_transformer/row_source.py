@@ -51,13 +51,21 @@ class RowSource:
         parts = self._parts
         if len(parts) == 1:
             return _column(*parts[0], feature)
-        arrays = [part.get(feature.column) for part, _ in parts if isinstance(part, dict)]
-        if len(arrays) == len(parts) and len({None if a is None else (a.dtype, a.ndim) for a in arrays}) == 1:
-            # Callers who all sent the same kind of array: one column is made of them, not one a caller.
-            if arrays[0] is not None and (arrays[0].ndim == 1 or not feature.type.startswith("list<")):
-                return column_from_array(np.concatenate(arrays), feature.type, feature.column, length=feature.length)
+        array = self._joined(feature.column)
+        if array is not None:
+            return column_from_array(array, feature.type, feature.column, length=feature.length)
         columns = [_column(part, count, feature) for part, count in parts]
         return Column(np.concatenate([c.values for c in columns]), np.concatenate([c.missing for c in columns]))
+
+    def _joined(self, name: str) -> Array | None:
+        """One array of all callers, if each sent one of the same kind: a column is then made once, not once a caller."""
+        arrays: list[Array] = []
+        for part, _ in self._parts:
+            array = part.get(name) if isinstance(part, dict) else None
+            if array is None or array.ndim != 1 or (arrays and array.dtype != arrays[0].dtype):
+                return None
+            arrays.append(array)
+        return np.concatenate(arrays)
 
 
 def _values(part: list[Row] | dict[str, Array], count: int, name: str) -> list[Any]:

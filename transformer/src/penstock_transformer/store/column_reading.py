@@ -9,11 +9,13 @@ value by value. What the fast way does not take, the slow way decides; the two n
 
 from collections.abc import Sequence
 from itertools import chain
+from operator import not_
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from penstock.columns import Column
 from penstock.tensors import Array
 from penstock_transformer.store.port import UnreadableValue
 from penstock_transformer.store.value_reading import read_value
@@ -28,6 +30,11 @@ _VARINT_WIDTH = 11
 # Below this many integers a Python loop is cheaper than the dozen numpy calls.
 _FEW = 24
 _WIRE_TYPES = {"float": FIXED32, "double": FIXED64, "bool": VARINT, "int32": VARINT, "int64": VARINT, "timestamp": VARINT}
+# Short texts read lately, by their stored bytes: stored strings are categories and names, and come again. A type each.
+_TEXTS = 8192
+_texts: dict[bytes, dict[bytes, str]] = {}
+# What stands behind a tag where a value is absent, until it is masked.
+_STAND_INS = {"float": bytes(4), "double": bytes(8)} | dict.fromkeys(("bool", "int32", "int64", "timestamp", "string"), b"\0")
 _RECORDS = {
     "float": np.dtype([("tag", "u1"), ("value", "<f4")]),
     "double": np.dtype([("tag", "u1"), ("value", "<f8")]),
@@ -47,10 +54,8 @@ def read_block(
         flat = list(chain.from_iterable(rows))
     else:
         stop = start + width
-        flat = [value for row in rows for value in row[start:stop]]
-    fast = _fast(flat, kind)
-    if fast is None:
-        fast = _slow(flat, kind, names, view)
+        flat = list(chain.from_iterable([row[start:stop] for row in rows]))
+    fast = _fast(flat, kind) or _fast_with_gaps(flat, kind) or _slow(flat, kind, names, view)
     values, missing = fast
     if width == 1:
         return values.reshape(1, -1), missing.reshape(1, -1)
@@ -74,6 +79,20 @@ def _fast(flat: list[Stored], kind: ValueType) -> tuple[Array, Mask] | None:
     return None
 
 
+def _fast_with_gaps(flat: list[Stored], kind: ValueType) -> tuple[Array, Mask] | None:
+    """The same where some values are absent: a stand-in takes their places, so that one gap does not slow down a block."""
+    stand_in = _STAND_INS.get(kind.kind) if kind.form == "scalar" else None
+    missing = np.fromiter(map(not_, flat), np.bool_, len(flat))
+    if stand_in is None or not missing.any():
+        return None
+    filler = tag(kind.number, _WIRE_TYPES.get(kind.kind, DELIMITED)) + stand_in
+    read = _fast([value or filler for value in flat], kind)
+    if read is None:
+        return None
+    column = Column(*read).without(missing)
+    return column.values, column.missing
+
+
 def _fixed(flat: list[Any], kind: ValueType) -> tuple[Array, Mask] | None:
     record = _RECORDS[kind.kind]
     size = record.itemsize
@@ -91,15 +110,27 @@ def _fixed(flat: list[Any], kind: ValueType) -> tuple[Array, Mask] | None:
 
 def _strings(flat: list[Any], kind: ValueType) -> tuple[Array, Mask] | None:
     start = tag(kind.number, DELIMITED)
-    skip = len(start) + 1
-    out = []
-    for value in flat:
-        length = value[skip - 1]
-        # One length byte: up to 127 bytes of text. Longer strings are rare enough for the slow way.
-        if length > 0x7F or len(value) != skip + length or not value.startswith(start):
+    known = _texts.setdefault(start, {})
+    out = list(map(known.get, flat))
+    if None in out:
+        out = [known.get(value) or _text(value, start, known) for value in flat]
+        if None in out:
             return None
-        out.append(value[skip:].decode())
     return np.fromiter(out, OBJECT, len(out)), np.zeros(len(out), np.bool_)
+
+
+def _text(value: bytes, start: bytes, known: dict[bytes, str]) -> str | None:
+    """The text of one value, kept in `known`; None for what the slow way must look at."""
+    skip = len(start) + 1
+    length = value[skip - 1]
+    # One length byte: up to 127 bytes of text. Longer strings are rare enough for the slow way.
+    if length > 0x7F or len(value) != skip + length or not value.startswith(start):
+        return None
+    text = value[skip:].decode()
+    if len(known) >= _TEXTS:
+        known.clear()
+    known[value] = text
+    return text
 
 
 def _few_integers(flat: list[Any], kind: ValueType) -> tuple[Array, Mask] | None:

@@ -4,6 +4,7 @@ SetRead … -> HMGET per key --RedisConnection--> replies -> Reading.columns
 RowWrite … -> compare-and-set script per row   --RedisConnection--> which were newer
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,21 +67,19 @@ class RedisStore:
         return out
 
     def _event_times(self, rows: list[Any]) -> npt.NDArray[np.float64]:
-        known, times = self._times, []
-        for row in rows:
-            if row.__class__ is not list:
-                raise self._refused(row)
-            stamp = row[-1]
-            if stamp is None:
-                times.append(np.nan)
-                continue
-            seconds = known.get(stamp)
-            if seconds is None:
-                seconds = self._event_time(stamp)
-            times.append(seconds)
+        known = self._times
+        try:
+            stamps = [row[-1] for row in rows]
+        except TypeError:
+            raise self._refused(next(row for row in rows if row.__class__ is not list)) from None
+        times = list(map(known.get, stamps))
+        if None in times:
+            times = [known[stamp] if stamp in known else self._event_time(stamp) for stamp in stamps]
         return np.array(times, np.float64)
 
-    def _event_time(self, stamp: bytes) -> float:
+    def _event_time(self, stamp: bytes | None) -> float:
+        if stamp is None:
+            return math.nan
         if len(self._times) >= _TIMES:
             self._times.clear()
         try:
