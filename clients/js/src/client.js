@@ -95,21 +95,25 @@ export class Client {
   }
 
   /**
-   * Predictions of any number of rows, in their order and in bounded memory, as requests of `rowsPerRequest` rows.
+   * Predictions of any number of rows, in their order and in bounded memory, as requests of `rowsPerRequest` rows. A wrong row is
+   * told, as `{row, error}`, and spoils no other.
    * @param {string} model @param {Iterable<Row> | AsyncIterable<Row>} rows
    * @param {CallOptions & {rowsPerRequest?: number, requestsAtOnce?: number, data?: boolean}} [options] `timeoutMs` is for each
    *   request of them
-   * @returns {AsyncGenerator<import("./predicting.js").Prediction, void, void>}
+   * @returns {AsyncGenerator<import("./predicting.js").Prediction | import("./predicting.js").RefusedRow, void, void>}
    */
   async *predictMany(model, rows, options = {}) {
     const { rowsPerRequest = 500, requestsAtOnce = 4, data = false } = options;
-    /** @type {Promise<import("./predicting.js").Predictions>[]} */
+    /** @type {Promise<(import("./predicting.js").Prediction | import("./predicting.js").RefusedRow)[]>[]} */
     const waiting = [];
+    let first = 0;
     const ending = new AbortController();
     const leave = () => ending.abort(options.signal?.reason);
     options.signal?.addEventListener("abort", leave);
     const ask = (/** @type {Row[]} */ chunk) => {
-      const asked = this.predict(model, chunk, { ...options, data, signal: ending.signal });
+      const at = first;
+      first += chunk.length;
+      const asked = this._run(() => calls.predictLines(model, chunk, at, data), { ...options, signal: ending.signal });
       asked.catch(() => undefined); // told when its turn comes
       waiting.push(asked);
     };
@@ -121,10 +125,10 @@ export class Client {
         if (chunk.length < rowsPerRequest) continue;
         ask(chunk);
         chunk = [];
-        if (waiting.length >= requestsAtOnce) yield* (await /** @type {any} */ (waiting.shift())).predictions;
+        if (waiting.length >= requestsAtOnce) yield* (await waiting.shift()) ?? [];
       }
       if (chunk.length) ask(chunk);
-      while (waiting.length) yield* (await /** @type {any} */ (waiting.shift())).predictions;
+      while (waiting.length) yield* (await waiting.shift()) ?? [];
     } finally {
       ending.abort();
       options.signal?.removeEventListener("abort", leave);

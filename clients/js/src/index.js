@@ -22,6 +22,7 @@ export { tensor } from "./tensors.js";
  * @typedef {import("./predicting.js").Prediction} Prediction
  * @typedef {import("./predicting.js").Predictions} Predictions
  * @typedef {import("./predicting.js").RecordPage} RecordPage
+ * @typedef {import("./predicting.js").RefusedRow} RefusedRow
  * @typedef {import("./predicting.js").Row} Row
  * @typedef {import("./predicting.js").StoredRecord} StoredRecord
  * @typedef {import("./retrying.js").RetryPolicy} RetryPolicy

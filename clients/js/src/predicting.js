@@ -71,6 +71,44 @@ export function predict(model, rows, data) {
   return { method: "POST", path: pathOf("/models/{}/predict", [model]), body, headers: JSON_TYPE, read: predictionsOf };
 }
 
+/**
+ * A row among many that was not predicted, by its number, and why; the others were.
+ * @typedef {object} RefusedRow
+ * @property {number} row
+ * @property {PenstockError} error
+ */
+
+/**
+ * Predict for a chunk of rows whose first is row `first` of all: a prediction or a refusal for each, in their order.
+ * @param {string} model @param {Row[]} rows @param {number} first @param {boolean} data
+ * @returns {import("./call.js").Call<(Prediction | RefusedRow)[]>}
+ */
+export function predictLines(model, rows, first, data) {
+  const path = pathOf("/models/{}/predict", [model], { data: data ? undefined : "false" });
+  const body = rows.map((row) => `${JSON.stringify(row)}\n`).join("");
+  const headers = { "content-type": "application/x-ndjson", accept: "application/x-ndjson" };
+  return { method: "POST", path, body, headers, read: (answer) => linesOf(answer, rows.length, first) };
+}
+
+/**
+ * @param {import("./call.js").Answer} answer @param {number} count @param {number} first
+ * @returns {(Prediction | RefusedRow)[]}
+ */
+function linesOf(answer, count, first) {
+  const lines = new TextDecoder().decode(answer.body).split("\n").filter(Boolean);
+  if (lines.length !== count) {
+    const last = lines.at(-1)?.slice(0, 200) ?? "nothing";
+    throw new PenstockError("upstream_unavailable", `the answer holds ${lines.length} lines for ${count} rows: ${last}`);
+  }
+  const bundle = answer.header("penstock-bundle") ?? "";
+  return lines.map((line, at) => {
+    const body = new TextEncoder().encode(line);
+    const document = documentOf({ ...answer, body });
+    if (!("error" in document)) return { bundle, ...document };
+    return { row: first + at, error: errorOf({ ...answer, status: document.status ?? 500, body }) };
+  });
+}
+
 /** @param {string} model @param {BodyInit} body @param {string} type @returns {import("./call.js").Call<Predictions>} */
 export function predictBody(model, body, type) {
   const headers = { "content-type": type };

@@ -18,8 +18,8 @@ import { pause } from "./transport.js";
 
 /** One connection: its credit, who waits for some, and who waits for which answer. */
 class Link {
-  /** @param {string} url @param {any} WebSocketClass */
-  constructor(url, WebSocketClass) {
+  /** @param {string} url @param {string[]} protocols @param {any} WebSocketClass */
+  constructor(url, protocols, WebSocketClass) {
     this.lost = false;
     this._credit = 0;
     this._opened = false;
@@ -27,7 +27,7 @@ class Link {
     this._waiting = [];
     /** @type {Map<string, (outcome: Inference | Answer | Failure) => void>} */
     this._flying = new Map();
-    this._socket = new WebSocketClass(url);
+    this._socket = new WebSocketClass(url, protocols);
     this._socket.binaryType = "arraybuffer";
     this._socket.onopen = () => (this._opened = true);
     this._socket.onmessage = (/** @type {MessageEvent} */ event) => this._take(event.data);
@@ -120,6 +120,10 @@ export class Stream {
     this._settings = settings;
     /** @private */
     this._url = `${settings.url.replace(/^http/, "ws")}${path}/stream`;
+    // A page can set no headers on a WebSocket: its credential goes as a subprotocol, which the server does not send back.
+    const token = settings.headers.authorization?.replace(/^Bearer /, "");
+    /** @private */
+    this._protocols = token === undefined ? [] : ["penstock.stream", `penstock.bearer.${token}`];
     /** @private */
     this._WebSocket = WebSocketClass;
     /** @private */
@@ -168,7 +172,7 @@ export class Stream {
   async _try(id, frame, leftMs, signal) {
     if (signal?.aborted) throw signal.reason;
     if (this._closed) throw new PenstockError("cancelled", "the stream was closed");
-    if (this._link === null || this._link.lost) this._link = new Link(this._url, this._WebSocket);
+    if (this._link === null || this._link.lost) this._link = new Link(this._url, this._protocols, this._WebSocket);
     const left = new AbortController();
     let timer;
     /** @type {() => void} */

@@ -38,17 +38,19 @@ export const checks = {
     async function* rows() {
       for (let at = 0; at < 23; at += 1) yield { distance: at };
     }
+    const client = new Client(url);
     const distances = [];
-    for await (const found of new Client(url).predictMany("flights", rows(), { rowsPerRequest: 5, data: true })) {
-      distances.push(found.data?.distance);
+    for await (const found of client.predictMany("flights", rows(), { rowsPerRequest: 5, data: true })) {
+      distances.push("error" in found ? found.error : found.data?.distance);
     }
     equal(distances, Array.from({ length: 23 }, (_, at) => at));
-    const bad = new Client(url).predictMany("flights", [ROW, ROW, { distance: "far" }], { rowsPerRequest: 1 });
-    let count = 0;
-    const ended = await failure((async () => {
-      for await (const _ of bad) count += 1;
-    })());
-    equal([ended.kind, ended.field, count], ["invalid_input", "rows[0].distance", 2]);
+    const outcomes = [];
+    for await (const found of client.predictMany("flights", [ROW, ROW, { distance: "far" }, ROW], { rowsPerRequest: 2 })) {
+      outcomes.push("error" in found ? [found.row, found.error.kind] : found.bundle.split("@")[0]);
+    }
+    equal(outcomes, ["flights", "flights", [2, "invalid_input"], "flights"]);
+    const nobody = client.predictMany("nobody", [ROW, ROW], { rowsPerRequest: 1 });
+    equal((await failure(nobody.next())).kind, "not_found");
   },
 
   async records(url, equal) {

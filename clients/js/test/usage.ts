@@ -11,6 +11,7 @@ export async function all(file: File, signal: AbortSignal): Promise<void> {
   const image = await client.predictBody("digits", file);
   const record: Predictions = await client.predictRecord("a/b", { model: "flights" });
   for await (const one of client.predictMany("flights", [{ distance: 1 }], { rowsPerRequest: 10 })) {
+    if ("error" in one) continue;
     const prediction: Prediction = one;
     console.log(prediction.scores?.late?.toFixed(2), label, image.bundle, record.record);
   }

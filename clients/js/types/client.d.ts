@@ -62,17 +62,18 @@ export class Client {
         data?: boolean;
     }): Promise<calls.Predictions>;
     /**
-     * Predictions of any number of rows, in their order and in bounded memory, as requests of `rowsPerRequest` rows.
+     * Predictions of any number of rows, in their order and in bounded memory, as requests of `rowsPerRequest` rows. A wrong row is
+     * told, as `{row, error}`, and spoils no other.
      * @param {string} model @param {Iterable<Row> | AsyncIterable<Row>} rows
      * @param {CallOptions & {rowsPerRequest?: number, requestsAtOnce?: number, data?: boolean}} [options] `timeoutMs` is for each
      *   request of them
-     * @returns {AsyncGenerator<import("./predicting.js").Prediction, void, void>}
+     * @returns {AsyncGenerator<import("./predicting.js").Prediction | import("./predicting.js").RefusedRow, void, void>}
      */
     predictMany(model: string, rows: Iterable<Row> | AsyncIterable<Row>, options?: CallOptions & {
         rowsPerRequest?: number;
         requestsAtOnce?: number;
         data?: boolean;
-    }): AsyncGenerator<import("./predicting.js").Prediction, void, void>;
+    }): AsyncGenerator<import("./predicting.js").Prediction | import("./predicting.js").RefusedRow, void, void>;
     /**
      * Tensors in, tensors out (Open Inference Protocol v2).
      * @param {string} model @param {Record<string, import("./tensors.js").Tensor>} inputs

@@ -14,6 +14,7 @@ export type ImportReport = import("./predicting.js").ImportReport;
 export type Prediction = import("./predicting.js").Prediction;
 export type Predictions = import("./predicting.js").Predictions;
 export type RecordPage = import("./predicting.js").RecordPage;
+export type RefusedRow = import("./predicting.js").RefusedRow;
 export type Row = import("./predicting.js").Row;
 export type StoredRecord = import("./predicting.js").StoredRecord;
 export type RetryPolicy = import("./retrying.js").RetryPolicy;

@@ -1,5 +1,17 @@
 /** @param {string} model @param {Row[]} rows @param {boolean} data @returns {import("./call.js").Call<Predictions>} */
 export function predict(model: string, rows: Row[], data: boolean): import("./call.js").Call<Predictions>;
+/**
+ * A row among many that was not predicted, by its number, and why; the others were.
+ * @typedef {object} RefusedRow
+ * @property {number} row
+ * @property {PenstockError} error
+ */
+/**
+ * Predict for a chunk of rows whose first is row `first` of all: a prediction or a refusal for each, in their order.
+ * @param {string} model @param {Row[]} rows @param {number} first @param {boolean} data
+ * @returns {import("./call.js").Call<(Prediction | RefusedRow)[]>}
+ */
+export function predictLines(model: string, rows: Row[], first: number, data: boolean): import("./call.js").Call<(Prediction | RefusedRow)[]>;
 /** @param {string} model @param {BodyInit} body @param {string} type @returns {import("./call.js").Call<Predictions>} */
 export function predictBody(model: string, body: BodyInit, type: string): import("./call.js").Call<Predictions>;
 /** @param {string} id @param {string | undefined} model @param {boolean} data @returns {import("./call.js").Call<Predictions>} */
@@ -31,6 +43,13 @@ export function look(id: string): import("./call.js").Call<AsyncPrediction>;
 export function cancel(id: string): import("./call.js").Call<AsyncPrediction>;
 /** @param {import("./call.js").Answer} answer @returns {Predictions} */
 export function predictionsOf(answer: import("./call.js").Answer): Predictions;
+/**
+ * A row among many that was not predicted, by its number, and why; the others were.
+ */
+export type RefusedRow = {
+    row: number;
+    error: PenstockError;
+};
 /**
  * One row of features and keys, by name.
  */
@@ -105,3 +124,4 @@ export type AsyncPrediction = {
     error: string | null;
     document: Record<string, any>;
 };
+import { PenstockError } from "./errors.js";

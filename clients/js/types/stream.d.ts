@@ -7,6 +7,8 @@ export class Stream {
     /** @private */
     private _url;
     /** @private */
+    private _protocols;
+    /** @private */
     private _WebSocket;
     /** @private */
     private _made;

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from penstock.client import AsyncClient, Client, RetryPolicy
+from penstock.client import AsyncClient, Client, Prediction, RetryPolicy
 from penstock.errors import Conflict, DeadlineExceeded, InvalidInput, NotFound, UpstreamUnavailable, WrongBundle
 from penstock.testing.server import ServerProcess
 from penstock.testing.servers import free_port
@@ -57,8 +57,17 @@ def test_many_rows(ask: Ask) -> None:
 
 def test_many_rows_with_a_bad_one_between(ask: Ask) -> None:
     rows = [{"distance": 1}] * 12 + [{"distance": "far"}] + [{"distance": 1}] * 12
-    with pytest.raises(InvalidInput, match="far"):
-        list(ask("predict_many", "flights", rows, rows_per_request=5))
+    found = list(ask("predict_many", "flights", rows, rows_per_request=5))
+    assert [isinstance(one, Prediction) for one in found] == [True] * 12 + [False] + [True] * 12
+    refused = found[12]
+    assert (refused.row, type(refused.error)) == (12, InvalidInput)
+    assert "far" in refused.error.message
+    assert {one.bundle for one in found if isinstance(one, Prediction)} == {ask("predict", "flights", ROWS).bundle}
+
+
+def test_many_rows_for_nobody(ask: Ask) -> None:
+    with pytest.raises(NotFound):
+        list(ask("predict_many", "nobody", [{"distance": 1}]))
 
 
 def test_records(ask: Ask) -> None:

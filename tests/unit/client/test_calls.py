@@ -9,8 +9,8 @@ import orjson
 import pytest
 
 import penstock.client
-from penstock.client import AsyncClient, Client, predicting, tracking
-from penstock.client.bulk import chunks
+from penstock.client import AsyncClient, Client, Prediction, RefusedRow, predicting, tracking
+from penstock.client.bulk import chunks, predict_lines
 from penstock.client.call import Answer, CallOptions, Repeat, option_headers, path_of
 from penstock.client.inferring import inference_of, metadata
 from penstock.client.reading import page_of, predictions_of, record_of, report_of
@@ -69,8 +69,8 @@ def test_an_event_time_has_a_zone() -> None:
 
 def test_chunks_hold_every_row_once() -> None:
     rows = [{"at": at} for at in range(7)]
-    assert [len(chunk) for chunk in chunks(iter(rows), 3)] == [3, 3, 1]
-    assert [row for chunk in chunks(rows, 3) for row in chunk] == rows
+    assert [(first, len(chunk)) for first, chunk in chunks(iter(rows), 3)] == [(0, 3), (3, 3), (6, 1)]
+    assert [row for _, chunk in chunks(rows, 3) for row in chunk] == rows
     with pytest.raises(InvalidInput):
         list(chunks(rows, 0))
 
@@ -110,6 +110,20 @@ def test_members_of_a_newer_server_are_passed_over() -> None:
     body = b'{"model": "m", "bundle": "b", "predictions": [{"label": "x", "new": 1}], "newer": 2}'
     found = predictions_of(Answer(200, {"x-request-id": "r"}, body))
     assert (found.predictions[0].label, found.predictions[0].bundle, found.request_id) == ("x", "b", "r")
+
+
+def test_lines_are_predictions_or_refusals_by_row() -> None:
+    call = predict_lines("m", [{"a": 1}, {"a": "x"}], 10, False)
+    assert (call.path, call.body) == ("/models/m/predict?data=false", b'{"a":1}\n{"a":"x"}\n')
+    lines = b'{"value": 1}\n{"line": 2, "error": "expected a number", "kind": "invalid_input", "status": 400, "field": "a"}\n'
+    first, second = call.read(Answer(200, {"penstock-bundle": "m@1"}, lines))
+    assert isinstance(first, Prediction)
+    assert (first.value, first.bundle) == (1, "m@1")
+    assert isinstance(second, RefusedRow)
+    assert (second.row, type(second.error), second.error.field) == (11, InvalidInput, "a")
+    for body in (b"", lines + lines, b"1\n2\n", b"x\ny\n"):
+        with pytest.raises(UpstreamUnavailable):
+            call.read(Answer(200, {}, body))
 
 
 def test_an_async_prediction() -> None:

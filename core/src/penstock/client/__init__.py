@@ -9,7 +9,16 @@ wrong is raised as the server's own error tree, `penstock.errors`. Needs the ext
 
 from penstock.client.asynchronous import AsyncClient
 from penstock.client.call import CallOptions
-from penstock.client.results import AsyncPrediction, ImportReport, Inference, Prediction, Predictions, Record, RecordPage
+from penstock.client.results import (
+    AsyncPrediction,
+    ImportReport,
+    Inference,
+    Prediction,
+    Predictions,
+    Record,
+    RecordPage,
+    RefusedRow,
+)
 from penstock.client.retrying import RetryPolicy
 from penstock.client.stream import InferStream
 from penstock.client.synchronous import Client
@@ -26,5 +35,6 @@ __all__ = [
     "Predictions",
     "Record",
     "RecordPage",
+    "RefusedRow",
     "RetryPolicy",
 ]

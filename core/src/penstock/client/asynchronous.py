@@ -13,7 +13,16 @@ import numpy.typing as npt
 
 from penstock.client import bulk, inferring, predicting, tracking
 from penstock.client.call import Answer, Call, CallOptions, option_headers
-from penstock.client.results import AsyncPrediction, ImportReport, Inference, Prediction, Predictions, Record, RecordPage
+from penstock.client.results import (
+    AsyncPrediction,
+    ImportReport,
+    Inference,
+    Prediction,
+    Predictions,
+    Record,
+    RecordPage,
+    RefusedRow,
+)
 from penstock.client.retrying import Attempts, Fault, RetryPolicy
 from penstock.client.stream import InferStream
 from penstock.client.tracking import Looks
@@ -75,18 +84,21 @@ class AsyncClient:
         requests_at_once: int = bulk.REQUESTS_AT_ONCE,
         data: bool = False,
         **options: Unpack[CallOptions],
-    ) -> AsyncIterator[Prediction]:
-        """Predictions of any number of rows, in their order and in bounded memory; `timeout_s` is for each request of them."""
-        waiting: deque[asyncio.Task[Predictions]] = deque()
+    ) -> AsyncIterator[Prediction | RefusedRow]:
+        """Predictions of any number of rows, in their order and in bounded memory; a wrong row is told and spoils no other.
+
+        `timeout_s` is for each request of `rows_per_request` rows, of which `requests_at_once` are in flight.
+        """
+        waiting: deque[asyncio.Task[list[Prediction | RefusedRow]]] = deque()
         try:
-            for chunk in bulk.chunks(rows, rows_per_request):
-                waiting.append(asyncio.create_task(self.predict(model, chunk, data=data, **options)))
+            for first, chunk in bulk.chunks(rows, rows_per_request):
+                waiting.append(asyncio.create_task(self._run(bulk.predict_lines(model, chunk, first, data), options)))
                 if len(waiting) >= requests_at_once:
-                    for prediction in (await waiting.popleft()).predictions:
-                        yield prediction
+                    for found in await waiting.popleft():
+                        yield found
             while waiting:
-                for prediction in (await waiting.popleft()).predictions:
-                    yield prediction
+                for found in await waiting.popleft():
+                    yield found
         finally:
             for task in waiting:
                 task.cancel()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from penstock.errors import PenstockError
 from penstock.tensors import Array
 
 
@@ -24,6 +25,14 @@ class Prediction:
     data: Mapping[str, Any] | None = None
     defaulted: Sequence[str] = ()
     ages_s: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A row among many that was not predicted, by its number, and why; the others were."""
+
+    row: int
+    error: PenstockError
 
 
 @dataclass(frozen=True, slots=True)

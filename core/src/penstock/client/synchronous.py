@@ -12,7 +12,16 @@ import numpy.typing as npt
 
 from penstock.client import bulk, inferring, predicting, tracking
 from penstock.client.call import Answer, Call, CallOptions, option_headers
-from penstock.client.results import AsyncPrediction, ImportReport, Inference, Prediction, Predictions, Record, RecordPage
+from penstock.client.results import (
+    AsyncPrediction,
+    ImportReport,
+    Inference,
+    Prediction,
+    Predictions,
+    Record,
+    RecordPage,
+    RefusedRow,
+)
 from penstock.client.retrying import Attempts, Fault, RetryPolicy
 from penstock.client.tracking import Looks
 from penstock.client.transport import answer_of, checked_url, fault_of, standing_headers, timeouts
@@ -72,10 +81,13 @@ class Client:
         rows_per_request: int = bulk.ROWS_PER_REQUEST,
         data: bool = False,
         **options: Unpack[CallOptions],
-    ) -> Iterator[Prediction]:
-        """Predictions of any number of rows, in their order and in bounded memory; `timeout_s` is for each request of them."""
-        for chunk in bulk.chunks(rows, rows_per_request):
-            yield from self.predict(model, chunk, data=data, **options).predictions
+    ) -> Iterator[Prediction | RefusedRow]:
+        """Predictions of any number of rows, in their order and in bounded memory; a wrong row is told and spoils no other.
+
+        `timeout_s` is for each request of `rows_per_request` rows.
+        """
+        for first, chunk in bulk.chunks(rows, rows_per_request):
+            yield from self._run(bulk.predict_lines(model, chunk, first, data), options)
 
     def infer(
         self,
