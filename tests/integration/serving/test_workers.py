@@ -99,6 +99,15 @@ def test_workers_that_cannot_start_end_the_program():
     assert server.wait() == 1
 
 
+def test_a_worker_that_hangs_at_the_end_is_killed_and_that_is_no_good_end():
+    arguments = ("--workers", "2", "--stop", "hangs", "--drain_delay_s", "0", "--drain_timeout_s", "0.2")
+    with ServerProcess("penstock.testing.echo_server", *arguments) as server:
+        server.signal(signal.SIGTERM)
+        assert server.wait(30) == 1
+        killed = [event for event in server.events if event["event"] == "worker hangs, killed"]
+        assert len(killed) == 2
+
+
 def test_no_more_workers_than_processors():
     with ServerProcess("penstock.testing.echo_server", "--workers", "1000") as server:
         assert server.wait_event("fewer workers than asked for", 5)["workers"] == cpu_limit()

@@ -6,7 +6,7 @@
 
 A worker is this program's own command line with `PENSTOCK_WORKER` set, so it comes up exactly as a lone process does and shares
 no state with the parent. A worker that dies is replaced, with growing pauses if it keeps dying; one that fails before any worker
-was ever ready ends the program, as a lone process would end.
+was ever ready ends the program, as a lone process would end. One that hangs at the end is killed.
 """
 
 import asyncio
@@ -36,6 +36,7 @@ VARIABLE = "PENSTOCK_WORKER"
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 10.0
 _SETTLED_S = 30.0
+_LAST_WORD_S = 2.0
 # The longest of what is asked: loading a model, which verifies, measures and may build an engine.
 _ADMIN_S = 1800.0
 
@@ -95,7 +96,7 @@ class Supervisor:
         self.code = 0
 
     async def run(self) -> int:
-        """Supervise until all workers are gone. The exit status: 0, or 1 if the program could not start."""
+        """Supervise until all workers are gone. The exit status: 0, or 1 if the program could not start or a worker hung at the end."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
@@ -120,9 +121,21 @@ class Supervisor:
         return self.code
 
     def _on_signal(self) -> None:
+        if not self.stopping.is_set():
+            # Both halves of a drain, the server's and the stop hooks', have the time-out to themselves.
+            settings = self.settings
+            limit_s = settings.drain_delay_s + 2 * settings.drain_timeout_s + _LAST_WORD_S
+            asyncio.get_running_loop().call_later(limit_s, self._kill_hung)
         self.stopping.set()
         for worker in self.workers.values():
             _terminate(worker)
+
+    def _kill_hung(self) -> None:
+        """A worker that has not ended by now never will."""
+        for worker in self.workers.values():
+            logger.error("worker hangs, killed", extra={"worker": worker.number, "worker_pid": worker.process.pid})
+            self.code = 1
+            _signal(worker, signal.SIGKILL)
 
     async def _keep(self, number: int) -> None:
         """Keep one worker running: start it, wait for its end, start another."""
@@ -234,7 +247,11 @@ class Supervisor:
 
 
 def _terminate(worker: Worker) -> None:
+    _signal(worker, signal.SIGTERM)
+
+
+def _signal(worker: Worker, number: signal.Signals) -> None:
     try:
-        worker.process.send_signal(signal.SIGTERM)
+        worker.process.send_signal(number)
     except ProcessLookupError:
         pass

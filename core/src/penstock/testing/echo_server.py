@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ class EchoSettings(ServingSettings):
     """What every serving program takes, and how to start."""
 
     start: str = setting("works", "Whether starting works, fails, or hangs.", choices=("works", "fails", "hangs"))
+    stop: str = setting("works", "Whether stopping works, or hangs with the event loop held.", choices=("works", "hangs"))
 
 
 def build(settings: EchoSettings) -> Service:
@@ -37,7 +39,12 @@ def build(settings: EchoSettings) -> Service:
         if settings.start == "hangs":
             await asyncio.Event().wait()
 
+    async def stop() -> None:
+        if settings.stop == "hangs":
+            time.sleep(3600)  # noqa: ASYNC251 - what a deadlock looks like from outside
+
     lifecycle.on_start("echo", start)
+    lifecycle.on_stop("hang", stop, StopPhase.RELEASE)
     lifecycle.on_stop("echo", plane.drain, StopPhase.FINISH)
     limits = Limits(body_bytes=settings.body_bytes)
     app = build_app(plane, lifecycle=lifecycle, metrics=metrics, limits=limits, shell_limits=settings.shell_limits())
