@@ -3,8 +3,8 @@
     ColumnTransformer (fitted) + data frame -> FeatureSpec, one tensor
 
 Understood, alone or one after the other in a Pipeline: StandardScaler, MinMaxScaler, RobustScaler, OneHotEncoder, OrdinalEncoder,
-KBinsDiscretizer, SimpleImputer (first), `passthrough` and `drop`. Anything else is refused by name, and so is a setting that the
-spec has no words for.
+KBinsDiscretizer, QuantileTransformer, SimpleImputer (first), CountVectorizer, TfidfTransformer, TfidfVectorizer, `passthrough`
+and `drop`. Anything else is refused by name, and so is a setting that the spec has no words for.
 
 Two settings change meaning on the way, because a graph cannot refuse a row: `handle_unknown="error"` becomes `unseen: zeros` for
 OneHotEncoder and `unseen: .nan` for OrdinalEncoder.
@@ -19,6 +19,7 @@ import numpy as np
 from penstock.errors import InvalidInput
 from penstock.features.plan import plan
 from penstock.features.spec import Feature, FeatureSpec, Missing, Step, TensorForm
+from penstock.features.vectorizers import count_steps, tf_idf_step
 
 _TYPES = {"f4": "float32", "f8": "float64", "i4": "int32", "i8": "int64", "b1": "bool"}
 
@@ -195,6 +196,30 @@ def _bins(stage: Any, index: int, lane: _Lane) -> None:
         lane.steps.append(Step("oneHot", {"categories": list(range(count))}))
 
 
+def _quantiles(stage: Any, index: int, lane: _Lane) -> None:
+    if stage.output_distribution != "uniform":
+        raise InvalidInput(
+            f"output_distribution={stage.output_distribution!r} has no counterpart; expected uniform", field=lane.name
+        )
+    quantiles = [float(quantile) for quantile in stage.quantiles_[:, index]]
+    if len(quantiles) < 2 or any(quantile != quantile for quantile in quantiles):
+        raise InvalidInput("was fitted to too few numbers to have quantiles", field=lane.name)
+    lane.steps.append(Step("quantileMap", {"quantiles": quantiles}))
+
+
+def _count_words(stage: Any, _: int, lane: _Lane) -> None:
+    if lane.type != "string" or lane.steps:
+        raise InvalidInput("a vectorizer takes a column of text, first", field=lane.name)
+    lane.missing = Missing("reject")
+    lane.steps += count_steps(stage, lane.name)
+
+
+def _tf_idf(stage: Any, _: int, lane: _Lane) -> None:
+    if not lane.steps or lane.steps[-1].kind != "ngramCounts":
+        raise InvalidInput("a TfidfTransformer is understood behind a CountVectorizer", field=lane.name)
+    lane.steps.append(tf_idf_step(stage))
+
+
 def _impute(stage: Any, index: int, lane: _Lane) -> None:
     if lane.steps or stage.add_indicator:
         raise InvalidInput("a SimpleImputer is understood as the first step, without add_indicator", field=lane.name)
@@ -240,5 +265,9 @@ _CONVERTERS: dict[str, Callable[[Any, int, _Lane], None]] = {
     "OneHotEncoder": _one_hot,
     "OrdinalEncoder": _ordinal,
     "KBinsDiscretizer": _bins,
+    "QuantileTransformer": _quantiles,
     "SimpleImputer": _impute,
+    "CountVectorizer": _count_words,
+    "TfidfVectorizer": _count_words,
+    "TfidfTransformer": _tf_idf,
 }

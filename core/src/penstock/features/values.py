@@ -243,12 +243,14 @@ def _elements(values: list[Any], element: str, field: str) -> Array:
     return column.values
 
 
-def column_from_array(array: Array, feature_type: str, name: str, *, length: int | None = None) -> Column:
+def column_from_array(array: Array | list[Any], feature_type: str, name: str, *, length: int | None = None) -> Column:
     """A column of a numpy array `[rows]` (or anything that `np.asarray` takes, such as a data frame's column).
 
     Arrays of the feature's own dtype are taken as they are; integers and floats widen where nothing is lost; everything else is
     walked by value, under the rules of `column_of`. datetime64 arrays become timestamps, NaT missing.
     """
+    if isinstance(array, list) and feature_type.startswith("list<"):
+        return column_of(array, feature_type, name, length=length)
     array = np.asarray(array)
     dtype = FEATURE_DTYPES.get(feature_type)
     if array.dtype is dtype and dtype.kind == "f" and feature_type != "timestamp":
