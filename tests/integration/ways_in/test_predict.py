@@ -146,9 +146,9 @@ def test_headers_of_the_request_are_kept(http: httpx.Client) -> None:
 
 def test_the_api_is_documented(http: httpx.Client) -> None:
     paths: dict[str, Any] = http.get("/openapi.json").json()["paths"]
-    wanted = {"/models/{model}/predict", "/predict/{record_id}", "/records", "/records/{record_id}", "/records:import"}
-    assert wanted | {"/v1/models/{model}:predict", "/v2/models/{model}/infer"} <= paths.keys()
-    v1 = paths["/v1/models/{model}:predict"]["post"]  # the protocol has a route of this name too, which takes bare numbers
+    wanted = {"/models/flights/predict", "/predict/{record_id}", "/records", "/records/{record_id}", "/records:import"}
+    assert wanted | {"/v1/models/pictures:predict", "/v2/models/flights/infer"} <= paths.keys()
+    v1 = paths["/v1/models/flights:predict"]["post"]  # the protocol has a route of this name too, which takes bare numbers
     assert v1["summary"] == "Predict for rows of features (KServe v1)"
     assert http.get("/docs").status_code == 200
 

@@ -10,7 +10,9 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from penstock import __version__
@@ -32,6 +34,15 @@ from penstock.serving.shell import Shell, ShellLimits
 from penstock.serving.status import error_response, status_response
 from penstock.serving.triton import add_triton_routes
 from penstock.serving.websocket.stream import Streams
+
+
+class _NoVerb(StringConvertor):
+    """A model's name in a path of KServe's v1, where `name:predict` is another path."""
+
+    regex = "[^/:]+"
+
+
+register_url_convertor("no_verb", _NoVerb())
 
 
 def build_app(
@@ -127,7 +138,7 @@ def _add_protocol(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle, metrics:
 
     @app.get("/v2/models/{model}/stream", summary="A WebSocket of infer requests")
     @app.get("/v2/models/{model}/versions/{version}/stream", include_in_schema=False)
-    async def stream(request: Request) -> Response:
+    async def stream(request: Request, model: str) -> Response:  # noqa: ARG001 - the document names it
         body, content_type = status_response(426, "expected a WebSocket handshake", _path(request))
         return plain_response(426, body, content_type, b"upgrade: websocket\r\n")
 
@@ -135,7 +146,7 @@ def _add_protocol(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle, metrics:
     async def v1_models() -> Response:
         return _json({"models": list(plane.models())})
 
-    @app.get("/v1/models/{model}", summary="Is the model ready? (KServe v1)")
+    @app.get("/v1/models/{model:no_verb}", summary="Is the model ready? (KServe v1)")
     async def v1_model(model: str) -> Response:
         fine = plane.ready(model)
         return _json({"name": model, "ready": fine}, 200 if fine else 503)
@@ -194,7 +205,7 @@ def _add_errors(app: FastAPI) -> None:
             # The framework names the methods of the first route of the path alone.
             methods = sorted(_methods(request))
             headers["Allow"] = ", ".join(methods)
-            message = f"{request.method} is not for {text[:200]}; expected {' or '.join(methods)}"
+            message = f"{request.method} is not for {text[:200]}; expected {' or '.join(m for m in methods if m != 'HEAD')}"
         body, content_type = status_response(error.status_code, message, path)
         lines = b"".join(f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in headers.items())
         return plain_response(error.status_code, body, content_type, lines)
@@ -205,9 +216,14 @@ def _add_errors(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"])
         return plain_response(*error_response(InvalidInput(str(first["msg"]), field=where), _path(request)))
 
+    async def on_nobody(_request: Request, _error: Exception) -> Response:
+        # The caller left while its body was read: no fault of ours, and nobody to tell.
+        return Response(status_code=499)
+
     app.add_exception_handler(PenstockError, on_penstock_error)
     app.add_exception_handler(HTTPException, on_http_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
+    app.add_exception_handler(ClientDisconnect, on_nobody)
 
 
 def _methods(request: Request) -> set[str]:

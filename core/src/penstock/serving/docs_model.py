@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from penstock.bundle.golden import GOLDEN, Golden, read_golden
@@ -91,7 +92,7 @@ class ModelDocs:
                 if self.spec is not None:
                     continue
                 values = [_zeros(one.datatype, one.shape[1:]) for _ in rows]
-            inputs.append(_input_example(one, values))
+            inputs.append(_input_example(one, [_as_element(value, one.datatype) for value in values]))
         return {"id": "1", "inputs": inputs}
 
     def _feature_schema(self, feature: Feature) -> dict[str, Any]:
@@ -234,6 +235,14 @@ def _zeros(datatype: str, shape: tuple[int, ...]) -> Any:
     if not shape:
         return {"BYTES": "", "BOOL": False}.get(datatype, 0.0 if datatype.startswith("FP") else 0)
     return [_zeros(datatype, shape[1:]) for _ in range(min(max(shape[0], 1), 1024))]
+
+
+def _as_element(value: Any, datatype: str) -> Any:
+    """A row's value as a tensor's element: times, which rows may say in words, as seconds."""
+    if isinstance(value, str) and datatype != "BYTES":
+        moment = datetime.fromisoformat(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return value
 
 
 def _input_example(one: TensorMetadata, values: list[Any]) -> dict[str, Any]:

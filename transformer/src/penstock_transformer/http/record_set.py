@@ -46,8 +46,7 @@ class Record:
 
     def document(self) -> dict[str, Any]:
         """As the API shows it."""
-        moment = datetime.fromtimestamp(self.event_time, UTC).isoformat().replace("+00:00", "Z")
-        return {"id": self.id, "event_time": moment, "values": self.values}
+        return {"id": self.id, "event_time": _iso(self.event_time), "values": self.values}
 
 
 class RecordSet:
@@ -109,13 +108,13 @@ class RecordSet:
     async def put(self, key: Any, values: dict[str, Any], event_time: float) -> None:
         """Write one record, or the very one that the store holds. Raises Conflict if it holds another that is as new or newer."""
         written = await self._store.write([RowWrite(self._record.view, (key,), values, event_time)])
-        if not written[0] and not await self._holds(key, values, event_time):
-            raise Conflict("the store holds a record that is as new or newer", field="event_time")
-
-    async def _holds(self, key: Any, values: dict[str, Any], event_time: float) -> bool:
+        if written[0]:
+            return
         held = (await self.get([key]))[0]
         as_stored = {name: _as_stored(value, self.columns[name]) for name, value in values.items()}
-        return held is not None and held.document() == Record(key, event_time, as_stored).document()
+        if held is not None and held.document() == Record(key, event_time, as_stored).document():
+            return
+        raise _conflict(held, event_time)
 
     async def put_many(self, rows: Sequence[tuple[Any, dict[str, Any], float]]) -> int:
         """Write records; the number written, the others being no newer than what the store holds."""
@@ -131,6 +130,19 @@ class RecordSet:
         keys, following = await self._store.scan(self._record.view, cursor, limit)
         found = await self.get([key[0] for key in keys])
         return [record for record in found if record is not None], following
+
+
+def _iso(moment_s: float) -> str:
+    return datetime.fromtimestamp(moment_s, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _conflict(held: Record | None, event_time: float) -> Conflict:
+    """Of two writes of one time the first stays: which came last says nothing about which is right, and a load that is repeated,
+    or a stream that is read again, must not change what others have corrected since."""
+    remedy = "give a later event_time, or none to mean now"
+    if held is not None and held.event_time > event_time:
+        return Conflict(f"the store holds a newer record, as of {_iso(held.event_time)}; {remedy}", field="event_time")
+    return Conflict(f"the store holds other values as of this very time; {remedy}", field="event_time")
 
 
 def check_characters(key: Any, field: str) -> None:

@@ -7,11 +7,13 @@ What GET gives PUT takes. With several models, `?model=` says whose records are 
 An id may hold any character but control characters; in a path it is percent-encoded, `/` too, and is all that follows.
 """
 
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.routing import APIRoute
 from starlette.convertors import StringConvertor, register_url_convertor
 
 from penstock.errors import Conflict, InvalidInput, NotFound, UnsupportedType
@@ -20,6 +22,7 @@ from penstock.serving.asgi import read_body
 from penstock.serving.routes import HotRoutes
 from penstock.serving.status import PROBLEM, problem
 from penstock_transformer.http.plane import PredictPlane, chosen_model
+from penstock_transformer.http.record_docs import CREATE, IMPORT, PAGE, REPLACE, SHOW
 from penstock_transformer.http.record_import import RecordImport
 from penstock_transformer.http.record_set import RecordSet, event_time_of
 
@@ -49,14 +52,48 @@ def allow_imports(routes: HotRoutes) -> None:
 
 def records_router(transformer: PredictPlane) -> APIRouter:
     """The routes of `/records` over a transformer's feature store."""
-    router = APIRouter(tags=["records"])
+    router = APIRouter(tags=["records"], route_class=Strict)
+    routes = RecordRoutes(transformer)
+    add = router.add_api_route
+    add("/records", routes.create, methods=["POST"], summary="Store a record; an id is made if none is given",
+        status_code=201, openapi_extra=CREATE)  # fmt: skip
+    add("/records", routes.page, methods=["GET"], summary="All records, a page at a time", openapi_extra=PAGE)
+    add("/records:import", routes.load, methods=["POST"], summary="Store the records of a CSV file", openapi_extra=IMPORT)
+    add(_RECORD, routes.show, methods=["GET"], summary="A record", openapi_extra=SHOW)
+    add(_RECORD, routes.replace, methods=["PUT"], summary="Store a record whole; columns that are not given are missing",
+        openapi_extra=REPLACE)  # fmt: skip
+    add(_RECORD, routes.remove, methods=["DELETE"], summary="Remove a record", status_code=204)
+    return router
 
-    def records_of(model: str | None) -> RecordSet:
-        return RecordSet(transformer, chosen_model(transformer, model))
 
-    @router.post("/records", status_code=201, summary="Store a record; an id is made if none is given", openapi_extra=_BODY)
-    async def create(request: Request, model: Model = None) -> Response:
-        records = records_of(model)
+class Strict(APIRoute):
+    """A route that refuses what it does not know in the query, as bodies are refused for what they should not have."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+        known = {field.alias for field in self.dependant.query_params}
+
+        async def checked(request: Request) -> Response:
+            for name in request.query_params:
+                if name not in known:
+                    raise InvalidInput(f"unknown; expected some of {', '.join(sorted(known))}", field=f"query.{name[:80]}")
+            return await handler(request)
+
+        return checked
+
+
+class RecordRoutes:
+    """The endpoints."""
+
+    def __init__(self, transformer: PredictPlane) -> None:
+        self._transformer = transformer
+
+    def _records_of(self, model: str | None) -> RecordSet:
+        return RecordSet(self._transformer, chosen_model(self._transformer, model))
+
+    async def create(self, request: Request, model: Model = None) -> Response:
+        """`POST /records`."""
+        records = self._records_of(model)
         document = _document(await read_body(request, _RECORD_BYTES))
         values, event_time = records.checked(document.get("values")), event_time_of(document.get("event_time"))
         given = document.get("id")
@@ -66,19 +103,19 @@ def records_router(transformer: PredictPlane) -> APIRouter:
         await records.put(key, values, event_time)
         return await _stored(records, key, 201, {"location": _address(key, model)})
 
-    @router.get("/records", summary="All records, a page at a time")
     async def page(
-        model: Model = None, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=_LARGEST_PAGE)] = 100
+        self, model: Model = None, cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=_LARGEST_PAGE)] = 100
     ) -> Response:
-        found, following = await records_of(model).page(cursor, limit)
+        """`GET /records`."""
+        found, following = await self._records_of(model).page(cursor, limit)
         return _json({"records": [record.document() for record in found], "cursor": following})
 
-    @router.post("/records:import", summary="Store the records of a CSV file", openapi_extra=_CSV)
-    async def load(request: Request, model: Model = None) -> Response:
+    async def load(self, request: Request, model: Model = None) -> Response:
+        """`POST /records:import`."""
         kind = request.headers.get("content-type", "text/csv").partition(";")[0].strip().lower()
         if kind != "text/csv":
             raise UnsupportedType(f"expected text/csv, got {kind[:80]!r}", field="Content-Type")
-        report = await RecordImport(records_of(model)).run(request.stream())
+        report = await RecordImport(self._records_of(model)).run(request.stream())
         if not report.refused:
             return _json(report.document())
         first = report.rejected[0]
@@ -86,14 +123,14 @@ def records_router(transformer: PredictPlane) -> APIRouter:
         body = orjson.loads(problem(400, detail, "invalid_input", first["field"]))
         return Response(orjson.dumps(body | report.document()), 400, media_type=PROBLEM.decode())
 
-    @router.get(_RECORD, summary="A record")
-    async def show(record_id: RecordId, model: Model = None) -> Response:
-        records = records_of(model)
+    async def show(self, record_id: RecordId, model: Model = None) -> Response:
+        """`GET /records/{id}`."""
+        records = self._records_of(model)
         return await _stored(records, records.key(record_id, "record_id"), 200, {})
 
-    @router.put(_RECORD, summary="Store a record whole; columns that are not given are missing", openapi_extra=_BODY)
-    async def replace(request: Request, record_id: RecordId, model: Model = None) -> Response:
-        records = records_of(model)
+    async def replace(self, request: Request, record_id: RecordId, model: Model = None) -> Response:
+        """`PUT /records/{id}`."""
+        records = self._records_of(model)
         key = records.new_key_of(record_id, "record_id")
         document = _document(await read_body(request, _RECORD_BYTES))
         given = document.get("id")
@@ -104,14 +141,12 @@ def records_router(transformer: PredictPlane) -> APIRouter:
         await records.put(key, values, event_time)
         return await _stored(records, key, 200 if existed else 201, {} if existed else {"location": _address(key, model)})
 
-    @router.delete(_RECORD, status_code=204, summary="Remove a record")
-    async def remove(record_id: RecordId, model: Model = None) -> Response:
-        records = records_of(model)
+    async def remove(self, record_id: RecordId, model: Model = None) -> Response:
+        """`DELETE /records/{id}`."""
+        records = self._records_of(model)
         if not await records.delete(records.key(record_id, "record_id")):
             raise NotFound(f"there is no record {record_id!r:.200}", field="record_id")
         return Response(status_code=204)
-
-    return router
 
 
 async def _stored(records: RecordSet, key: Any, status: int, headers: dict[str, str]) -> Response:
@@ -138,24 +173,3 @@ def _address(key: Any, model: str | None) -> str:
 
 def _json(document: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS), status, headers, "application/json")
-
-
-_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["values"],
-                    "properties": {
-                        "id": {"description": "made if absent"},
-                        "event_time": {"type": "string", "format": "date-time", "description": "now if absent"},
-                        "values": {"type": "object"},
-                    },
-                }
-            }
-        },
-    }
-}
-_CSV: dict[str, Any] = {"requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}}
