@@ -158,6 +158,7 @@ def test_an_older_record_never_overwrites_a_newer_one(http: Http) -> None:
     http.put("/records/a", json={"values": {"stops": 1}, "event_time": 2000})
     answer = http.put("/records/a", json={"values": {"stops": 2}, "event_time": 1999.5})
     assert (answer.status_code, answer.json()["field"]) == (409, "event_time")
+    assert "a newer record, as of 1970-01-01T00:33:20Z; give a later event_time" in answer.json()["detail"]
     assert http.get("/records/a").json()["values"]["stops"] == 1
 
 
@@ -170,6 +171,8 @@ def test_what_get_gives_put_takes_again(http: Http) -> None:
         assert (again.status_code, again.json()) == (200, found)
     answer = http.put("/records/a", json=found | {"values": {"stops": 9}})
     assert (answer.status_code, answer.json()["field"]) == (409, "event_time")
+    assert "other values as of this very time; give a later event_time" in answer.json()["detail"]
+    assert http.put("/records/a", json={"values": {"stops": 9}}).status_code == 200
 
 
 def test_a_time_more_than_a_day_ahead_is_refused(http: Http) -> None:

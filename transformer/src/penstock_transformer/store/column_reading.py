@@ -80,7 +80,7 @@ def _fast(flat: list[Stored], kind: ValueType) -> tuple[Array, Mask] | None:
 
 
 def _fast_with_gaps(flat: list[Stored], kind: ValueType) -> tuple[Array, Mask] | None:
-    """The same where some values are absent: a stand-in takes their places, so that one gap does not slow down a block."""
+    """The same where some values are absent: a stand-in takes their places, so that one gap does not slow its block down."""
     stand_in = _STAND_INS.get(kind.kind) if kind.form == "scalar" else None
     missing = np.fromiter(map(not_, flat), np.bool_, len(flat))
     if stand_in is None or not missing.any():
