@@ -1,5 +1,6 @@
 """A loaded model behind its batcher: takes requests, answers them, says what it is. Used on the event loop's thread."""
 
+import asyncio
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,8 @@ class ServedModel:
         self._batcher.close()
         if self._instances is not None:
             self._instances.close()
-        self.loaded.close()
+        # Freeing gigabytes takes time, which the other models' requests would wait.
+        await asyncio.to_thread(self.loaded.close)
 
 
 def _runner(loaded: LoadedModel, session: Session) -> Runner:

@@ -19,6 +19,7 @@ from penstock.onnx import providers
 from penstock.onnx.exhaustion import OutOfMemory, is_exhaustion
 from penstock.onnx.external import external_files, external_locations
 from penstock.onnx.settings import SessionSettings
+from penstock.onnx.weights import copied_weights
 from penstock.tensors import DATATYPES, Array
 
 log = logging.getLogger(__name__)
@@ -48,12 +49,13 @@ def load(source: Path | bytes, settings: SessionSettings = SessionSettings()) ->
     none that exists; or if the device asked for is not there. OutOfMemory if the device does not hold it.
     """
     name = source.name if isinstance(source, Path) else "model"
+    external: tuple[str, ...] = ()
     if isinstance(source, Path):
-        external_files(source)
+        external = external_files(source)
     elif found := external_locations(source, name):
         raise InvalidInput(f"external data {found[0]!r} needs the model's directory, got the model alone", field=name)
     try:
-        return Session(_make(source, settings, ()), name, settings)
+        return Session(_make(source, settings, (), external), name, settings)
     except (*_ERRORS, MemoryError) as error:
         if is_exhaustion(error):
             raise OutOfMemory("the device's memory does not hold the model beside what is there") from error
@@ -61,7 +63,9 @@ def load(source: Path | bytes, settings: SessionSettings = SessionSettings()) ->
         raise InvalidInput(f"not a model that this runtime takes: {_reason(error)}", field=name) from error
 
 
-def _make(source: Path | bytes, settings: SessionSettings, inputs: Sequence[TensorMetadata]) -> ort.InferenceSession:
+def _make(
+    source: Path | bytes, settings: SessionSettings, inputs: Sequence[TensorMetadata], external: Sequence[str]
+) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = settings.threads or cpu_limit()
     # Operators run one after the other: requests are what runs in parallel, and a second pool would fight the first.
@@ -75,12 +79,13 @@ def _make(source: Path | bytes, settings: SessionSettings, inputs: Sequence[Tens
     chosen = providers.choose(settings, ort.get_available_providers(), inputs)
     if chosen[0][0] != providers.CPU and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()
-    made = ort.InferenceSession(
-        str(source) if isinstance(source, Path) else source,
-        options,
-        providers=[p for p, _ in chosen],
-        provider_options=[o for _, o in chosen],
-    )
+    with copied_weights(source, external, options):
+        made = ort.InferenceSession(
+            str(source) if isinstance(source, Path) else source,
+            options,
+            providers=[p for p, _ in chosen],
+            provider_options=[o for _, o in chosen],
+        )
     # Without this a failed GPU run is repeated, by the library itself, on a new session on the CPU.
     made.disable_fallback()
     if settings.device in ("cuda", "tensorrt") and made.get_providers()[0] != chosen[0][0]:
@@ -90,7 +95,7 @@ def _make(source: Path | bytes, settings: SessionSettings, inputs: Sequence[Tens
     if settings.device == "tensorrt" and not inputs:
         signature = [_metadata(node) for node in made.get_inputs()]
         if any(-1 in tensor.shape for tensor in signature):
-            return _make(source, settings, signature)
+            return _make(source, settings, signature, external)
     return made
 
 
