@@ -53,6 +53,7 @@ _ARITHMETIC: list[Any] = [
     "log1p",
     [{"bucketise": {"edges": [0, 0.5, 3]}}, {"oneHot": {"categories": [0, 1, 2]}}],
     {"cast": {"to": "int64"}},
+    {"quantileMap": {"quantiles": [-1, 0, 0, 5, 5, 7.5, 1e16]}},
 ]
 _PARTS = ["year", "month", "day", "hour", "minute", "second", "weekday", "yearday"]
 
@@ -87,6 +88,8 @@ def encoder_cases() -> Iterator[EncoderCase]:
             yield _case(kind, "keep", {pair: {"with": "other"}})
     yield _case("string", "default", "passthrough")
     yield _image_case()
+    yield from _list_cases()
+    yield from _word_cases()
 
 
 def _categorical(kind: str) -> list[Any]:
@@ -125,6 +128,36 @@ def _image_case() -> EncoderCase:
     column.values = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
     column.missing[:] = False
     return _recorded("image", spec, {"f": column}, 1e-6)
+
+
+def _list_cases() -> Iterator[EncoderCase]:
+    """Lists of every length up to the longest, some missing, into columns."""
+    for kind in ("string", "bool", "int32", "int64"):
+        values = _VALUES[kind]
+        for default in ([], values[:1]):
+            for unseen in ("zeros", "other"):
+                encode = {"multiHot": {"categories": values[::2], "unseen": unseen}}
+                lists: list[Any] = [values[at : at + at % 5] for at in range(len(values))] + [None]
+                feature = {"name": "f", "from": "request", "type": f"list<{kind}>", "length": 4, "missing": {"default": default}}
+                spec = _spec([feature | {"encode": encode}])
+                column = column_of(lists, f"list<{kind}>", "f", length=4)
+                yield _recorded(f"list<{kind}> {default} {json.dumps(encode, ensure_ascii=False)}", spec, {"f": column}, 0.0)
+
+
+def _word_cases() -> Iterator[EncoderCase]:
+    """Texts into counts of words and their neighbours, weighed and not."""
+    texts = ["not late, not LATE", "", "été à la été", "late", "日本 late not late 日本", None]
+    counts = {"vocabulary": ["late", "not late", "été", "日本 late", "la"], "ngrams": [1, 2]}
+    weights = {"idf": [1.0, 2.5, 1.25, 3.0, 1 / 3]}
+    for behind in ([], [{"tfIdf": weights}], [{"tfIdf": weights | {"norm": "l1", "sublinear": True}}]):
+        steps = ["words", {"ngramCounts": counts}, *behind]
+        spec = _spec([{"name": "f", "from": "request", "type": "string", "missing": {"default": "la"}, "encode": steps}])
+        tolerance = 1e-6 if behind else 0.0
+        yield _recorded(f"words {json.dumps(behind)}", spec, {"f": column_of(texts, "string", "f")}, tolerance)
+
+
+def _spec(features: list[dict[str, Any]]) -> Any:
+    return read_spec(write_document({"formatVersion": 1, "features": features, "tensors": {"x": ["f"]}}))
 
 
 def _recorded(name: str, spec: Any, columns: Any, tolerance: float) -> EncoderCase:
