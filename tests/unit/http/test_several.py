@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from penstock.batcher import Pressure
 from penstock.dataplane import Context, FutureReply, InferRequest, InferResponse, ModelMetadata, Reply
-from penstock.errors import InvalidInput, NotFound, NotReady, PenstockError
+from penstock.errors import InvalidInput, NotFound, NotReady, Overloaded, PenstockError
 from penstock.protocol.limits import Limits
 from penstock_transformer.http.instances import instances_handler
 from penstock_transformer.http.routes import hot_routes
@@ -23,6 +24,12 @@ class Whole:
         self.steps: list[str] = []
         self.is_ready = True
         self.predict, self.models, self.plan, self.store = fake.predict, fake.models, fake.plan, fake.store
+
+    def share(self, pressure: Pressure) -> None:
+        self.pressure = pressure
+
+    def refusal(self, model: str, version: str | None, context: Context) -> PenstockError | None:
+        return Overloaded(f"{self.name} is full") if self.pressure.batchers else None
 
     async def start(self) -> None:
         self.steps.append("start")
@@ -66,6 +73,15 @@ class Answer:
 def both(two_models: Any, transformer: Any) -> tuple[Transformers, Whole, Whole]:
     flights, delays = Whole(transformer, "flights"), Whole(two_models.transformer, "delays")
     return Transformers({"flights": flights, "delays": delays}), flights, delays
+
+
+def test_pressure_is_shown_for_all_of_them_and_each_is_asked_for_itself(both: tuple[Transformers, Whole, Whole]) -> None:
+    transformers, flights, _ = both
+    assert transformers.refusal("flights", None, Context("r")) is None
+    flights.pressure.batchers += 1
+    assert transformers.pressure.batchers == 1
+    assert str(transformers.refusal("delays", None, Context("r"))) == "delays is full"
+    assert transformers.refusal("trains", None, Context("r")) is None
 
 
 def test_a_request_goes_to_its_model(both: tuple[Transformers, Whole, Whole]) -> None:

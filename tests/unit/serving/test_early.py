@@ -1,12 +1,14 @@
 """Refusals by the head alone: the same answer as the handler's, only while there is pressure, and only while it stands."""
 
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
 from penstock.batcher import Pressure
+from penstock.dataplane import Context
 from penstock.errors import DeadlineExceeded, Overloaded, PenstockError
 from penstock.serving.early import EarlyRefusals
 from penstock.testing.raw_http import infer_body, raw_request
@@ -183,6 +185,6 @@ def test_other_routes_are_never_refused_by_the_head(run):
 
 
 def test_a_data_plane_that_shows_no_queue_is_never_asked():
-    early = EarlyRefusals.of(object())  # type: ignore[arg-type]
+    early = EarlyRefusals.of(object())
     assert early.pressure.batchers == 0
-    early.check("m", None, None)  # type: ignore[arg-type]
+    early.check(SimpleNamespace(params=("m",)), Context("r"))  # type: ignore[arg-type]

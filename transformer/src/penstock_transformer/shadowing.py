@@ -1,13 +1,17 @@
 """Shadows: bundles that get copies of requests, whose failure or slowness never reaches a caller.
 
 request --copy--> bounded queue --one batch at a time--> the same pipeline --> counted, thrown away
+request that passes through --copy--> the shadow's predictor, so many at once and no more --> counted, thrown away
 """
 
+from collections.abc import Sequence
+
 from penstock.batcher import Batcher, BatchPolicy
-from penstock.dataplane import Context
+from penstock.dataplane import Context, InferRequest, InferResponse
 from penstock.errors import Overloaded, PenstockError
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.counters import Counters
+from penstock_transformer.passing import pass_on
 from penstock_transformer.pipeline import Pipeline
 from penstock_transformer.requests import PredictRequest, PredictResponse
 from penstock_transformer.work import PredictWork
@@ -33,11 +37,31 @@ class ShadowReply:
             self._counters.shadow_errors += 1
 
 
+class PassedCopy:
+    """Where the predictor's answer to a copy goes. Gives back the room that the copy took."""
+
+    __slots__ = ("_nbytes", "_shadows", "disconnected")
+
+    def __init__(self, shadows: "Shadows", nbytes: int) -> None:
+        self._shadows = shadows
+        self._nbytes = nbytes
+        self.disconnected = False
+
+    def put(self, _response: InferResponse) -> None:
+        self._shadows.passed(self, self._nbytes, None)
+
+    def error(self, error: PenstockError) -> None:
+        self._shadows.passed(self, self._nbytes, error)
+
+
 class Shadows:
     """The queue of copies. It is the pipeline's own, so that copies share nothing with live requests but the processor."""
 
     def __init__(self, pipeline: Pipeline, counters: Counters, policy: BatchPolicy) -> None:
         self._counters = counters
+        self._policy = policy
+        self._passing: set[PassedCopy] = set()
+        self._passing_bytes = 0
         self._batcher: Batcher[PredictWork, None] = Batcher(pipeline.run, _delivered, policy, coroutine=True)
 
     def copy(self, request: PredictRequest, bundle: ActiveBundle) -> None:
@@ -53,8 +77,46 @@ class Shadows:
         )
         self._batcher.submit(PredictWork(copied, ShadowReply(self._counters), tensors_only=True, bundle=bundle))
 
+    def copy_passed(self, request: InferRequest, bundles: Sequence[ActiveBundle], *, encoded: bool) -> None:
+        """Send copies of a request that passes through, as far as there is room.
+
+        A bundle with features gets only what is encoded: the tensors are then its model's, or it refuses them, which is counted.
+        """
+        nbytes = sum(tensor.nbytes for tensor in request.inputs)
+        for bundle in bundles:
+            if bundle.plan is not None and not encoded:
+                continue
+            self._counters.shadow_copies += 1
+            full = len(self._passing) >= self._policy.max_queue_items
+            if full or self._passing_bytes + nbytes > self._policy.max_queue_bytes:
+                self._counters.shadow_dropped += 1
+                continue
+            given = request.context
+            copied = InferRequest(
+                request.model,
+                request.inputs,
+                Context(f"{given.request_id}-shadow", traceparent=given.traceparent),
+                outputs=request.outputs,
+                parameters=request.parameters,
+            )
+            reply = PassedCopy(self, nbytes)
+            self._passing.add(reply)
+            self._passing_bytes += nbytes
+            pass_on(copied, reply, bundle, None)
+
+    def passed(self, copy: PassedCopy, nbytes: int, error: PenstockError | None) -> None:
+        """A copy has its answer."""
+        self._passing.discard(copy)
+        self._passing_bytes -= nbytes
+        if isinstance(error, Overloaded):
+            self._counters.shadow_dropped += 1
+        elif error is not None:
+            self._counters.shadow_errors += 1
+
     async def close(self) -> None:
         """Drop what waits; a copy is not worth waiting for."""
+        for copy in self._passing:
+            copy.disconnected = True
         self._batcher.close()
 
 

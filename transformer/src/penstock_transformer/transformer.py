@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from penstock.batcher import Batcher, BatchMetrics, BatchPolicy
-from penstock.dataplane import DataPlane, InferRequest, ModelMetadata, Reply
+from penstock.batcher import Batcher, BatchMetrics, BatchPolicy, Pressure
+from penstock.dataplane import Context, DataPlane, InferRequest, ModelMetadata, Reply
 from penstock.errors import NotFound, NotReady, PenstockError, WrongBundle
 from penstock.features.spec import StoreLayout
 from penstock.metrics import Metrics
@@ -138,6 +138,23 @@ class Transformer:
         except PenstockError as error:
             reply.error(error)
 
+    @property
+    def pressure(self) -> Pressure:
+        """Whether the queue refuses requests at present."""
+        return self._batcher.pressure
+
+    def share(self, pressure: Pressure) -> None:
+        """Show it there from now on; before the first request."""
+        self._batcher.pressure = pressure
+
+    def refusal(self, model: str, version: str | None, context: Context) -> PenstockError | None:
+        """Why a request with this context would be refused for want of room or time, or None: asked under pressure only."""
+        del version
+        route = self.table.route
+        if model != self.model or route is None or route.live[0].bundle.plan is None:
+            return None  # tensors that pass through wait in no queue here
+        return self._batcher.refusal(context)
+
     async def metadata(self, model: str, version: str | None = None) -> ModelMetadata:
         """The raw features that callers send, and the model's outputs. Raises NotFound, NotReady."""
         self._check_model(model)
@@ -170,6 +187,8 @@ class Transformer:
         plan = choose(route, probe).plan if route is None or encoded or len(route.live) == 1 else route.live[0].bundle.plan
         if encoded or plan is None:
             bundle = choose(route, probe)
+            if route is not None and route.shadows:
+                self.shadows.copy_passed(request, copies(route, probe), encoded=bool(encoded))
             pass_on(request, reply, bundle, self._pass_again)
             return
         probe.columns = columns_of(request, plan)

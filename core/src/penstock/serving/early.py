@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from penstock.batcher import Pressure
-from penstock.dataplane import Context, DataPlane
+from penstock.dataplane import Context
 from penstock.errors import InvalidInput, Overloaded, PenstockError
 from penstock.metrics import ModelMetrics
 from penstock.serving.context import new_request_id, read_limits
+from penstock.serving.exchange import Exchange
 from penstock.serving.routes import Found
 from penstock.serving.status import error_response
 
@@ -53,16 +54,21 @@ class EarlyRefusals:
         self._refusal = refusal
 
     @classmethod
-    def of(cls, plane: DataPlane) -> "EarlyRefusals":
+    def of(cls, plane: object) -> "EarlyRefusals":
         """By what a data plane shows of its queues, `pressure` and `refusal`; one without is never asked."""
         pressure: Pressure | None = getattr(plane, "pressure", None)
         refusal: Refusal | None = getattr(plane, "refusal", None)
         return cls() if refusal is None else cls(pressure, refusal)
 
-    def check(self, model: str, version: str | None, context: Context) -> None:
-        """Raises what the data plane would answer to this caller whatever the body holds. For handlers, before they decode it."""
-        error = self._refusal(model, version, context) if self._refusal is not None else None
+    def check(self, exchange: Exchange, context: Context) -> None:
+        """For handlers, before they decode a body: raises what the data plane would answer whatever the body holds.
+
+        The route's parameters are the model and perhaps a version.
+        """
+        params = exchange.params
+        error = self._refusal(params[0], params[1] if len(params) > 1 else None, context) if self._refusal is not None else None
         if error is not None:
+            exchange.served_by(params[0], error.bundle or "")
             raise error
 
     def asked(self, found: Found, headers: Mapping[bytes, bytes]) -> Asked | None:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from penstock.dataplane import Context, DataPlane, InferRequest, InferResponse, ModelMetadata
+from penstock.dataplane import DataPlane, InferRequest, InferResponse, ModelMetadata
 from penstock.errors import ErrorKind, Internal, InvalidInput, PenstockError, UnsupportedType
 from penstock.protocol import v1, v2
 from penstock.protocol.limits import Limits
@@ -96,7 +96,7 @@ def infer_handler(plane: DataPlane, limits: Limits) -> HotHandler:
         params = exchange.params
         context = read_context(exchange)
         if pressure.batchers:
-            _check(early, exchange, context)
+            early.check(exchange, context)
         headers = exchange.headers
         if b"content-encoding" in headers:
             refuse_encoding(exchange)
@@ -123,7 +123,7 @@ def predict_handler(plane: DataPlane, limits: Limits) -> HotHandler:
     def submit(exchange: Exchange, metadata: ModelMetadata) -> None:
         context = read_context(exchange)
         if pressure.batchers:
-            _check(early, exchange, context)
+            early.check(exchange, context)
         instances = v1.decode_instances(exchange.body, limits=limits)
         inputs = v1.tensors_of(instances, metadata.inputs, limits=limits)
         request = InferRequest(exchange.params[0], inputs, context)
@@ -150,16 +150,6 @@ def predict_handler(plane: DataPlane, limits: Limits) -> HotHandler:
         task.add_done_callback(waiting.discard)
 
     return handle
-
-
-def _check(early: EarlyRefusals, exchange: Exchange, context: Context) -> None:
-    """Raises the refusal of a request whose body need not be decoded for it, counted as the model's."""
-    params = exchange.params
-    try:
-        early.check(params[0], params[1] if len(params) > 1 else None, context)
-    except PenstockError as error:
-        exchange.served_by(params[0], error.bundle or "")
-        raise
 
 
 def refuse_encoding(exchange: Exchange) -> None:

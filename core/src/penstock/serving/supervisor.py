@@ -96,7 +96,7 @@ class Supervisor:
         self.code = 0
 
     async def run(self) -> int:
-        """Supervise until all workers are gone. The exit status: 0, or 1 if the program could not start or a worker hung at the end."""
+        """Supervise until all workers are gone. The exit status: 0, or 1 if it could not start or a worker hung at the end."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)

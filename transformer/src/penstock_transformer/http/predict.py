@@ -15,6 +15,7 @@ from typing import Any
 from penstock.dataplane import Context
 from penstock.errors import Internal, Overloaded, PenstockError, TooLarge, UnsupportedType
 from penstock.serving.context import read_context
+from penstock.serving.early import EarlyRefusals
 from penstock.serving.exchange import Exchange
 from penstock.serving.infer import refuse_encoding
 from penstock_transformer.http.answers import ExchangeReply
@@ -43,6 +44,8 @@ class PredictWays:
         self._transformer = transformer
         self._limits = limits or WayInLimits()
         self._predict = transformer.predict
+        self._early = EarlyRefusals.of(transformer)
+        self._pressure = self._early.pressure
         self._most_rows = self._limits.rows
         self._parsing = 0
         self._parsing_bytes = 0
@@ -51,6 +54,8 @@ class PredictWays:
     def post(self, exchange: Exchange) -> None:
         """`POST /models/{m}/predict`. Raises PenstockError for what is wrong with the request."""
         context = read_context(exchange)
+        if self._pressure.batchers:
+            self._early.check(exchange, context)
         headers = exchange.headers
         if b"content-encoding" in headers:
             refuse_encoding(exchange)

@@ -31,7 +31,15 @@ def predict_routes(transformer: PredictPlane, limits: WayInLimits | None = None)
     bulk = Streamed(is_streamed, BulkPredict(transformer, limits or WayInLimits()), BULK_BYTES)
     return HotRoutes(
         [
-            HotRoute("POST", "/models/{model}/predict", ways.post, "Predict for rows of features", POST_PREDICT, streamed=bulk),
+            HotRoute(
+                "POST",
+                "/models/{model}/predict",
+                ways.post,
+                "Predict for rows of features",
+                POST_PREDICT,
+                streamed=bulk,
+                early=True,
+            ),
             HotRoute("GET", "/predict/{record_id}", ways.get, "Predict for a stored record", GET_PREDICT),
         ]
     )

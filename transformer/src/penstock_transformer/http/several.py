@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from penstock.dataplane import DataPlane, InferRequest, ModelMetadata, Reply
-from penstock.errors import NotFound
+from penstock.batcher import Pressure
+from penstock.dataplane import Context, DataPlane, InferRequest, ModelMetadata, Reply
+from penstock.errors import NotFound, PenstockError
 from penstock_transformer.http.plane import PredictPlane
 from penstock_transformer.plan import FetchPlan
 from penstock_transformer.requests import PredictReply, PredictRequest
@@ -18,7 +19,14 @@ from penstock_transformer.store.port import FeatureStore
 
 
 class TransformerPlane(PredictPlane, DataPlane, Protocol):
-    """A transformer with its start and end."""
+    """A transformer with its start and end, and what it shows of its queue (`penstock.serving.early`)."""
+
+    @property
+    def pressure(self) -> Pressure: ...
+
+    def share(self, pressure: Pressure) -> None: ...
+
+    def refusal(self, model: str, version: str | None, context: Context) -> PenstockError | None: ...
 
     async def start(self) -> None: ...
 
@@ -32,6 +40,19 @@ class Transformers:
 
     def __init__(self, by_model: dict[str, TransformerPlane]) -> None:
         self._by_model = by_model
+        self.pressure = Pressure()
+        self.share(self.pressure)
+
+    def share(self, pressure: Pressure) -> None:
+        """Show the queues' refusals here from now on."""
+        self.pressure = pressure
+        for one in self._by_model.values():
+            one.share(pressure)
+
+    def refusal(self, model: str, version: str | None, context: Context) -> PenstockError | None:
+        """Why a request with this context would be refused for want of room or time, or None."""
+        one = self._by_model.get(model)
+        return None if one is None else one.refusal(model, version, context)
 
     async def start(self) -> None:
         """Return when every one is warm."""
