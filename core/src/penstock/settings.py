@@ -16,8 +16,10 @@ is made from that, and a field without a text is refused.
 
 import argparse
 import dataclasses
+import difflib
 import math
 import re
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +37,9 @@ KSERVE_ARGUMENTS = frozenset(
         "configure_logging", "explainer_host", "enable_predictor_health_check",
     }
 )  # fmt: skip
+
+# Names this much alike (difflib's ratio) are one name and a slip of the hand.
+_MISSPELT = 0.75
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -79,14 +84,19 @@ def parse(
     program: str | None = None,
     description: str | None = None,
     ignored: frozenset[str] = KSERVE_ARGUMENTS,
+    injected: frozenset[str] = frozenset(),
 ) -> S:
     """Read `settings_class` from `argv` and `env` (variables `<prefix>_<FIELD>`).
 
     Prints and exits as argparse does: 0 after --help, 2 with the option or variable at fault after a wrong value. Options named
-    in `ignored` are accepted and have no effect.
+    in `ignored` are accepted and have no effect. Where all of `injected` are given, somebody else than the user has a hand in the
+    command line: an unknown option is then left out with a warning, unless it looks like one of ours misspelt
+    (docs/decisions/0007-unknown-options.md).
     """
     parser = build_parser(settings_class, prefix, program=program, description=description)
     given, unknown = parser.parse_known_args([_underscored(argument) for argument in argv])
+    if injected and all(hasattr(given, name) for name in injected):
+        ignored |= _strangers(parser, unknown, {field.name for field in _fields(settings_class)} | ignored)
     _refuse_unknown(parser, unknown, ignored)
     values: dict[str, Any] = {}
     hints = typing.get_type_hints(settings_class)
@@ -257,6 +267,15 @@ def _underscored(argument: str) -> str:
         return argument
     name, equals, value = argument.partition("=")
     return f"--{name[2:].replace('-', '_')}{equals}{value}"
+
+
+def _strangers(parser: argparse.ArgumentParser, unknown: Sequence[str], ours: set[str]) -> set[str]:
+    """The unknown options that resemble none of ours, each told on stderr: the log is set up only once there are settings."""
+    names = {argument[2:].partition("=")[0] for argument in unknown if argument.startswith("--")} - ours - {""}
+    found = {name for name in names if not difflib.get_close_matches(name, ours, 1, _MISSPELT)}
+    for name in sorted(found):
+        print(f"{parser.prog}: warning: unknown option --{name} is left out", file=sys.stderr)
+    return found
 
 
 def _refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str], ignored: frozenset[str]) -> None:

@@ -3,11 +3,11 @@
 import pytest
 
 from penstock.settings import parse, variables
-from penstock_transformer.settings import PREFIX, TransformerSettings
+from penstock_transformer.settings import INJECTED, PREFIX, TransformerSettings
 
 
 def read(*argv, **env):
-    return parse(TransformerSettings, argv, env, PREFIX)
+    return parse(TransformerSettings, argv, env, PREFIX, injected=INJECTED)
 
 
 def test_what_kserve_injects():
@@ -21,6 +21,26 @@ def test_what_kserve_injects():
         8080,
         4,
     )
+
+
+KSERVE = ("--model_name", "m", "--predictor_host", "p", "--http_port", "8080")
+
+
+@pytest.mark.parametrize("later", [("--enable_foresight", "true"), ("--enable-foresight=true",), ("--enable_foresight",)])
+def test_what_a_later_kserve_injects_is_told_and_left_out(later, capsys):
+    given = read(*KSERVE, *later, "--workers", "2")
+    assert (given.http_port, given.workers) == (8080, 2)
+    told = capsys.readouterr().err
+    assert "warning: unknown option --enable_foresight" in told
+    assert "true" not in told
+
+
+@pytest.mark.parametrize("misspelt", ["--feature_stor", "--feature-sotre", "--predictor_timeout", "--max_batch_row"])
+def test_a_misspelt_option_is_refused_beside_what_kserve_injects(misspelt, capsys):
+    with pytest.raises(SystemExit) as caught:
+        read(*KSERVE, misspelt, "1")
+    assert caught.value.code == 2
+    assert "unknown option" in capsys.readouterr().err
 
 
 def test_hyphens_and_environment():

@@ -18,7 +18,7 @@ from penstock.serving.server import Service, run
 from penstock.settings import parse
 from penstock_transformer.http.records import records_router
 from penstock_transformer.http.routes import hot_routes
-from penstock_transformer.settings import PREFIX, TransformerSettings
+from penstock_transformer.settings import INJECTED, PREFIX, TransformerSettings
 from penstock_transformer.transformer import Transformer
 
 DESCRIPTION = "Answer predictions: fetch stored features, encode, call the predictor, post-process."
@@ -62,7 +62,15 @@ def route_admin(transformer: Transformer) -> AdminRoutes:
 def main(argv: Sequence[str] | None = None) -> None:
     """The program. Exits 0 after a drain, 2 for wrong options."""
     arguments = sys.argv[1:] if argv is None else argv
-    settings = parse(TransformerSettings, arguments, os.environ, PREFIX, program="penstock-transformer", description=DESCRIPTION)
+    settings = parse(
+        TransformerSettings,
+        arguments,
+        os.environ,
+        PREFIX,
+        program="penstock-transformer",
+        description=DESCRIPTION,
+        injected=INJECTED,
+    )
     run(lambda: build(settings), settings)
 
 

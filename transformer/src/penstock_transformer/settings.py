@@ -8,6 +8,8 @@ from penstock.settings import setting
 from penstock_transformer.predictor_security import PredictorSecurity
 
 PREFIX = "PENSTOCK_TRANSFORMER"
+# What KServe's controller has added to every transformer's arguments so far: where they are, later ones may be too.
+INJECTED = frozenset({"model_name", "predictor_host", "http_port"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,7 +140,7 @@ def _conflict(held: Record | None, event_time: float) -> Conflict:
     """Of two writes of one time the first stays: which came last says nothing about which is right, and a load that is repeated,
     or a stream that is read again, must not change what others have corrected since."""
     remedy = "give a later event_time, or none to mean now"
-    if held is not None and held.event_time > event_time:
+    if held is not None and round(held.event_time, 6) > round(event_time, 6):
         return Conflict(f"the store holds a newer record, as of {_iso(held.event_time)}; {remedy}", field="event_time")
     return Conflict(f"the store holds other values as of this very time; {remedy}", field="event_time")
 
