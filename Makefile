@@ -12,7 +12,7 @@ BASE_IMAGE ?= docker.io/library/python:3.12-slim-bookworm
 # Without its bytecode cache every start of a program compiles its imports anew: 10 s for Feast alone.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test lint types bench images lock clean
+.PHONY: help setup run test lint types fuzz soak bench images lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,12 @@ lint: setup ## format, lint, layers
 
 types: setup ## strict type check
 	@$(BIN)/mypy $(MEMBERS:%=%/src)
+
+fuzz: setup ## a million inputs for every decoder
+	@$(BIN)/python tests/fuzz/run.py $(ARGS)
+
+soak: setup ## a million requests of random shapes; memory must stay flat
+	@$(BIN)/python bench/soak.py $(ARGS)
 
 bench: setup ## measure beside the peers; writes docs/benchmarks.md
 	@$(BIN)/python bench/run.py $(ARGS)

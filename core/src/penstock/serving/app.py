@@ -45,6 +45,15 @@ class _NoVerb(StringConvertor):
 register_url_convertor("no_verb", _NoVerb())
 
 
+class _Rest(StringConvertor):
+    """All that follows in the decoded path, slashes and line ends with it."""
+
+    regex = r"[\s\S]+"
+
+
+register_url_convertor("rest", _Rest())
+
+
 def build_app(
     plane: DataPlane,
     *,
@@ -87,7 +96,7 @@ def _mount_hot_routes(app: FastAPI, table: HotRoutes) -> None:
             continue
         mounted.add((route.method, route.template))
         app.add_api_route(
-            route.template,
+            route.mounted,
             hot_endpoint(route.handler, route.names, route.streamed),
             methods=[route.method],
             summary=route.summary or None,

@@ -1,0 +1,45 @@
+"""The fuzzers, for a moment each: what they found stays mended, a short run finds nothing new. `make fuzz` runs a million."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FUZZ = Path(__file__).resolve().parents[2] / "fuzz"
+TARGETS = sorted(path.name for path in (FUZZ / "corpus").iterdir())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_was_found_stays_mended(target: str) -> None:
+    command = [sys.executable, str(FUZZ / "one.py"), target, "--replay"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1])["inputs"] > 0
+
+
+def test_a_short_run_of_every_fuzzer_finds_nothing() -> None:
+    if importlib.util.find_spec("atheris") is None:
+        pytest.skip("atheris is missing: it has wheels for Linux on x86-64 only (pip install atheris)")
+    command = [sys.executable, str(FUZZ / "run.py"), "--runs", "20000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+
+
+def test_every_fuzzer_is_run_and_has_inputs_to_begin_with() -> None:
+    listed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import run, targets; print(sorted(run.SHARES) == sorted(targets.TARGETS), *sorted(targets.TARGETS))",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=FUZZ,
+    )
+    same, *names = listed.stdout.split()
+    assert same == "True"
+    assert names == TARGETS
