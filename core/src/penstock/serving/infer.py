@@ -200,8 +200,8 @@ _V2_OPENAPI = _json_body(
         "type": "object",
         "required": ["inputs"],
         "properties": {
-            "id": {"type": "string"},
-            "parameters": {"type": "object"},
+            "id": {"type": ["string", "null"]},
+            "parameters": {"type": ["object", "null"]},
             "inputs": {
                 "type": "array",
                 "items": {
@@ -215,7 +215,7 @@ _V2_OPENAPI = _json_body(
                     },
                 },
             },
-            "outputs": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}},
+            "outputs": {"type": ["array", "null"], "items": {"type": "object", "properties": {"name": {"type": "string"}}}},
         },
         "example": {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [0.5, 1.5]}]},
     },
