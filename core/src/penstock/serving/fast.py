@@ -196,6 +196,9 @@ class FastProtocol(HttpToolsProtocol):
         large = length > shell.least_body_bytes or length > shell.budget_bytes
         refused = shell.refusal(path, length, headers) if large else None
         self.streamed = bool(shell.routes.streamed) and shell.routes.streamed_form(path, headers) is not None
+        if shell.origins and b"origin" in headers:
+            self._hand_on(headers)
+            return
         found = shell.routes.find(method, path)
         if length > SMALL_BODY_BYTES and refused is None and found is not None and shell.guard is not None:
             refused = shell.guard.check_hot(path, query, headers, self.client[0] if self.client else "")
@@ -203,12 +206,12 @@ class FastProtocol(HttpToolsProtocol):
             found is None
             or self.streamed
             or len(headers) != len(self.headers)
+            or b"host" not in headers
             or b"transfer-encoding" in headers
             or b"expect" in headers
             or b"upgrade" in headers
             or (length_text is None and method in _WITH_BODY)
             or self.parser.get_http_version() != "1.1"
-            or (shell.origins and b"origin" in headers)
         ):
             self._hand_on(headers)
             return
