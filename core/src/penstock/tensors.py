@@ -163,10 +163,27 @@ class RawTensor(Tensor):
         return len(self._raw)
 
 
-class _ArrayTensor(Tensor):
+class _WholeTensor(Tensor):
+    """A batch's tensor of its own: it keeps the JSON of its rows, which all of its parts take theirs from."""
+
+    __slots__ = ("_json_rows",)
+
+    _json_rows: list[bytes] | None
+
+    @property
+    def json(self) -> bytes:
+        return _json(self)
+
+    def json_rows(self) -> list[bytes]:
+        if self._json_rows is None:
+            self._json_rows = _rows_as_json(self)
+        return self._json_rows
+
+
+class _ArrayTensor(_WholeTensor):
     """Data in an array first: what a model run gives."""
 
-    __slots__ = ("_array", "_flat", "_json_rows", "_raw")
+    __slots__ = ("_array", "_flat", "_raw")
 
     def __init__(
         self, name: str, datatype: str, shape: tuple[int, ...], array: Array, raw: bytes | memoryview | None = None
@@ -177,7 +194,7 @@ class _ArrayTensor(Tensor):
         self._array = array
         self._raw = raw
         self._flat: list[Any] | None = None
-        self._json_rows: list[bytes] | None = None
+        self._json_rows = None
 
     @property
     def array(self) -> Array:
@@ -195,20 +212,11 @@ class _ArrayTensor(Tensor):
             self._flat = self._array.ravel().tolist()
         return self._flat
 
-    @property
-    def json(self) -> bytes:
-        return _json(self)
 
-    def json_rows(self) -> list[bytes]:
-        if self._json_rows is None:
-            self._json_rows = _rows_as_json(self)
-        return self._json_rows
-
-
-class _FlatTensor(Tensor):
+class _FlatTensor(_WholeTensor):
     """Data in a list first: BYTES out of JSON, and what Python code makes."""
 
-    __slots__ = ("_array", "_flat", "_json_rows", "_raw")
+    __slots__ = ("_array", "_flat", "_raw")
 
     def __init__(self, name: str, datatype: str, shape: tuple[int, ...], flat: list[Any]) -> None:
         self.name = name
@@ -217,7 +225,7 @@ class _FlatTensor(Tensor):
         self._flat = flat
         self._array: Array | None = None
         self._raw: bytes | None = None
-        self._json_rows: list[bytes] | None = None
+        self._json_rows = None
 
     @property
     def array(self) -> Array:
@@ -237,15 +245,6 @@ class _FlatTensor(Tensor):
     @property
     def flat(self) -> list[Any]:
         return self._flat
-
-    @property
-    def json(self) -> bytes:
-        return _json(self)
-
-    def json_rows(self) -> list[bytes]:
-        if self._json_rows is None:
-            self._json_rows = _rows_as_json(self)
-        return self._json_rows
 
 
 class _PartTensor(Tensor):
