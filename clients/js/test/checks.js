@@ -1,6 +1,8 @@
 // What the client does with a real server: the same checks run in Node and, by page.html, in a browser.
 
-import { Client, PenstockError, tensor } from "../src/index.js";
+import { PenstockError, tensor } from "../src/index.js";
+
+/** @typedef {import("../src/index.js").Client} Client */
 
 /** @typedef {(found: unknown, expected: unknown) => void} Equal */
 
@@ -20,10 +22,15 @@ async function failure(asked) {
   throw new Error("expected it to fail");
 }
 
-/** @type {Record<string, (url: string, equal: Equal) => Promise<void>>} */
+/**
+ * A client of the server, with these options beside those that every one of them has.
+ * @typedef {(options?: import("../src/index.js").ClientOptions) => Client} Connect
+ */
+
+/** @type {Record<string, (connect: Connect, equal: Equal) => Promise<void>>} */
 export const checks = {
-  async rows(url, equal) {
-    const client = new Client(url);
+  async rows(connect, equal) {
+    const client = connect();
     const found = await client.predict("flights", [ROW, { distance: 2 }], { requestId: "mine", timeoutMs: 9000 });
     equal([found.model, found.requestId, found.predictions.length], ["flights", "mine", 2]);
     equal(found.predictions[0]?.bundle, found.bundle);
@@ -34,11 +41,11 @@ export const checks = {
     equal(lean.predictions[0]?.data, undefined);
   },
 
-  async manyRows(url, equal) {
+  async manyRows(connect, equal) {
     async function* rows() {
       for (let at = 0; at < 23; at += 1) yield { distance: at };
     }
-    const client = new Client(url);
+    const client = connect();
     const distances = [];
     for await (const found of client.predictMany("flights", rows(), { rowsPerRequest: 5, data: true })) {
       distances.push("error" in found ? found.error : found.data?.distance);
@@ -53,8 +60,8 @@ export const checks = {
     equal((await failure(nobody.next())).kind, "not_found");
   },
 
-  async records(url, equal) {
-    const client = new Client(url);
+  async records(connect, equal) {
+    const client = connect();
     const model = "flights";
     const id = `js/${Math.random()}`;
     const made = await client.createRecord({ distance: 1.5, carrier: "é" }, { id, model, eventTime: new Date(1.6e12) });
@@ -76,8 +83,8 @@ export const checks = {
     equal((await failure(client.record(id, { model }))).field, "record_id");
   },
 
-  async tensors(url, equal) {
-    const client = new Client(url);
+  async tensors(connect, equal) {
+    const client = connect();
     const inputs = {
       distance: tensor(Float32Array.of(500, 2)),
       carrier: tensor(["UA", "ü"]),
@@ -93,15 +100,15 @@ export const checks = {
     equal(encoded.outputs.late?.data, Float32Array.of(0.5));
   },
 
-  async metadata(url, equal) {
-    const client = new Client(url);
+  async metadata(connect, equal) {
+    const client = connect();
     equal((await client.models()).includes("flights"), true);
     const found = await client.metadata("flights", { version: "1" });
     equal(found.inputs.find((input) => input.name === "carrier")?.datatype, "BYTES");
   },
 
-  async errors(url, equal) {
-    const client = new Client(url);
+  async errors(connect, equal) {
+    const client = connect();
     const missing = await failure(client.predict("flights", [{ carrier: "UA" }], { requestId: "r7" }));
     equal([missing.kind, missing.field, missing.status, missing.requestId], ["invalid_input", "rows[0].distance", 400, "r7"]);
     const shape = await failure(client.infer("flights", { distance: tensor(new Float32Array(2), [1, 2]) }));
@@ -112,8 +119,8 @@ export const checks = {
     equal((await failure(client.models({ timeoutMs: 0 }))).kind, "deadline_exceeded");
   },
 
-  async stream(url, equal) {
-    const client = new Client(url);
+  async stream(connect, equal) {
+    const client = connect();
     const stream = client.stream("flights");
     try {
       const count = 400; // more than the server's credit
@@ -135,8 +142,8 @@ export const checks = {
     equal((await failure(stream.infer({ distance: tensor(Float32Array.of(1)) }))).kind, "cancelled");
   },
 
-  async streamOfNobody(url, equal) {
-    const stream = new Client(url, { retry: { attempts: 2, baseMs: 1 } }).stream("nobody");
+  async streamOfNobody(connect, equal) {
+    const stream = connect({ retry: { attempts: 2, baseMs: 1 } }).stream("nobody");
     equal((await failure(stream.infer({ x: tensor(Float32Array.of(1)) }))).kind, "upstream_unavailable");
     stream.close();
   },

@@ -1,5 +1,6 @@
-// Runs the checks in a browser, against the page's own origin or `?server=`; `outcome` is what became of each.
+// Runs the checks in a browser, against the page's own origin or `?server=` with `&token=`; `outcome` is what became of each.
 
+import { Client } from "../src/index.js";
 import { checks } from "./checks.js";
 
 /** @param {unknown} value */
@@ -12,12 +13,15 @@ const equal = (found, expected) => {
 };
 
 async function main() {
-  const server = new URLSearchParams(location.search).get("server") ?? location.origin;
+  const query = new URLSearchParams(location.search);
+  const token = query.get("token");
+  /** @type {import("./checks.js").Connect} */
+  const connect = (options) => new Client(query.get("server") ?? location.origin, { ...(token ? { token } : {}), ...options });
   /** @type {Record<string, string>} */
   const outcome = {};
   for (const [name, check] of Object.entries(checks)) {
     try {
-      await check(server, equal);
+      await check(connect, equal);
       outcome[name] = "passed";
     } catch (error) {
       outcome[name] = String(error);

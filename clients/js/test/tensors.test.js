@@ -72,5 +72,6 @@ test("answers that are not of the protocol are said to be", () => {
   assert.throws(() => ofJson("FP32", [2], [1]), broken);
   assert.throws(() => resultOf({ model_name: "m" }, null), broken);
   assert.throws(() => resultOf({ model_name: "m", outputs: [{ name: "y" }] }, null), broken);
-  assert.throws(() => resultOf({ model_name: "m", outputs: [{ name: "y", datatype: "FP8", shape: [], data: [1] }] }, null), broken);
+  const odd = { name: "y", datatype: "FP8", shape: [], data: [1] };
+  assert.throws(() => resultOf({ model_name: "m", outputs: [odd] }, null), broken);
 });

@@ -6,12 +6,19 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from penstock.client import AsyncClient, Client
+from penstock.errors import Unauthenticated
+from penstock.serving.security.keys import new_key
+from penstock.serving.security.scopes import read_scope
 from penstock.testing.browser import Browser
+from penstock.testing.flights import serve_flights
 from penstock.testing.programs import ProgramMissing, program
 from penstock.testing.server import ServerProcess
 
@@ -26,11 +33,11 @@ def found(name: str) -> str:
         pytest.skip(str(missing))
 
 
-def test_in_node(server: ServerProcess) -> None:
+def run_in_node(server: ServerProcess, **variables: str) -> None:
     node = found("node")
     bare = subprocess.run([node, "-p", "typeof WebSocket"], capture_output=True, text=True, check=True)
     options = "--experimental-websocket" if bare.stdout.strip() == "undefined" else ""
-    environment = {**os.environ, "PENSTOCK_URL": server.url, "NODE_OPTIONS": options}
+    environment = {**os.environ, "PENSTOCK_URL": server.url, "NODE_OPTIONS": options, **variables}
     files = sorted(str(path) for path in (PACKAGE / "test").glob("*.test.js"))
     command = [node, "--test", "--test-reporter=tap", *files]
     done = subprocess.run(command, cwd=PACKAGE, env=environment, capture_output=True, text=True, timeout=100, check=False)
@@ -38,6 +45,10 @@ def test_in_node(server: ServerProcess) -> None:
     counted = dict(re.findall(r"^# (\w+) (\d+)$", done.stdout, re.MULTILINE))
     assert (counted["fail"], counted["skipped"]) == ("0", "0"), done.stdout
     assert int(counted["pass"]) > 20
+
+
+def test_in_node(server: ServerProcess) -> None:
+    run_in_node(server)
 
 
 @pytest.fixture(scope="module")
@@ -107,21 +118,83 @@ class Front:
         return head.encode() + body
 
 
-def test_in_a_browser(server: ServerProcess) -> None:
+def load(page: str, server: ServerProcess, query: str = "") -> object:
+    """What became of the checks of a page, which its own origin serves too."""
     found("chromium")
 
-    def load(url: str) -> object:
+    def outcome(url: str) -> object:
         with Browser() as browser:
             return browser.outcome(url, "globalThis.outcome")
 
     async def main() -> object:
         async with await asyncio.start_server(Front(server.port).serve, "127.0.0.1", 0) as listening:
             port = listening.sockets[0].getsockname()[1]
-            return await asyncio.to_thread(load, f"http://127.0.0.1:{port}/page/test/page.html")
+            return await asyncio.to_thread(outcome, f"http://127.0.0.1:{port}/page/test/{page}{query}")
 
-    outcome = asyncio.run(main())
+    return asyncio.run(main())
+
+
+@pytest.fixture(scope="module")
+def passed() -> dict[str, str]:
     names = re.findall(r"^  async (\w+)\(", (PACKAGE / "test" / "checks.js").read_text(), re.MULTILINE)
-    assert outcome == dict.fromkeys(names, "passed")
+    return dict.fromkeys(names, "passed")
+
+
+def test_in_a_browser(server: ServerProcess, passed: dict[str, str]) -> None:
+    assert load("page.html", server) == passed
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[ServerProcess, str]]:
+    """A server that asks for a key and lets pages of any origin call; and a key."""
+    folder = tmp_path_factory.mktemp("guarded")
+    scopes = frozenset(read_scope(scope) for scope in ("predict:*", "read:*", "write:*"))
+    key, entry = new_key("page", scopes)
+    (folder / "keys").write_text(f"{entry.line()}\n")
+    with serve_flights(folder, "--api_keys", str(folder / "keys"), "--cors_origins", "*") as running:
+        yield running, key
+
+
+def test_in_a_browser_from_another_origin_with_a_key(guarded: tuple[ServerProcess, str], passed: dict[str, str]) -> None:
+    server, key = guarded
+    assert load("page.html", server, f"?server={server.url}&token={key}") == passed
+
+
+def test_in_node_with_a_key(guarded: tuple[ServerProcess, str]) -> None:
+    server, key = guarded
+    run_in_node(server, PENSTOCK_TOKEN=key)
+
+
+def test_python_with_a_key(guarded: tuple[ServerProcess, str]) -> None:
+    server, key = guarded
+    with Client(server.url, token=key) as client:
+        assert client.predict("flights", [{"distance": 1}]).model == "flights"
+    with Client(server.url) as client, pytest.raises(Unauthenticated):
+        client.predict("flights", [{"distance": 1}])
+
+    async def main() -> None:
+        inputs = {"distance": np.array([1], np.float32)}
+        async with AsyncClient(server.url, token=key) as client, client.stream("flights") as stream:
+            assert (await stream.infer(inputs)).model == "flights"
+        async with AsyncClient(server.url) as client, client.stream("flights") as stream:
+            with pytest.raises(Unauthenticated):
+                await stream.infer(inputs)
+
+    asyncio.run(main())
+
+
+def test_a_page_without_a_key_is_told(guarded: tuple[ServerProcess, str], passed: dict[str, str]) -> None:
+    server, _ = guarded
+    outcome = load("page.html", server, f"?server={server.url}")
+    assert isinstance(outcome, dict)
+    assert "expected Authorization: Bearer" in outcome["rows"]
+    assert "could not be reached" in outcome["stream"]
+
+
+def test_a_page_of_an_origin_that_may_not_call(server: ServerProcess) -> None:
+    outcome = load("page.html", server, f"?server={server.url}")
+    assert isinstance(outcome, dict)
+    assert "the connection failed before the answer" in outcome["rows"]
 
 
 def test_an_npm_package_of_it_works(server: ServerProcess, tmp_path: Path) -> None:

@@ -101,6 +101,8 @@ def test_a_record_from_put_to_delete(curl: Any, transformer: ServerProcess) -> N
     assert curl(record + query).json["values"]["distance"] == 3
     found = curl(f"{transformer.url}/predict/a%2Fb{query}&data=false")
     assert (found.status, found.json["record"]["carrier"], "data" in found.json["predictions"][0]) == (200, "AA", False)
+    unusual = curl(f"{transformer.url}/predict/a%2Fb{query}", "--http1.0")
+    assert (unusual.status, unusual.json["record"]["flight_id"]) == (200, "a/b")
     imported = curl(
         f"{transformer.url}/records:import{query}", "-H", "Content-Type: text/csv", "--data-binary", "flight_id,distance\nc,1\n"
     )

@@ -54,6 +54,14 @@ class HotRoute:
         """The parameters' names, in order."""
         return tuple(_PARAMETER.findall(self.template))
 
+    @property
+    def mounted(self) -> str:
+        """The template as the framework takes it. It matches decoded paths, so that a last parameter that holds a percent-encoded
+        slash, which the table finds in the path's bytes, is the whole rest there.
+        """
+        head, _, name = self.template.rpartition("/")
+        return f"{head}/{{{name[1:-1]}:rest}}" if _PARAMETER.fullmatch(name) else self.template
+
     def documentation(self) -> dict[str, Any]:
         """The route's part of the OpenAPI document: its path parameters, and what `openapi` adds."""
         parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in self.names]

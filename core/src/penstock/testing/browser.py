@@ -52,10 +52,15 @@ class Browser:
         return found["result"].get("value")
 
     def _ask(self, method: str, path: str) -> Any:
-        port = (self._profile / "DevToolsActivePort").read_text().split()[0]
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
+        request = urllib.request.Request(f"http://127.0.0.1:{self._port()}{path}", method=method)
         with urllib.request.urlopen(request, timeout=START_S) as answer:
             return json.load(answer)
+
+    def _port(self) -> str:
+        """Where it listens, once it has written that down whole: the port and a path, a line each."""
+        file = self._profile / "DevToolsActivePort"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return lines[0] if len(lines) > 1 else ""
 
     def __enter__(self) -> Self:
         options = ["--headless=new", "--disable-gpu", "--no-first-run", "--remote-debugging-port=0", "--disable-dev-shm-usage"]
@@ -65,7 +70,7 @@ class Browser:
             command = [self._program, *options, f"--user-data-dir={self._profile}", "about:blank"]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + START_S
-        while not (self._profile / "DevToolsActivePort").exists():
+        while not self._port():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 said = self._log.read_text(errors="replace")[-2000:]
                 self.close()
