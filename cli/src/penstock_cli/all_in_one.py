@@ -28,7 +28,6 @@ from penstock_predictor.settings import ModelSettings
 from penstock_transformer.http.records import records_router
 from penstock_transformer.http.routes import hot_routes
 from penstock_transformer.http.several import Transformers
-from penstock_transformer.plan import plan_of
 from penstock_transformer.settings import PipelineSettings
 from penstock_transformer.transformer import Transformer
 
@@ -97,19 +96,6 @@ def _opened(place: Place, *, alone: bool) -> Place:
             f"Build one and serve that: penstock bundle build {model} --features {place.directory / FEATURES} -o BUNDLE",
         )
     return place
-
-
-def check_features(places: Sequence[Place], feature_store: str | None) -> None:
-    """Raises Failure for a bundle that could never answer here: one with stored features, and no store to read them from."""
-    for place in places:
-        features = place.bundle.features if place.bundle is not None else None
-        if features is None:
-            continue
-        if plan_of(features).layout is not None and feature_store is None:
-            raise Failure(
-                f"{place.directory} reads stored features ({', '.join(features.sets)}), and no feature store was given",
-                "Add --feature_store URL, for example --feature_store sqlite:///online.db",
-            )
 
 
 def build(settings: ServeSettings, places: Sequence[Place]) -> tuple[Service, Transformers]:

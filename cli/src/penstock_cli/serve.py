@@ -19,11 +19,11 @@ from penstock import logs
 from penstock.serving.server import Service, bind, run
 from penstock.serving.supervisor import VARIABLE as WORKER
 from penstock.settings import PASSWORD_SHOWN, has_password, read_value, secret_in_file, variable_name
-from penstock_cli.all_in_one import PREFIX, ServeSettings, build, check_features, places_of
+from penstock_cli.all_in_one import PREFIX, ServeSettings, build, places_of
 from penstock_cli.dotenv import load_env
 from penstock_cli.errors import Failure, run_reported
 from penstock_cli.greeting import greeting
-from penstock_cli.store_check import check_store, check_store_file
+from penstock_cli.store_check import check_features, check_store, check_store_file
 from penstock_predictor.repository import Place
 
 _SHOWN = ("feature_store", "http_port", "grpc_port", "host", "model_name", "workers", "log_level")

@@ -1,23 +1,34 @@
 """The feature store of `penstock serve`, looked at before the server starts: what can never answer ends it, what is away is said.
 
-    --feature_store URL -> file there? -> opened once by the bundles' layouts -> Failure | a warning | nothing
+    bundles with stored features, --feature_store URL -> file there? -> opened once a layout -> Failure | a warning | nothing
 
 A store that is only away does not keep the server from starting: requests get 503, or defaults, until it is back.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from penstock.errors import InvalidInput, UpstreamUnavailable
-from penstock.features.spec import StoreLayout
+from penstock.features.spec import FeatureSpec, StoreLayout
 from penstock_cli.errors import Failure
 from penstock_predictor.repository import Place
 from penstock_transformer.plan import plan_of
 from penstock_transformer.store.opening import open_store
 from penstock_transformer.store.settings import StoreSettings
+
+
+def check_features(places: Sequence[Place], url: str | None) -> None:
+    """Raises Failure for a bundle that could never answer here: one with stored features, and no store to read them from."""
+    if url is not None:
+        return
+    for place, features, _ in _stored(places):
+        raise Failure(
+            f"{place.directory} reads stored features ({', '.join(features.sets)}), and no feature store was given",
+            "Add --feature_store URL, for example --feature_store sqlite:///online.db",
+        )
 
 
 def check_store_file(url: str | None) -> None:
@@ -44,7 +55,11 @@ def check_store(places: Sequence[Place], url: str | None, timeout_s: float) -> N
     """
     if url is None:
         return
-    for layout in _layouts(places):
+    layouts: list[StoreLayout] = []
+    for _, _, layout in _stored(places):
+        if layout not in layouts:
+            layouts.append(layout)
+    for layout in layouts:
         try:
             asyncio.run(_open(url, layout, timeout_s))
         except UpstreamUnavailable as error:
@@ -56,14 +71,13 @@ def check_store(places: Sequence[Place], url: str | None, timeout_s: float) -> N
             raise Failure(f"--feature_store: {' '.join(error.message.split())}", remedy) from None
 
 
-def _layouts(places: Sequence[Place]) -> list[StoreLayout]:
-    found: list[StoreLayout] = []
+def _stored(places: Sequence[Place]) -> Iterator[tuple[Place, FeatureSpec, StoreLayout]]:
+    """The bundles that read stored features, with their specs and layouts."""
     for place in places:
         features = place.bundle.features if place.bundle is not None else None
         layout = None if features is None else plan_of(features).layout
-        if layout is not None and layout not in found:
-            found.append(layout)
-    return found
+        if features is not None and layout is not None:
+            yield place, features, layout
 
 
 async def _open(url: str, layout: StoreLayout, timeout_s: float) -> None:
