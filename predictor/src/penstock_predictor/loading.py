@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 # Between two requests that one turn of the loop reads lie ten to thirty microseconds.
 _DIRECT_AFTER_US = 60.0
+# How much longer than promised a run on the loop may take before anyone looks: a collection of garbage takes as much.
+_GRACE = 10
 
 
 @dataclass(slots=True)
@@ -230,6 +232,7 @@ def make_policy(rule: BatchRule, profile: CostProfile, inputs: Sequence[TensorMe
         max_queue_items=settings.max_queue_items,
         max_queue_bytes=settings.max_queue_mb * 2**20,
         inline_rows=inline,
+        inline_grace_ms=_GRACE * settings.inline_ms,
         direct_after_us=0.0 if settings.max_delay_ms else _DIRECT_AFTER_US,
     )
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
+from penstock.batcher.inline import InlineGuard
 from penstock.batcher.policy import BatchPolicy
 from penstock.batcher.pressure import Pressure
 from penstock.batcher.queue import Batch, DeadlineQueue
@@ -30,6 +31,7 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 _monotonic = time.monotonic
+_thread_time = time.thread_time
 _NEVER = float("inf")
 
 
@@ -42,8 +44,9 @@ class Batcher(Generic[W, R]):
     """
 
     __slots__ = (
-        "_closed", "_compute", "_coroutine", "_deliver", "_direct_from", "_draining", "_idle", "_loop", "_metrics", "_policy",
-        "_pressing", "_queue", "_rate", "_scheduled", "_tasks", "_timer", "_timer_at", "_worker", "in_flight", "pressure",
+        "_closed", "_compute", "_coroutine", "_deliver", "_direct_from", "_draining", "_idle", "_inline", "_loop", "_metrics",
+        "_policy", "_pressing", "_queue", "_rate", "_scheduled", "_tasks", "_timer", "_timer_at", "_worker", "in_flight",
+        "pressure",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +62,7 @@ class Batcher(Generic[W, R]):
         self._compute: Callable[[list[W]], Any] = compute
         self._deliver = deliver
         self._policy = policy
+        self._inline = InlineGuard(policy.inline_rows, policy.inline_grace_ms / 1e3)
         self._metrics = metrics
         self._coroutine = coroutine
         self.pressure = pressure or Pressure()
@@ -247,7 +251,7 @@ class Batcher(Generic[W, R]):
         count(self._metrics, batch.rows, [now - arrived for arrived in batch.arrivals])
         if self._coroutine:
             self._start_task(works, now)
-        elif batch.rows <= self._policy.inline_rows and self.in_flight == 1:
+        elif batch.rows <= self._inline.rows and self.in_flight == 1:
             self._run_inline(works, now)
             return True
         else:
@@ -261,7 +265,7 @@ class Batcher(Generic[W, R]):
         return (
             not self._queue
             and not self.in_flight
-            and work.rows <= self._policy.inline_rows
+            and work.rows <= self._inline.rows
             and work.nbytes <= self._policy.max_queue_bytes
             and (deadline is None or deadline > now)
             and not work.disconnected
@@ -278,11 +282,18 @@ class Batcher(Generic[W, R]):
         # An answer may bring the next work of its connection: that one queues, or a long pipeline would nest without end.
         self._direct_from = _NEVER
         result, error = None, None
+        guard = self._inline
+        watched_from = _thread_time() if guard.watched else None
         try:
             result = self._compute(works)
         except Exception as caught:
             error = answerable(caught)
-        self._end_run(works, began)
+        ended = self._end_run(works, began)
+        if watched_from is not None:
+            if guard.note(_thread_time() - watched_from):
+                logger.warning("runs take too long for the event loop, moved to a thread", extra={"batch_size": len(works)})
+        elif ended - began > guard.grace_s:
+            guard.watch()
         self._answer(works, result, error)
         if self._policy.direct_after_us and len(works) == 1:
             self._direct_from = _monotonic() + self._policy.direct_after_us / 1e6
@@ -319,14 +330,17 @@ class Batcher(Generic[W, R]):
             error = answerable(caught)
         self._finish(works, began, task.result() if error is None else None, error)
 
-    def _end_run(self, works: list[W], began: float) -> None:
+    def _end_run(self, works: list[W], began: float) -> float:
+        """The time at which the run ended."""
         self.in_flight -= 1
         waiting = self._queue.items
-        self._rate.finished(len(works), _monotonic(), idle=not self.in_flight and not waiting, began=began)
+        now = _monotonic()
+        self._rate.finished(len(works), now, idle=not self.in_flight and not waiting, began=began)
         if self._pressing and waiting <= self._pressing // 2:
             self._pressing = 0
             self.pressure.batchers -= 1
             self.pressure.turns += 1
+        return now
 
     def _finish(self, works: list[W], began: float, result: Any, error: PenstockError | None) -> None:
         """A run that was not inline is over: start the next one, and only then write this one's answers."""

@@ -22,6 +22,9 @@ class BatchPolicy:
     early when the last run in flight does. 0: as `max_delay_ms`."""
     inline_rows: int = 0
     """Runs of up to so many rows take place on the event loop itself: right below about 0.3 ms. 0: none."""
+    inline_grace_ms: float = 0.0
+    """A model whose runs on the event loop turn out to take more than this, again and again, leaves it for the worker thread. 0:
+    never."""
     direct_after_us: float = 0.0
     """A work that comes so long after a run of a single work ended, and may run inline, runs at once, within `submit`: callers
     that come one at a time then pay no turn of the event loop for the queue. Above the time between two works of one turn. 0:
@@ -33,5 +36,5 @@ class BatchPolicy:
     def __post_init__(self) -> None:
         if min(self.max_rows, self.max_in_flight, self.max_queue_items, self.max_queue_bytes) < 1:
             raise ValueError("max_rows, max_in_flight, max_queue_items and max_queue_bytes must be at least 1")
-        if min(self.max_delay_ms, self.follow_delay_ms, self.inline_rows) < 0 or self.patience_s <= 0:
-            raise ValueError("max_delay_ms, follow_delay_ms and inline_rows must not be negative, patience_s must be positive")
+        if min(self.max_delay_ms, self.follow_delay_ms, self.inline_rows, self.inline_grace_ms) < 0 or self.patience_s <= 0:
+            raise ValueError("delays, inline_rows and inline_grace_ms must not be negative, patience_s must be positive")
