@@ -16,6 +16,7 @@ KINDS = {
     "half": models.half(),
     "negated": models.negated(),
     "row_sum": models.row_sum(),
+    "mlp": models.mlp((3, 8, 2)),
     "turned": models.turned(),
 }
 FEATURES = """

@@ -1,8 +1,9 @@
-"""Clients that others wrote, unmodified: Triton's (ordinary, asyncio, streaming), KServe's, grpcurl."""
+"""Clients that others wrote, unmodified: Triton's (ordinary, asyncio, streaming), KServe's, grpcurl, perf_analyzer."""
 
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from penstock.testing.programs import Program, ProgramMissing, perf_analyzer
 from penstock.testing.server import ServerProcess
 
 CLIENTS = Path(__file__).parent / "clients"
@@ -70,3 +72,31 @@ def test_grpcurl_shows_statuses_and_metadata(grpcurl: str, predictor: ServerProc
     done = call(grpcurl, predictor, "-v", method, data=REQUEST)
     assert "penstock-bundle: row_sum@sha256:" in done.stdout
     assert "x-request-id: " in done.stdout
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> Program:
+    try:
+        return perf_analyzer()
+    except ProgramMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--concurrency-range", "4"),
+        ("-b", "8", "--grpc-compression-algorithm", "gzip"),
+        ("--streaming", "-a", "--concurrency-range", "8"),
+    ],
+)
+def test_perf_analyzer_drives_it(analyzer: Program, predictor: ServerProcess, arguments: tuple[str, ...]) -> None:
+    short = ("-p", "500", "-r", "3", "-s", "10000")
+    command = [analyzer.path, "-m", "mlp", "-i", "grpc", "-u", predictor.grpc_address, *short, *arguments]
+    done = subprocess.run(
+        command, env={**os.environ, **analyzer.environment}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    throughput = re.search(r"throughput: ([\d.e+]+) infer/sec", done.stdout)
+    assert throughput, done.stdout
+    assert float(throughput[1]) > 0

@@ -68,6 +68,16 @@ def check_infer(client: Any) -> None:
     assert "inputs: missing b" in error.message()
 
 
+def check_configuration_and_statistics(client: Any) -> None:
+    config = client.get_model_config("several", as_json=True)["config"]
+    assert (config["name"], config["backend"]) == ("several", "onnxruntime")
+    assert [(tensor["name"], tensor["data_type"]) for tensor in config["input"]] == [("a", "TYPE_FP32"), ("b", "TYPE_INT64")]
+    (found,) = client.get_inference_statistics("several").model_stats
+    assert found.inference_stats.success.count >= 3
+    assert found.inference_stats.fail.count >= 1
+    assert {"labels", "half"} <= {model.name for model in client.get_inference_statistics().model_stats}
+
+
 def check_stream(client: Any) -> None:
     answers: queue.Queue[Any] = queue.Queue()
     client.start_stream(lambda result, error: answers.put((result, error)))
@@ -101,5 +111,5 @@ def check_repository(client: Any) -> None:
 
 
 with triton.InferenceServerClient(sys.argv[1]) as client:
-    for check in (check_metadata, check_infer, check_stream, check_repository):
+    for check in (check_metadata, check_infer, check_configuration_and_statistics, check_stream, check_repository):
         check(client)

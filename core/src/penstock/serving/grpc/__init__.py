@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from penstock.protocol.limits import Limits
 from penstock.repository import ModelRepository
+from penstock.serving.exposition import model_snapshots
 from penstock.serving.grpc.server import GrpcServer
 from penstock.serving.options import ServingSettings
 from penstock.serving.side_server import SideServer
@@ -37,6 +38,7 @@ def grpc_servers(
             limits=limits,
             drain_timeout_s=settings.drain_timeout_s,
             repository=repository,
+            snapshots=lambda: model_snapshots(app.state, app.state.shell.metrics),
             credentials=None if tls is None else tls.grpc_server_credentials,
         )
     ]

@@ -17,7 +17,7 @@ from penstock.protocol.limits import Limits
 from penstock.repository import ModelRepository
 from penstock.serving.grpc import health, reflection
 from penstock.serving.grpc.infer import Unary
-from penstock.serving.grpc.service import Service
+from penstock.serving.grpc.service import Service, Snapshots
 from penstock.serving.grpc.stream import Streaming
 from penstock.serving.shell import Shell
 
@@ -37,13 +37,15 @@ class Handlers(grpc.GenericRpcHandler):
         return self._methods.get(handler_call_details.method)
 
 
-def handlers(plane: DataPlane, shell: Shell, limits: Limits, repository: ModelRepository | None) -> Handlers:
+def handlers(
+    plane: DataPlane, shell: Shell, limits: Limits, repository: ModelRepository | None, snapshots: Snapshots
+) -> Handlers:
     """Every call of this server."""
     streaming = Streaming(plane, shell, limits)
     watching = health.Health(plane, shell)
     methods: dict[str, Any] = {
         f"/{SERVICE}/{name}": grpc.unary_unary_rpc_method_handler(handler)
-        for name, handler in Service(plane, shell, repository).handlers.items()
+        for name, handler in Service(plane, shell, repository, snapshots).handlers.items()
     }
     methods[f"/{SERVICE}/ModelInfer"] = grpc.unary_unary_rpc_method_handler(Unary(plane, shell, limits).infer)
     methods[f"/{SERVICE}/ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(streaming.infer)

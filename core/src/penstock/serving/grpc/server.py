@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.dataplane import DataPlane
 from penstock.errors import InvalidInput
+from penstock.metrics import Snapshot
 from penstock.protocol.limits import Limits
 from penstock.repository import ModelRepository
 from penstock.serving.grpc.listeners import close_listeners
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import grpc
 
     from penstock.serving.grpc.handlers import Handlers
+    from penstock.serving.grpc.service import Snapshots
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +59,8 @@ _FINISH_OF_DRAIN = 0.1
 
 
 class GrpcServer:
-    """Implements `penstock.serving.side_server.SideServer`. `credentials` is asked at start; None serves plain text."""
+    """Implements `penstock.serving.side_server.SideServer`. `credentials` is asked at start; None serves plain text. `snapshots`:
+    the counters of every worker; left out, those of this process."""
 
     name = "grpc"
 
@@ -71,6 +74,7 @@ class GrpcServer:
         limits: Limits,
         drain_timeout_s: float = 25.0,
         repository: ModelRepository | None = None,
+        snapshots: "Snapshots | None" = None,
         credentials: "Callable[[], grpc.ServerCredentials] | None" = None,
     ) -> None:
         self.port = port
@@ -81,6 +85,7 @@ class GrpcServer:
         self._limits = limits
         self._age_s = max(_LEAST_AGE_S, drain_timeout_s * _AGE_OF_DRAIN)
         self._repository = repository
+        self._snapshots = snapshots or self._own_snapshots
         self._credentials = credentials
         self._server: grpc.aio.Server | None = None
         self._table: Handlers | None = None
@@ -100,13 +105,16 @@ class GrpcServer:
             ) from None
         import grpc
 
-        table = handlers(self._plane, self._shell, self._limits, self._repository)
+        table = handlers(self._plane, self._shell, self._limits, self._repository, self._snapshots)
         server = grpc.aio.server(options=self._options(), maximum_concurrent_rpcs=MOST_CALLS)
         server.add_generic_rpc_handlers((table,))
         self.port = self._bind(server)
         await server.start()
         self._server = server
         self._table = table
+
+    async def _own_snapshots(self) -> list[Snapshot]:
+        return self._shell.metrics.snapshot()
 
     def _bind(self, server: "grpc.aio.Server") -> int:
         """The port that was bound. gRPC says only that it failed; a socket of our own says why."""

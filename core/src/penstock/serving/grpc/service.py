@@ -11,9 +11,11 @@ from penstock import __version__
 from penstock.dataplane import DataPlane
 from penstock.errors import Internal, InvalidInput, PenstockError
 from penstock.lifecycle import State
+from penstock.metrics import Snapshot
 from penstock.protocol.grpc import messages
 from penstock.protocol.grpc.decoding import parse
 from penstock.protocol.grpc.parameters import read_parameters
+from penstock.protocol.grpc.triton import config_message, statistics_message
 from penstock.protocol.metadata import server_metadata
 from penstock.repository import ModelRepository
 from penstock.serving.context import request_id
@@ -29,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
 Need = Callable[[Any], tuple[str, str | None]]
+Snapshots = Callable[[], Awaitable[list[Snapshot]]]
+"""The counters of every worker."""
 
 # Triton's extensions that are there, beside those of HTTP.
 _EXTENSIONS = ("model_repository",)
@@ -37,7 +41,7 @@ _EXTENSIONS = ("model_repository",)
 class Service:
     """The calls, by name, in `handlers`."""
 
-    def __init__(self, plane: DataPlane, shell: Shell, repository: ModelRepository | None) -> None:
+    def __init__(self, plane: DataPlane, shell: Shell, repository: ModelRepository | None, snapshots: Snapshots) -> None:
         self._plane = plane
         self._shell = shell
         self.handlers: dict[str, Handler] = {
@@ -46,7 +50,10 @@ class Service:
             "ModelReady": self._handler(messages.ModelReadyRequest, self._model_ready, _describes_model),
             "ServerMetadata": self._handler(messages.ServerMetadataRequest, self._server_metadata, _describes),
             "ModelMetadata": self._handler(messages.ModelMetadataRequest, self._model_metadata, _describes_model),
+            "ModelConfig": self._handler(messages.ModelConfigRequest, self._config, _describes_model),
+            "ModelStatistics": self._handler(messages.ModelStatisticsRequest, self._statistics, _describes_model),
         }
+        self._snapshots = snapshots
         self._repository = repository
         if repository is not None:
             self.handlers |= {
@@ -104,6 +111,14 @@ class Service:
             for tensor in tensors:
                 wire.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         return made
+
+    async def _config(self, request: Any) -> Any:
+        return config_message(await self._plane.metadata(_model(request.name, "name"), request.version or None))
+
+    async def _statistics(self, request: Any) -> Any:
+        names = [request.name] if request.name else self._plane.models()
+        found = [await self._plane.metadata(name, request.version or None) for name in names]
+        return statistics_message(found, await self._snapshots())
 
     # --- the model repository
 
