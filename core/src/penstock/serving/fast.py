@@ -69,8 +69,6 @@ class FastProtocol(HttpToolsProtocol):
         self.ticks = 0
         self.message_ticks = 0
 
-    # --- the connection
-
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.flow = PacedFlow(transport, self)
@@ -266,8 +264,6 @@ class FastProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if not self.parser.should_upgrade():
             self.headers = []  # trailers go here, never to the headers that were judged
-
-    # --- the order of answers
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """uvicorn begins a request here; it waits for its turn first."""

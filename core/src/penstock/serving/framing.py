@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from penstock.errors import Internal
+from penstock.errors import Internal, InvalidInput, PenstockError
 from penstock.serving.context import request_id
 from penstock.serving.shell import Shell
 from penstock.serving.status import error_response
@@ -45,12 +45,18 @@ class Framing:
             await send(message)
 
         try:
+            hosts = sum(name == b"host" for name, _ in scope["headers"])
+            if hosts != 1 and scope.get("http_version") == "1.1":
+                # Two servers on the way that take different ones of several for the host are a way around both (RFC 9112, 3.2).
+                wrong = InvalidInput(f"expected one Host header, got {hosts or 'none'}", field="Host")
+                await _send_error(scope, send_with_id, wrong)
+                return
             await self.app(scope, self._limited(scope, receive, headers), send_with_id)
         except Exception as error:
             logger.error("request failed", exc_info=error, extra={"request_id": identity.decode("latin-1")})
             if started:
                 raise
-            await _send_fault(scope, send_with_id)
+            await _send_error(scope, send_with_id, Internal("internal error; the log has it under this request's id"))
 
     def _limited(self, scope: Any, receive: Any, headers: dict[bytes, bytes]) -> Any:
         """`receive`, refusing to read a body over its path's limit; a length that is told in advance was checked before."""
@@ -69,10 +75,8 @@ class Framing:
         return receive_limited
 
 
-async def _send_fault(scope: Any, send: Any) -> None:
-    status, body, content_type, _ = error_response(
-        Internal("internal error; the log has it under this request's id"), _path(scope)
-    )
+async def _send_error(scope: Any, send: Any, error: PenstockError) -> None:
+    status, body, content_type, _ = error_response(error, _path(scope))
     headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
