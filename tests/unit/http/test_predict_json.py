@@ -166,3 +166,15 @@ def test_any_body_is_rows_or_invalid_input(body: Any) -> None:
     with contextlib.suppress(InvalidInput):
         rows, _ = json_rows(raw, most_rows=100)
         assert all(isinstance(row, dict) for row in rows)
+
+
+def test_labels_are_a_list_in_options_or_one_a_parameter_in_the_query(client: Any) -> None:
+    row = b'{"rows": [{"distance": 1}], "options": {"labels": ["a", "b"]}}'
+    assert client.post(row).status == 200
+    assert client.transformer.requests[-1].options == {"labels": ["a", "b"]}
+    query = "labels=on%20time&labels=sp%C3%A4t,%20sehr&data=false"
+    assert client.post("distance\n1\n", "text/csv", query=query).status == 200
+    assert client.transformer.requests[-1].options == {"labels": ["on time", "spät, sehr"], "data": False}
+    refused = client.post(b'{"rows": [], "options": {"labels": "a"}}')
+    assert (refused.status, refused.json()["field"]) == (400, "options.labels")
+    assert refused.json()["detail"] == "expected a list of labels, got str"

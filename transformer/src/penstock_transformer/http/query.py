@@ -20,6 +20,10 @@ def asked(query: bytes, *, model_allowed: bool = False) -> tuple[str | None, dic
         if name == "model" and model_allowed:
             model = text
             continue
+        if name == "labels":
+            # One a label: a label may hold any character that a separator could be.
+            options.setdefault(name, []).append(text)
+            continue
         try:
             options[name] = typed(text, _OPTION_TYPES.get(name))
         except WrongCell as error:

@@ -23,7 +23,7 @@ Answer = dict[str, Any] | PenstockError
 class Batch:
     """`numbers`: each entry's number as the form counts it (lines, rows). `faults`: what is wrong with entries that have no row.
 
-    The rows, in order without those entries, are dicts or columns of arrays `[n]`.
+    The rows, in order without those entries, are dicts or columns of arrays `[n]`. `bundle` is the label of what answered.
     """
 
     numbers: list[int] = field(default_factory=list)
@@ -31,6 +31,7 @@ class Batch:
     rows: list[Row] = field(default_factory=list)
     columns: dict[str, Array] | None = None
     nbytes: int = 0
+    bundle: str = ""
 
     def add(self, number: int, row: Row, nbytes: int) -> None:
         """One more row."""

@@ -47,11 +47,10 @@ class FutureReply:
 
 
 class Resolver:
-    """Predicts the batches of one bulk request. `bundle` is the label of the bundle that answered last."""
+    """Predicts the batches of one bulk request."""
 
     def __init__(self, plane: PredictPlane, model: str, context: Context) -> None:
         self.options: dict[str, Any] | None = None
-        self.bundle = ""
         self._plane = plane
         self._model = model
         self._context = context
@@ -103,7 +102,7 @@ class Resolver:
                     raise
                 await asyncio.sleep(pause_s)
             else:
-                self.bundle = response.bundle
+                batch.bundle = response.bundle
                 return response.predictions
 
 

@@ -68,7 +68,7 @@ class BulkRun:
         whole = answers[0] if answers else None
         if isinstance(whole, PenstockError) and whole.kind not in _OF_ROWS and all(answer is whole for answer in answers):
             raise whole
-        self._bundle = self._resolver.bundle
+        self._bundle = batch.bundle
         self._first = (batch, answers)
 
     @property
@@ -153,8 +153,8 @@ class BulkRun:
     async def _send(self, send: Callable[[bytes], Awaitable[None]], batch: Batch, answers: list[Answer]) -> None:
         self.rows += len(answers)
         self.refused += sum(isinstance(answer, PenstockError) for answer in answers)
-        bundle = self._resolver.bundle
-        await self._put(send, self._writer.write(batch.numbers, answers, bundle if bundle != self._bundle else None))
+        other = batch.bundle if batch.bundle != self._bundle else None
+        await self._put(send, self._writer.write(batch.numbers, answers, other))
 
     async def _put(self, send: Callable[[bytes], Awaitable[None]], data: bytes) -> None:
         if data:

@@ -1,0 +1,70 @@
+"""Server-sent events: their form and their queue."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.errors import Overloaded
+from penstock.serving.events import HEARTBEAT, EventQueue, format_event
+
+
+def parsed(stream: bytes) -> list[dict[str, str]]:
+    """Events as a browser reads them (WHATWG HTML, 9.2.6)."""
+    events: list[dict[str, str]] = []
+    event: dict[str, str] = {}
+    for line in stream.decode().replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+        if not line:
+            if event:
+                events.append(event)
+            event = {}
+        elif not line.startswith(":"):
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            event[name] = f"{event[name]}\n{value}" if name == "data" and "data" in event else value
+    return events
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=50))
+def test_any_data_comes_through(text: str) -> None:
+    (event,) = parsed(format_event(text.encode(), id="7", event="e", retry_ms=5))
+    wanted = text.replace("\r\n", "\n").replace("\r", "\n")
+    assert event == {"id": "7", "event": "e", "retry": "5", "data": wanted}
+
+
+@pytest.mark.parametrize("bad", ["a\nb", "a\rb", "a\0b"])
+def test_an_id_cannot_smuggle_lines(bad: str) -> None:
+    with pytest.raises(ValueError, match="line break"):
+        format_event(b"", id=bad)
+    with pytest.raises(ValueError, match="line break"):
+        format_event(b"", event=bad)
+
+
+def test_events_come_in_order_with_heartbeats_between_and_end() -> None:
+    async def body() -> None:
+        queue = EventQueue()
+        queue.put(b"a")
+        queue.put(b"b")
+        stream = queue.stream(0.001)
+        assert await anext(stream) == b"ab"
+        assert await anext(stream) == HEARTBEAT
+        queue.put(b"c")
+        queue.close()
+        queue.put(b"late")
+        assert [part async for part in stream] == [b"c"]
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("limits, fitting", [({"most_items": 2}, 2), ({"most_bytes": 25}, 2)])
+def test_a_reader_that_is_too_slow_loses_the_stream_not_an_event(limits: dict[str, int], fitting: int) -> None:
+    async def body() -> None:
+        queue = EventQueue(**limits)
+        for _ in range(fitting):
+            queue.put(b"x" * 10)
+        with pytest.raises(Overloaded):
+            queue.put(b"x" * 10)
+        assert [part async for part in queue.stream()] == [b"x" * 10 * fitting]
+
+    asyncio.run(body())
