@@ -4,11 +4,9 @@ import asyncio
 import contextlib
 import os
 import socket
-import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -310,63 +308,6 @@ def test_redis_over_tls(tmp_path):
             asyncio.run(run(""))
 
 
-@pytest.fixture
-def sqlite_file(tmp_path: Path) -> Path:
-    return make_file(tmp_path / "online.db")
-
-
-def make_file(path: Path) -> Path:
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute(
-            f"CREATE TABLE shop_v ({COLUMNS.format(blob='BLOB', time='timestamp')}, PRIMARY KEY (entity_key, feature_name))"
-        )
-        connection.commit()
-    return path
-
-
-def test_sqlite_missing_broken_without_tables_and_replaced(tmp_path):
-    path = tmp_path / "online.db"
-
-    async def run() -> None:
-        store = open_store(f"sqlite:///{path}", LAYOUT, QUICK)
-        with pytest.raises(UpstreamUnavailable, match="No such file"):
-            await store.start()
-        path.write_bytes(b"no database at all" * 100)
-        assert "not a database" in await unavailable(store)
-        path.unlink()
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.execute("CREATE TABLE other (a)")
-        assert "penstock features apply" in await unavailable(store)
-        make_file(tmp_path / "new.db").replace(path)
-        assert (await store.write([ROW])) == [True]
-        (found,) = await store.read(READ)
-        assert found.columns["count"].to_list() == [1]
-        path.unlink()
-        assert "No such file" in await unavailable(store)
-        await store.close()
-
-    asyncio.run(run())
-
-
-def test_sqlite_locked_by_another_process(sqlite_file):
-    async def run() -> None:
-        store = open_store(f"sqlite:///{sqlite_file}", LAYOUT, QUICK)
-        await store.start()
-        await store.write([ROW])
-        with contextlib.closing(sqlite3.connect(sqlite_file, isolation_level=None)) as other:
-            other.execute("BEGIN EXCLUSIVE")
-            text = await unavailable(store)
-            assert "locked" in text or "did not answer" in text
-            with pytest.raises(UpstreamUnavailable):
-                await store.write([ROW])
-            other.execute("ROLLBACK")
-        (found,) = await store.read(READ)
-        assert found.columns["count"].to_list() == [1]
-        await store.close()
-
-    asyncio.run(run())
-
-
 @pytest.mark.parametrize(
     "url",
     [
@@ -384,33 +325,3 @@ def test_sqlite_locked_by_another_process(sqlite_file):
 def test_urls_that_cannot_be_read(url):
     with pytest.raises(InvalidInput):
         open_store(url, LAYOUT)
-
-
-def test_wrong_input_is_named_and_nothing_is_written(sqlite_file):
-    async def run() -> None:
-        store = open_store(f"sqlite:///{sqlite_file}", LAYOUT)
-        await store.start()
-        bad = [
-            (RowWrite("v", ("x",), {"count": 1}, 1.0), "id"),
-            (RowWrite("v", (2**63,), {"count": 1}, 1.0), "id"),
-            (RowWrite("v", (1, 2), {"count": 1}, 1.0), "keys"),
-            (RowWrite("v", (1,), {"count": "1"}, 1.0), "count"),
-            (RowWrite("v", (1,), {"count": True}, 1.0), "count"),
-            (RowWrite("v", (1,), {"counter": 1}, 1.0), "counter"),
-            (RowWrite("v", (1,), {"name": "\ud800"}, 1.0), "name"),
-            (RowWrite("v", (1,), {"count": 1}, float("nan")), "event_time"),
-            (RowWrite("w", (1,), {"count": 1}, 1.0), "w"),
-        ]
-        for row, field in bad:
-            with pytest.raises(InvalidInput) as caught:
-                await store.write([ROW, row])
-            assert field in (caught.value.field or "")
-        for read in (SetRead("v", [("x",)], ("count",)), SetRead("v", [(1,)], ("nothing",)), SetRead("w", [], ())):
-            with pytest.raises(InvalidInput):
-                await store.read([read])
-        with pytest.raises(InvalidInput, match="cursor"):
-            await store.scan("v", "zz", 10)
-        assert await store.scan("v", None, 10) == ([], None)
-        await store.close()
-
-    asyncio.run(run())

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from penstock.errors import InvalidInput
+from penstock.errors import InvalidInput, UpstreamUnavailable
 from penstock.testing.bundles import bundle_files
 
 ROW = {"distance": 10.0, "tailnum": "N1"}
@@ -115,5 +115,92 @@ def test_stored_infinities_are_themselves(bench, run):
         async with bench() as b:
             await b.put("planes", "N7", seats=1, weight=float("inf"))
             assert (await b.ask([{**ROW, "tailnum": "N7"}])).outputs["y"].tolist() == [float("inf")]
+
+    run(go())
+
+
+def test_defaults_are_told(bench, run):
+    async def go():
+        async with bench() as b:
+            await b.put("planes", "N3", weight=1.0)
+            plain, defaulted = await asyncio.gather(b.ask([ROW]), b.ask([{**ROW, "tailnum": "N3"}]))
+            assert plain.predictions[0]["defaulted"] == []
+            (prediction,) = defaulted.predictions
+            assert prediction["value"] == 111.0
+            assert prediction["defaulted"] == ["seats"]
+            assert prediction["data"]["seats"] == 100
+
+    run(go())
+
+
+def test_too_old_is_missing(bench, run):
+    async def go():
+        async with bench() as b:
+            await b.put("planes", "N4", age_s=11 * 86400, seats=1, weight=1.0)
+            error = await b.fails(InvalidInput, [{**ROW, "tailnum": "N4"}])
+            assert error.field == "rows[0].weight"
+            assert "864000 s" in error.message
+
+    run(go())
+
+
+def test_too_old_takes_the_default(bench, run, features):
+    own = bundle_files(
+        features.replace(
+            "type: float32, missing: reject, encode: passthrough}\ntensors",
+            "type: float32, missing: keep, encode: passthrough}\ntensors",
+        )
+    )
+
+    async def go():
+        async with bench(own) as b:
+            b.predictor.compute = lambda t: {"y": np.nan_to_num(t["x"]).sum(axis=1, dtype=np.float32)}
+            await b.put("planes", "N4", age_s=11 * 86400, seats=1, weight=1.0)
+            (prediction,) = (await b.ask([{**ROW, "tailnum": "N4"}])).predictions
+            assert prediction["defaulted"] == ["seats"]
+            assert prediction["data"] == {"distance": 10.0, "seats": 100, "weight": None}
+            assert prediction["ages_s"]["planes"] == pytest.approx(11 * 86400, abs=60)
+
+    run(go())
+
+
+def test_store_away_is_503_and_comes_back(bench, run):
+    async def go():
+        async with bench() as b:
+            b.store.away = True
+            await b.fails(UpstreamUnavailable, [ROW])
+            b.store.away = False
+            assert (await b.ask([ROW])).predictions[0]["value"] == 162.5
+            assert b.transformer.counters.store_errors == 1
+
+    run(go())
+
+
+def test_store_away_with_defaults_is_degraded_and_says_so(bench, run, features):
+    own = bundle_files(
+        features.replace(
+            "weight, from: planes.weight, type: float32, missing: reject",
+            "weight, from: planes.weight, type: float32, missing: {default: 1.5}",
+        )
+    )
+
+    async def go():
+        async with bench(own) as b:
+            b.store.away = True
+            (prediction,) = (await b.ask([ROW])).predictions
+            assert prediction["value"] == 111.5
+            assert prediction["defaulted"] == ["seats", "weight"]
+            assert prediction["degraded"] is True
+            await b.fails(UpstreamUnavailable, record_id="7")
+            assert b.transformer.counters.degraded == 1
+
+    run(go())
+
+
+def test_no_store_configured(bench, run):
+    async def go():
+        async with bench(store=False) as b:
+            error = await b.fails(UpstreamUnavailable, [ROW])
+            assert "--feature_store" in error.message
 
     run(go())
