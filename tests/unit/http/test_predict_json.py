@@ -176,5 +176,5 @@ def test_labels_are_a_list_in_options_or_one_a_parameter_in_the_query(client: An
     assert client.post("distance\n1\n", "text/csv", query=query).status == 200
     assert client.transformer.requests[-1].options == {"labels": ["on time", "spät, sehr"], "data": False}
     refused = client.post(b'{"rows": [], "options": {"labels": "a"}}')
-    assert (refused.status, refused.json()["field"]) == (400, "options.labels")
-    assert refused.json()["detail"] == "expected a list of labels, got str"
+    assert (refused.status, refused.answered["field"]) == (400, "options.labels")
+    assert refused.answered["detail"] == "expected a list of labels, got str"

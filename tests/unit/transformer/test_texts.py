@@ -191,6 +191,18 @@ def test_who_wants_tensors_gets_the_models_own_and_no_labels(bench: Callable[...
     run(body())
 
 
+def test_columns_of_bulk_are_judged_like_rows(bench: Callable[..., Any], run: Callable[..., Any]) -> None:
+    async def body() -> None:
+        async with bench(text_files(postprocess=SIMILAR), store=False) as b:
+            b.predictor.compute = bag_of_words
+            columns = {"text": np.array(["the flight", "the team"], object)}
+            for _ in range(2):
+                answer = await b.ask(columns=columns, options={"labels": ["team", "flight"]})
+                assert [prediction["label"] for prediction in answer.predictions] == ["flight", "team"]
+
+    run(body())
+
+
 def test_labels_are_refused_where_nothing_judges_them(bench: Callable[..., Any], run: Callable[..., Any]) -> None:
     async def body() -> None:
         async with bench(text_files(), store=False) as b:
@@ -213,7 +225,7 @@ def test_a_predictor_that_rolls_meanwhile_is_asked_again_about_the_same_labels(
             predictor.files = text_files(PAIRS, ENTAILED, 3)
             predictor.compute = shared_words
             async with asyncio.timeout(20):
-                answer = await b.ask([{"text": "the team won"}], options={"labels": ["late", "team"]})
+                answer = await b.ask(columns={"text": np.array(["the team won"], object)}, options={"labels": ["late", "team"]})
             assert answer.predictions[0]["label"] == "team"
             assert predictor.calls[-1].inputs[0].shape[0] == 2
 

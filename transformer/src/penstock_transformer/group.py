@@ -164,7 +164,9 @@ class Group:
         for work in works:
             try:
                 request = work.request
-                work.asked = None
+                if work.asked is not None:
+                    # Admitted before, to this bundle or another: back to its own rows.
+                    work.rows, work.asked = work.asked.count, None
                 if request.record_id is not None:
                     self.parts.append([self._record_row(request.record_id)])
                 elif request.rows is not None:
@@ -177,7 +179,8 @@ class Group:
                     columns = request.columns or {}
                     check_names(columns, accepted, self.plan.stored_names, "")
                     self._check_lengths(columns, work.rows)
-                    self.parts.append(columns)
+                    judged = self.bundle.zero_shot is not None and not work.tensors_only
+                    self.parts.append(self._asked(work, _as_rows(columns)) if judged else columns)
             except PenstockError as error:
                 error.bundle = self.bundle.label
                 work.error(error)
@@ -188,7 +191,6 @@ class Group:
     def _asked(self, work: PredictWork, rows: list[Row]) -> list[Row]:
         """The rows to run: the caller's own, or those spread over the labels that they are to be judged by."""
         zero_shot, options = self.bundle.zero_shot, work.request.options
-        work.rows = len(rows)
         if zero_shot is None:
             if options and "labels" in options:
                 raise InvalidInput("this model has labels of its own; leave them out", field="options.labels")
@@ -275,3 +277,8 @@ class Group:
             lists.append(json_values(Column(column.values[rows], column.missing[rows])))
         # Lists of one length each, by construction; checking that costs a third of this.
         return [dict(zip(names, values)) for values in zip(*lists)]  # noqa: B905
+
+
+def _as_rows(columns: dict[str, Array]) -> list[Row]:
+    """Columns as rows, which labels can be written into."""
+    return [dict(zip(columns, values, strict=True)) for values in zip(*(a.tolist() for a in columns.values()), strict=True)]
