@@ -110,3 +110,8 @@ def test_its_errors_carry_our_words(predictor: ServerProcess, protocol: str) -> 
         good = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}
     with pytest.raises(httpx.HTTPStatusError, match="404 Not Found"):
         ask(protocol, lambda client: client.infer(predictor.url, good, model_name="nobody"))
+
+
+def test_there_are_no_explainers(predictor: ServerProcess) -> None:
+    with pytest.raises(httpx.HTTPStatusError, match="404 Not Found"):
+        ask("v1", lambda client: client.explain(predictor.url, "row_sum", {"instances": [[1, 2, 3]]}))
