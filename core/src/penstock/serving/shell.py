@@ -4,6 +4,7 @@ Invariant: `budget_bytes` is what large request bodies may still take together; 
 """
 
 import logging
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,8 +26,28 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_INDEXED = re.compile(r"[\w-]+(\[\d+\])*")
 # Bodies up to this size are not counted against the budget: connections bound their sum well enough.
 SMALL_BODY_BYTES = 64 * 1024
+
+
+# The names of fields that are ours, or the protocols'. All others are what a caller wrote into its request.
+_OWN_WORDS = frozenset(
+    {
+        "Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "Inference-Header-Content-Length", "Origin",
+        "Penstock-Expect-Bundle", "Penstock-Priority", "Penstock-Route-Key", "Penstock-Timeout-Ms", "body", "cursor", "data",
+        "datatype", "event_time", "id", "inputs", "instances", "message", "model", "model_name", "name", "options", "outputs",
+        "parameters", "record_id", "rows", "scores", "shape", "values", "version",
+    }
+)  # fmt: skip
+
+
+def own_words(field: str | None) -> str | None:
+    """A field's path for the log, with what the caller made up left out: `rows[3].…` of `rows[3].my name`."""
+    if field is None:
+        return None
+    parts = [part if part.partition("[")[0] in _OWN_WORDS else "…" for part in field[:200].split(".")]
+    return ".".join(part if part == "…" or _INDEXED.fullmatch(part) else part.partition("[")[0] + "[…]" for part in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +195,11 @@ class Shell:
             logger.info("request answered", extra=fields)
             return
         status = HTTP_STATUS[error.kind]
-        fields |= {"kind": error.kind.value, "status": status, "field": error.field, "lines_kept_back": kept_back or None}
+        fields |= {
+            "kind": error.kind.value,
+            "status": status,
+            "field": own_words(error.field),
+            "lines_kept_back": kept_back or None,
+        }
         loud = status >= 500 and error.kind is not ErrorKind.DEADLINE_EXCEEDED
         logger.log(logging.WARNING if loud else logging.INFO, "request failed", extra=fields)

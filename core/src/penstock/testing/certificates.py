@@ -46,22 +46,23 @@ class Authority:
         path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
         return path
 
-    def issue_bytes(self, name: str) -> tuple[bytes, bytes]:
-        """A certificate for this machine's addresses and its key, PEM."""
+    def issue_bytes(self, name: str, host: str | None = None) -> tuple[bytes, bytes]:
+        """A certificate and its key, PEM: for this machine's own names, or for `host`."""
+        names = _NAMES if host is None else (x509.DNSName(host),)
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _builder(_name(name), self._name, key)
-            .add_extension(x509.SubjectAlternativeName(_NAMES), critical=False)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .sign(self._key, hashes.SHA256())
         )
         private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return certificate.public_bytes(serialization.Encoding.PEM), private
 
-    def issue(self, folder: Path, name: str) -> Pair:
+    def issue(self, folder: Path, name: str, host: str | None = None) -> Pair:
         """The same as two files."""
         pair = Pair(folder / f"{name}.pem", folder / f"{name}.key")
-        for path, content in zip((pair.cert, pair.key), self.issue_bytes(name), strict=True):
+        for path, content in zip((pair.cert, pair.key), self.issue_bytes(name, host), strict=True):
             path.write_bytes(content)
         return pair
 
