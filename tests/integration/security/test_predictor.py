@@ -52,7 +52,14 @@ def test_calls_over_mutual_tls_with_a_credential(trust: Any, keys: Any, tmp_path
 
         def client(**changes: Any) -> PredictorClient:
             return PredictorClient(
-                **{"address": address, "over_tls": True, "tls": ours, "credential": Credential(token, "x"), **changes}
+                **{
+                    "address": address,
+                    "over_tls": True,
+                    "tls": ours,
+                    "credential": Credential(token, "x"),
+                    "connect_timeout_s": 15.0,
+                    **changes,
+                }
             )
 
         assert ask(client, times=3) == "x"
