@@ -9,6 +9,9 @@ Invariant: every route is in the document, with its methods and no others.
 """
 
 import copy
+import csv
+import io
+import json
 from typing import Any
 
 from fastapi import FastAPI
@@ -107,9 +110,23 @@ def _predict(operation: dict[str, Any], content: Schema, docs: ModelDocs) -> Non
     content["application/json"]["example"] = {"rows": docs.rows(), "options": {"data": True}}
     answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
     answer["properties"]["predictions"]["items"] = docs.prediction_schema()
+    # Text has no schema: what is in it is said by example.
+    content["text/csv"] = {"example": _as_csv(docs.rows())}
+    content["application/x-ndjson"] = {"example": "".join(f"{json.dumps(row)}\n" for row in docs.rows())}
     images = docs.spec is not None and sum(f.type == "image" for f in docs.spec.requested()) == 1
     for kind in [kind for kind in content if kind.startswith("image/") and not images]:
         del content[kind]
+
+
+def _as_csv(rows: list[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        cells = [row.get(name) for name in names]
+        writer.writerow(["" if cell is None else json.dumps(cell) if isinstance(cell, list | bool) else cell for cell in cells])
+    return out.getvalue()
 
 
 def _v1(content: Schema, docs: ModelDocs) -> None:

@@ -74,7 +74,7 @@ _MADE = {"201": _json("The record, stored; Location is its address", _RECORD)}
 CREATE: dict[str, Any] = {"requestBody": _BODY, "responses": {**_MADE, "409": _CONFLICT}}
 PAGE: dict[str, Any] = {"responses": {"200": _json("Records, and the cursor of the next page", _PAGE)}}
 IMPORT: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}},
+    "requestBody": {"required": True, "content": {"text/csv": {}}},
     "responses": {"200": _json("Every row was stored, or was no newer than what is", _REPORT)},
 }
 SHOW: dict[str, Any] = {"responses": {"200": _json("The record", _RECORD)}}
