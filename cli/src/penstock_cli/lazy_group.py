@@ -1,5 +1,6 @@
 """A group of commands that are imported when they are called for: `--help` must not wait for Feast, onnx or pandas."""
 
+import difflib
 import importlib
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,13 @@ class LazyGroup(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(entry.module), entry.attribute)
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """A command that is not here is told with those that look like it, else with all."""
+        if args and args[0] not in self.entries and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], self.entries, n=1) or list(self.entries)
+            raise click.UsageError(f"there is no command {args[0]!r}; expected {' or '.join(near)}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):

@@ -43,7 +43,14 @@ _WIDEST = 40
 @click.option(
     "--ca", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PEM file that an https server is checked by."
 )
-@click.option("--timeout", default=30.0, show_default=True, metavar="SECONDS", help="Longest wait for an answer.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest wait for an answer.",
+)
 def predict(
     url: str,
     model: str | None,

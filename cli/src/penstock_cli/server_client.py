@@ -42,6 +42,10 @@ class Server:
             raise self._refused(error) from None
         except (urllib.error.URLError, TimeoutError, http.client.HTTPException, OSError) as error:
             reason = getattr(error, "reason", None) or error
+            if isinstance(reason, TimeoutError):
+                raise Failure(f"{self.url}: no answer within {self._timeout_s:g} s", "--timeout waits longer.") from None
+            if isinstance(reason, OSError) and reason.strerror:
+                reason = reason.strerror
             raise Failure(
                 f"{self.url}: {reason}", "Is it running? `penstock serve BUNDLE` starts a server; --url says where it is."
             ) from None

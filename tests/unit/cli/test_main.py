@@ -28,7 +28,9 @@ def test_help_imports_nothing_that_takes_time() -> None:
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["sreve"], "No such command"),
+        (["sreve"], "there is no command 'sreve'; expected serve"),
+        (["features", "everything"], "expected apply or load or show or training-set"),
+        (["predict", "--record", "a", "--timeout", "-1"], "not in the range"),
         (["serve"], "Missing argument"),
         (["serve", "x", "--http_port", "many"], "expected a whole number"),
         (["serve", "x", "--log_level", "loud"], "expected one of debug"),

@@ -9,9 +9,9 @@ from penstock.dataplane import TensorMetadata
 from penstock.testing.bundles import write_bundle
 from penstock.testing.models import row_sum
 from penstock_cli import all_in_one
-from penstock_cli.all_in_one import check_features, places_of
+from penstock_cli.all_in_one import places_of
 from penstock_cli.errors import Failure
-from penstock_cli.store_check import check_store
+from penstock_cli.store_check import check_features, check_store
 from penstock_predictor import loading
 from penstock_predictor.settings import ModelSettings
 

@@ -22,6 +22,23 @@ def test_a_refusal_in_any_form_is_a_failure(monkeypatch: pytest.MonkeyPatch, bod
         Server("http://127.0.0.1:1", 1.0).get("/v1/models")
 
 
+@pytest.mark.parametrize(
+    "reason, words",
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "127.0.0.1:1: Connection refused\nIs it running"),
+        (TimeoutError("timed out"), "no answer within 1.5 s\n--timeout waits longer"),
+    ],
+)
+def test_a_server_that_does_not_answer_is_told_in_words(monkeypatch: pytest.MonkeyPatch, reason: OSError, words: str) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise urllib.error.URLError(reason)
+
+    monkeypatch.setattr(urllib.request, "urlopen", fail)
+    with pytest.raises(Failure) as told:
+        Server("http://127.0.0.1:1", 1.5).get("/v1/models")
+    assert words in told.value.message
+
+
 @pytest.mark.parametrize("answer", [{}, {"predictions": None}, {"predictions": {"label": "x"}}])
 def test_an_answer_without_predictions_is_a_failure(answer: dict[str, object]) -> None:
     with pytest.raises(Failure, match="holds no predictions"):

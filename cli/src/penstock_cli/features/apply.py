@@ -15,7 +15,7 @@ from penstock_cli.progress import Progress
 
 
 @click.command("apply", cls=Command)
-@click.option("--repo", type=click.Path(path_type=Path, file_okay=False), default=".", help="The Feast repository.")
+@click.option("--repo", type=click.Path(path_type=Path, file_okay=False), default=".", help="The Feast repository [this folder].")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(repo: Path, as_json: bool) -> None:
     """Register what the repository's Python files define: entities and feature views; make the online store's tables.

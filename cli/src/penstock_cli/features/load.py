@@ -28,7 +28,7 @@ _TIMEOUT_S = 30.0
 @click.command("load", cls=Command)
 @click.argument("name", metavar="[VIEW]", required=False)
 @click.option("--view", help="The feature view to fill (or name it as the argument).")
-@click.option("--repo", type=click.Path(path_type=Path, file_okay=False), default=".", help="The Feast repository.")
+@click.option("--repo", type=click.Path(path_type=Path, file_okay=False), default=".", help="The Feast repository [this folder].")
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="A CSV file with a header.")
 @click.option("--sql", "query", help="An SQL query; needs --connection.")
 @click.option("--connection", help="The database of --sql, as an SQLAlchemy URL.")

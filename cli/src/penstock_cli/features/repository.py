@@ -31,6 +31,8 @@ def open_repository(folder: Path) -> Repository:
     """The repository in `folder`. Raises InvalidInput if there is none, or it is not what Feast would read."""
     folder = folder.resolve()
     file = folder / FILE
+    if not folder.is_dir():
+        raise InvalidInput("there is no such folder; name a Feast repository with --repo", field=str(folder))
     if not file.is_file():
         raise InvalidInput(f"no {FILE} here; name a Feast repository with --repo", field=str(folder))
     try:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import math
+import shlex
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ from penstock_transformer.store.value_types import value_type
 @click.argument("name", metavar="[VIEW]", required=False)
 @click.option("--view", help="The feature view (or name it as the argument).")
 @click.option("--key", "keys", multiple=True, help="A join key's value, NAME=VALUE; all of the view's join keys.")
-@click.option("--repo", type=click.Path(path_type=Path, file_okay=False), default=".", help="The Feast repository.")
+@click.option("--repo", type=click.Path(path_type=Path, file_okay=False), default=".", help="The Feast repository [this folder].")
 @click.option("--feature-store", "--feature_store", "url", help="Another online store than feature_store.yaml names.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=10, help="Without --key: how many keys to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -54,7 +55,7 @@ def command(
     answer = asyncio.run(_values(store, SetRead(view, [key], features)))
     event_time = float(answer.event_times[0])
     if math.isnan(event_time):
-        raise Failure(f"{view} holds nothing under {', '.join(keys)}", f"List what it holds: penstock features show {view}")
+        raise Failure(f"{view} holds nothing under {', '.join(keys)}", f"List what it holds: {_listing(view, repo, url)}")
     values = {feature: plain(answer.columns[feature].to_list()[0]) for feature in features}
     when, age_s = datetime.fromtimestamp(event_time, UTC), time.time() - event_time
     if as_json:
@@ -64,6 +65,12 @@ def command(
     width = max(map(len, features))
     for feature, value in values.items():
         click.echo(f"{feature:<{width}}  {'(none)' if value is None else json.dumps(value, ensure_ascii=False)}")
+
+
+def _listing(view: str, repo: Path, url: str | None) -> str:
+    """The command that lists a view's keys in the same place."""
+    where = ["--repo", str(repo)] if repo != Path() else []
+    return shlex.join(["penstock", "features", "show", view, *where, *(["--feature-store", url] if url else [])])
 
 
 async def _values(store: FeatureStore, read: SetRead) -> SetColumns:

@@ -25,7 +25,7 @@ from penstock_cli.progress import Progress
     "spec_file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     default="features.yaml",
-    help="The feature spec.",
+    help="The feature spec [features.yaml].",
 )
 @click.option(
     "--rows", "rows_file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="CSV, Parquet or JSON lines."
@@ -34,7 +34,7 @@ from penstock_cli.progress import Progress
 @click.option("--connection", help="The database of --sql, as an SQLAlchemy URL.")
 @click.option("--time", default="event_timestamp", help="The column with each row's time. [event_timestamp]")
 @click.option("--label", "labels", multiple=True, help="A column to keep as it is, usually what the model learns.")
-@click.option("--repo", type=click.Path(path_type=Path, file_okay=False), default=".", help="The Feast repository.")
+@click.option("--repo", type=click.Path(path_type=Path, file_okay=False), default=".", help="The Feast repository [this folder].")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="A .npz or .parquet file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
