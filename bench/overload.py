@@ -2,8 +2,8 @@
 
     python bench/overload.py [--rounds 3] [--seconds 4] [--deadline_ms 100] [--json]
 
-The predictor on one core with a model of about a millisecond a row. What it can carry is found with a closed loop (wrk, 64
-connections); then an open loop (penstock.testing.open_loop: exponential gaps, times from the moment a request was due) asks for
+The predictor on one core with a model of about a millisecond a row. What it can carry is found with a closed loop (wrk, 256
+connections: full batches); then an open loop (penstock.testing.open_loop: exponential gaps, times from the moment a request was due) asks for
 multiples of it. Every request says `Penstock-Timeout-Ms`. Goodput: answers within the deadline, a second.
 """
 
@@ -69,8 +69,8 @@ def measure(rounds: int = 3, seconds: float = 4.0, deadline_ms: int = 100) -> di
         command = ["-m", "penstock_predictor", *options, "--host", "127.0.0.1", "--drain_delay_s", "0"]
         with processes([command], port, directory / "server.log"):
             for _ in range(rounds):
-                wrk(f"http://127.0.0.1:{port}{PATH}", script, 64, 1)
-                requests, duration_us, _, _ = wrk(f"http://127.0.0.1:{port}{PATH}", script, 64, seconds)
+                wrk(f"http://127.0.0.1:{port}{PATH}", script, 256, 1)
+                requests, duration_us, _, _ = wrk(f"http://127.0.0.1:{port}{PATH}", script, 256, seconds)
                 capacity = requests / duration_us * 1e6
                 carried.append(capacity)
                 for times in TIMES:

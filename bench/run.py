@@ -35,6 +35,7 @@ BENCHES = {
     "stages": "Where the time of such a prediction goes",
     "feature_store": "Reading the online store, beside Feast",
     "start_up": "Start-up and memory",
+    "overload": "More than a server can carry",
 }
 INTRODUCTION = """# Benchmarks
 

@@ -22,6 +22,7 @@ NEEDS = {
     "stages": ("wrk", "redis-server"),
     "feature_store": ("redis-server",),
     "start_up": (),
+    "overload": ("wrk",),
 }
 SMALLEST = {
     "pipeline": ["--entities", "1000"],
