@@ -190,3 +190,12 @@ def test_faults_around_the_tensors_are_named() -> None:
     twice = message([Tensor.from_array("x", np.zeros(1, np.float32))] * 2, raw=True)
     with pytest.raises(InvalidInput, match=r'inputs\[1\]\.name: "x" is already the name of inputs\[0\]'):
         decoded(twice)
+
+
+@given(st.data())
+def test_a_raw_answer_put_together_is_the_one_that_protobuf_makes(data: st.DataObject) -> None:
+    made = [data.draw(tensors(name)) for name in data.draw(st.lists(st.sampled_from("abc"), unique=True))]
+    long = Tensor.from_array("long", np.zeros(data.draw(st.sampled_from([0, 127, 128, 16383, 16384, 300_000])), np.uint8))
+    response = InferResponse("m", [*made, long], "m@sha256:0", version=data.draw(st.sampled_from([None, "3"])))
+    asked = InferRequest("m", [], CONTEXT, id=data.draw(st.none() | st.text(max_size=200)), binary_output=True)
+    assert ModelInferResponse.FromString(encode_response(response, asked)) == response_of(response, asked)

@@ -38,8 +38,9 @@ def decode_request(message: bytes, *, context: Context, limits: Limits) -> Infer
 
 def request_of(wire: Any, *, context: Context, limits: Limits) -> InferRequest:
     """A request out of a ModelInferRequest. Raises InvalidInput or TooLarge, naming the field."""
-    items = wire.inputs
-    raws = wire.raw_input_contents
+    # Slices are lists: going over protobuf's own sequences costs three times as much, for the exception that ends it.
+    items = wire.inputs[:]
+    raws = wire.raw_input_contents[:]
     if not items:
         raise InvalidInput("expected at least one tensor, got none", field="inputs")
     if len(items) > limits.tensors:
@@ -77,7 +78,7 @@ def request_of(wire: Any, *, context: Context, limits: Limits) -> InferRequest:
 
 def _plan(item: Any, at: int, limits: Limits) -> Plan:
     """The plan of one input; a fault is looked for again only once there is one, to name its place."""
-    shape = tuple(item.shape)
+    shape = tuple(item.shape[:])
     try:
         return plan_of(item.name, item.datatype, shape, limits)
     except InvalidInput:
