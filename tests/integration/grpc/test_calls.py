@@ -135,3 +135,15 @@ def test_raw_features_by_name_reach_the_transformer(transformer: ServerProcess) 
         code, details, _ = caller.refused("ModelInfer", missing)
         assert code is CODE.INVALID_ARGUMENT
         assert "distance" in details
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["SystemSharedMemoryStatus", "CudaSharedMemoryRegister", "TraceSetting", "LogSettings", "RepositoryModelLoad", "Nonsense"],
+)
+def test_what_is_not_there_is_unimplemented(caller: GrpcCaller, method: str) -> None:
+    call: Any = caller.channel.unary_unary(f"/{messages.SERVICE}/{method}")
+    with pytest.raises(grpc.RpcError) as caught:
+        call(b"", timeout=30)
+    error: Any = caught.value
+    assert error.code() is CODE.UNIMPLEMENTED

@@ -7,7 +7,7 @@ gRPC's own end of a server cancels the calls that reach it between its GOAWAY an
 a connection's age loses none. So connections live for less time than a drain may take, and a drain waits until no call has come
 for a moment: callers who are busy have moved on by then, and those who are not have nothing to lose.
 
-Why grpc.aio, and what it costs: docs/decisions/0007-grpc-server.md.
+Why grpc.aio, and what it costs: docs/decisions/0009-grpc-server.md.
 
 Invariant: a port that somebody else holds is an error, never shared by chance (gRPC's own default is to share it).
 """
