@@ -17,6 +17,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from penstock.bundle.manifest_text import MANIFEST
 from penstock.dataplane import DataPlane
 from penstock.errors import PenstockError
 from penstock.serving.docs_model import ModelDocs, model_docs
@@ -43,12 +44,14 @@ async def document(app: FastAPI) -> dict[str, Any]:
     made.setdefault("components", {})["schemas"] = copy.deepcopy(COMPONENTS)
     records = any(one.has_records for one in docs.values()) or not docs
     paths: dict[str, Any] = {}
+    first = next(iter(docs.values()), None)
     for path, operations in made["paths"].items():
         if not records and path.startswith(_OF_RECORDS):
             continue
         for method, operation in operations.items():
             if method in _METHODS:
                 _tidy(path, operation)
+                _exemplify(operation, first)
         if docs and len(plane.models()) <= MOST_MODELS and path in (*_INFER, _V1, _PREDICT):
             for name, one in docs.items():
                 paths[path.replace("{model}", name)] = _of_model(path, operations, name, one)
@@ -79,6 +82,14 @@ def _tidy(path: str, operation: dict[str, Any]) -> None:
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "path":
             parameter.setdefault("schema", {"type": "string"}).setdefault("minLength", 1)
+
+
+def _exemplify(operation: dict[str, Any], docs: ModelDocs | None) -> None:
+    """Path parameters that can be sent as they are: the first model's."""
+    known = {} if docs is None else {"model": docs.metadata.name, "version": (*docs.metadata.versions, "1")[0], "file": MANIFEST}
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] == "path" and parameter["name"] in known:
+            parameter["example"] = known[parameter["name"]]
 
 
 def _is_supposed(response: Any) -> bool:
