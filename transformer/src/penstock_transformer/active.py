@@ -23,6 +23,7 @@ from penstock_transformer.encoded import EncodedCheck
 from penstock_transformer.encoding_threads import EncodingThreads
 from penstock_transformer.plan import FetchPlan
 from penstock_transformer.store.port import FeatureStore
+from penstock_transformer.token_lengths import TokenLengths
 
 # Encoding that is expected to take longer than this runs in a thread, so that the loop goes on answering others.
 _INLINE_S = 0.002
@@ -56,6 +57,7 @@ class ActiveBundle:
         "identity",
         "independent",
         "label",
+        "lengths",
         "manifest",
         "plan",
         "postprocessor",
@@ -90,6 +92,7 @@ class ActiveBundle:
         self.plan = plan
         self.encoder = encoder
         self.check = EncodedCheck(encoder.plan) if encoder is not None else None
+        self.lengths = TokenLengths.of(encoder.plan) if encoder is not None else None
         self.store = store
         self.postprocessor = Postprocessor(manifest.postprocess, manifest)
         features = plan.spec if plan is not None else None

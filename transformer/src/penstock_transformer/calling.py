@@ -13,6 +13,7 @@ from penstock.dataplane import Context, FutureReply, InferRequest
 from penstock.errors import Internal, NotFound, UpstreamUnavailable, WrongBundle
 from penstock.tensors import Array, Tensor
 from penstock_transformer.active import ActiveBundle
+from penstock_transformer.token_lengths import Rows
 
 Tensors = dict[str, Array]
 Wanted = Callable[[], bool]
@@ -44,6 +45,9 @@ async def call_rows(
     rows = bounds[-1]
     if bundle.independent:
         size = _call_rows(bundle, rows, max_rows)
+        groups = bundle.lengths.groups(tensors, size) if bundle.lengths is not None and rows > 1 else None
+        if groups is not None:
+            return await _call_groups(bundle, tensors, groups, context, wanted)
         if rows <= size:
             return await call(bundle, tensors, context, wanted)
         cuts: Sequence[int] = [*range(0, rows, size), rows]
@@ -51,13 +55,29 @@ async def call_rows(
         return await call(bundle, tensors, context, wanted)
     else:
         cuts = bounds
-    calls = [asyncio.ensure_future(call(bundle, _part(tensors, a, b), context, wanted)) for a, b in pairwise(cuts)]
+    parts = await _call_all(bundle, [_part(tensors, a, b) for a, b in pairwise(cuts)], context, wanted)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+async def _call_all(bundle: ActiveBundle, shares: Sequence[Tensors], context: Context, wanted: Wanted) -> list[Tensors]:
+    calls = [asyncio.ensure_future(call(bundle, share, context, wanted)) for share in shares]
     try:
-        parts = await asyncio.gather(*calls)
+        return await asyncio.gather(*calls)
     finally:
         for each in calls:
             each.cancel()
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+async def _call_groups(
+    bundle: ActiveBundle, tensors: Tensors, groups: Sequence[Rows], context: Context, wanted: Wanted
+) -> Tensors:
+    """Rows of about one length in a call of their own, the answers put back into the rows' order."""
+    assert bundle.lengths is not None
+    parts = await _call_all(bundle, [bundle.lengths.taken(tensors, group) for group in groups], context, wanted)
+    for part, group in zip(parts, groups, strict=True):
+        check_rows(part, len(group))
+    order = np.argsort(np.concatenate(groups))
+    return {name: np.concatenate([part[name] for part in parts])[order] for name in parts[0]}
 
 
 async def call(bundle: ActiveBundle, tensors: Tensors, context: Context, wanted: Wanted) -> Tensors:
