@@ -75,6 +75,18 @@ def plain_json(name: str, rows: int = 1) -> tuple[bytes, dict[str, str]]:
     return json.dumps({"x": values(name, rows).tolist()}).encode(), {"Content-Type": "application/json"}
 
 
+def grpc_message(name: str, rows: int = 1) -> bytes:
+    """The same as a serialized ModelInferRequest with raw contents."""
+    from penstock.protocol.grpc.messages import ModelInferRequest
+
+    array = values(name, rows)
+    message = ModelInferRequest(model_name="bench")
+    message.inputs.add(name="x", datatype=MODELS[name].datatype, shape=array.shape)
+    raw = pack_bytes(array.ravel().tolist()) if MODELS[name].datatype == "BYTES" else array.tobytes()
+    message.raw_input_contents.append(raw)
+    return bytes(message.SerializeToString())
+
+
 def _graph(nodes: list[Any], kind: int, axes: list[int | str], constants: dict[str, Any]) -> bytes:
     made = helper.make_graph(
         nodes,

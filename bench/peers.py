@@ -10,6 +10,7 @@ started is named with the reason, and the others are measured all the same.
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,12 +25,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import peer_models
-from peer_table import PEERS, SCRIPTS, Peer, Start, python_of
-from rig import ENVIRONMENT, RESULT_LINE, SERVER_CPU, cpu_s, medians, require, resident_mib, wrk
+from peer_table import CACHE, PEERS, SCRIPTS, Peer, Start, python_of
+from rig import ENVIRONMENT, LOAD_CPU, RESULT_LINE, SERVER_CPU, cpu_s, medians, require, resident_mib, wrk
 
 from penstock.testing.servers import free_port
 
 HERE = Path(__file__).resolve().parent
+PROTO = HERE.parent / "core/src/penstock/protocol/grpc/inference.proto"
 CONNECTIONS = (1, 8, 64, 256)
 # Where a figure stands for the whole: the row and number of connections that the ratios are made of.
 HEADLINE = 64
@@ -105,6 +107,16 @@ def _measure_one(
                     failures[f"{name}, {model}, {form}, {count} connections"] = str(failure)
                     continue
                 samples.setdefault((name, model, form, count), []).append(found)
+        if peer.grpc and (program := ghz()) is not None:
+            message = start.directory / "message.bin"
+            message.write_bytes(peer_models.grpc_message(model))
+            for count in connections:
+                try:
+                    found = grpc_load(program, start.grpc_port, pid, message, count, seconds)
+                except Unavailable as failure:
+                    failures[f"{name}, {model}, gRPC, {count} calls at once"] = str(failure)
+                    continue
+                samples.setdefault((name, model, "gRPC", count), []).append(found)
         memory = sum(resident_mib(child) for child in tree(pid))
         if model == "small":
             starts.setdefault(name, []).append({"start_s": start_s, "resident_mib": memory})
@@ -180,6 +192,40 @@ def load(url: str, pid: int, script: Path, connections: int, seconds: float) -> 
     }
 
 
+def ghz() -> str | None:
+    """The gRPC load generator (Go module github.com/bojand/ghz), None if it is not installed."""
+    cached = CACHE.parent / "go" / "bin" / "ghz"
+    return shutil.which("ghz") or (str(cached) if cached.exists() else None)
+
+
+def grpc_load(program: str, port: int, pid: int, message: Path, calls: int, seconds: float) -> dict[str, float]:
+    """One run of ghz: so many calls at once over at most eight connections. Raises Unavailable on any status but OK."""
+    before = {child: cpu_s(child) for child in tree(pid)}
+    options = ["--insecure", "--proto", str(PROTO), "--call", "inference.GRPCInferenceService/ModelInfer", "-B", str(message)]
+    shape = [
+        "-c",
+        str(calls),
+        "--connections",
+        str(min(calls, 8)),
+        "-z",
+        f"{max(2, round(seconds))}s",
+        "--duration-stop",
+        "ignore",
+    ]
+    command = ["taskset", "-c", LOAD_CPU, program, *options, *shape, "-O", "json", f"127.0.0.1:{port}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        found = json.loads(done.stdout)
+    except ValueError:
+        raise Unavailable(f"ghz: {(done.stderr or done.stdout)[-300:]}") from None
+    statuses = found.get("statusCodeDistribution") or {}
+    if set(statuses) != {"OK"}:
+        raise Unavailable(f"ghz: {statuses}")
+    used = sum(cpu_s(child) - before.get(child, 0.0) for child in tree(pid))
+    at = {part["percentage"]: part["latency"] / 1e6 for part in found["latencyDistribution"]}
+    return {"requests_per_s": found["rps"], "cpu_us": used / found["count"] * 1e6, "p50_ms": at[50], "p99_ms": at[99]}
+
+
 def tree(pid: int) -> list[int]:
     """A process and everything that it started, as far as it is still there."""
     found, wanted = [], [pid]
@@ -221,11 +267,16 @@ def _floor(file: Path, model: str) -> dict[str, float]:
 
 
 def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Ours over the best of the targets, at the headline's connections: a form of ours against the best in any form."""
+    """Ours over the best of the targets, at the headline's connections: gRPC against gRPC, else against the best in any form."""
     at = [row for row in rows if row["connections"] == HEADLINE]
     found = {}
     for row in at:
-        others = [other for other in at if other["model"] == row["model"] and PEERS[other["server"]].target]
+        grpc = row["form"] == "gRPC"
+        others = [
+            other
+            for other in at
+            if other["model"] == row["model"] and PEERS[other["server"]].target and (other["form"] == "gRPC") == grpc
+        ]
         if row["server"] != "penstock" or not others:
             continue
         best = max(others, key=lambda other: float(other["requests_per_s"]))
