@@ -34,12 +34,13 @@ Source = Callable[[], Iterable[Metric]]
 
 
 class InFlight:
-    """How many requests for one model are taken and not yet answered."""
+    """How many requests for one model are taken and not yet answered, and the bytes of the large bodies among them."""
 
-    __slots__ = ("count",)
+    __slots__ = ("count", "large_bytes")
 
     def __init__(self) -> None:
         self.count = 0
+        self.large_bytes = 0
 
 
 class Histogram:
@@ -163,6 +164,11 @@ class Metrics:
             found = self._models[model, bundle] = ModelMetrics(model, bundle)
             self._in_flight.setdefault(model, InFlight())
         return found
+
+    @property
+    def models(self) -> int:
+        """How many models have counters here."""
+        return len(self._in_flight) - 1
 
     def in_flight(self, model: str) -> "InFlight":
         """The gauge of requests in progress for a model; those that name no known model share one."""

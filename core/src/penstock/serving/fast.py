@@ -198,8 +198,8 @@ class FastProtocol(HttpToolsProtocol):
             self._hand_on(headers)
             return
         found = shell.routes.find(method, path)
-        if length > SMALL_BODY_BYTES and refused is None and found is not None and shell.guard is not None:
-            refused = shell.guard.check_hot(path, query, headers, self.client[0] if self.client else "")
+        if length > SMALL_BODY_BYTES and refused is None and found is not None:
+            refused = shell.large_refusal(found[1], path, query, headers, length, self.client[0] if self.client else "")
         if refused is None and (
             found is None
             or self.streamed
@@ -216,6 +216,7 @@ class FastProtocol(HttpToolsProtocol):
         exchange = FastExchange(self, found, path, query, headers, length, time.monotonic())
         if refused is not None:
             exchange.refused = refused
+            exchange.give_back()
             exchange.keep_alive = False
         elif b"connection" in headers:
             exchange.keep_alive = self.parser.should_keep_alive()

@@ -40,7 +40,8 @@ class FastExchange:
 
     __slots__ = (
         "body", "counters", "disconnected", "flying", "found", "headers", "keep_alive", "length", "more_body", "parts", "path",
-        "protocol", "query", "received", "refused", "request_id", "reserved", "response_complete", "started",
+        "protocol", "query", "received", "refused", "request_id", "reserved", "response_complete", "share",
+        "started",
     )  # fmt: skip
 
     message_event = _UNHEARD
@@ -77,6 +78,8 @@ class FastExchange:
         if length > SMALL_BODY_BYTES and length <= protocol.shell.budget_bytes:
             self.reserved = length
             protocol.shell.budget_bytes -= length
+            self.share = protocol.shell.metrics.in_flight(found[1][0] if found and found[1] else "")
+            self.share.large_bytes += length
 
     @property
     def params(self) -> tuple[str, ...]:
@@ -147,12 +150,18 @@ class FastExchange:
                 protocol.transport.close()
         protocol.on_response_complete()
 
+    def give_back(self) -> None:
+        """Give back the room of a large body; by itself for one that is not going to be read."""
+        if self.reserved:
+            self.protocol.shell.budget_bytes += self.reserved
+            self.share.large_bytes -= self.reserved
+            self.reserved = 0
+
     def release(self) -> None:
         """Give back what the request held: budget, and its place in the in-flight count. Safe to call twice."""
-        shell = self.protocol.shell
         if self.reserved:
-            shell.budget_bytes += self.reserved
-            self.reserved = 0
+            self.protocol.shell.released.total += self.reserved
+            self.give_back()
         if self.flying is not None:
             self.flying.count -= 1
             self.flying = None

@@ -18,6 +18,7 @@ from penstock.lifecycle import Lifecycle, State
 from penstock.logs import Sampled
 from penstock.metrics import Metrics, ModelMetrics
 from penstock.serving.early import EarlyRefusals
+from penstock.serving.release_rate import ReleaseRate
 from penstock.serving.routes import HotRoutes
 from penstock.serving.status import HTTP_STATUS
 
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 _INDEXED = re.compile(r"[\w-]+(\[\d+\])*")
 # Bodies up to this size are not counted against the budget: connections bound their sum well enough.
 SMALL_BODY_BYTES = 64 * 1024
+# Of that budget one model's requests may hold so much where there are others: a slow one must not keep out theirs.
+MODEL_SHARE = 0.75
 
 
 # The names of fields that are ours, or the protocols'. All others are what a caller wrote into its request.
@@ -87,19 +90,15 @@ class Reservation:
         if total <= SMALL_BODY_BYTES:
             return
         if more > self._shell.budget_bytes:
-            raise too_many_large()
+            raise self._shell.too_many_large(more)
         self._shell.budget_bytes -= more
         self._bytes = total
 
     def release(self) -> None:
         """Give everything back. Safe to call twice."""
         self._shell.budget_bytes += self._bytes
+        self._shell.released.total += self._bytes
         self._bytes = 0
-
-
-def too_many_large() -> Overloaded:
-    """The answer to a large request while large requests fill the budget."""
-    return Overloaded("too many large requests at once", retry_after_s=1.0)
 
 
 class Shell:
@@ -112,6 +111,7 @@ class Shell:
         self.limits = limits or ShellLimits()
         self.early = EarlyRefusals()
         self.budget_bytes = self.limits.bodies_bytes
+        self.released = ReleaseRate()
         self.starting = lifecycle.state is State.STARTING
         self.draining = False
         # The smallest limit of any path: one comparison on the hot path decides whether to look closer.
@@ -156,8 +156,22 @@ class Shell:
         if length > limit:
             return TooLarge(f"expected a body of at most {limit} bytes, got Content-Length: {length}", field="body")
         if length > SMALL_BODY_BYTES and length > self.budget_bytes:
-            return too_many_large()
+            return self.too_many_large(length)
         return None
+
+    def large_refusal(
+        self, params: tuple[str, ...], path: bytes, query: bytes, headers: Mapping[bytes, bytes], length: int, peer: str
+    ) -> PenstockError | None:
+        """Why a large body for a hot route is not read, or None: its model holds its share already, or the guard objects."""
+        held = self.metrics.in_flight(params[0] if params else "").large_bytes
+        if self.metrics.models > 1 and held + length > self.limits.bodies_bytes * MODEL_SHARE:
+            return self.too_many_large(length)
+        return None if self.guard is None else self.guard.check_hot(path, query, headers, peer)
+
+    def too_many_large(self, length: int) -> Overloaded:
+        """The answer to a large request while large requests fill the budget, or its model's part of it."""
+        missing = max(length - max(self.budget_bytes, 0), 1)
+        return Overloaded("too many large requests at once", retry_after_s=self.released.wait_s(missing))
 
     def record(
         self,
