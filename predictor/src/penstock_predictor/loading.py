@@ -194,12 +194,14 @@ def _tried(
         # Samples were made as rows of a batch; a model that runs alone takes its inputs whole.
         sets = list(gather(session, rule, rows))
     samples = sets[0] if sets else None
-    profile = measure(session, rule, samples, settings.max_rows, settings.profile_s)
+    # No batch ever holds more than its queue does.
+    most_rows = min(settings.max_rows, samples.fitting(settings.max_queue_mb * 2**20)) if samples else settings.max_rows
+    profile = measure(session, rule, samples, most_rows, settings.profile_s)
     cheap = profile.rows_within(settings.inline_ms) > 0
     if cheap and not settings.threads and session.threads > 1:
         # A pool is woken for each operator, which costs a cheap model more than the work it shares out.
         single = load(path, replace(settings.session(), threads=1))
-        other = measure(single, rule, samples, settings.max_rows, settings.profile_s)
+        other = measure(single, rule, samples, most_rows, settings.profile_s)
         if not _faster(profile, other):
             session, profile = single, other
     single_rows = cheap and samples is not None and rule.sharing is Sharing.FREE and not tails_vary(session.inputs)

@@ -40,7 +40,7 @@ class Predictor:
         self._serving: dict[str, ServedModel] = {}
         self._versions: dict[str, dict[str, ServedModel]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._draining = False
+        self.draining = False
         if metrics is not None:
             metrics.add_source(self._families)
             metrics.add_source(self._depths, summed=True)
@@ -142,7 +142,7 @@ class Predictor:
 
     def ready(self, model: str | None = None, version: str | None = None) -> bool:
         """Loaded means warm. Raises NotFound for an unknown model."""
-        if self.loading or self._draining:
+        if self.loading or self.draining:
             return False
         if model is not None:
             self._find(model, version, None)
@@ -158,12 +158,12 @@ class Predictor:
 
     async def drain(self) -> None:
         """Answer what was taken, take nothing more."""
-        self._draining = True
+        self.draining = True
         await asyncio.gather(*(served.drain() for served in self._all()))
 
     async def close(self) -> None:
         """Drain and release every model."""
-        self._draining = True
+        self.draining = True
         await asyncio.gather(*(served.close() for served in self._all()), *self._closing)
 
     def _all(self) -> list[ServedModel]:

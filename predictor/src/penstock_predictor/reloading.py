@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
 
-from penstock.errors import Conflict, Internal, InvalidInput, NotFound, PenstockError
+from penstock.errors import Conflict, Internal, InvalidInput, NotFound, NotReady, PenstockError
 from penstock.repository import Entry
 from penstock_predictor.fingerprint import fingerprint
 from penstock_predictor.loading import LoadedModel, load_model
@@ -119,7 +119,8 @@ class PredictorRepository:
                 continue
             try:
                 places = await self._places(model)
-                self._patience.pop(model, None)
+                if self._patience.pop(model, None) is not None:
+                    self._failures.pop((model, None), None)
             except PenstockError as error:
                 length = min(length * 2 + 1, _LEAST_OFTEN)
                 self._patience[model] = (length, length)
@@ -187,7 +188,7 @@ class PredictorRepository:
             self._failures.pop(key, None)
 
     async def _prepared(self, places: Sequence[Place]) -> list[LoadedModel]:
-        """All of them or none: what was loaded before one failed is released again."""
+        """All of them or none: what was loaded before one failed is released again. Raises NotReady once the process drains."""
         loaded: list[LoadedModel] = []
         held: dict[Key, Held] = {}
         try:
@@ -196,6 +197,8 @@ class PredictorRepository:
                 model, mark = await self._loaded(place, key)
                 loaded.append(model)
                 held[key] = Held(mark, model.version)
+            if self._predictor.draining:
+                raise NotReady("the server is shutting down")
         except BaseException:
             for model in loaded:
                 model.close()

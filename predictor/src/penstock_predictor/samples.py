@@ -7,6 +7,7 @@ is assumed about it.
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
+from math import prod
 
 import numpy as np
 
@@ -21,6 +22,8 @@ Row = dict[str, Array]
 # Lengths that are tried for axes whose length only the callers know: tables and sequences, then images, then the degenerate one.
 _LENGTHS = (8, 13, 32, 224, 64, 1)
 _SPANS = (100, 10, 2, 1)
+# Rows of volumes or films are many megabytes each: few of them are enough.
+_MOST_BYTES = 128 * 1024 * 1024
 _WORDS = (("a", "b", "no", "yes", "long word", "", "Ünïcode"), ("1", "2", "30", "4.5"))
 
 
@@ -29,6 +32,10 @@ class Samples:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = list(rows)
+
+    def fitting(self, most_bytes: int) -> int:
+        """The most rows whose tensors take no more than `most_bytes`, at least one."""
+        return max(1, most_bytes // max(1, sum(array.nbytes for array in self.rows[0].values())))
 
     def batch(self, indices: Iterable[int]) -> Row:
         """The rows at `indices` (taken round the list) stacked along the first axis."""
@@ -49,8 +56,9 @@ def gather(session: Session, rule: BatchRule, golden: Sequence[Row], wanted: int
     found = 0
     for length in _LENGTHS if varies else _LENGTHS[:1]:
         shapes = _shapes(session, rule, length)
+        count = min(wanted, max(2, _MOST_BYTES // _nbytes(session, shapes))) if wanted > 1 else 1
         for span, words in product(_SPANS, _WORDS):
-            samples = Samples([_draw(session, shapes, span, words, rng) for _ in range(wanted)])
+            samples = Samples([_draw(session, shapes, span, words, rng) for _ in range(count)])
             if _taken(session, samples.batch(range(max(rule.size, 1)))):
                 yield samples
                 found += 1
@@ -73,6 +81,10 @@ def _shapes(session: Session, rule: BatchRule, length: int) -> dict[str, tuple[i
         first = 1 if rule.sharing is not Sharing.ALONE or tensor.shape[:1] == (-1,) else (tensor.shape or (0,))[0]
         shapes[tensor.name] = (first, *tail) if tensor.shape else ()
     return shapes
+
+
+def _nbytes(session: Session, shapes: dict[str, tuple[int, ...]]) -> int:
+    return max(1, sum(DATATYPES[tensor.datatype].size * prod(shapes[tensor.name]) for tensor in session.inputs))
 
 
 def _draw(

@@ -15,8 +15,9 @@ from penstock.bundle.files import digest_bytes
 from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
 from penstock.bundle.manifest_text import write_manifest
 from penstock.dataplane import Context, InferRequest, InferResponse, infer
-from penstock.errors import Conflict, InvalidInput, NotFound
+from penstock.errors import Conflict, InvalidInput, NotFound, NotReady, Overloaded, UpstreamUnavailable
 from penstock.onnx import load
+from penstock.onnx.exhaustion import OutOfMemory
 from penstock.tensors import Tensor
 from penstock.testing import models
 from penstock_predictor.fingerprint import fingerprint
@@ -205,6 +206,89 @@ def test_a_bundle_whose_examples_come_out_otherwise_takes_no_traffic(tmp_path: P
         assert (await ask(predictor)).bundle == before
 
     held_by(tmp_path, work)
+
+
+def test_a_process_that_drains_takes_no_model_any_more(tmp_path: Path) -> None:
+    put(tmp_path, 1)
+
+    async def work(repository: PredictorRepository, predictor: Predictor, _: Loads) -> None:
+        before = predictor.index()
+        await predictor.drain()
+        put(tmp_path, 2)
+        with pytest.raises(NotReady, match="shutting down"):
+            await repository.load("m")
+        assert predictor.index() == before
+
+    held_by(tmp_path, work)
+
+
+def test_a_load_without_memory_for_it_leaves_the_old_one_and_can_be_repeated(tmp_path: Path) -> None:
+    put(tmp_path, 1)
+
+    async def work(repository: PredictorRepository, predictor: Predictor, loads: Loads) -> None:
+        before = (await ask(predictor)).bundle
+        put(tmp_path, 2)
+
+        def full(_: Place) -> None:
+            raise OutOfMemory("the device's memory does not hold the model")
+
+        loads.before = full
+        with pytest.raises(Overloaded, match="does not hold the model"):
+            await repository.load("m")
+        assert (await ask(predictor)).bundle == before
+        loads.before = lambda _: None
+        await repository.load("m")
+        assert (await ask(predictor)).bundle != before
+
+    held_by(tmp_path, work)
+
+
+class Shelf:
+    """A source of two models, of which one may be out of reach."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.away: set[str] = set()
+        self.asked: list[str | None] = []
+
+    def names(self) -> list[tuple[str, str | None]]:
+        return [("a", None), ("b", None)]
+
+    def places(self, model: str | None = None) -> list[Place]:
+        self.asked.append(model)
+        if model in self.away:
+            raise UpstreamUnavailable(f"{model} cannot be read")
+        return [Place(name, None, self.directory / name, False) for name, _ in self.names() if model in (None, name)]
+
+
+def test_a_model_that_cannot_be_fetched_keeps_no_other_from_being_followed_and_is_asked_for_less_often(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    for name in ("a", "b"):
+        put(tmp_path / name, 1)
+
+    async def work() -> None:
+        predictor = Predictor()
+        repository = PredictorRepository(predictor, shelf, QUICK)
+        await repository.start()
+        watcher = Watcher(repository, 3600)
+        shelf.away = {"a"}
+        put(tmp_path / "a", 2)
+        put(tmp_path / "b", 2)
+        a, b = (predictor.loaded(name).digest for name in ("a", "b"))
+        shelf.asked.clear()
+        for _ in range(12):
+            await watcher.poll()
+        assert (predictor.loaded("a").digest == a, predictor.loaded("b").digest == b) == (True, False)
+        # At the first look, then after one, then after three.
+        assert shelf.asked.count("a") == 3
+        assert "cannot be read" in {entry["name"]: entry["reason"] for entry in await repository.index()}["a"]
+        shelf.away = set()
+        for _ in range(10):
+            await watcher.poll()
+        assert predictor.loaded("a").digest != a
+        await predictor.close()
+
+    asyncio.run(work())
 
 
 # --- watched

@@ -1,11 +1,13 @@
 """Every layout of a model directory."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from penstock.errors import InvalidInput, NotFound
 from penstock_predictor.repository import find, model_file, version_order
+from penstock_predictor.source import DirectorySource, open_source
 
 
 def touch(directory: Path, *names: str) -> None:
@@ -60,3 +62,16 @@ def test_nothing_to_serve(tmp_path: Path) -> None:
 
 def test_versions_are_ordered_by_value() -> None:
     assert sorted(["10", "9", "1.2", "1.10", "beta"], key=version_order) == ["beta", "1.2", "1.10", "9", "10"]
+
+
+@pytest.mark.parametrize("address", ["/srv/models", "models", "C:\\models"])
+def test_a_path_is_a_directory(address: str, tmp_path: Path) -> None:
+    assert isinstance(open_source(address, "m", tmp_path), DirectorySource)
+
+
+def test_a_store_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(InvalidInput, match=r"install penstock-predictor\[stores\]"):
+        open_source("s3://bucket/x", "m", tmp_path)
+    with pytest.raises(InvalidInput, match=r"expected a path or one of s3://, .* got ftp://"):
+        open_source("ftp://host/x", "m", tmp_path)
