@@ -147,7 +147,7 @@ def _source_of(spec: PostprocessSpec, manifest: Manifest) -> str:
         raise InvalidInput(f"no output {spec.source!r}; expected one of {', '.join(names)}", field="postprocess.from")
     if spec.source is None and spec.kind != "raw" and len(names) != 1:
         raise InvalidInput(f"expected the output to read, one of {', '.join(names)}", field="postprocess.from")
-    return spec.source or next(iter(names), "")
+    return spec.source or names[0]
 
 
 def _class_numbers(manifest: Manifest, source: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ _PREDICTION: dict[str, Any] = {
         "data": {"type": "object", "description": "the raw features that the prediction was made from"},
         "defaulted": {"type": "array", "items": {"type": "string"}, "description": "features whose default stood in"},
         "ages_s": {"type": "object", "description": "age of the stored values, in seconds, by feature set"},
+        "truncated": {"type": "array", "items": {"type": "string"}, "description": "texts that were cut to the model's length"},
     },
 }
 _ANSWER: dict[str, Any] = {
@@ -22,6 +23,12 @@ _ANSWER: dict[str, Any] = {
     },
 }
 _DATA: dict[str, Any] = {"name": "data", "in": "query", "schema": {"type": "boolean"}, "description": "false leaves the data out"}
+_LABELS: dict[str, Any] = {
+    "name": "labels",
+    "in": "query",
+    "schema": {"type": "array", "items": {"type": "string"}},
+    "description": "labels to judge the rows by, for a bundle that does (zeroShot)",
+}
 
 
 def _answers(schema: dict[str, Any], *, streamed: bool = False) -> dict[str, Any]:
@@ -42,6 +49,7 @@ POST_PREDICT: dict[str, Any] = {
     "parameters": [
         {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}},
         _DATA,
+        _LABELS,
     ],
     "requestBody": {
         "required": True,
@@ -58,7 +66,7 @@ POST_PREDICT: dict[str, Any] = {
                         },
                         "options": {
                             "type": ["object", "null"],
-                            "properties": {"data": {"type": "boolean"}},
+                            "properties": {"data": {"type": "boolean"}, "labels": _LABELS["schema"]},
                             "additionalProperties": False,
                         },
                     },
