@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,14 @@ from rig import RESULT_LINE
 
 MODEL = "scores"
 ENTITIES = 20_000
+
+
+def raw_features() -> str:
+    """features.yaml of the same features and encodings, all of them with the request."""
+    lines = [
+        line for line in features().splitlines() if not line.startswith(("record:", "sets:", "  stats:", "store:", "string}"))
+    ]
+    return re.sub(r"from: stats\.\w+", "from: request", "\n".join(lines)) + "\n"
 
 
 def features() -> str:
@@ -38,8 +47,8 @@ string}}}}}}}}
 """
 
 
-def write_bundle(directory: Path) -> None:
-    """A bundle directory, made by the same parts that `penstock bundle build` uses."""
+def write_bundle(directory: Path, text: str | None = None) -> None:
+    """A bundle directory of a features.yaml, made by the same parts that `penstock bundle build` uses."""
     from penstock.bundle.files import digest_bytes
     from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
     from penstock.bundle.manifest_text import write_manifest
@@ -48,7 +57,7 @@ def write_bundle(directory: Path) -> None:
     from penstock.features.reading import read_spec
     from penstock.testing.models import mlp
 
-    text = features()
+    text = features() if text is None else text
     files = {"features.yaml": text.encode(), "encoder.onnx": compile_encoder(read_spec(text)), "model.onnx": mlp()}
     signature = ModelSignature(
         "model.onnx", (TensorMetadata("x", "FP32", (-1, 32)),), (TensorMetadata("y", "FP32", (-1, 1)),), True
@@ -63,8 +72,11 @@ def write_bundle(directory: Path) -> None:
 def write_script(directory: Path, rows: int, entities: int = ENTITIES, form: str = "rows") -> Path:
     """A script of wrk: requests of `rows` ids each, drawn out of those that the store holds, 2,000 of them in turn.
 
-    `form` is "rows" (JSON, answered with the data) or "tensor" (v2 with a binary tensor of ids, answered in kind).
+    `form` is "rows" (JSON, answered with the data), "tensor" (v2 with a binary tensor of ids, answered in kind) or "raw" (v2 with
+    a binary tensor for each feature, answered in kind).
     """
+    if form == "raw":
+        return _write_raw_script(directory, rows)
     script = directory / f"{rows}-{form}.lua"
     script.write_text(f"""local bodies, at = {{}}, 0
 math.randomseed(5)
@@ -79,7 +91,8 @@ request = function() at = at % 2000 + 1; return bodies[at] end
 _ROWS = """local function body(rows)
   local parts = {}
   for j = 1, rows do parts[j] = '{"customer_id": ' .. id() .. '}' end
-  return wrk.format("POST", nil, {["Content-Type"] = "application/json"}, '{"rows": [' .. table.concat(parts, ",") .. ']}')
+  local headers = {Host = "bench", ["Content-Type"] = "application/json"}
+  return wrk.format("POST", nil, headers, '{"rows": [' .. table.concat(parts, ",") .. ']}')
 end"""
 
 
@@ -100,9 +113,37 @@ local function body(rows)
     local n = id()
     parts[j + 1] = string.char(n % 256, math.floor(n / 256) % 256, math.floor(n / 65536), 0, 0, 0, 0, 0)
   end
-  local headers = {{["Inference-Header-Content-Length"] = tostring(#head)}}
+  local headers = {{Host = "bench", ["Inference-Header-Content-Length"] = tostring(#head)}}
   return wrk.format("POST", "/v2/models/{MODEL}/infer", headers, table.concat(parts))
 end"""
+
+
+def _write_raw_script(directory: Path, rows: int, bodies: int = 50) -> Path:
+    """A script of wrk over request bodies in files: wrk's Lua cannot write floats."""
+    import numpy as np
+
+    from penstock.dataplane import Context, InferRequest
+    from penstock.protocol import v2
+    from penstock.tensors import Tensor
+
+    rng = np.random.default_rng(5)
+    header_length = 0
+    for at in range(bodies):
+        inputs = [Tensor.from_array(name, rng.normal(size=rows).astype(np.float32)) for name in NUMERIC]
+        inputs.append(Tensor.from_array("segment", rng.choice(np.array(SEGMENTS, object), rows)))
+        body, header_length = v2.encode_request(InferRequest(MODEL, inputs, Context("bench")))
+        (directory / f"raw-{at}").write_bytes(b"%08d" % header_length + body)
+    script = directory / f"{rows}-raw.lua"
+    script.write_text(f"""local bodies, at = {{}}, 0
+for i = 1, {bodies} do
+  local file = io.open("{directory}/raw-" .. (i - 1), "rb")
+  local headers = {{Host = "bench", ["Inference-Header-Content-Length"] = tostring(tonumber(file:read(8)))}}
+  bodies[i] = wrk.format("POST", "/v2/models/{MODEL}/infer", headers, file:read("*a"))
+  file:close()
+end
+request = function() at = at % {bodies} + 1; return bodies[at] end
+{RESULT_LINE}""")
+    return script
 
 
 def fill(redis_port: int, entities: int) -> None:
@@ -114,11 +155,13 @@ def fill(redis_port: int, entities: int) -> None:
     from penstock.features.reading import read_spec
     from penstock_transformer.store.opening import open_store
     from penstock_transformer.store.port import RowWrite
+    from penstock_transformer.store.settings import StoreSettings
 
     async def write() -> None:
         layout = read_spec(features()).store
         assert layout is not None
-        store = open_store(f"redis://127.0.0.1:{redis_port}", layout)
+        # A write of a thousand rows, beside whatever else the machine does.
+        store = open_store(f"redis://127.0.0.1:{redis_port}", layout, StoreSettings(timeout_s=60.0))
         await store.start()
         now = time.time()
         numbers = np.random.default_rng(3).normal(size=(entities, len(NUMERIC))).tolist()
@@ -133,12 +176,14 @@ def fill(redis_port: int, entities: int) -> None:
     asyncio.run(write())
 
 
-def two_processes(directory: Path, redis_port: int, ports: tuple[int, int]) -> tuple[list[str], list[str]]:
+def two_processes(
+    directory: Path, redis_port: int, ports: tuple[int, int], bundle: str = "bundle"
+) -> tuple[list[str], list[str]]:
     """The options of transformer and predictor, over the bundle in `directory` and the Redis at `redis_port`. `ports`: theirs."""
     common = ["--model_name", MODEL, "--admin_port", "-1", "--grpc_port", "-1", "--host", "127.0.0.1", "--drain_delay_s", "0"]
     store = f"redis://127.0.0.1:{redis_port}"
     transformer = ["--http_port", str(ports[0]), "--predictor_host", f"127.0.0.1:{ports[1]}", "--feature_store", store]
-    predictor = ["--http_port", str(ports[1]), "--model_dir", str(directory / "bundle")]
+    predictor = ["--http_port", str(ports[1]), "--model_dir", str(directory / bundle)]
     return [*common, *transformer], [*common, *predictor]
 
 
