@@ -4,6 +4,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +19,13 @@ from penstock.serving.repository import repository_router
 from penstock.serving.routes import HotRoute, HotRoutes
 from penstock.serving.security.needs import OPEN_PATHS, UNKNOWN, need_of, need_of_hot
 from penstock.testing.plane import EchoPlane
+from penstock_predictor.__main__ import build as build_predictor
+from penstock_predictor.settings import PredictorSettings
+from penstock_predictor.source import open_source
+from penstock_transformer.__main__ import build as build_transformer
 from penstock_transformer.http.records import records_router
 from penstock_transformer.http.routes import hot_routes
+from penstock_transformer.settings import TransformerSettings
 
 Send = Callable[[str], Awaitable[int]]
 
@@ -149,10 +155,18 @@ def test_whoever_may_do_everything_is_let_through_everywhere(keys: Any) -> None:
     serving(ServingSettings(api_keys=keys.path), body)
 
 
-def test_somebody_has_decided_what_every_route_needs() -> None:
-    app = everything(ServingSettings()).app
-    undecided = [(m, p) for m, p in routes_of(app) if p not in OPEN_PATHS and need_of(m, p) is UNKNOWN]
+def test_somebody_has_decided_what_every_route_of_every_program_needs(tmp_path: Path) -> None:
+    predictor = PredictorSettings(model_name="echo", model_dir=str(tmp_path), repository_api=True)
+    programs = [
+        everything(ServingSettings()).app,
+        build_transformer(TransformerSettings(model_name="echo", predictor_host="localhost")).app,
+        build_predictor(predictor, open_source(str(tmp_path), "echo", tmp_path / "cache")).app,
+    ]
+    walked = [set(routes_of(app)) for app in programs]
+    undecided = [(m, p) for routes in walked for m, p in routes if p not in OPEN_PATHS and need_of(m, p) is UNKNOWN]
     assert undecided == []
+    # What the tests above walk is all that there is.
+    assert walked[1] | walked[2] <= walked[0]
 
 
 def test_no_hot_route_is_told_apart_by_its_method_alone() -> None:
