@@ -141,6 +141,29 @@ def test_swaps_under_load_lose_and_mix_no_request(tmp_path: Path, versions: Vers
     assert set(callers.answers) == set(versions.labels)
 
 
+def test_a_watched_directory_is_followed_under_load(tmp_path: Path, versions: Versions) -> None:
+    directory = tmp_path / "served"
+    versions.put(0, directory)
+    with (
+        program(directory, "--repository_poll_s", "0.05") as server,
+        Callers(server, versions, "/v2/models/m/infer", clients=2) as callers,
+    ):
+        for number in (1, 2, 3):
+            versions.put(number, directory)
+            callers.wait_for(versions.labels[number])
+        # A careless copy, seen half-way: written over in place and in pieces. What is half there never answers.
+        whole = versions.files[4].read_bytes()
+        with (directory / "model.onnx").open("wb") as file:
+            for start in range(0, len(whole), 40):
+                file.write(whole[start : start + 40])
+                file.flush()
+                callers.wait_for(versions.labels[3], 1)
+        callers.wait_for(versions.labels[4])
+        (directory / "model.onnx").unlink()
+        callers.wait_for(versions.labels[4], 200)
+    assert callers.wrong == []
+
+
 def test_every_worker_follows_a_load_on_the_serving_port(tmp_path: Path, versions: Versions) -> None:
     directory = tmp_path / "served"
     versions.put(0, directory)
