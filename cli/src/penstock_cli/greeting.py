@@ -44,10 +44,17 @@ async def _commands(transformer: TransformerPlane, model: str, address: str, sev
         query = f"?model={model}" if several else ""
         commands.append(f"curl {shlex.quote(f'{address}/predict/{record}{query}')}")
     if not any(kind == "image" for kind in plan.column_types.values()):
-        commands.append(_post(f"{address}/models/{model}/predict", {"rows": [_row(plan)]}))
+        options = _options((await transformer.metadata(model)).properties)
+        commands.append(_post(f"{address}/models/{model}/predict", {"rows": [_row(plan)]} | options))
     else:
         commands.append(f"curl -F {_image(plan)}=@FILE.png {shlex.quote(f'{address}/models/{model}/predict')}")
     return commands
+
+
+def _options(properties: dict[str, Any]) -> dict[str, Any]:
+    """What has to be said besides the rows: labels, where the bundle judges them and has none of its own."""
+    labels = properties.get("labels")
+    return {"options": {"labels": ["one label", "another"]}} if labels is not None and not labels["default"] else {}
 
 
 async def _record_id(transformer: TransformerPlane, model: str) -> str | None:

@@ -15,6 +15,7 @@ from penstock.features.encoder import Encoder
 from penstock.tensors import Array, Tensor
 from penstock.testing.bundles import FakePredictor, bundle_files
 from penstock.testing.tokenizer import SPECIAL, WORDS, tokenizer_json
+from penstock_cli.greeting import greeting
 from penstock_transformer import active
 
 PARTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -166,6 +167,16 @@ def test_rows_are_run_with_every_label_where_the_model_reads_pairs(bench: Callab
             assert error.field == "options.labels[1]"
             error = await b.fails(InvalidInput, [{"text": 5}], options={"labels": ["a", "b"]})
             assert error.field == "rows[0].text"
+
+    run(body())
+
+
+def test_metadata_and_greeting_say_that_labels_come_with_the_request(bench: Callable[..., Any], run: Callable[..., Any]) -> None:
+    async def body() -> None:
+        async with bench(text_files(postprocess=SIMILAR), store=False) as b:
+            properties = (await b.transformer.metadata("flights")).properties
+            assert properties["labels"] == {"default": [], "most": 100}
+            assert '"options": {"labels": ["one label", "another"]}' in await greeting(b.transformer, "http://x")
 
     run(body())
 

@@ -25,6 +25,8 @@ def describe(model: str, bundle: ActiveBundle, route: Route | None) -> ModelMeta
         properties["card"] = bundle.manifest.card
     if bundle.plan is not None:
         properties["stored_features"] = bundle.plan.stored_names
+    if bundle.zero_shot is not None:
+        properties["labels"] = {"default": list(bundle.zero_shot.defaults), "most": bundle.zero_shot.spec.max_labels}
     inputs = raw_inputs(bundle.plan) if bundle.plan is not None else signature.inputs
     return ModelMetadata(model, versions, "penstock_bundle", inputs, signature.outputs, bundle.label, properties)
 
