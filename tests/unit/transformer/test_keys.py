@@ -11,6 +11,9 @@ from penstock_transformer.keys import entity_keys, key_from_text
 from penstock_transformer.store.port import SetColumns
 
 
+_ODD = [(text, "int64") for text in ("1_000", "+7", "\uff17", "\u0663", "", "9" * 5000, "7\n")]
+
+
 def answer(keys):
     values = np.array([sum(map(hash, key)) % 1000 for key in keys], np.float64)
     return SetColumns({"v": Column(values, np.zeros(len(keys), bool))}, np.arange(len(keys), dtype=np.float64))
@@ -61,6 +64,6 @@ def test_wrong_keys(column, kind, field):
 def test_keys_from_text():
     assert key_from_text("007", "string", "record") == "007"
     assert key_from_text("-7", "int64", "record") == -7
-    for text, kind in [("x", "int64"), ("1.0", "int32"), ("9" * 30, "int64"), (str(2**31), "int32"), ("1", "bool")]:
+    for text, kind in [("x", "int64"), ("1.0", "int32"), ("9" * 30, "int64"), (str(2**31), "int32"), ("1", "bool"), *_ODD]:
         with pytest.raises(InvalidInput):
             key_from_text(text, kind, "record")
