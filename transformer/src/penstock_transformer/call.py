@@ -5,6 +5,7 @@ Call --> Spread (which pod) --> Pool (which connection) --> Connection --> answe
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,7 +32,9 @@ class Call:
     counts for where pods are compared; `caller`: once it is gone, the call is given up.
     """
 
-    __slots__ = ("attempts", "caller", "connection", "deadline", "done", "finished", "parts", "pool", "prefer", "rows", "timer")
+    __slots__ = (
+        "attempts", "caller", "connection", "deadline", "done", "finished", "nbytes", "parts", "pool", "prefer", "rows", "timer",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class Call:
         caller: Caller | None = None,
     ) -> None:
         self.parts = parts
+        self.nbytes = sum(map(len, parts))
         self.deadline = deadline
         self.done = done
         self.prefer = prefer
@@ -105,3 +109,48 @@ class Call:
         else:
             self.connection = None
             self.pool.failed(self, error)
+
+
+class WaitingCalls:
+    """Calls that wait for a connection, in order, within bounds of items and bytes."""
+
+    __slots__ = ("_calls", "_most", "_most_bytes", "nbytes")
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._calls: deque[Call] = deque()
+        self._most = most
+        self._most_bytes = most_bytes
+        self.nbytes = 0
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def push(self, call: Call) -> bool:
+        """Let a call wait; False if there is no room. One that is larger than all of the room waits alone."""
+        if len(self._calls) >= self._most or (self._calls and self.nbytes + call.nbytes > self._most_bytes):
+            return False
+        self._calls.append(call)
+        self.nbytes += call.nbytes
+        return True
+
+    def pop(self) -> Call:
+        """The call that has waited longest."""
+        call = self._calls.popleft()
+        self.nbytes -= call.nbytes
+        return call
+
+    def clear(self) -> list[Call]:
+        """Take out all of them, in order."""
+        calls = list(self._calls)
+        self._calls.clear()
+        self.nbytes = 0
+        return calls
+
+    def take_abandoned(self) -> list[Call]:
+        """Take out those that nobody waits for, or that have ended."""
+        calls = self.clear()
+        for call in calls:
+            if not call.abandoned and not call.finished:
+                self._calls.append(call)
+                self.nbytes += call.nbytes
+        return [call for call in calls if call.abandoned]

@@ -9,12 +9,11 @@ Behind the address of a Service any pod may answer, and only a new connection se
 import asyncio
 import ssl
 import time
-from collections import deque
 from typing import Protocol
 
 from penstock.errors import Cancelled, Overloaded, PenstockError, UpstreamUnavailable
 from penstock.serving.security.client_tls import ClientTls
-from penstock_transformer.call import Call
+from penstock_transformer.call import Call, WaitingCalls
 from penstock_transformer.connection import Answer, Connection
 from penstock_transformer.endpoints import Endpoint
 
@@ -43,6 +42,7 @@ class Pool:
         name: str,
         max_connections: int = 32,
         max_waiting: int = 1024,
+        max_waiting_bytes: int = 256 * 2**20,
         connect_timeout_s: float = 2.0,
         max_age_s: float = float("inf"),
         tls: ClientTls | None = None,
@@ -55,13 +55,12 @@ class Pool:
         self._owner = owner
         self._name = name
         self._max_connections = max_connections
-        self._max_waiting = max_waiting
         self._connect_timeout_s = connect_timeout_s
         self._max_age_s = max_age_s
         self._tls = tls
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
-        self._waiting: deque[Call] = deque()
+        self._waiting = WaitingCalls(max_waiting, max_waiting_bytes)
         self._opening: set[asyncio.Task[None]] = set()
         self._closed = False
         self._retired = False
@@ -78,11 +77,10 @@ class Pool:
         if connection is not None:
             self._start(call, connection)
             return
-        if len(self._waiting) >= self._max_waiting:
+        if self._waiting.push(call):
+            self._open_if_needed()
+        else:
             call.finish(Overloaded("too many calls wait for the predictor"))
-            return
-        self._waiting.append(call)
-        self._open_if_needed()
 
     def answered(self, call: Call, connection: Connection, answer: Answer) -> None:
         """A whole answer came: the connection is free again, the call ends or is tried once more."""
@@ -110,15 +108,13 @@ class Pool:
             if isinstance(call, Call) and call.abandoned:
                 connection.abort()
                 call.finish(Cancelled("the caller is gone"))
-        for call in [call for call in self._waiting if call.abandoned]:
-            self._waiting.remove(call)
+        for call in self._waiting.take_abandoned():
             call.finish(Cancelled("the caller is gone"))
 
     def retire(self) -> None:
         """The pod is gone, or going: what it has begun it may finish, nothing more is sent there."""
         self._retired = True
-        waiting, self._waiting = self._waiting, deque()
-        for call in waiting:
+        for call in self._waiting.clear():
             self.failed(call, UpstreamUnavailable("the predictor's pod is gone"))
         for connection in self._idle:
             connection.transport.close()
@@ -130,8 +126,8 @@ class Pool:
         for task in list(self._opening):
             task.cancel()
         await asyncio.gather(*self._opening, return_exceptions=True)
-        while self._waiting:
-            self._waiting.popleft().finish(UpstreamUnavailable("the connection pool is closed"))
+        for call in self._waiting.clear():
+            call.finish(UpstreamUnavailable("the connection pool is closed"))
         for connection in list(self._all):
             connection.transport.close()
 
@@ -163,7 +159,7 @@ class Pool:
             self._open_if_needed()
             return
         while self._waiting:
-            call = self._waiting.popleft()
+            call = self._waiting.pop()
             if not call.finished:
                 self._start(call, connection)
                 return
@@ -211,8 +207,7 @@ class Pool:
             self._release(connection)
 
     def _fail_waiting(self, reason: str, *, refused: bool) -> None:
-        waiting, self._waiting = self._waiting, deque()
-        for call in waiting:
+        for call in self._waiting.clear():
             if call.finished:
                 continue
             call.attempts += 1

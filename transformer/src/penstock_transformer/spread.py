@@ -11,11 +11,10 @@ thousand. A pod that refuses connections is set aside for a while, unless there 
 import asyncio
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from penstock.errors import Overloaded, PenstockError, UpstreamUnavailable
-from penstock_transformer.call import ATTEMPTS, Call
+from penstock_transformer.call import ATTEMPTS, Call, WaitingCalls
 from penstock_transformer.connection import Answer
 from penstock_transformer.endpoints import Endpoint, EndpointSource
 from penstock_transformer.pool import Owner, Pool
@@ -24,6 +23,7 @@ FIRST_ASIDE_S = 0.5
 LONGEST_ASIDE_S = 30.0
 SWEEP_S = 0.05
 _MAX_UNPLACED = 1024
+_MAX_UNPLACED_BYTES = 256 * 2**20
 
 
 class Spread:
@@ -34,7 +34,7 @@ class Spread:
         self._make = make
         self._pools: dict[Endpoint, Pool] = {}
         self._leaving: set[Pool] = set()
-        self._unplaced: deque[Call] = deque()
+        self._unplaced = WaitingCalls(_MAX_UNPLACED, _MAX_UNPLACED_BYTES)
         self._known = False
         self._started = False
         self._closed = False
@@ -87,10 +87,8 @@ class Spread:
             call.finish(UpstreamUnavailable("the connections are closed"))
         elif self._known:
             call.finish(UpstreamUnavailable("the predictor has no pod that is ready"))
-        elif len(self._unplaced) >= _MAX_UNPLACED:
+        elif not self._unplaced.push(call):
             call.finish(Overloaded("too many calls wait for the predictor"))
-        else:
-            self._unplaced.append(call)
 
     def _changed(self, endpoints: tuple[Endpoint, ...] | None, reason: str) -> None:
         """The source has spoken: open pools to what is new, retire those to what is gone."""
@@ -106,14 +104,12 @@ class Spread:
             if endpoint not in self._pools:
                 self._leaving.add(pool)
                 pool.retire()
-        waiting, self._unplaced = self._unplaced, deque()
-        for call in waiting:
+        for call in self._unplaced.clear():
             if not call.finished:
                 self._place(call)
 
     def _fail_unplaced(self, reason: str) -> None:
-        waiting, self._unplaced = self._unplaced, deque()
-        for call in waiting:
+        for call in self._unplaced.clear():
             call.finish(UpstreamUnavailable(f"the predictor cannot be reached: {reason}"))
 
     def _set_aside(self, pool: Pool) -> None:
