@@ -10,7 +10,6 @@ from penstock.errors import InvalidInput
 from penstock_transformer.keys import entity_keys, key_from_text
 from penstock_transformer.store.port import SetColumns
 
-
 _ODD = [(text, "int64") for text in ("1_000", "+7", "\uff17", "\u0663", "", "9" * 5000, "7\n")]
 
 
