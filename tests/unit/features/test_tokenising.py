@@ -1,5 +1,8 @@
 """Texts become the tokens that the library makes of them, padded to their batch, cut as the spec says, refused by row."""
 
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -195,3 +198,30 @@ def test_a_tokenizer_that_will_not_do_is_refused_by_file(files: dict[str, bytes]
 def test_a_length_that_leaves_no_room_for_text_is_refused() -> None:
     with pytest.raises(InvalidInput, match="maxLength is 2, and 2 tokens are added to every text"):
         Encoder.compiled(spec_of(maxLength=2), files=FILES)
+
+
+def test_words_beyond_the_limit_are_refused_by_row() -> None:
+    encode = [{"words": {"maxBytes": 10}}, {"multiHot": {"categories": ["late"]}}]
+    features = [{"name": "text", "from": "request", "type": "string", "encode": encode}]
+    encoder = Encoder.compiled(spec_of(features, {"x": ["text"]}))
+    with pytest.raises(TooLarge, match=r"^rows\[1\]\.text: 11 bytes of text, the limit is 10$"):
+        encoder.encode({"text": column_of(["late", "01234567890"], "string", "text")})
+
+
+def test_the_tokenizer_library_is_imported_by_bundles_that_need_it_alone() -> None:
+    program = "import sys, penstock.features.encoder, penstock.features.texts; print('tokenizers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_tokens_made_in_threads_are_the_same() -> None:
+    encoder = Encoder.compiled(spec_of(), files=FILES)
+    batches = [[f"late {'x' * (n % 5)}", "the team won " * (n % 4)] for n in range(40)]
+
+    def made(texts: list[str]) -> list[list[int]]:
+        ids: list[list[int]] = encoder.encode({"text": column_of(list(texts), "string", "text")})["input_ids"].tolist()
+        return ids
+
+    alone = [made(texts) for texts in batches]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(made, batches)) == alone
