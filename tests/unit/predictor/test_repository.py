@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from penstock.errors import InvalidInput, NotFound
+from penstock.errors import InvalidInput, NotFound, UpstreamUnavailable
 from penstock_predictor.repository import find, model_file, version_order
 from penstock_predictor.source import DirectorySource, open_source
+from penstock_predictor.store.remote import RemoteStore
 
 
 def touch(directory: Path, *names: str) -> None:
@@ -75,3 +76,12 @@ def test_a_store_without_its_package_says_what_to_install(tmp_path: Path, monkey
         open_source("s3://bucket/x", "m", tmp_path)
     with pytest.raises(InvalidInput, match=r"expected a path or one of s3://, .* got ftp://"):
         open_source("ftp://host/x", "m", tmp_path)
+
+
+def test_addresses_are_shown_without_their_secrets(tmp_path: Path) -> None:
+    store = RemoteStore("http://user:word@127.0.0.1:1/models?signature=secret", retries=0)
+    assert store.address == "http://127.0.0.1:1/models"
+    with pytest.raises(UpstreamUnavailable) as caught:
+        store.read("bundle.yaml", 100)
+    assert "127.0.0.1:1/models/bundle.yaml cannot be read" in str(caught.value)
+    assert not any(secret in str(caught.value) for secret in ("word", "signature", "secret"))

@@ -56,7 +56,7 @@ class RemoteStore:
                 "object stores need the package obstore: install penstock-predictor[stores]", field="model_dir"
             ) from error
         scheme = address.partition("://")[0].lower()
-        self.address = re.sub(r"//[^/@]*@", "//", address).partition("?")[0]
+        self.address = _without_secrets(address)
         self.listed = scheme in _LISTED
         self._obstore: Any = obstore
         self._refused: tuple[type[BaseException], ...] = (BaseError, OSError)
@@ -143,4 +143,9 @@ def _file(meta: Any) -> RemoteFile:
 
 def _reason(error: BaseException) -> str:
     """The first line of a message, which has no answer's body in it, shortened."""
-    return str(error).split("\n", 1)[0].split(": <", 1)[0][:300]
+    return _without_secrets(str(error).split("\n", 1)[0].split(": <", 1)[0])[:300]
+
+
+def _without_secrets(text: str) -> str:
+    """Addresses without passwords, and without queries, which may hold signatures."""
+    return re.sub(r"\?\S*", "", re.sub(r"//[^/@\s]*:[^/@\s]*@", "//", text))
