@@ -55,6 +55,21 @@ def test_a_path_without_a_model_means_the_only_one(key_file: KeyFile) -> None:
     assert guard.admit_hot(b"/models/flights/predict", b"model=trains", headers, "") is not None
 
 
+def test_who_administrates_is_logged_by_name(key_file: KeyFile, caplog: pytest.LogCaptureFixture) -> None:
+    path, (mine,) = key_file("admin")
+    caplog.set_level("INFO")
+    guard = Guard(keys=ApiKeys(path))
+    guard.admit_path("POST", "/v2/repository/models/flights/load", b"", {b"authorization": mine}, "10.0.0.1")
+    guard.admit_path("GET", "/v2/models/flights", b"", {b"authorization": mine}, "10.0.0.1")
+    (line,) = [vars(record) for record in caplog.records]
+    assert (line["msg"], line["caller"], line["peer"], line["model"]) == (
+        "admin call admitted",
+        "key caller-0",
+        "10.0.0.1",
+        "flights",
+    )
+
+
 def test_every_request_counts_against_its_callers_rate(key_file: KeyFile) -> None:
     path, (one, two) = key_file("predict:*", "predict:*")
     guard = Guard(keys=ApiKeys(path), rates=Rates("3/minute;100/hour"))

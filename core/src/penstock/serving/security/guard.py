@@ -7,11 +7,12 @@
 `admit` is a plain call that decides at once. Only a token whose key has to be fetched first cannot be decided so: `admit` then
 raises `Undecided`, which `admitted` waits out.
 
-Invariant: nothing of a credential is ever in an error, a log or a metric.
+Invariant: nothing of a credential is ever in an error, a log or a metric. Who was let in to load or unload is logged.
 """
 
 import asyncio
 import ipaddress
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from penstock.errors import Forbidden, NotReady, PenstockError, Unauthenticated
@@ -19,8 +20,10 @@ from penstock.serving.security.issuer import FETCH_S, Fetching
 from penstock.serving.security.keys import PREFIX, ApiKeys
 from penstock.serving.security.needs import Need, is_open, model_in, need_of, need_of_hot
 from penstock.serving.security.rates import Rates
-from penstock.serving.security.scopes import DESCRIBE, EVERYTHING, Caller, wanted
+from penstock.serving.security.scopes import ADMIN, DESCRIBE, EVERYTHING, Caller, wanted
 from penstock.serving.security.tokens import Tokens
+
+logger = logging.getLogger(__name__)
 
 _KNOWN_PATHS = 2048
 _KNOWN_PATH_BYTES = 1024
@@ -127,9 +130,12 @@ class Guard:
 
     def _admit_need(self, need: Need, query: bytes, headers: Mapping[bytes, bytes], peer: str) -> Caller:
         caller = self.identify(headers, peer)
-        self.require(caller, need.verb, self._model(need, query))
+        model = self._model(need, query)
+        self.require(caller, need.verb, model)
         if self.rates is not None:
             self.rates.count(caller.name)
+        if need.verb == ADMIN:
+            logger.info("admin call admitted", extra={"caller": caller.name, "peer": peer, "model": model})
         return caller
 
     def _model(self, need: Need, query: bytes) -> str | None:
@@ -139,7 +145,7 @@ class Guard:
         if named is not None:
             return named
         models = self.models()
-        return models[0] if len(models) == 1 and need.verb != "admin" else None
+        return models[0] if len(models) == 1 and need.verb != ADMIN else None
 
     def _hot_need(self, path: bytes) -> Need:
         need = self._needs.get(path)
