@@ -90,8 +90,6 @@ def test_a_broken_row_far_into_a_large_csv(http: httpx.Client, refused: Check) -
 @pytest.mark.parametrize(
     "content_type, status, field",
     [
-        ("application/x-ndjson", 415, "Content-Type"),
-        ("application/vnd.apache.arrow.stream", 415, "Content-Type"),
         ("text/html", 415, "Content-Type"),
         ("multipart/form-data", 400, "Content-Type"),
         ("multipart/form-data; boundary=x", 400, "body"),

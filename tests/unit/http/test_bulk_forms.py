@@ -13,7 +13,7 @@ from penstock_transformer.http.bulk.csv_reader import CsvReader
 from penstock_transformer.http.bulk.forms import ARROW, CSV, EVENTS, JSON, NDJSON, form_in, form_out, is_streamed, preferred
 from penstock_transformer.http.bulk.json_reader import JsonReader
 from penstock_transformer.http.bulk.lines import LineReader
-from penstock_transformer.http.nearest import did_you_mean
+from penstock_transformer.nearest import did_you_mean
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from penstock.errors import InvalidInput
 from penstock.features.spec import Feature
 from penstock.features.values import column_from_array, column_of
 from penstock.tensors import Array
+from penstock_transformer.nearest import did_you_mean
 from penstock_transformer.requests import Row
 
 
@@ -95,4 +96,4 @@ def check_names(names: Iterable[str], accepted: frozenset[str], stored: dict[str
         field = f"{where}{name}"
         if name in stored:
             raise InvalidInput(f"this feature is read from the store ({stored[name]}), not from the request", field=field)
-        raise InvalidInput(f"unknown feature; expected one of {', '.join(sorted(accepted)) or 'none'}", field=field)
+        raise InvalidInput(f"unknown feature; {did_you_mean(name, accepted)}", field=field)

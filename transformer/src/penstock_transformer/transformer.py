@@ -15,7 +15,7 @@ import numpy as np
 
 from penstock.batcher import Batcher, BatchMetrics, BatchPolicy, Pressure
 from penstock.dataplane import Context, DataPlane, InferRequest, ModelMetadata, Reply
-from penstock.errors import NotFound, NotReady, PenstockError, WrongBundle
+from penstock.errors import InvalidInput, NotFound, NotReady, PenstockError, WrongBundle
 from penstock.features.spec import StoreLayout
 from penstock.metrics import Metrics
 from penstock.tensors import DATATYPES, Array
@@ -183,6 +183,8 @@ class Transformer:
         self._check_model(request.model)
         probe = PredictRequest(request.model, request.context, version=request.version)
         encoded = (request.parameters or {}).get("encoded", False)
+        if encoded is not False and encoded is not True:
+            raise InvalidInput(f"expected true or false, got {encoded!r:.80}", field="parameters.encoded")
         route = self.table.route
         plan = choose(route, probe).plan if route is None or encoded or len(route.live) == 1 else route.live[0].bundle.plan
         if encoded or plan is None:

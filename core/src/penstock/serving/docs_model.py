@@ -97,7 +97,8 @@ class ModelDocs:
 
     def _feature_schema(self, feature: Feature) -> dict[str, Any]:
         schema = _value_schema(feature.type, feature.length)
-        said = [self._range_said(feature.name)] if self._range_said(feature.name) else []
+        seen = self._range_said(feature.name, feature.type == "timestamp")
+        said = [seen] if seen else []
         policy = feature.missing.policy
         if policy == "default":
             said.append(f"missing means {feature.missing.default!r}")
@@ -112,10 +113,13 @@ class ModelDocs:
         schema["description"] = "; ".join(said)
         return schema
 
-    def _range_said(self, name: str) -> str:
+    def _range_said(self, name: str, is_time: bool) -> str:
         seen = self.profile.get("features", {}).get(name)
         if not isinstance(seen, dict):
             return ""
+        if "min" in seen and is_time:
+            first, last = (datetime.fromtimestamp(seen[end], UTC).date().isoformat() for end in ("min", "max"))
+            return f"from {first} to {last} in training"
         if "min" in seen:
             return f"from {seen['min']:g} to {seen['max']:g} in training"
         values = list(seen.get("values", {}))

@@ -13,6 +13,7 @@ from typing import Any
 
 from penstock.errors import InvalidInput, TooLarge
 from penstock_transformer.http.cells import WrongCell, shown, typed
+from penstock_transformer.nearest import did_you_mean
 
 Types = Mapping[str, str]
 
@@ -80,9 +81,7 @@ def checked_header(names: Sequence[str], types: Types | None) -> list[str]:
         if name in header[:at]:
             raise InvalidInput(f"column {shown(name)} is named twice", field=f"header[{at}]")
         if types is not None and name not in types:
-            raise InvalidInput(
-                f"unknown column {shown(name)}; expected some of {', '.join(sorted(types))}", field=f"header[{at}]"
-            )
+            raise InvalidInput(f"unknown column {shown(name)}; {did_you_mean(name, types)}", field=f"header[{at}]")
     return header
 
 

@@ -11,7 +11,7 @@ from penstock.errors import InvalidInput, TooLarge
 from penstock_transformer.http.bulk.arrow_columns import family_of, values_of
 from penstock_transformer.http.bulk.arrow_messages import ArrowMessages, Kind
 from penstock_transformer.http.bulk.batch import Batch
-from penstock_transformer.http.nearest import did_you_mean
+from penstock_transformer.nearest import did_you_mean
 from penstock_transformer.plan import FetchPlan
 
 SLICE_ROWS = 1024
