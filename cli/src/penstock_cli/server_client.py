@@ -66,7 +66,9 @@ class Server:
             problem = {}
         detail = problem.get("detail") or problem.get("error") or error.reason
         field = problem.get("field")
-        remedy = "--key-file FILE sends an API key." if error.code == 401 and not self._headers else None
+        remedy = "Say which with --model." if field == "model" else None
+        if error.code == 401 and not self._headers:
+            remedy = "--key-file FILE sends an API key."
         return Failure(f"{f'{field}: ' if field else ''}{detail}", remedy)
 
 

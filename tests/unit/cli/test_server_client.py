@@ -22,6 +22,17 @@ def test_a_refusal_in_any_form_is_a_failure(monkeypatch: pytest.MonkeyPatch, bod
         Server("http://127.0.0.1:1", 1.0).get("/v1/models")
 
 
+def test_a_model_to_be_named_is_named_by_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b'{"field": "model", "detail": "expected ?model= with one of a, b"}'
+
+    def refuse(request: urllib.request.Request, **_: object) -> None:
+        raise urllib.error.HTTPError(request.full_url, 400, "Bad Request", Message(), io.BytesIO(body))
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    with pytest.raises(Failure, match="Say which with --model"):
+        Server("http://127.0.0.1:1", 1.0).get("/predict/x")
+
+
 @pytest.mark.parametrize(
     "reason, words",
     [
