@@ -3,8 +3,8 @@
     rows of bytes or None, row-major -> read_block(type, …) -> values [features, rows], missing [features, rows]
 
 Features of one type are read together as one block: a batch of 64 rows with 20 doubles is one join and one view of its bytes, not
-1,280 calls. The check before it is exact: every value has the length and the tag of its type, or the block goes to the slow way,
-value by value. What the fast way does not take, the slow way decides; the two never disagree (a property test holds them).
+1,280 calls. The check before it: every value has the tag of its type where it must begin, or the block goes to the slower ways,
+value by value in the end. What a fast way does not take, the slow way decides; they never disagree (a property test holds them).
 """
 
 from collections.abc import Sequence
@@ -50,17 +50,32 @@ def read_block(
     Raises UnreadableValue naming the feature whose stored value is not of its type.
     """
     width = len(names)
-    if len(rows[0]) == width:
-        flat = list(chain.from_iterable(rows))
-    else:
+    read = _fixed_rows(rows, start, width, kind) if kind.form == "scalar" and kind.kind in _RECORDS else None
+    if read is None:
         stop = start + width
-        flat = list(chain.from_iterable([row[start:stop] for row in rows]))
-    fast = _fast(flat, kind) or _fast_with_gaps(flat, kind) or _slow(flat, kind, names, view)
-    values, missing = fast
+        flat = list(chain.from_iterable(rows if len(rows[0]) == width else [row[start:stop] for row in rows]))
+        read = _fast(flat, kind) or _fast_with_gaps(flat, kind) or _slow(flat, kind, names, view)
+    values, missing = read
     if width == 1:
         return values.reshape(1, -1), missing.reshape(1, -1)
     shape = (len(rows), width)
     return np.ascontiguousarray(values.reshape(shape).T), np.ascontiguousarray(missing.reshape(shape).T)
+
+
+def _fixed_rows(rows: Sequence[Sequence[Stored]], start: int, width: int, kind: ValueType) -> tuple[Array, Mask] | None:
+    """Numbers of one width without a look at each: what begins with the type's tag ends where the next must begin.
+
+    A row that is as long as its values together, with a tag at every place, holds nothing else: an absent value would make it
+    shorter, and none of the type is longer.
+    """
+    stop, size = start + width, _RECORDS[kind.kind].itemsize
+    try:
+        parts = [b"".join(row[start:stop]) for row in rows]  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    if set(map(len, parts)) != {size * width}:
+        return None
+    return _records(b"".join(parts), len(rows) * width, kind)
 
 
 def _fast(flat: list[Stored], kind: ValueType) -> tuple[Array, Mask] | None:
@@ -94,16 +109,18 @@ def _fast_with_gaps(flat: list[Stored], kind: ValueType) -> tuple[Array, Mask] |
 
 
 def _fixed(flat: list[Any], kind: ValueType) -> tuple[Array, Mask] | None:
-    record = _RECORDS[kind.kind]
-    size = record.itemsize
-    if set(map(len, flat)) != {size}:
+    if set(map(len, flat)) != {_RECORDS[kind.kind].itemsize}:
         return None
-    joined = b"".join(flat)
-    if joined[::size] != tag(kind.number, _WIRE_TYPES[kind.kind]) * len(flat):
+    return _records(b"".join(flat), len(flat), kind)
+
+
+def _records(joined: bytes, count: int, kind: ValueType) -> tuple[Array, Mask] | None:
+    record = _RECORDS[kind.kind]
+    if joined[:: record.itemsize] != tag(kind.number, _WIRE_TYPES[kind.kind]) * count:
         return None
     values = np.frombuffer(joined, record)["value"]
     if kind.kind == "bool":
-        return values != 0, np.zeros(len(flat), np.bool_)
+        return values != 0, np.zeros(count, np.bool_)
     values = values.astype(kind.dtype)
     return values, np.isnan(values)
 
