@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from penstock.client import AsyncClient, RetryPolicy
@@ -43,6 +44,15 @@ def test_errors_are_those_of_their_request(server: ServerProcess) -> None:
             assert bad.field == "inputs[0].shape"
             with pytest.raises(WrongBundle):
                 await stream.infer(ONE, expect_bundle="sha256:" + "0" * 64)
+
+    asyncio.run(main())
+
+
+def test_compression_is_not_taken_up(server: ServerProcess) -> None:
+    async def main() -> None:
+        async with connect(f"ws{server.url.removeprefix('http')}/v2/models/flights/stream", compression="deflate") as socket:
+            assert await socket.recv() == '{"credit":128}'
+            assert socket.protocol.extensions == []
 
     asyncio.run(main())
 
