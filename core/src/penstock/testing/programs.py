@@ -48,3 +48,11 @@ def perf_analyzer() -> Program:
         raise ProgramMissing("perf_analyzer is missing: .venv/bin/python tools/get_perf_analyzer.py")
     libraries = [str(directory / "nvidia" / "cuda_runtime" / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
     return Program(str(path), {"LD_LIBRARY_PATH": ":".join(filter(None, libraries))})
+
+
+def schemathesis() -> Program:
+    """schemathesis, of the PATH or as `tools/get_schemathesis.py` puts it into the cache. Raises ProgramMissing."""
+    path = shutil.which("schemathesis") or str(cache_directory() / "schemathesis" / "bin" / "schemathesis")
+    if not Path(path).exists():
+        raise ProgramMissing("schemathesis is missing: .venv/bin/python tools/get_schemathesis.py")
+    return Program(path, {})
