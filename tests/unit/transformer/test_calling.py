@@ -39,7 +39,9 @@ class Predictor:
 
 
 def bundle_of(predictor, independent=True, expect="d"):
-    return SimpleNamespace(predictor=predictor, predictor_model="m", independent=independent, expect=expect, label="m@d")
+    return SimpleNamespace(
+        predictor=predictor, predictor_model="m", independent=independent, expect=expect, label="m@d", lengths=None
+    )
 
 
 def called(predictor, bounds, *, max_rows=4096, wanted=lambda: True, **bundle):

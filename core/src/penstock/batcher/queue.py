@@ -259,8 +259,8 @@ class DeadlineQueue(Generic[W]):
             return None
         return Overloaded(
             f"{ahead} requests wait: an answer takes {wait_s * 1e3:.0f} ms, the deadline is in {(deadline - now) * 1e3:.0f} ms",
-            # A queue moves by whole runs.
-            retry_after_s=within_reason(wait_s - allowed_s + rate.interval_s),
+            # A queue moves by whole runs, and their speed changes while they empty it.
+            retry_after_s=within_reason(1.25 * (wait_s - allowed_s) + 1.25 * rate.interval_s),
         )
 
     def _refusal(self, nbytes: int) -> PenstockError:
