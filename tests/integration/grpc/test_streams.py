@@ -9,6 +9,7 @@ import pytest
 
 from penstock.protocol.grpc import messages
 from penstock.serving.grpc.stream import CREDIT
+from penstock.serving.shell import ShellLimits
 from penstock.testing.grpc_client import infer_message
 from penstock.testing.grpc_running import RunningGrpc, run_grpc, until
 
@@ -94,3 +95,22 @@ def test_a_stopping_server_answers_what_a_stream_has_sent_then_ends_it() -> None
         await draining
 
     run_grpc(check)
+
+
+def test_a_stream_whose_answers_nobody_reads_is_ended() -> None:
+    async def check(running: RunningGrpc) -> None:
+        call = running.stream()
+        large = infer_message("echo", x=np.zeros((100, 1000), np.float32)).SerializeToString()
+        for _ in range(60):
+            await call.write(large)
+        # The caller learns of it behind the answers that are on their way; by then nothing is held for it.
+        await until(lambda: running.shell.budget_bytes == running.shell.limits.bodies_bytes and len(running.plane.taken) == 60)
+        assert running.shell.metrics.in_flight("echo").count == 0
+        with pytest.raises(grpc.aio.AioRpcError, match="no answer of this stream was read for 1 s"):
+            await asyncio.wait_for(read_all(call), 30)
+
+    async def read_all(call: Any) -> None:
+        while await call.read() is not grpc.aio.EOF:
+            pass
+
+    run_grpc(check, limits=ShellLimits(stall_timeout_s=1))

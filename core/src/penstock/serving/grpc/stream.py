@@ -21,7 +21,7 @@ from penstock.protocol.limits import Limits
 from penstock.serving.context import request_id
 from penstock.serving.grpc.call import Call, Headers, compress, deadline_of, headers_of, peer_of
 from penstock.serving.grpc.infer import internal
-from penstock.serving.grpc.status import abort, message_of, trailers
+from penstock.serving.grpc.status import Metadata, abort, message_of, trailers
 from penstock.serving.shell import Shell
 
 if TYPE_CHECKING:
@@ -130,8 +130,9 @@ class Streaming:
         reader = asyncio.create_task(self._read(context, headers, slots, credit))
         self._readers.add(reader)
         try:
-            await self._write(context, headers, slots, credit)
-            was_stopped = reader.cancelled()
+            ended = await self._write(context, headers, slots, credit)
+            if ended is None and reader.cancelled():
+                ended = _stopped(), ()
         finally:
             self._readers.discard(reader)
             reader.cancel()
@@ -140,8 +141,9 @@ class Streaming:
                 left = slots.get_nowait()
                 if left is not None:
                     left.drop()
-        if was_stopped:
-            await abort(context, _stopped(), ())
+        # Last, when nothing is held any more: the status waits behind answers that the caller may never read.
+        if ended is not None:
+            await abort(context, *ended)
 
     async def _read(
         self,
@@ -174,20 +176,21 @@ class Streaming:
         headers: Headers,
         slots: "asyncio.Queue[Slot | None]",
         credit: asyncio.Semaphore,
-    ) -> None:
-        """Answer the slots in turn."""
+    ) -> tuple[PenstockError, Metadata] | None:
+        """Answer the slots in turn. What the stream is to end with before its time, None if it was answered whole."""
         stall_s = self._shell.limits.stall_timeout_s
         as_status = headers.get(_AS_STATUS, b"").lower() == b"true"
         while (slot := await slots.get()) is not None:
             answer = await slot.finish()
             if as_status and slot.error is not None:
-                await abort(context, slot.error, trailers(slot.call.request_id, slot.error.bundle or ""))
+                return slot.error, trailers(slot.call.request_id, slot.error.bundle or "")
             try:
                 async with asyncio.timeout(stall_s):
                     await context.write(answer)
             except TimeoutError:
-                await abort(context, DeadlineExceeded(f"no answer of this stream was read for {stall_s} s"), ())
+                return DeadlineExceeded(f"no answer of this stream was read for {stall_s} s"), ()
             credit.release()
+        return None
 
 
 def _stopped() -> NotReady:
