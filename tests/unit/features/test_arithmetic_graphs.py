@@ -88,7 +88,7 @@ quantiles = st.lists(st.one_of(st.floats(-1e6, 1e6), st.sampled_from([0.0, 1.0, 
 
 @pytest.mark.parametrize("policy", ["reject", "default", "keep"])
 @pytest.mark.parametrize("feature_type", NUMERIC)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_quantile_map_is_exact(feature_type: str, policy: str, data: st.DataObject) -> None:
     known = sorted(data.draw(quantiles))

@@ -53,7 +53,7 @@ def test_lists_are_padded_alike(element: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("unseen", ["zeros", "other"])
 @pytest.mark.parametrize("element", ["string", "bool", "int32", "int64"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_multi_hot_is_exact_and_padding_counts_nowhere(element: str, unseen: str, data: st.DataObject) -> None:
     categories = CATEGORIES[element]

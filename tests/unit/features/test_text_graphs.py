@@ -48,7 +48,7 @@ def counted(data: st.DataObject, behind: list[Any]) -> tuple[Array, Array]:
     return encode_spec([feature], ["f"], {"f": column_of(texts, "string", "f")})
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_ngram_counts_of_words_are_exact(data: st.DataObject) -> None:
     assert_same_bits(*counted(data, []))
@@ -56,7 +56,7 @@ def test_ngram_counts_of_words_are_exact(data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("norm", ["l2", "l1", "none"])
 @pytest.mark.parametrize("sublinear", [False, True])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_tf_idf_is_within_a_millionth(norm: str, sublinear: bool, data: st.DataObject) -> None:
     got, expected = counted(data, [{"norm": norm, "sublinear": sublinear}])

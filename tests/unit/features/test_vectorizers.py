@@ -78,7 +78,7 @@ def test_weighed_counts_are_those_of_scikit_learn(step: Any) -> None:
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), min_size=1, max_size=6))
 def test_any_text_is_counted_alike(texts: list[str]) -> None:
     got, expected = encode(CountVectorizer(ngram_range=(1, 2)), [*TEXTS, "filler words here"], texts)
@@ -105,7 +105,7 @@ def test_lists_are_the_columns_of_a_binarizer() -> None:
     assert multi_hot_step(numbers).parameters == {"categories": [1, 2, 3]}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     st.lists(st.one_of(st.floats(-1e6, 1e6), st.sampled_from([0.0, 1.0, 5.0])), min_size=2, max_size=40),
     st.lists(st.floats(-2e6, 2e6), min_size=1, max_size=20),
