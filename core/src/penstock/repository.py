@@ -6,7 +6,8 @@
 
 The form is that of the Open Inference Protocol's model repository extension, which Triton and KServe share.
 
-Invariant: a load or unload that raises has changed nothing that serves, and one that returns has taken effect in every worker.
+Invariant: a call that returns has taken effect in every worker; one that raises has changed nothing in the worker that it failed
+in. (Workers read the same files and hardly ever disagree; where memory sufficed for some of them alone, the call is repeated.)
 """
 
 from collections.abc import Mapping
