@@ -3,8 +3,8 @@
     python bench/overload.py [--rounds 3] [--seconds 4] [--deadline_ms 100] [--json]
 
 The predictor on one core with a model of about a millisecond a row. What it can carry is found with a closed loop (wrk, 256
-connections: full batches); then an open loop (penstock.testing.open_loop: exponential gaps, times from the moment a request was due) asks for
-multiples of it. Every request says `Penstock-Timeout-Ms`. Goodput: answers within the deadline, a second.
+connections: full batches); then an open loop (penstock.testing.open_loop: exponential gaps, times from the moment a request was
+due) asks for multiples of it. Every request says `Penstock-Timeout-Ms`. Goodput: answers within the deadline, a second.
 """
 
 import argparse

@@ -51,7 +51,9 @@ class Server:
         if self.running is None and self.queue:
             batch = self.queue.take(self.now)
             self.expired += [work for work, _ in batch.dropped]
-            if batch.works:
+            if not batch.works:
+                self.rate.rest()
+            else:
                 self.rate.started(self.now, len(batch.works) if self.queue else 0)
                 self.running = self.now, self.now + self.run_s(len(batch.works)), batch.works
 
@@ -254,6 +256,37 @@ def test_pressure_is_on_while_works_are_refused_and_off_when_half_of_them_are_go
         assert pressure.turns > turns, "whoever keeps a refusal must see that the queue has moved"
         assert batcher.refusal(item().context) is None
         await asyncio.sleep(0)
+        batcher.close()
+
+    run_within(main())
+
+
+def test_a_queue_that_was_emptied_by_leavers_is_idle_again(item: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or everybody would be refused from then on: behind a run that is long over, by a pace that counts the idle time."""
+    clock = [1000.0]
+    monkeypatch.setattr("penstock.batcher.batcher._monotonic", lambda: clock[0])
+
+    async def main() -> None:
+        gate = Gate()
+        batcher = batcher_of("thread", gate.compute, max_rows=1, max_queue_items=3)
+        batcher.submit(item())
+        await gate.entered.wait()
+        leaving = [item() for _ in range(4)]  # one too many: there is pressure
+        for work in leaving:
+            batcher.submit(work)
+            work.disconnected = True
+        clock[0] += 1.0
+        gate.open.set()
+        await batcher.drain()
+        batcher._draining = False
+        assert batcher.pressure.batchers == 0
+        clock[0] += 100.0
+        assert batcher.refusal(item(deadline=clock[0] + 0.1).context) is None
+        back = item(payload=1, deadline=clock[0] + 0.1)
+        batcher.submit(back)
+        await batcher.drain()
+        assert back.answer == 1
+        assert batcher._rate.interval_s <= 1.0
         batcher.close()
 
     run_within(main())

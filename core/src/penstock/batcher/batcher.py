@@ -337,10 +337,13 @@ class Batcher(Generic[W, R]):
         now = _monotonic()
         self._rate.finished(len(works), now, idle=not self.in_flight and not waiting, began=began)
         if self._pressing and waiting <= self._pressing // 2:
-            self._pressing = 0
-            self.pressure.batchers -= 1
-            self.pressure.turns += 1
+            self._relieve()
         return now
+
+    def _relieve(self) -> None:
+        self._pressing = 0
+        self.pressure.batchers -= 1
+        self.pressure.turns += 1
 
     def _finish(self, works: list[W], began: float, result: Any, error: PenstockError | None) -> None:
         """A run that was not inline is over: start the next one, and only then write this one's answers."""
@@ -361,6 +364,11 @@ class Batcher(Generic[W, R]):
             fail(work, error)
 
     def _settle(self) -> None:
-        """Let `drain` look again."""
-        if self._idle is not None and not self._queue and not self.in_flight:
-            self._idle.set()
+        """If nothing waits and nothing runs, the pace is at rest, and `drain` may look again."""
+        if not self.in_flight and not self._queue.items:
+            if self._rate.since is not None:
+                self._rate.rest()
+            if self._pressing:
+                self._relieve()
+            if self._idle is not None:
+                self._idle.set()

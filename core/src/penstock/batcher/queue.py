@@ -31,7 +31,7 @@ SWEEP_S = 0.05
 """A full queue looks for works that nobody waits for any more at most this often."""
 STARVED_AFTER = 7
 """So many runs may pass over a class that has works waiting: each class gets one run in eight at least."""
-HEADROOM = 0.6
+HEADROOM = 0.5
 """The part of a caller's time that the expected wait may take: the rest is for the way here and back, and for slower runs."""
 
 _NEVER = float("inf")

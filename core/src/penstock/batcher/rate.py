@@ -15,12 +15,12 @@ _WEIGHT = 0.2
 
 
 class ServiceRate:
-    """Averages over the last handful of runs. `busy`: a run is in progress. `interval_s`: between the ends of two runs.
+    """Averages over the last handful of runs. `busy`: how many runs are in progress. `interval_s`: between the ends of two runs.
 
     All averages are 0 until measured.
     """
 
-    __slots__ = ("_full_items", "_item_s", "_latency_s", "_most", "_since", "busy", "interval_s")
+    __slots__ = ("_full_items", "_item_s", "_latency_s", "_most", "busy", "interval_s", "since")
 
     def __init__(self, most_items: int = 1) -> None:
         self._item_s = 0.0
@@ -29,21 +29,21 @@ class ServiceRate:
         # What one run takes along when there is more than it can take; until that was seen, what the policy allows.
         self._full_items = 0.0
         self._most = most_items
-        self._since: float | None = None
-        self.busy = False
+        self.since: float | None = None
+        self.busy = 0
 
     def started(self, now: float, items: int = 0) -> None:
         """A run began; measuring starts here if nothing else was running. `items`: how many it took, if it left some behind, so
         that it is as large as runs get."""
-        self.busy = True
+        self.busy += 1
         if items:
             self._full_items = self._full_items + _WEIGHT * (items - self._full_items) if self._full_items else float(items)
-        if self._since is None:
-            self._since = now
+        if self.since is None:
+            self.since = now
 
     def finished(self, items: int, now: float, *, idle: bool, began: float | None = None) -> None:
         """A run of `items` ended, that began at `began`; `idle` says that nothing else runs or waits now."""
-        since = self._since
+        since = self.since
         if since is not None and items:
             interval_s = max(now - since, 0.0)
             item_s = interval_s / items
@@ -55,8 +55,13 @@ class ServiceRate:
                 self._item_s = item_s
                 self.interval_s = interval_s
                 self._latency_s = now - (since if began is None else began)
-        self._since = None if idle else now
-        self.busy = not idle
+        self.since = None if idle else now
+        self.busy = max(0, self.busy - 1)
+
+    def rest(self) -> None:
+        """Nothing runs and nothing waits any more, though the last run left works behind: they were dropped. What comes after is
+        idle time, and does not count."""
+        self.since = None
 
     @property
     def full_items(self) -> float:

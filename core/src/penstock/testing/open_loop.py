@@ -51,7 +51,7 @@ class OpenLoop:
         rate: float,
         seconds: float,
         *,
-        connections: int = 1000,
+        connections: int = 500,
         patience_s: float = 5.0,
         seed: int = 1,
     ) -> None:
@@ -71,7 +71,8 @@ class OpenLoop:
 
     async def run(self) -> OpenLoopResult:
         """The result, once all is answered."""
-        await self._connect(min(self._most, 64))
+        # Opened before: callers keep theirs, and a thousand handshakes at once are another test.
+        await self._connect(self._most)
         began = time.monotonic()
         due = deque(began + at for at in self._due)
         while due:
