@@ -129,7 +129,9 @@ class Pool:
         for call in self._waiting.clear():
             call.finish(UpstreamUnavailable("the connection pool is closed"))
         for connection in list(self._all):
-            connection.transport.close()
+            # Not `close`: over TLS that waits for the other side's goodbye, for longer than this program will be there.
+            connection.transport.abort()
+        await asyncio.sleep(0)
 
     def _idle_connection(self, prefer: str) -> Connection | None:
         """The freshest idle connection, rather one whose pod is known to hold the bundle than one known not to."""
