@@ -1,4 +1,4 @@
-"""Makes sure that the servers which the integration tests start are installed. Called by `make test`.
+"""Makes sure that the servers and programs which the integration tests start are installed. Called by `make test`.
 
 As root on Debian it installs what is missing with apt-get and says so; anywhere else it changes nothing, and the tests that need
 a missing server skip themselves with a line that names the package. Debian starts a server when it installs one: that is
@@ -19,6 +19,11 @@ SERVERS = {
     "debootstrap": lambda: shutil.which("debootstrap"),
     "runc": lambda: shutil.which("runc"),
     "wrk": lambda: shutil.which("wrk"),
+    "curl": lambda: shutil.which("curl"),
+    "nodejs": lambda: shutil.which("node"),
+    "npm": lambda: shutil.which("npm"),
+    "chromium": lambda: shutil.which("chromium"),
+    "libb64-0d": lambda: any(Path("/usr/lib").glob("*/libb64.so.0d")),
 }
 
 

@@ -17,7 +17,7 @@ def test_a_missing_program_names_its_package(monkeypatch: pytest.MonkeyPatch, tm
 def test_perf_analyzer_is_found_in_the_cache_with_its_libraries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(ProgramMissing, match=r"tools/get_perf_analyzer\.py"):
+    with pytest.raises(ProgramMissing, match=r"tools/get_judges\.py"):
         perf_analyzer()
     path = tmp_path / "penstock" / "perf_analyzer" / "bin" / "perf_analyzer"
     path.parent.mkdir(parents=True)

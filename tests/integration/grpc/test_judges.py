@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from penstock.testing import programs
 from penstock.testing.programs import Program, ProgramMissing, perf_analyzer
 from penstock.testing.server import ServerProcess
 
@@ -38,10 +38,10 @@ def test_a_client_that_others_wrote(predictor: ServerProcess, client: str, modul
 
 @pytest.fixture(scope="module")
 def grpcurl() -> str:
-    found = shutil.which("grpcurl") or shutil.which("grpcurl", path=os.path.expanduser("~/go/bin"))
-    if found is None:
-        pytest.skip("grpcurl is missing: go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4")
-    return found
+    try:
+        return programs.grpcurl()
+    except ProgramMissing as missing:
+        pytest.skip(str(missing))
 
 
 def call(grpcurl: str, server: ServerProcess, *arguments: str, data: Any = None) -> subprocess.CompletedProcess[str]:

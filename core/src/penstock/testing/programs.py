@@ -1,6 +1,7 @@
 """Foreign programs that tests run: found, or a line that says how to get them. A test skips with that line.
 
 program("node") -> its path          perf_analyzer() -> how to start NVIDIA's load generator
+grpcurl() -> its path
 """
 
 import os
@@ -38,14 +39,14 @@ def cache_directory() -> Path:
 
 
 def perf_analyzer() -> Program:
-    """NVIDIA's perf_analyzer, of the PATH or as `tools/get_perf_analyzer.py` puts it into the cache. Raises ProgramMissing."""
+    """NVIDIA's perf_analyzer, of the PATH or as `tools/get_judges.py` puts it into the cache. Raises ProgramMissing."""
     found = shutil.which("perf_analyzer")
     if found is not None:
         return Program(found, {})
     directory = cache_directory() / "perf_analyzer"
     path = directory / "bin" / "perf_analyzer"
     if not path.exists():
-        raise ProgramMissing("perf_analyzer is missing: .venv/bin/python tools/get_perf_analyzer.py")
+        raise ProgramMissing("perf_analyzer is missing: .venv/bin/python tools/get_judges.py")
     libraries = [str(directory / "nvidia" / "cuda_runtime" / "lib"), os.environ.get("LD_LIBRARY_PATH", "")]
     return Program(str(path), {"LD_LIBRARY_PATH": ":".join(filter(None, libraries))})
 
@@ -56,3 +57,12 @@ def schemathesis() -> Program:
     if not Path(path).exists():
         raise ProgramMissing("schemathesis is missing: .venv/bin/python tools/get_schemathesis.py")
     return Program(path, {})
+
+
+def grpcurl() -> str:
+    """The path of grpcurl, of the PATH or as `tools/get_judges.py` puts it into the cache. Raises ProgramMissing."""
+    built = cache_directory() / "go" / "bin" / "grpcurl"
+    found = shutil.which("grpcurl") or (str(built) if built.exists() else None)
+    if found is None:
+        raise ProgramMissing("grpcurl is missing: install Go, then .venv/bin/python tools/get_judges.py")
+    return found

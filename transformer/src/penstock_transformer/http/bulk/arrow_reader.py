@@ -1,6 +1,6 @@
 """Arrow streams as bulk bodies: the schema checked before any row is read, record batches as columns, never as Python rows.
 
-nanoarrow reads the messages (docs/decisions/0009-arrow.md); it is imported when the first such body comes.
+nanoarrow reads the messages (docs/decisions/0010-arrow.md); it is imported when the first such body comes.
 """
 
 import io
@@ -96,29 +96,29 @@ class ArrowReader:
 
         try:
             self._stream = nanoarrow.c_array_stream(InputStream.from_readable(self._pipe))
-            children = list(self._stream.get_schema().children)
+            # Names and formats are text of the sender's, and read only now.
+            children = [(child.name, child.format, family_of(child)) for child in self._stream.get_schema().children]
         except Exception as error:
             raise _broken(error) from None
-        self._names = [child.name for child in children]
+        self._names = [name for name, _, _ in children]
         self._check(children)
 
-    def _check(self, children: list[Any]) -> None:
+    def _check(self, children: list[tuple[str, str, str]]) -> None:
         """Refuse columns that the bundle does not have, or whose type cannot become its, before any row."""
         plan = self._plan
-        for at, child in enumerate(children):
-            family = family_of(child)
-            if child.name in self._names[:at]:
-                raise InvalidInput("this column is given twice", field=child.name)
+        for at, (name, form, family) in enumerate(children):
+            if name in self._names[:at]:
+                raise InvalidInput("this column is given twice", field=name)
             if family not in _READ:
-                raise InvalidInput(f"columns of the Arrow format {child.format!r} are not read here", field=child.name)
+                raise InvalidInput(f"columns of the Arrow format {form!r} are not read here", field=name)
             if plan is None:
                 continue
-            wanted = plan.column_types.get(child.name)
+            wanted = plan.column_types.get(name)
             if wanted is None:
-                raise InvalidInput(f"unknown feature; {did_you_mean(child.name, plan.accepted)}", field=child.name)
+                raise InvalidInput(f"unknown feature; {did_you_mean(name, plan.accepted)}", field=name)
             fitting = frozenset({"list"}) if wanted.startswith("list<") else _FITTING.get(wanted, _READ)
             if family not in fitting and family != "null":
-                raise InvalidInput(f"expected a column of {wanted}, got one of {family}", field=child.name)
+                raise InvalidInput(f"expected a column of {wanted}, got one of {family}", field=name)
         if plan is not None:
             for feature in plan.requested:
                 if feature.missing.policy == "reject" and feature.column not in {*self._names, *plan.fills}:

@@ -1,0 +1,63 @@
+"""Puts the clients that others wrote, and that judge our servers in the tests, into the cache. Called by `make test`.
+
+perf_analyzer    NVIDIA's load generator: of the tritonclient wheel 2.41 (later ones want a newer C library than Debian 12's) and
+                 the CUDA runtime library of another wheel; it also needs Debian's libb64-0d, and no GPU
+grpcurl          built by Go, if that is here
+TypeScript       for the types of clients/js, by npm, if that is here
+
+What cannot be had is said in a line, and the tests that need it skip.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from penstock.testing.programs import cache_directory
+
+WHEELS = ("tritonclient==2.41.0", "nvidia-cuda-runtime-cu12==12.9.79")
+GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4"
+CLIENT = Path(__file__).resolve().parents[1] / "clients" / "js"
+
+
+def perf_analyzer() -> None:
+    target = cache_directory() / "perf_analyzer"
+    if (target / "bin" / "perf_analyzer").exists():
+        return
+    uv = Path(sys.executable).parent / "uv"
+    run(
+        "perf_analyzer",
+        [str(uv), "pip", "install", "--quiet", "--no-deps", "--python", sys.executable, "--target", str(target), *WHEELS],
+    )
+
+
+def grpcurl() -> None:
+    target = cache_directory() / "go" / "bin"
+    if shutil.which("grpcurl") or (target / "grpcurl").exists():
+        return
+    if shutil.which("go") is None:
+        print("grpcurl needs Go; the tests that need it are skipped")
+        return
+    run("grpcurl", ["go", "install", GRPCURL], {"GOBIN": str(target)})
+
+
+def typescript() -> None:
+    lock = CLIENT / "package-lock.json"
+    installed = CLIENT / "node_modules" / ".package-lock.json"
+    if shutil.which("npm") is None or (installed.exists() and installed.stat().st_mtime >= lock.stat().st_mtime):
+        return
+    run("TypeScript", ["npm", "ci", "--silent", "--no-audit", "--no-fund", "--prefix", str(CLIENT)])
+
+
+def run(name: str, command: list[str], environment: dict[str, str] | None = None) -> None:
+    """Run an installer; a failure is said and changes nothing else."""
+    done = subprocess.run(command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"{name} could not be installed; the tests that need it are skipped ({done.stderr.strip()[-300:]})")
+
+
+if __name__ == "__main__":
+    perf_analyzer()
+    grpcurl()
+    typescript()
