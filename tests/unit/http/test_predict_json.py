@@ -59,6 +59,7 @@ def test_options_travel_with_the_request(client: Any) -> None:
         ('{"rows": [], "options": []}', "options", "expected object"),
         ('{"rows": [], "options": {"x": 1}}', "options.x", "unknown option"),
         ('{"rows": [], "options": {"data": 1}}', "options.data", "expected true or false"),
+        ('{"rows": [], "options": {"labels": ["a", 1]}}', "options.labels[1]", "expected a string"),
         (b'{"rows": [{"a": "\xff"}]}', None, "UTF-8"),
         ('{"rows": [{"a": ' + "[" * 100_000, None, "nested"),
         ('{"rows": [{"a": 1e999}]}', "rows[0][...]", "out of range"),

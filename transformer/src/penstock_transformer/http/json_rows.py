@@ -48,6 +48,10 @@ def check_options(options: dict[str, Any]) -> None:
         kind, expected = _OPTIONS[name]
         if type(value) is not kind:
             raise InvalidInput(f"expected {expected}, got {type(value).__name__}", field=f"options.{name}")
+        if isinstance(value, list):
+            for at, element in enumerate(value):
+                if type(element) is not str:
+                    raise InvalidInput(f"expected a string, got {type(element).__name__}", field=f"options.{name}[{at}]")
 
 
 def _explained(error: Exception, body: bytes) -> InvalidInput:

@@ -11,6 +11,7 @@ import numpy as np
 
 from penstock.errors import InvalidInput
 from penstock.tensors import Array
+from penstock_transformer.http.bulk.arrow_batches import ArrowColumn, ArrowField
 
 _NUMBERS = {
     "c": "i1",
@@ -32,7 +33,7 @@ _TEXT = {"u": "i4", "U": "i8", "z": "i4", "Z": "i8"}
 INTEGERS, FLOATS = frozenset("cCsSiIlL"), frozenset("efg")
 
 
-def family_of(schema: Any) -> str:
+def family_of(schema: ArrowField) -> str:
     """What a column holds: integer, float, bool, text, bytes, time, list, null; or the format itself for what is not read."""
     form: str = schema.format
     if schema.dictionary is not None:
@@ -48,49 +49,48 @@ def family_of(schema: Any) -> str:
     return {"b": "bool", "u": "text", "U": "text", "z": "bytes", "Z": "bytes", "n": "null"}.get(form, form)
 
 
-def values_of(array: Any, start: int, stop: int, name: str) -> Array:
+def values_of(array: ArrowColumn, start: int, stop: int, name: str) -> Array:
     """Rows `start` to `stop` of a column `[rows]`; lists of one length are `[rows, length]`. Raises InvalidInput naming it."""
     try:
         return _values(array, start, stop)
-    except (ValueError, IndexError, TypeError, OverflowError, UnicodeDecodeError):
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError, RecursionError):
         raise InvalidInput("the column's buffers do not fit together, or its text is not UTF-8", field=name) from None
 
 
-def _values(array: Any, start: int, stop: int) -> Array:
+def _values(array: ArrowColumn, start: int, stop: int) -> Array:
     form: str = array.schema.format
-    view = array.view()
-    missing = _missing(array, view, start, stop)
+    missing = _missing(array, start, stop)
     if array.dictionary is not None:
-        indices = _buffer(view, 1, np.dtype(f"<{_NUMBERS[form]}"), start, stop).astype(np.int64)
+        indices = _buffer(array, 1, np.dtype(f"<{_NUMBERS[form]}"), start, stop).astype(np.int64)
         words = _values(array.dictionary, 0, array.dictionary.length)
         if len(indices) and (missing is None or not missing.all()) and int(indices.min()) < 0:
             raise IndexError
         taken: Array = words[np.where(missing, 0, indices)] if missing is not None and len(words) else words[indices]
         return _gaps(taken, missing)
     if form in _NUMBERS:
-        return _gaps(_buffer(view, 1, np.dtype(f"<{_NUMBERS[form]}"), start, stop), missing)
+        return _gaps(_buffer(array, 1, np.dtype(f"<{_NUMBERS[form]}"), start, stop), missing)
     if form == "b":
-        return _gaps(_bits(view.buffer(1), start, stop), missing)
+        return _gaps(_bits(array.buffers[1], start, stop), missing)
     if form[:3] in _TIMES:
-        return _gaps(_buffer(view, 1, np.dtype("<i8"), start, stop).view(f"<M8[{_TIMES[form[:3]]}]"), missing)
+        return _gaps(_buffer(array, 1, np.dtype("<i8"), start, stop).view(f"<M8[{_TIMES[form[:3]]}]"), missing)
     if form in _DATES:
         width, unit = _DATES[form]
-        return _gaps(_buffer(view, 1, np.dtype(f"<{width}"), start, stop).astype("<i8").view(f"<M8[{unit}]"), missing)
+        return _gaps(_buffer(array, 1, np.dtype(f"<{width}"), start, stop).astype("<i8").view(f"<M8[{unit}]"), missing)
     if form in _TEXT:
-        return _texts(view, np.dtype(f"<{_TEXT[form]}"), form in "uU", start, stop, missing)
+        return _texts(array, np.dtype(f"<{_TEXT[form]}"), form in "uU", start, stop, missing)
     if form[0] == "+":
-        return _lists(array, view, form, start, stop, missing)
+        return _lists(array, form, start, stop, missing)
     return np.full(stop - start, None, object)
 
 
-def _buffer(view: Any, number: int, dtype: np.dtype[Any], start: int, stop: int) -> Array:
-    found = np.frombuffer(view.buffer(number), dtype)[start:stop]
+def _buffer(array: ArrowColumn, number: int, dtype: np.dtype[Any], start: int, stop: int) -> Array:
+    found = np.frombuffer(array.buffers[number], dtype)[start:stop]
     if len(found) != stop - start:
         raise ValueError("too short")
     return found
 
 
-def _bits(buffer: Any, start: int, stop: int) -> Array:
+def _bits(buffer: memoryview, start: int, stop: int) -> Array:
     raw = np.frombuffer(buffer, np.uint8)[start // 8 : (stop + 7) // 8]
     bits = np.unpackbits(raw, bitorder="little")[start % 8 : start % 8 + stop - start]
     if len(bits) != stop - start:
@@ -98,11 +98,11 @@ def _bits(buffer: Any, start: int, stop: int) -> Array:
     return bits.astype(np.bool_)
 
 
-def _missing(array: Any, view: Any, start: int, stop: int) -> Array | None:
+def _missing(array: ArrowColumn, start: int, stop: int) -> Array | None:
     """Which rows have no value; None if all do."""
-    if array.null_count == 0 or array.n_buffers == 0 or not memoryview(view.buffer(0)).nbytes:
+    if array.null_count == 0 or not array.buffers or not array.buffers[0].nbytes:
         return None
-    missing: Array = ~_bits(view.buffer(0), start, stop)
+    missing: Array = ~_bits(array.buffers[0], start, stop)
     return missing if missing.any() else None
 
 
@@ -118,13 +118,13 @@ def _gaps(values: Array, missing: Array | None) -> Array:
     return found
 
 
-def _texts(view: Any, dtype: np.dtype[Any], text: bool, start: int, stop: int, missing: Array | None) -> Array:
-    offsets = np.frombuffer(view.buffer(1), dtype)[start : stop + 1]
+def _texts(array: ArrowColumn, dtype: np.dtype[Any], text: bool, start: int, stop: int, missing: Array | None) -> Array:
+    offsets = np.frombuffer(array.buffers[1], dtype)[start : stop + 1]
     if len(offsets) != stop - start + 1:
         raise ValueError("too short")
     if len(offsets) > 1 and (offsets[0] < 0 or (np.diff(offsets) < 0).any()):
         raise ValueError("offsets go back")
-    raw = memoryview(view.buffer(2)).cast("B")
+    raw = array.buffers[2]
     if offsets[-1] > len(raw):
         raise ValueError("offsets leave the data")
     first = int(offsets[0])
@@ -143,13 +143,13 @@ def _texts(view: Any, dtype: np.dtype[Any], text: bool, start: int, stop: int, m
     return found
 
 
-def _lists(array: Any, view: Any, form: str, start: int, stop: int, missing: Array | None) -> Array:
-    child = array.child(0)
+def _lists(array: ArrowColumn, form: str, start: int, stop: int, missing: Array | None) -> Array:
+    child = array.children[0]
     if form.startswith("+w:"):
         width = int(form[3:])
         bounds = np.arange(start * width, (stop + 1) * width, width) if width else np.zeros(stop - start + 1, np.int64)
     else:
-        bounds = np.frombuffer(view.buffer(1), "<i4" if form == "+l" else "<i8")[start : stop + 1]
+        bounds = np.frombuffer(array.buffers[1], "<i4" if form == "+l" else "<i8")[start : stop + 1]
     if len(bounds) != stop - start + 1 or bounds[0] < 0 or (np.diff(bounds) < 0).any() or bounds[-1] > child.length:
         raise ValueError("offsets leave the data")
     first = int(bounds[0])

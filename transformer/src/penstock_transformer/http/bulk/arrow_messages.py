@@ -1,9 +1,9 @@
-"""An Arrow stream's bytes as whole messages, so that its reader never waits in the middle of one, and none is too large.
+"""An Arrow stream's bytes as whole messages, so that nothing is read of one before it is there, and none is too large.
 
     ff ff ff ff | i32 length of the metadata | metadata (flatbuffer, padded) | body of the length that the metadata says
 
 Source: Apache Arrow, "Encapsulated message format" and Message.fbs. Of the metadata only the message's kind, its body's length
-and whether that is compressed are read here; the rest is the library's matter. Compressed bodies are refused: what they grow to
+and whether that is compressed are read here; the rest is for `arrow_batches`. Compressed bodies are refused: what they grow to
 is known only once memory has been spent on it.
 """
 
@@ -11,6 +11,7 @@ import struct
 from enum import IntEnum
 
 from penstock.errors import InvalidInput, TooLarge
+from penstock_transformer.http.bulk.flatbuffer import Table
 
 _MARK = b"\xff\xff\xff\xff"
 _METADATA_BYTES = 16 * 1024 * 1024
@@ -43,23 +44,23 @@ class ArrowMessages:
         """Whether a message has begun that is not whole yet."""
         return bool(self._held)
 
-    def feed(self, chunk: bytes) -> list[tuple[Kind, bytes]]:
+    def feed(self, chunk: bytes) -> list[tuple[Kind, bytes, memoryview]]:
         """The messages that are whole now. Raises InvalidInput for bytes that are no Arrow stream, and TooLarge."""
         self._held += chunk
-        found: list[tuple[Kind, bytes]] = []
+        found: list[tuple[Kind, bytes, memoryview]] = []
         while not self.ended and len(self._held) >= self._wanted:
             message = self._next()
             if message is not None:
                 found.append(message)
         return found
 
-    def _next(self) -> tuple[Kind, bytes] | None:
+    def _next(self) -> tuple[Kind, bytes, memoryview] | None:
         if self._held[:4] != _MARK:
             raise InvalidInput("expected an Arrow IPC stream (not a file, and not the form from before 0.15)", field="body")
         length = struct.unpack_from("<i", self._held, 4)[0]
         if length == 0:
             self.ended = True
-            return self._taken(Kind.END, 8)
+            return self._taken(Kind.END, 0, 8)
         if not 0 < length <= _METADATA_BYTES:
             raise InvalidInput(f"expected at most {_METADATA_BYTES} bytes of metadata, got {length}", field="body")
         if len(self._held) < 8 + length:
@@ -69,57 +70,28 @@ class ArrowMessages:
         if body > self._most_bytes:
             raise TooLarge(f"expected record batches of at most {self._most_bytes} bytes, got {body}", field="body")
         self._wanted = 8 + length + body
-        return self._taken(kind, self._wanted) if len(self._held) >= self._wanted else None
+        return self._taken(kind, length, self._wanted) if len(self._held) >= self._wanted else None
 
-    def _taken(self, kind: Kind, size: int) -> tuple[Kind, bytes]:
+    def _taken(self, kind: Kind, length: int, size: int) -> tuple[Kind, bytes, memoryview]:
         message = bytes(self._held[:size])
         del self._held[:size]
         self._wanted = 8
-        return kind, message
+        return kind, message[8 : 8 + length], memoryview(message)[8 + length :]
 
 
 def _read_metadata(metadata: bytes) -> tuple[Kind, int]:
     """The kind of a message and the bytes of its body."""
     try:
-        message = _table(metadata, 0)
-        kind, body = _scalar(metadata, message, _KIND, "<B"), _scalar(metadata, message, _BODY, "<q")
-        compressed = kind in (Kind.DICTIONARY, Kind.BATCH) and _is_compressed(metadata, message, kind)
-    except struct.error:
+        message = Table(metadata, 0)
+        kind, body = message.scalar(_KIND, "<B"), message.scalar(_BODY, "<q")
+        batch = message.table(_HEADER) if kind in (Kind.DICTIONARY, Kind.BATCH) else None
+        if batch is not None and kind == Kind.DICTIONARY:
+            batch = batch.table(_DATA)
+        compressed = batch is not None and batch.place(_COMPRESSION) != 0
+    except (struct.error, ValueError):
         raise InvalidInput("expected an Arrow IPC stream, got a message whose metadata is broken", field="body") from None
     if kind not in (Kind.SCHEMA, Kind.DICTIONARY, Kind.BATCH) or body < 0:
         raise InvalidInput("expected a schema, dictionaries and record batches, got another message", field="body")
     if compressed:
         raise InvalidInput("expected record batches without compression", field="body")
     return Kind(kind), body
-
-
-def _is_compressed(metadata: bytes, message: int, kind: int) -> bool:
-    batch = _table(metadata, _place(metadata, message, _HEADER))
-    if kind == Kind.DICTIONARY:
-        batch = _table(metadata, _place(metadata, batch, _DATA))
-    return _place(metadata, batch, _COMPRESSION) != 0
-
-
-def _table(metadata: bytes, at: int) -> int:
-    """Where the table is that the reference at `at` leads to."""
-    table: int = at + struct.unpack_from("<I", metadata, at)[0]
-    return table
-
-
-def _place(metadata: bytes, table: int, number: int) -> int:
-    """Where a field of a table is; 0 if it is left out. Raises struct.error where that would be outside."""
-    fields = table - struct.unpack_from("<i", metadata, table)[0]
-    if fields < 0:
-        raise struct.error("before the beginning")
-    at = 4 + 2 * number
-    if at + 2 > struct.unpack_from("<H", metadata, fields)[0]:
-        return 0
-    offset: int = struct.unpack_from("<H", metadata, fields + at)[0]
-    return table + offset if offset else 0
-
-
-def _scalar(metadata: bytes, table: int, number: int, form: str) -> int:
-    """A field of a table, 0 if it is left out."""
-    at = _place(metadata, table, number)
-    value: int = struct.unpack_from(form, metadata, at)[0] if at else 0
-    return value

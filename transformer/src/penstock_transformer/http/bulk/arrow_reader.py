@@ -1,13 +1,13 @@
 """Arrow streams as bulk bodies: the schema checked before any row is read, record batches as columns, never as Python rows.
 
-nanoarrow reads the messages (docs/decisions/0010-arrow.md); it is imported when the first such body comes.
+No library reads them: those that were tried crash the process on damaged streams (docs/decisions/0010-arrow.md).
 """
 
-import io
+import struct
 from collections.abc import Iterator
-from typing import Any
 
 from penstock.errors import InvalidInput, TooLarge
+from penstock_transformer.http.bulk.arrow_batches import ArrowColumn, ArrowField, read_batch, read_dictionary, read_schema
 from penstock_transformer.http.bulk.arrow_columns import family_of, values_of
 from penstock_transformer.http.bulk.arrow_messages import ArrowMessages, Kind
 from penstock_transformer.http.bulk.batch import Batch
@@ -33,29 +33,8 @@ _FITTING = {
     "double": _NUMERIC,
     "bytes": frozenset({"bytes"}),
 }
+_BROKEN = (ValueError, struct.error)
 _READ = frozenset({"integer", "float", "bool", "text", "bytes", "time", "list", "null"})
-
-
-class _Pipe(io.RawIOBase):
-    """A file that holds the messages that the reader is to read next."""
-
-    def __init__(self) -> None:
-        self._bytes = b""
-        self._at = 0
-
-    def put(self, message: bytes) -> None:
-        self._bytes = self._bytes[self._at :] + message
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        room = memoryview(buffer).cast("B")
-        part = self._bytes[self._at : self._at + len(room)]
-        room[: len(part)] = part
-        self._at += len(part)
-        return len(part)
 
 
 class ArrowReader:
@@ -66,42 +45,49 @@ class ArrowReader:
     def __init__(self, plan: FetchPlan | None, *, most_bytes: int) -> None:
         self._plan = plan
         self._messages = ArrowMessages(most_bytes=most_bytes)
-        self._pipe = _Pipe()
-        self._stream: Any = None
+        self._most_bytes = most_bytes
+        self._fields: list[ArrowField] | None = None
+        self._dictionaries: dict[int, ArrowColumn] = {}
         self._names: list[str] = []
         self._rows = 0
 
     def feed(self, chunk: bytes) -> Iterator[Batch]:
         if self._messages.ended:
             raise InvalidInput("bytes behind the end of the Arrow stream", field="body")
-        for kind, message in self._messages.feed(chunk):
-            self._pipe.put(message)
+        for kind, metadata, body in self._messages.feed(chunk):
             if kind is Kind.SCHEMA:
-                self._open()
-            elif self._stream is None:
+                self._open(metadata)
+            elif kind is not Kind.END and self._fields is None:
                 raise InvalidInput("expected a schema before anything else", field="body")
             elif kind is Kind.BATCH:
-                yield from self._batches(self._read_batch(len(message)))
+                yield from self._batches(metadata, body)
+            elif kind is Kind.DICTIONARY:
+                self._keep(metadata, body)
 
     def finish(self) -> Iterator[Batch]:
-        if self._stream is None or self._messages.inside:
+        if self._fields is None or self._messages.inside:
             raise InvalidInput("the Arrow stream ends before its schema or inside a message", field="body")
         return iter(())
 
-    def _open(self) -> None:
-        if self._stream is not None:
+    def _open(self, metadata: bytes) -> None:
+        if self._fields is not None:
             raise InvalidInput("expected one schema, got another", field="body")
-        import nanoarrow  # type: ignore[import-untyped]
-        from nanoarrow.ipc import InputStream  # type: ignore[import-untyped]
-
         try:
-            self._stream = nanoarrow.c_array_stream(InputStream.from_readable(self._pipe))
-            # Names and formats are text of the sender's, and read only now.
-            children = [(child.name, child.format, family_of(child)) for child in self._stream.get_schema().children]
-        except Exception as error:
+            fields = read_schema(metadata)
+        except _BROKEN as error:
             raise _broken(error) from None
-        self._names = [name for name, _, _ in children]
-        self._check(children)
+        self._names = [one.name for one in fields]
+        self._check([(one.name, one.format, family_of(one)) for one in fields])
+        self._fields = fields
+
+    def _keep(self, metadata: bytes, body: memoryview) -> None:
+        try:
+            read_dictionary(metadata, body, self._fields or [], self._dictionaries)
+        except _BROKEN as error:
+            raise _broken(error) from None
+        # The values are in slices of the message, which lives as long as they do: together no more than one message may be.
+        if sum(part.nbytes for one in self._dictionaries.values() for part in one.buffers) > self._most_bytes:
+            raise TooLarge(f"expected dictionaries of at most {self._most_bytes} bytes together", field="body")
 
     def _check(self, children: list[tuple[str, str, str]]) -> None:
         """Refuse columns that the bundle does not have, or whose type cannot become its, before any row."""
@@ -124,28 +110,22 @@ class ArrowReader:
                 if feature.missing.policy == "reject" and feature.column not in {*self._names, *plan.fills}:
                     raise InvalidInput(f"missing; expected a column of {feature.type}", field=feature.column)
 
-    def _read_batch(self, size: int) -> Any:
+    def _batches(self, metadata: bytes, body: memoryview) -> Iterator[Batch]:
         try:
-            array = self._stream.get_next()
-        except Exception as error:
+            rows, found = read_batch(metadata, body, self._fields or [], self._dictionaries)
+        except _BROKEN as error:
             raise _broken(error) from None
         # A row takes a bit at least: rows that take nothing at all would make much work of few bytes.
-        most = min(_MOST_ROWS, 8 * size)
-        if array.length > most:
-            raise TooLarge(f"expected record batches of at most {most} rows, got {array.length}", field="body")
-        return array
-
-    def _batches(self, array: Any) -> Iterator[Batch]:
-        columns = [(name, array.child(at)) for at, name in enumerate(self._names)]
-        for start in range(0, array.length, SLICE_ROWS):
-            stop = min(start + SLICE_ROWS, array.length)
+        most = min(_MOST_ROWS, 8 * (len(metadata) + len(body)))
+        if rows > most:
+            raise TooLarge(f"expected record batches of at most {most} rows, got {rows}", field="body")
+        columns = list(zip(self._names, found, strict=True))
+        for start in range(0, rows, SLICE_ROWS):
+            stop = min(start + SLICE_ROWS, rows)
             values = {name: values_of(column, start, stop, name) for name, column in columns}
-            numbers = list(range(self._rows + start, self._rows + stop))
-            yield Batch(numbers=numbers, columns=values)
-        self._rows += array.length
+            yield Batch(numbers=list(range(self._rows + start, self._rows + stop)), columns=values)
+        self._rows += rows
 
 
 def _broken(error: Exception) -> InvalidInput:
-    """The library's words without its function's name; a library's message holds nothing of ours."""
-    text = str(error).rpartition(": ")[2] or "no message"
-    return InvalidInput(f"the Arrow stream cannot be read: {text[:200]}", field="body")
+    return InvalidInput(f"the Arrow stream cannot be read: {error or 'its metadata is broken'}", field="body")

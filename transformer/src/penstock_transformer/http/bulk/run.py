@@ -120,7 +120,8 @@ class BulkRun:
             await self._pending.put(None)
 
     async def _start(self, batch: Batch) -> None:
-        self._resolver.options = getattr(self._reader, "options", None) or self._resolver.options
+        # What the query says wins over the body, as it does for an ordinary request.
+        self._resolver.options = (getattr(self._reader, "options", None) or {}) | (self._resolver.options or {}) or None
         task = asyncio.create_task(self._resolver.resolve(batch))
         self._flying.add(task)
         task.add_done_callback(self._flying.discard)
