@@ -9,15 +9,11 @@ Invariant: a request that was read whole before intake stopped is answered, unle
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import logging
 import os
 import signal
 import socket
-import struct
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -33,9 +29,9 @@ from penstock.serving.fast import FastConfig, FastProtocol
 from penstock.serving.heads import KnownHeads
 from penstock.serving.link import Link
 from penstock.serving.options import ServingSettings
+from penstock.serving.quiet_server import QuietServer
 from penstock.serving.security.middleware import Guarded
 from penstock.serving.security.opening import admin_guard, secure
-from penstock.serving.security.tls import TlsSettings
 from penstock.serving.shell import Shell
 from penstock.serving.side_server import SideServer
 from penstock.serving.websocket.protocol import StreamProtocol
@@ -44,10 +40,6 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
 _PUSH_S = 1.0
-_SO_ATTACH_FILTER = 26
-# Longer than the rest of a handshake takes, once its first segment was answered.
-_HANDSHAKE_S = 0.05
-_TLS_HANDSHAKE_S = 5.0
 
 
 @dataclass
@@ -60,76 +52,6 @@ class Service:
     metrics: Metrics
     admin: AdminRoutes = field(default_factory=AdminRoutes)
     side_servers: list[SideServer] = field(default_factory=list)
-
-
-class QuietServer(uvicorn.Server):
-    """uvicorn's server, with two differences: it leaves signals alone (the process has one owner of them), and
-    its end loses no connection that a client already sees as made."""
-
-    def __init__(self, config: uvicorn.Config, tls: TlsSettings | None = None) -> None:
-        super().__init__(config)
-        config.load()
-        config.ssl = None if tls is None else tls.server_context()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the listeners, but first take what the kernel has accepted for us: closing alone would reset those."""
-        listeners = [sock.dup() for sock in sockets or []]
-        for listener in listeners:
-            refuse_new(listener)
-        await asyncio.sleep(_HANDSHAKE_S)
-        for server in self.servers:
-            server.close()
-        for sock in sockets or []:
-            sock.close()
-        # Once the loop has let go of its sockets, the copies here are the last: nothing is accepted after them.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        accepted = [connection for listener in listeners for connection in _accept_rest(listener)]
-        tls = self.config.ssl
-        loop = asyncio.get_running_loop()
-        # A client may leave, or fall silent, in the middle of its TLS handshake; the others are taken all the same.
-        taking = (
-            loop.connect_accepted_socket(self._protocol, sock, ssl=tls, ssl_handshake_timeout=_TLS_HANDSHAKE_S if tls else None)
-            for sock in accepted
-        )
-        await asyncio.gather(*taking, return_exceptions=True)
-        await super().shutdown(sockets)
-
-    def _protocol(self) -> asyncio.Protocol:
-        make: Any = self.config.http_protocol_class
-        made: asyncio.Protocol = make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
-        return made
-
-
-def refuse_new(listener: socket.socket) -> None:
-    """Let a listening socket drop every new SYN, while handshakes that have begun still finish.
-
-    A connection whose handshake ends between the last accept and the close would be reset with the request it already
-    carries. A SYN that is dropped is sent again, finds no listener, and is refused as it should be. Linux only; elsewhere the
-    moment of that race remains.
-    """
-    if sys.platform != "linux":
-        return
-    # Classic BPF over the TCP header: byte 13 holds the flags, 0x02 is SYN; 0 drops the segment. (linux/filter.h)
-    steps = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
-    with contextlib.suppress(OSError):
-        program = struct.pack("HL", len(steps), ctypes.addressof(code))
-        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
-
-
-def _accept_rest(listener: socket.socket) -> list[socket.socket]:
-    """Everything that waits in a listener's backlog; the listener is closed."""
-    listener.setblocking(False)
-    accepted = []
-    with listener, contextlib.suppress(BlockingIOError):
-        while True:
-            accepted.append(listener.accept()[0])
-    return accepted
 
 
 def http_server(service: Service, settings: ServingSettings) -> QuietServer:

@@ -11,10 +11,7 @@ import socket
 import stat
 import sys
 
-from penstock.serving.process import refuse_new
-
-# Longer than the rest of a handshake takes, once its first segment was answered.
-_HANDSHAKE_S = 0.05
+from penstock.serving.quiet_server import HANDSHAKE_S, refuse_new
 
 
 async def close_listeners(port: int) -> None:
@@ -23,7 +20,7 @@ async def close_listeners(port: int) -> None:
     for listener in listeners:
         refuse_new(listener)
     # Handshakes that have begun end, and the core accepts them.
-    await asyncio.sleep(_HANDSHAKE_S if listeners else 0)
+    await asyncio.sleep(HANDSHAKE_S if listeners else 0)
     for listener in listeners:
         with listener, contextlib.suppress(OSError):
             listener.shutdown(socket.SHUT_RD)
