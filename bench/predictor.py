@@ -115,7 +115,8 @@ def prepare(directory: Path) -> None:
     """The model and wrk's scripts."""
     from penstock.testing.models import mlp
 
-    (directory / "model.onnx").write_bytes(mlp())
+    (directory / "model").mkdir()
+    (directory / "model" / "model.onnx").write_bytes(mlp())
     values = np.random.default_rng(1).normal(size=(1, 32)).astype(np.float32)
     body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 32], "data": values.ravel().tolist()}]})
     (directory / "json.lua").write_text(_script(body.encode(), {"Content-Type": "application/json"}))
@@ -149,7 +150,7 @@ def running(command: list[str], directory: Path) -> Iterator[tuple[int, int]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = ["--model_name", MODEL, "--model_dir", str(directory), "--http_port", str(port), "--admin_port", "-1"]
+    options = ["--model_name", MODEL, "--model_dir", str(directory / "model"), "--http_port", str(port), "--admin_port", "-1"]
     environment = os.environ | {
         "PENSTOCK_PREDICTOR_DRAIN_DELAY_S": "0",
         "PENSTOCK_PREDICTOR_HOST": "127.0.0.1",

@@ -2,6 +2,7 @@
 
 perf_analyzer    NVIDIA's load generator: of the tritonclient wheel 2.41 (later ones want a newer C library than Debian 12's) and
                  the CUDA runtime library of another wheel; it also needs Debian's libb64-0d, and no GPU
+schemathesis     in an environment of its own: it wants other versions of what the tests use
 grpcurl          built by Go, if that is here
 TypeScript       for the types of clients/js, by npm, if that is here
 
@@ -17,6 +18,7 @@ from pathlib import Path
 from penstock.testing.programs import cache_directory
 
 WHEELS = ("tritonclient==2.41.0", "nvidia-cuda-runtime-cu12==12.9.79")
+SCHEMATHESIS = "schemathesis==4.32.5"
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4"
 CLIENT = Path(__file__).resolve().parents[1] / "clients" / "js"
 
@@ -30,6 +32,15 @@ def perf_analyzer() -> None:
         "perf_analyzer",
         [str(uv), "pip", "install", "--quiet", "--no-deps", "--python", sys.executable, "--target", str(target), *WHEELS],
     )
+
+
+def schemathesis() -> None:
+    target = cache_directory() / "schemathesis"
+    if (target / "bin" / "schemathesis").exists():
+        return
+    uv = str(Path(sys.executable).parent / "uv")
+    run("schemathesis", [uv, "venv", "--quiet", "--python", sys.executable, str(target)])
+    run("schemathesis", [uv, "pip", "install", "--quiet", "--python", str(target / "bin" / "python"), SCHEMATHESIS])
 
 
 def grpcurl() -> None:
@@ -59,5 +70,6 @@ def run(name: str, command: list[str], environment: dict[str, str] | None = None
 
 if __name__ == "__main__":
     perf_analyzer()
+    schemathesis()
     grpcurl()
     typescript()

@@ -9,8 +9,8 @@ export_lock() { # file, then uv's options
   "$UV" export --quiet --frozen --no-emit-workspace --no-header --no-annotate "$@" -o "$file" >/dev/null
   echo "$file: $(grep -c == "$file") packages"
 }
-export_lock predictor.txt --package penstock-predictor --extra cpu --no-dev
-export_lock predictor-gpu.txt --package penstock-predictor --extra gpu --no-dev
+export_lock predictor.txt --package penstock-predictor --extra cpu --extra stores --no-dev
+export_lock predictor-gpu.txt --package penstock-predictor --extra gpu --extra stores --no-dev
 export_lock transformer.txt --package penstock-transformer --no-dev
 export_lock operator.txt --package penstock-operator --no-dev
 export_lock cli.txt --package penstock-cli --no-dev

@@ -81,7 +81,7 @@ def fuzz(given: argparse.Namespace) -> None:
     for folder in folders:
         Path(folder).mkdir(parents=True, exist_ok=True)
     options = [f"-runs={given.runs * 2}", f"-seed={given.seed}", f"-timeout={SLOW_S}", "-rss_limit_mb=4096", "-max_len=4096"]
-    atheris.Setup([sys.argv[0], *options, "-verbosity=0", f"-artifact_prefix={KEPT}/found-", *folders], one)
+    atheris.Setup([sys.argv[0], *options, "-verbosity=0", f"-artifact_prefix={folders[0]}/", *folders], one)
     atheris.Fuzz()
 
 

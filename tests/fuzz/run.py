@@ -50,6 +50,7 @@ def one(name: str, runs: int) -> dict[str, Any]:
     if done.returncode or line is None:
         return {"target": name, "fault": (done.stdout + done.stderr)[-3000:] or f"ended with status {done.returncode}"}
     result: dict[str, Any] = json.loads(line)
+    print(line, file=sys.stderr, flush=True)
     grown = result["end_mib"] > result["early_mib"] * GROWTH + SLACK_MIB
     return result | {"fault": f"memory grew: {result['early_mib']} to {result['end_mib']} MiB" if grown else None}
 

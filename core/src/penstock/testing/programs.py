@@ -52,10 +52,10 @@ def perf_analyzer() -> Program:
 
 
 def schemathesis() -> Program:
-    """schemathesis, of the PATH or as `tools/get_schemathesis.py` puts it into the cache. Raises ProgramMissing."""
+    """schemathesis, of the PATH or as `tools/get_judges.py` puts it into the cache. Raises ProgramMissing."""
     path = shutil.which("schemathesis") or str(cache_directory() / "schemathesis" / "bin" / "schemathesis")
     if not Path(path).exists():
-        raise ProgramMissing("schemathesis is missing: .venv/bin/python tools/get_schemathesis.py")
+        raise ProgramMissing("schemathesis is missing: .venv/bin/python tools/get_judges.py")
     return Program(path, {})
 
 
