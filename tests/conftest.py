@@ -7,6 +7,6 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-# Programs that tests start by their command lines stay off gRPC's fixed port, on which they would meet; those that test it say so.
+# Programs that tests start by their command lines stay off gRPC's fixed port, on which they would meet; tests of it say so.
 for member in ("PREDICTOR", "TRANSFORMER", "SERVE", "ECHO"):
     os.environ.setdefault(f"PENSTOCK_{member}_GRPC_PORT", "-1")
