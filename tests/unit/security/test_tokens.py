@@ -224,6 +224,31 @@ def test_a_checked_token_is_remembered_until_it_expires() -> None:
     run(body)
 
 
+def test_a_remembered_token_ends_with_its_key_though_no_other_token_comes() -> None:
+    async def body(web: Web) -> None:
+        token = web.sign()
+        await web.check(token)
+        web.keys.rotate()
+        web.now += issuers.REFRESH_S + 1
+        await web.check(token)  # the keys of before still hold, and are asked for anew behind this
+        while web.issuer._fetching is not None:
+            await asyncio.wait([web.issuer._fetching])
+        assert "not one of the issuer's" in await web.refused(token)
+
+    run(body)
+
+
+def test_a_remembered_token_is_not_believed_once_the_keys_are_stale() -> None:
+    async def body(web: Web) -> None:
+        token = web.sign()
+        await web.check(token)
+        web.failing = True
+        web.now += issuers.STALE_S + 1
+        assert "cannot be reached" in await web.refused(token)
+
+    run(body)
+
+
 def test_only_keys_that_can_check_signatures_are_kept() -> None:
     good = SigningKeys().jwks()["keys"][0]
     shared = {"kty": "oct", "kid": "s", "k": "c2VjcmV0"}

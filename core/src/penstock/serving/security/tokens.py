@@ -5,7 +5,8 @@
 What decides how a token is checked is the key, never the token: only asymmetric algorithms are known, and a token's `alg` must be
 its key's. So `none`, and HS256 with a public key as its secret, are refused before anything is computed.
 
-Invariant: a token that was checked is remembered until it expires and no longer, and forgotten when the issuer's keys change.
+Invariant: a token that was checked is remembered until it expires and no longer, and only for as long as the issuer's keys are
+believed: they are asked for at every use, so that a key that the issuer takes away ends its tokens, whoever else calls.
 """
 
 import hashlib
@@ -44,7 +45,8 @@ class Tokens:
         self._scope_claim = scope_claim
         self._leeway_s = leeway_s
         self._clock = clock
-        self._checked: dict[bytes, tuple[Caller, float]] = {}
+        # By a token's hash: its caller, until when (by the clock), and the id of its key.
+        self._checked: dict[bytes, tuple[Caller, float, str]] = {}
         issuer.on_change(self._checked.clear)
 
     def prepare(self) -> None:
@@ -55,16 +57,18 @@ class Tokens:
         """The caller of a token. Raises Unauthenticated; and, as `Issuer.key`, Fetching and UpstreamUnavailable."""
         digest = hashlib.sha256(token).digest()
         known = self._checked.get(digest)
-        if known is not None and known[1] > self._clock():
+        # Looking for the key is what has the keys fetched again, and tells when they are believed no longer.
+        if known is not None and known[1] > self._clock() and self._issuer.key(known[2]) is not None:
             return known[0]
-        claims = self._claims(token)
+        claims, kid = self._claims(token)
         caller = Caller(f"user {str(claims['sub'])[:200]}", known_scopes(_texts(claims.get(self._scope_claim))))
         if len(self._checked) >= _REMEMBERED:
             self._checked.clear()
-        self._checked[digest] = caller, float(claims["exp"]) + self._leeway_s
+        self._checked[digest] = caller, float(claims["exp"]) + self._leeway_s, kid
         return caller
 
-    def _claims(self, token: bytes) -> dict[str, Any]:
+    def _claims(self, token: bytes) -> tuple[dict[str, Any], str]:
+        """What a token that holds good claims, and the id of its key."""
         if len(token) > _MOST_BYTES:
             raise _refused("it is too long")
         errors = self._jwt.exceptions
@@ -92,7 +96,7 @@ class Tokens:
             )
         except errors.PyJWTError as error:
             raise _refused(_REASONS.get(type(error).__name__, "it cannot be verified")) from None
-        return claims
+        return claims, kid
 
 
 _REASONS = {
