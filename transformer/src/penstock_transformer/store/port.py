@@ -51,7 +51,7 @@ class FeatureStore(Protocol):
         """Connect and check. Raises UpstreamUnavailable if the store cannot be reached."""
 
     async def read(self, reads: Sequence[SetRead]) -> list[SetColumns]:
-        """Raises UpstreamUnavailable after `close`, and within the store's timeout if it is away; UnreadableValue for a value that
+        """Raises UpstreamUnavailable after `close`, and within the store's timeout if it is away; UnreadableValue for one that
         is not of its type, InvalidInput for a key of the wrong type."""
 
     async def write(self, rows: Sequence[RowWrite]) -> list[bool]:
