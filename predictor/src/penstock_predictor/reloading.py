@@ -7,12 +7,13 @@ A model is loaded beside the one that serves. So a load that fails changes nothi
 is answered by one bundle from end to end.
 
 Invariants: calls for one model happen one after the other; one model is loaded at a time (two would measure each other); what
-takes traffic was read from files that did not change meanwhile.
+takes traffic was read from files that did not change meanwhile. A load that has begun goes on when its caller leaves: its thread
+cannot be stopped, and a second load beside it would take the memory of both.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -52,6 +53,9 @@ class PredictorRepository:
         self._load = load
         self._one_load = asyncio.Lock()
         self._one_look = asyncio.Lock()
+        # Not the lock of looks: a fetch may take an hour, and what serves is to be told all the while.
+        self._one_listing = asyncio.Lock()
+        self._under_way: set[asyncio.Task[None]] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         # By name and the version that the directory says.
         self._held: dict[Key, Held] = {}
@@ -85,6 +89,9 @@ class PredictorRepository:
     async def load(self, model: str, version: str | None = None, parameters: Mapping[str, Any] | None = None) -> None:
         for name in parameters or ():
             raise InvalidInput("no parameters are known here: the bundle says how it is served", field=f"parameters.{name}")
+        await self._to_its_end(self._load_now(model, version))
+
+    async def _load_now(self, model: str, version: str | None) -> None:
         async with self._lock(model):
             places = await self._places(model)
             wanted = [place for place in places if version is None or version == self._version(place)]
@@ -107,7 +114,7 @@ class PredictorRepository:
         A model that cannot be fetched shows the marks that are held, so that it counts as unchanged, and is looked at less and
         less often: what is broken in a store must not be fetched over and over.
         """
-        async with self._one_look:
+        async with self._one_listing:
             names = await asyncio.to_thread(self._source.names)
         found: dict[str, dict[str | None, str]] = {}
         held = self.held()
@@ -140,6 +147,9 @@ class PredictorRepository:
 
     async def renew(self, model: str) -> None:
         """Load what changed of a model, keep what did not, and drop the versions that are gone. Raises as `load`."""
+        await self._to_its_end(self._renew_now(model))
+
+    async def _renew_now(self, model: str) -> None:
         async with self._lock(model):
             places = await self._places(model)
             changed, kept = [], set()
@@ -161,6 +171,18 @@ class PredictorRepository:
             if model in self._predictor.models():
                 self._predictor.remove(model)
 
+    async def _to_its_end(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run in a task of its own, which goes on if whoever waits is cancelled. Once the process drains it takes no effect."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        await asyncio.shield(task)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # the log and the index have it; whoever asked may have left
+
     def _lock(self, model: str) -> asyncio.Lock:
         # Held by whoever waits for it, gone with the last of them: callers may name what they like.
         return self._locks.setdefault(model, asyncio.Lock())
@@ -171,7 +193,7 @@ class PredictorRepository:
 
     async def _names(self) -> list[tuple[str, str | None]]:
         try:
-            async with self._one_look:
+            async with self._one_listing:
                 return await asyncio.to_thread(self._source.names)
         except PenstockError as error:
             log.warning("model repository cannot be listed", extra={"reason": str(error)})

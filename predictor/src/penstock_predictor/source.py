@@ -13,7 +13,7 @@ from penstock_predictor.repository import Place, find
 
 
 class ModelSource(Protocol):
-    """Models by place. Every call blocks and is made off the event loop, by one thread at a time."""
+    """Models by place. Every call blocks and is made off the event loop; each of the two by one thread at a time."""
 
     def places(self, model: str | None = None) -> list[Place]:
         """Every model there is now, or those of one name, in order of name and version; fetched if they are far away.

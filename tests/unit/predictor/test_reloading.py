@@ -164,6 +164,68 @@ def test_a_load_holds_up_nobody_elses_requests_and_its_own_model_only_for_loads(
     held_by(tmp_path, work)
 
 
+def test_a_load_goes_on_when_its_caller_leaves_and_no_other_begins_beside_it(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        put(tmp_path / name, 1)
+
+    async def work(repository: PredictorRepository, predictor: Predictor, loads: Loads) -> None:
+        before = (await ask(predictor, "a")).bundle
+        begun, go_on = threading.Event(), threading.Event()
+
+        def wait(place: Place) -> None:
+            if place.model == "a":
+                begun.set()
+                assert go_on.wait(30)
+
+        loads.before = wait
+        put(tmp_path / "a", 2)
+        leaving = asyncio.create_task(repository.load("a"))
+        assert await asyncio.to_thread(begun.wait, 30)
+        leaving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        count = len(loads.places)
+        other = asyncio.create_task(repository.load("b"))
+        await asyncio.to_thread(lambda: None)
+        assert len(loads.places) == count
+        go_on.set()
+        await other
+        assert (await ask(predictor, "a")).bundle != before
+        assert not repository._under_way
+
+    held_by(tmp_path, work)
+
+
+def test_what_serves_is_told_while_a_model_is_fetched(tmp_path: Path) -> None:
+    put(tmp_path, 1)
+
+    class Slow(DirectorySource):
+        begun, go_on = threading.Event(), threading.Event()
+
+        def places(self, model: str | None = None) -> list[Place]:
+            if model is not None:
+                self.begun.set()
+                assert self.go_on.wait(30)
+            return super().places(model)
+
+        def names(self) -> list[tuple[str, str | None]]:
+            return [("m", None)]
+
+    async def run() -> None:
+        predictor, source = Predictor(), Slow(tmp_path, "m")
+        repository = PredictorRepository(predictor, source, QUICK)
+        await repository.start()
+        loading = asyncio.create_task(repository.load("m"))
+        assert await asyncio.to_thread(source.begun.wait, 30)
+        async with asyncio.timeout(30):
+            assert shown(await repository.index()) == [("m", predictor.index()[0]["version"], "READY")]
+        source.go_on.set()
+        await loading
+        await predictor.close()
+
+    asyncio.run(run())
+
+
 def test_files_that_change_while_they_are_read_never_serve(tmp_path: Path) -> None:
     put(tmp_path, 1)
 
