@@ -113,6 +113,10 @@ class Heard:
             self._more.clear()
             await self._more.wait()
 
+    async def something(self):
+        """Wait until anything has been told."""
+        await self._more.wait()
+
 
 class Static:
     """A fallback that says where it is asked."""
@@ -333,5 +337,29 @@ def test_dns_is_asked_again_and_says_why_not(monkeypatch):
             1,
         ]
         await source.close()
+
+    run(go())
+
+
+def test_a_name_that_is_none_is_told():
+    async def go():
+        source, heard = DnsEndpoints(f"{'a' * 70}.b", 80, refresh_s=0.01), Heard()
+        source.start(heard)
+        await heard.something()
+        assert "cannot be resolved" in heard.told[0]
+        await source.close()
+
+    run(go())
+
+
+def test_a_list_that_is_none_is_asked_for_again():
+    async def go():
+        async with FakeApi("10.0.0.1") as api:
+            good, api.slices = api.slices, [{"metadata": {"name": "a"}, "ports": 1}]
+            source, heard = await watched(api)
+            await heard.until("10.9.9.9")
+            api.slices = good
+            await heard.until("10.0.0.1")
+            await source.close()
 
     run(go())

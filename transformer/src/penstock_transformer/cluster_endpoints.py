@@ -79,7 +79,8 @@ class ClusterEndpoints:
         slices = EndpointSlices(await self._port_name())
         try:
             slices.replace(await self._api.get(self._path()))
-        except (KeyError, TypeError) as error:
+            slices.endpoints()
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise KubeApiError(f"the list of EndpointSlices is not one: {error!r}") from None
         return slices
 
@@ -99,7 +100,7 @@ class ClusterEndpoints:
                     if not slices.apply(event):
                         return False
                     found = slices.endpoints()
-                except (KeyError, TypeError, ValueError) as error:
+                except (KeyError, TypeError, ValueError, AttributeError) as error:
                     raise KubeApiError(f"an EndpointSlice is not one: {error!r}", 410) from None
                 if found != known:
                     known = found

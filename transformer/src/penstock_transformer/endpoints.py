@@ -79,8 +79,8 @@ class DnsEndpoints:
         while True:
             try:
                 found = await self._resolve()
-            except OSError as error:
-                listener(None, f"{self._host} cannot be resolved: {error.strerror or error}")
+            except (OSError, UnicodeError) as error:  # a name that IDNA does not take is no OSError
+                listener(None, f"{self._host} cannot be resolved: {getattr(error, 'strerror', None) or error}")
             else:
                 if found != known:
                     known = found

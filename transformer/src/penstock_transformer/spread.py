@@ -21,6 +21,8 @@ from penstock_transformer.pool import Owner, Pool
 
 FIRST_ASIDE_S = 0.5
 LONGEST_ASIDE_S = 30.0
+# More than enough for the longest. A pod may be away for days, and a power that grows with each failure ends in an OverflowError.
+_DOUBLINGS = 16
 SWEEP_S = 0.05
 _MAX_UNPLACED = 1024
 _MAX_UNPLACED_BYTES = 256 * 2**20
@@ -116,7 +118,7 @@ class Spread:
         now = time.monotonic()
         if now >= pool.aside_until:
             pool.failures += 1
-            pool.aside_until = now + min(LONGEST_ASIDE_S, FIRST_ASIDE_S * 2 ** (pool.failures - 1))
+            pool.aside_until = now + min(LONGEST_ASIDE_S, FIRST_ASIDE_S * 2 ** min(pool.failures - 1, _DOUBLINGS))
 
     def _sweep(self) -> None:
         self._sweeper = None
