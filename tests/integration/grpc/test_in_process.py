@@ -159,6 +159,9 @@ def test_the_guard_is_asked_for_every_call_but_health() -> None:
         code, details, _ = await status(running.infer(infer_message("echo", x=X), metadata=reader))
         assert (code, details) == (CODE.PERMISSION_DENIED, "may not predict echo")
         await running.infer(infer_message("echo", x=X), metadata=caller)
+        # Of two credentials neither counts: whoever stood between may have looked at the other one.
+        for both in (reader + caller, caller + reader, caller + caller):
+            assert (await status(running.infer(infer_message("echo", x=X), metadata=both)))[0] is CODE.PERMISSION_DENIED
         describe = running.channel.unary_unary(f"/{messages.SERVICE}/ModelMetadata")
         wire = messages.ModelMetadataRequest(name="echo").SerializeToString()
         assert (await status(describe(wire, metadata=caller)))[0] is CODE.PERMISSION_DENIED

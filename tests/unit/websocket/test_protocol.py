@@ -244,6 +244,24 @@ def test_the_guard_is_asked_with_the_handshakes_headers() -> None:
     run(body)
 
 
+def test_of_two_credentials_neither_counts() -> None:
+    asked: list[bytes] = []
+
+    class Guard:
+        def admit(self, headers: Any, **_: Any) -> None:
+            asked.append(headers[b"authorization"])
+            raise Forbidden("no scope")
+
+    async def body() -> None:
+        pair = Pair(guard=Guard())
+        (sent,) = pair.client.data_to_send()
+        twice = sent.replace(b"\r\n\r\n", b"\r\nAuthorization: Bearer a\r\nauthorization: Bearer b\r\n\r\n")
+        pair.server.data_received(twice)
+        assert asked == [b"Bearer a, Bearer b"]
+
+    run(body)
+
+
 def test_a_client_that_does_not_read_is_not_read_from_and_then_cut() -> None:
     async def body() -> None:
         pair = await Pair(credit=2, stall_s=3).open()

@@ -157,6 +157,29 @@ def test_a_fault_is_its_own_requests_answer() -> None:
     run(body)
 
 
+def test_a_fault_of_ours_is_its_own_requests_answer_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        rig = Rig()
+        rig.plane.hold()
+        rig.ask("first")
+        rig.wire.take()
+
+        def broken(*_: Any) -> None:
+            raise ZeroDivisionError("a secret")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("penstock.serving.websocket.stream.read_request", broken)
+            rig.ask("second")
+        (second,) = rig.wire.take()
+        assert (second["id"], second["kind"], second["status"]) == ("second", "internal", 500)
+        assert "secret" not in second["error"]
+        rig.plane.release()
+        await rig.settle()
+        assert [message.get("id") for message in rig.wire.take() if "credit" not in message] == ["first"]
+
+    run(body)
+
+
 def test_an_output_that_json_cannot_hold_is_an_error_with_its_id() -> None:
     async def body() -> None:
         rig = Rig()

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from penstock.errors import Internal, NotReady, PenstockError, TooLarge
 from penstock.metrics import InFlight
-from penstock.serving.context import request_id
+from penstock.serving.context import joined, request_id
 from penstock.serving.exchange import HotHandler
 from penstock.serving.routes import Streamed
 from penstock.serving.shell import Reservation, Shell
@@ -144,10 +144,7 @@ async def read_body(request: Request, limit: int, held: Reservation | None = Non
 
 def single_headers(request: Request) -> dict[bytes, bytes]:
     """Headers by lower-case name; one given several times is joined by commas (RFC 9110, 5.3)."""
-    found: dict[bytes, bytes] = {}
-    for name, value in request.scope["headers"]:
-        found[name] = found[name] + b", " + value if name in found else value
-    return found
+    return joined(request.scope["headers"])
 
 
 def plain_response(status: int, body: bytes, content_type: bytes, lines: bytes) -> Response:

@@ -7,7 +7,7 @@ else one is made; either way it goes out with the answer.
 import itertools
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import cast
 
 from penstock import tracing
@@ -35,6 +35,14 @@ def request_id(headers: Mapping[bytes, bytes]) -> bytes:
     if given is not None and _SAFE_ID.fullmatch(given):
         return given
     return new_request_id().encode()
+
+
+def joined(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Header lines by name; those of a name given several times are joined by commas (RFC 9110, 5.3)."""
+    found: dict[bytes, bytes] = {}
+    for name, value in lines:
+        found[name] = found[name] + b", " + value if name in found else value
+    return found
 
 
 def read_context(exchange: Exchange) -> Context:

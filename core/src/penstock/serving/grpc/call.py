@@ -15,7 +15,7 @@ from penstock.metrics import InFlight
 from penstock.protocol.grpc.decoding import parse, request_of
 from penstock.protocol.grpc.messages import ModelInferRequest
 from penstock.protocol.limits import Limits
-from penstock.serving.context import context_of, request_id
+from penstock.serving.context import context_of, joined, request_id
 from penstock.serving.security.scopes import PREDICT
 from penstock.serving.shell import Reservation, Shell
 
@@ -26,11 +26,16 @@ Headers = dict[bytes, bytes]
 
 
 def headers_of(context: "grpc.aio.ServicerContext[Any, Any]") -> Headers:
-    """A call's metadata as HTTP headers are kept: lower-case names, bytes. Of a name given twice the last counts."""
-    return {
-        key.encode(): value if isinstance(value, bytes) else value.encode("utf-8", "replace")
+    """A call's metadata as HTTP headers are kept: lower-case names, bytes; one given several times is joined by commas.
+
+    So of two credentials neither counts, as over HTTP: whoever stood between may have looked at the other one.
+    """
+    lines = [
+        (key.encode(), value if isinstance(value, bytes) else value.encode("utf-8", "replace"))
         for key, value in context.invocation_metadata() or ()
-    }
+    ]
+    found = dict(lines)
+    return found if len(found) == len(lines) else joined(lines)
 
 
 def deadline_of(context: "grpc.aio.ServicerContext[Any, Any]") -> float | None:

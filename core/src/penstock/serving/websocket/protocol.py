@@ -21,7 +21,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from penstock.errors import Overloaded, PenstockError
-from penstock.serving.context import request_id
+from penstock.serving.context import joined, request_id
 from penstock.serving.security.subprotocols import chosen, with_credential
 from penstock.serving.shell import Reservation
 from penstock.serving.status import error_response
@@ -115,10 +115,8 @@ class StreamProtocol(asyncio.Protocol):
 
     def _open(self, request: Request) -> None:
         self._unread = 0
-        headers = {
-            name.lower().encode("latin-1"): value.encode("latin-1", "replace") for name, value in request.headers.raw_items()
-        }
-        headers = with_credential(headers)
+        lines = request.headers.raw_items()
+        headers = with_credential(joined((k.lower().encode("latin-1"), v.encode("latin-1", "replace")) for k, v in lines))
         answer = self.frames.accept(request)
         if answer.status_code == 101:
             target = target_of(request.path.encode("latin-1", "replace"))
@@ -128,11 +126,11 @@ class StreamProtocol(asyncio.Protocol):
                 admit(self.streams, target, headers, address[0] if address else "")
                 self.stream = Stream(self.streams, self, target.model, target.version, headers, address[0] if address else "")
             except PenstockError as error:
-                status, body, content_type, lines = error_response(error, b"/v2/")
+                status, body, content_type, more = error_response(error, b"/v2/")
                 answer = self.frames.reject(status, body.decode())
                 del answer.headers["Content-Type"]
                 answer.headers["Content-Type"] = content_type.decode()
-                for name, _, value in (line.partition(b": ") for line in lines.split(b"\r\n") if line):
+                for name, _, value in (line.partition(b": ") for line in more.split(b"\r\n") if line):
                     answer.headers[name.decode()] = value.decode()
         answer.headers["X-Request-Id"] = request_id(headers).decode("latin-1")
         self._answer_handshake(answer)

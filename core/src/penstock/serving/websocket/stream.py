@@ -137,7 +137,9 @@ class Stream:
                 held = Reservation(self._shared.shell)
                 held.grow(len(message))
             request = self._read(body, header_length, started)
-        except PenstockError as error:
+        except Exception as raised:
+            # A fault of ours too is one message's: raised from here it would end the connection, and all that is in flight on it.
+            error = raised if isinstance(raised, PenstockError) else _internal("message could not be taken", raised, "")
             if held is not None:
                 held.release()
             if not isinstance(error, Conflict):  # an answer with that id would be taken for the first one's
@@ -168,8 +170,7 @@ class Stream:
             self._send_error(reply.request.id, error, reply.length, reply.started, reply.request.context, response.bundle)
             return
         except Exception as error:
-            logger.error("answer could not be encoded", exc_info=error, extra={"request_id": reply.request.context.request_id})
-            fault = Internal("internal error; the log has it under this request's id")
+            fault = _internal("answer could not be encoded", error, reply.request.context.request_id)
             self._send_error(reply.request.id, fault, reply.length, reply.started, reply.request.context, response.bundle)
             return
         self._sink.send(text, message)
@@ -233,3 +234,9 @@ class Stream:
             if reply.held is not None:
                 reply.held.release()
         self._flying.clear()
+
+
+def _internal(event: str, error: Exception, request_id: str) -> Internal:
+    """What a fault of ours is answered with; the log has the rest."""
+    logger.error(event, exc_info=error, extra={"request_id": request_id})
+    return Internal("internal error; the log has it under this request's id")
