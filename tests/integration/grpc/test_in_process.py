@@ -199,3 +199,16 @@ def test_health_follows_readiness() -> None:
         assert await unknown.read() == b"\x08\x03"
 
     run_grpc(check)
+
+
+def test_a_tool_that_keeps_its_reflection_open_holds_up_no_drain() -> None:
+    async def check(running: RunningGrpc) -> None:
+        reflection: Any = running.channel.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        call = reflection()
+        for _ in range(2):
+            await call.write(b"\x3a\x01*")
+            assert messages.SERVICE.encode() in await call.read()
+        await running.server.drain(2)
+        assert await call.code() is CODE.OK
+
+    run_grpc(check)

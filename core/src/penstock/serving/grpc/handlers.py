@@ -51,10 +51,11 @@ def handlers(
     methods[f"/{SERVICE}/ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(streaming.infer)
     methods[f"/{health.NAME}/Check"] = grpc.unary_unary_rpc_method_handler(watching.check)
     methods[f"/{health.NAME}/Watch"] = grpc.unary_stream_rpc_method_handler(watching.watch)
+    describing = reflection.Reflection(shell)
     described = grpc.stream_stream_rpc_method_handler(
-        reflection.Reflection(shell).info,
+        describing.info,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     methods |= {f"/{name}/ServerReflectionInfo": described for name in reflection.NAMES}
-    return Handlers(methods, [streaming.stop, watching.stop])
+    return Handlers(methods, [streaming.stop, watching.stop, describing.stop])

@@ -4,6 +4,7 @@ grpcio-reflection answers it; here it gets a pool of its own (the protocol's mes
 `grpc.reflection.v1` is `v1alpha` with another package and the same messages, and newer clients ask for it first.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
@@ -59,13 +60,34 @@ class Reflection:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._servicer = reflection.aio.ReflectionServicer((SERVICE, HEALTH, *NAMES), pool=described())
+        self._stopping = asyncio.Event()
 
-    async def info(self, requests: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> AsyncIterator[Any]:
+    def stop(self) -> None:
+        """End every stream: tools keep theirs open for as long as they run, which would hold up the server's own end."""
+        self._stopping.set()
+
+    async def info(self, _: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> AsyncIterator[Any]:
         """What is asked for, to those who may read the API's description."""
         try:
             await admit(self._shell, headers_of(context), None, READ, peer_of(context))
         except PenstockError as error:
             await abort(context, error, ())
-        answers: Any = self._servicer.ServerReflectionInfo(requests, context)
+        answers: Any = self._servicer.ServerReflectionInfo(self._until_stopped(context), context)
         async for answer in answers:
             yield answer
+
+    async def _until_stopped(self, context: "grpc.aio.ServicerContext[Any, Any]") -> AsyncIterator[Any]:
+        """The questions of one stream, until its caller or the server ends it."""
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            while not self._stopping.is_set():
+                reading = asyncio.ensure_future(context.read())
+                try:
+                    await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                    if not reading.done() or not isinstance(question := reading.result(), reflection_pb2.ServerReflectionRequest):
+                        return
+                finally:
+                    reading.cancel()
+                yield question
+        finally:
+            stopping.cancel()
