@@ -36,6 +36,7 @@ STORE = DATA / "online.db"
 STAMP = DATA / "made-from"
 FLIGHT = "20131223-EV-4131-EWR"
 ANOTHER = "20131225-DL-731-LGA"
+GRPC_PORT = 8081
 PACKAGES = ("penstock", "penstock_transformer", "penstock_cli")
 SOURCES = (".py", ".sql", ".yaml", ".onnx", ".csv")
 START_DEADLINE_S = 60.0
@@ -128,6 +129,8 @@ def free_port(wanted: int) -> int:
 def serve(port: int) -> "subprocess.Popen[bytes]":
     """Start `penstock serve`; its log goes to .run/flights/serve.log."""
     command = ["penstock", "serve", relative(BUNDLE), "--feature_store", f"sqlite:///{relative(STORE)}", "--http_port", str(port)]
+    if (grpc_port := free_port(GRPC_PORT)) != GRPC_PORT:
+        command += ["--grpc_port", str(grpc_port)]
     say(shlex.join(command))
     program = Path(sys.executable).parent / command[0]
     with (DATA / "serve.log").open("wb") as log:

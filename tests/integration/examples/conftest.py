@@ -53,6 +53,7 @@ class Reader:
             "PATH": f"{programs}:{kept['PATH']}",
             "PENSTOCK_SERVE_HTTP_PORT": str(self.port),
             "PENSTOCK_SERVE_ADMIN_PORT": "0",
+            "PENSTOCK_SERVE_GRPC_PORT": "0",
             "CURL_HOME": str(self.folder),
         }
 

@@ -1,5 +1,6 @@
 """`make run`'s script: a prediction for a stored flight whatever port is free, and a second run that only serves."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -26,12 +27,16 @@ def run_once(folder: Path, port: int) -> str:
 @pytest.mark.timeout(300)
 def test_a_stored_flight_is_predicted_and_the_second_run_makes_nothing_anew(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
-    with socket.socket() as taken:
+    with socket.socket() as taken, socket.socket() as taken_grpc:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = int(taken.getsockname()[1])
+        with contextlib.suppress(OSError):  # then somebody else holds it, which does as well
+            taken_grpc.bind(("127.0.0.1", 8081))
+            taken_grpc.listen()
         first = run_once(tmp_path, port)
     assert f"port {port} is taken, using another" in first
+    assert re.search(r"port 8081 is taken, using another\n.* --grpc_port \d+\n", first)
     answer = json.loads(first[first.index("\n{\n") : first.index("\n}\n") + 2])
     assert answer["record"]["flight_id"] == "20131223-EV-4131-EWR"
     assert answer["predictions"][0]["label"] == "late"
