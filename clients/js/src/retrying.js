@@ -77,7 +77,7 @@ export class Attempts {
     if (fault === "timedOut" || (this._deadline !== null && this._clock() >= this._deadline)) {
       throw new PenstockError("deadline_exceeded", "no answer came in time", { cause });
     }
-    const what = fault === "notSent" ? "the server could not be reached" : "the connection failed before the answer";
+    const what = (fault === "notSent" ? "the server could not be reached" : "the connection failed before the answer") + reasonOf(cause);
     const error = new PenstockError("upstream_unavailable", what, { cause });
     if (fault === "lost" && !this._isSafe()) throw error;
     return this._wait(error, null);
@@ -99,4 +99,13 @@ export class Attempts {
     if (this._deadline !== null && this._clock() + wait >= this._deadline) throw error;
     return wait;
   }
+}
+
+/**
+ * What the platform says of a failed fetch, to go behind the error's own words; "" if it says nothing. Node hides it in the cause.
+ * @param {any} cause
+ */
+function reasonOf(cause) {
+  const reason = cause?.cause?.message || cause?.cause?.code || cause?.message;
+  return reason ? `: ${reason}` : "";
 }

@@ -48,7 +48,10 @@ test("what is not safe is sent again only where it did nothing", async () => {
 
 test("tries come to an end", async () => {
   await assert.rejects(scripted(BUSY, BUSY, BUSY).client.predict("m", []), { kind: "overloaded", retryAfterMs: 5 });
-  await assert.rejects(scripted(ABSENT, ABSENT, ABSENT).client.predict("m", []), { kind: "upstream_unavailable" });
+  const absent = { kind: "upstream_unavailable", message: "the server could not be reached: ECONNREFUSED" };
+  await assert.rejects(scripted(ABSENT, ABSENT, ABSENT).client.predict("m", []), absent);
+  const lost = { kind: "upstream_unavailable", message: "the connection failed before the answer: fetch failed" };
+  await assert.rejects(scripted(LOST, LOST, LOST).client.predict("m", []), lost);
 });
 
 test("errors are those of the server", async () => {

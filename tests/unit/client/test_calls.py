@@ -40,6 +40,13 @@ def test_options_are_headers() -> None:
     assert refused.value.field == "penstock-route-key"
 
 
+def test_an_option_that_there_is_not_is_named() -> None:
+    with pytest.raises(TypeError, match="unexpected option 'timeout'; did you mean 'timeout_s'"):
+        option_headers({"timeout": 3})  # type: ignore[typeddict-unknown-key]
+    with pytest.raises(TypeError, match=r"unexpected option 'zzz'$"):
+        option_headers({"zzz": 3})  # type: ignore[typeddict-unknown-key]
+
+
 def test_only_what_is_safe_is_repeated() -> None:
     assert predicting.predict("m", [], True).repeat is Repeat.ALWAYS
     assert predicting.create_record({}, None, None, None).repeat is Repeat.IF_REFUSED

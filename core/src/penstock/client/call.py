@@ -5,6 +5,7 @@
 Invariant: a Call holds everything that a retry needs, so that sending it twice sends the same bytes.
 """
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -90,8 +91,11 @@ def _segment(part: str) -> str:
 def option_headers(options: CallOptions) -> dict[str, str]:
     """The request headers of a call's options, but for the deadline, which is another one each time that it is sent.
 
-    Raises InvalidInput for text that no header can hold.
+    Raises TypeError for an option that there is not, InvalidInput for text that no header can hold.
     """
+    for name in options.keys() - CallOptions.__annotations__.keys():
+        near = difflib.get_close_matches(name, CallOptions.__annotations__, 1)
+        raise TypeError(f"unexpected option {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
     given = {
         "penstock-priority": str(options["priority"]) if "priority" in options else None,
         "penstock-route-key": options.get("route_key"),

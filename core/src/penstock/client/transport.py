@@ -39,7 +39,7 @@ def fault_of(error: httpx.HTTPError) -> tuple[Fault, str]:
     """What an error of httpx means for the try, and its words. Raises InvalidInput for a request that cannot be sent."""
     cause = str(error) or type(error).__name__
     if isinstance(error, _NOT_SENT):
-        return Fault.NOT_SENT, cause
+        return Fault.NOT_SENT, f"{error.request.url.netloc.decode('ascii')}: {cause}"
     if isinstance(error, httpx.TimeoutException):
         return Fault.TIMED_OUT, cause
     if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
