@@ -95,9 +95,10 @@ def parse(
     """
     parser = build_parser(settings_class, prefix, program=program, description=description)
     given, unknown = parser.parse_known_args([_underscored(argument) for argument in argv])
+    ours = {field.name for field in _fields(settings_class)}
     if injected and all(hasattr(given, name) for name in injected):
-        ignored |= _strangers(parser, unknown, {field.name for field in _fields(settings_class)} | ignored)
-    _refuse_unknown(parser, unknown, ignored)
+        ignored |= _strangers(parser, unknown, ours | ignored)
+    _refuse_unknown(parser, unknown, ignored, ours)
     values: dict[str, Any] = {}
     hints = typing.get_type_hints(settings_class)
     for field in _fields(settings_class):
@@ -278,7 +279,7 @@ def _strangers(parser: argparse.ArgumentParser, unknown: Sequence[str], ours: se
     return found
 
 
-def _refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str], ignored: frozenset[str]) -> None:
+def _refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str], ignored: frozenset[str], ours: set[str]) -> None:
     skipping = False
     for argument in unknown:
         name = argument.removeprefix("--").partition("=")[0]
@@ -287,5 +288,7 @@ def _refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str], ign
         elif skipping and not argument.startswith("--"):
             skipping = False
         else:
+            near = difflib.get_close_matches(name, ours, 1) if argument.startswith("--") else []
+            remedy = f"did you mean --{near[0]}?" if near else "see --help"
             # Its value may be a secret that went to a misspelt option.
-            parser.error(f"unknown option {argument.partition('=')[0]}; see --help")
+            parser.error(f"unknown option {argument.partition('=')[0]}; {remedy}")

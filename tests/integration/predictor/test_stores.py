@@ -221,6 +221,15 @@ def test_a_bundle_from_a_web_server(tmp_path: Path, ranges: bool) -> None:
         assert any(asked for asked in web.asked("model.onnx"))
 
 
+def test_an_address_without_a_model_says_what_was_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "www").mkdir()
+    with WebServer(tmp_path / "www", ranges=True) as web:
+        with pytest.raises(NotFound, match=r"/b holds neither bundle\.yaml nor model\.onnx"):
+            opened(f"{web.url}/b", tmp_path / "cache").places()
+        with pytest.raises(NotFound, match=r"/b/net\.onnx is not there"):
+            opened(f"{web.url}/b/net.onnx", tmp_path / "cache").places()
+
+
 @pytest.mark.parametrize("name", ["b/net.onnx", "b"])
 def test_a_plain_model_from_a_web_server_with_its_weights(tmp_path: Path, name: str) -> None:
     (tmp_path / "www" / "b").mkdir(parents=True)

@@ -83,7 +83,9 @@ class ObjectSource:
             file = self._store.look(name)
             if file is not None:
                 return Remote(Found(self._model_name, None, (), name == MANIFEST), {name: file})
-        raise NotFound(f"{self._store.address}/{self._file or MANIFEST} is not there")
+        if self._file:
+            raise NotFound(f"{self._store.address}/{self._file} is not there")
+        raise NotFound(f"{self._store.address} holds neither {MANIFEST} nor {MODEL}")
 
     def _place(self, remote: Remote) -> Place:
         found = remote.found
