@@ -21,15 +21,16 @@ _EXAMPLES: dict[str, Any] = {
 }  # fmt: skip
 
 
-async def greeting(transformer: TransformerPlane, address: str) -> str:
-    """The text for a server at `address` whose models are ready."""
+async def greeting(transformer: TransformerPlane, address: str, *, guarded: bool = False) -> str:
+    """The text for a server at `address` whose models are ready; `guarded`: it asks for a key, which no browser sends by itself."""
     lines: list[str] = []
     several = len(transformer.models()) > 1
     for model in transformer.models():
         bundle = (await transformer.metadata(model)).bundle
         lines += [f"{address} serves {model} ({_short(bundle)})", "Try:"]
-        lines += [f"  {command}" for command in await _commands(transformer, model, address, several)]
-    lines.append(f"  open {address}/docs    every path, to try by hand")
+        key = " -H 'Authorization: Bearer KEY'" if guarded else ""
+        lines += [f"  {command}{key}" for command in await _commands(transformer, model, address, several)]
+    lines.append("KEY is an API key or a token." if guarded else f"  open {address}/docs    every path, to try by hand")
     lines.append("Ctrl-C stops it.")
     return "\n".join(lines)
 

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from penstock import logs
+from penstock.serving.security.opening import check_security
 from penstock.serving.server import Service, bind, run
 from penstock.serving.supervisor import VARIABLE as WORKER
 from penstock.settings import PASSWORD_SHOWN, has_password, read_value, secret_in_file, variable_name
@@ -101,6 +102,7 @@ def _serve(bundles: tuple[Path, ...], **options: Any) -> None:
     check_store_file(settings.feature_store)
     is_worker = WORKER in os.environ
     if not is_worker:
+        check_security(settings)
         settings = _with_free_port(settings)
         check_store(places, settings.feature_store, settings.store_timeout_ms / 1e3)
         if settings.workers > 1:
@@ -133,7 +135,8 @@ def _service(settings: ServeSettings, places: list[Place], *, greet: bool) -> Se
     if greet:
 
         async def say() -> None:
-            click.echo(await greeting(transformers, _address(settings)))
+            guarded = settings.api_keys is not None or bool(settings.oidc_issuer)
+            click.echo(await greeting(transformers, _address(settings), guarded=guarded))
 
         service.lifecycle.on_start("greeting", say)
     return service

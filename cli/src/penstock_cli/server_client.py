@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 
 from penstock_cli.errors import Failure
 
+_START_REMEDY = "Is it running? `penstock serve BUNDLE` starts a server; --url says where it is."
+_CA_REMEDY = "--ca FILE names the authorities that sign the server's certificate."
+
 
 class Server:
     """One server by its URL; `timeout_s` for each request. All methods raise Failure.
@@ -44,11 +47,19 @@ class Server:
             reason = getattr(error, "reason", None) or error
             if isinstance(reason, TimeoutError):
                 raise Failure(f"{self.url}: no answer within {self._timeout_s:g} s", "--timeout waits longer.") from None
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                raise Failure(f"{self.url}: {reason.verify_message}", _CA_REMEDY) from None
+            if isinstance(reason, ssl.SSLError):
+                raise Failure(
+                    f"{self.url}: {reason.strerror or reason}",
+                    "Does it speak TLS? Without, its address begins with http://.",
+                ) from None
+            if isinstance(reason, http.client.RemoteDisconnected):
+                remedy = "If it speaks TLS, its address begins with https://." if self.url.startswith("http:") else _START_REMEDY
+                raise Failure(f"{self.url}: {reason}", remedy) from None
             if isinstance(reason, OSError) and reason.strerror:
                 reason = reason.strerror
-            raise Failure(
-                f"{self.url}: {reason}", "Is it running? `penstock serve BUNDLE` starts a server; --url says where it is."
-            ) from None
+            raise Failure(f"{self.url}: {reason}", _START_REMEDY) from None
         except ValueError:
             raise Failure(f"{self.url}: the answer is not JSON", "Is that a Penstock server?") from None
         if not isinstance(document, dict):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import signal
 import socket
 import subprocess
@@ -171,6 +172,18 @@ def test_a_taken_port_is_a_failure_with_a_remedy(penstock: Penstock, server: Ser
     done = penstock("serve", str(tmp_path / "flights"), "--feature_store", url, "--http_port", str(server.port))
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert "--http_port" in done.stderr
+
+
+def test_security_that_cannot_work_is_a_failure_by_name(penstock: Penstock, tmp_path: Path) -> None:
+    shutil.copy(Path(__file__).parents[3] / "examples/plain/model.onnx", tmp_path)
+    for arguments, words in (
+        (["--tls_cert", "no.crt", "--tls_key", "no.key"], "Error: tls_cert: cannot read no.crt or no.key"),
+        (["--api_keys", "nope"], "Error: api_keys: cannot read nope"),
+        (["--rate_limit", "lots"], "Error: rate_limit: expected such as"),
+    ):
+        done = penstock("serve", str(tmp_path), *arguments)
+        assert done.returncode == 1
+        assert words in done.stderr
 
 
 def test_what_cannot_answer_is_not_started(penstock: Penstock, tmp_path: Path) -> None:

@@ -177,6 +177,10 @@ def test_metadata_and_greeting_say_that_labels_come_with_the_request(bench: Call
             properties = (await b.transformer.metadata("flights")).properties
             assert properties["labels"] == {"default": [], "most": 100}
             assert '"options": {"labels": ["one label", "another"]}' in await greeting(b.transformer, "http://x")
+            assert "open http://x/docs" in await greeting(b.transformer, "http://x")
+            guarded = await greeting(b.transformer, "https://x", guarded=True)
+            assert "-H 'Authorization: Bearer KEY'\nKEY is an API key" in guarded
+            assert "/docs" not in guarded
 
     run(body())
 
