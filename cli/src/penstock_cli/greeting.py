@@ -22,7 +22,7 @@ _EXAMPLES: dict[str, Any] = {
 
 
 async def greeting(transformer: TransformerPlane, address: str, *, guarded: bool = False) -> str:
-    """The text for a server at `address` whose models are ready; `guarded`: it asks for a key, which no browser sends by itself."""
+    """The text for a server at `address` whose models are ready; `guarded`: by a key, which no browser sends by itself."""
     lines: list[str] = []
     several = len(transformer.models()) > 1
     for model in transformer.models():

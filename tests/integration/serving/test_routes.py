@@ -184,6 +184,7 @@ class TestOperations:
         assert page.headers["content-type"] == "text/html; charset=utf-8"
         assert not re.findall(rb"(?:src|href)\s*=\s*[\"'](?:https?:)?//", page.body)
         assert b"openapi.json" in page.body
+        assert b'<link rel="icon" href="data:,">' in page.body, "or the browser asks for /favicon.ico"
 
     def test_openapi_shows_the_hot_routes(self, ask):
         paths = ask("GET", "/openapi.json").json()["paths"]
