@@ -10,7 +10,12 @@ from starlette.requests import ClientDisconnect
 
 from penstock.dataplane import Context
 from penstock.errors import InvalidInput, NotReady, Overloaded, PenstockError
+from penstock.lifecycle import Lifecycle
+from penstock.metrics import Metrics
+from penstock.serving.routes import HotRoutes
+from penstock.serving.shell import Reservation, Shell, ShellLimits
 from penstock_transformer.http.bulk.answer_lines import EventWriter, LineWriter
+from penstock_transformer.http.bulk.json_reader import JsonReader
 from penstock_transformer.http.bulk.lines import LineReader
 from penstock_transformer.http.bulk.resolving import Resolver
 from penstock_transformer.http.bulk.run import BulkRun
@@ -133,6 +138,30 @@ def test_no_more_is_read_than_may_be_in_flight() -> None:
         assert plane.most_held <= 5
         assert fed <= 6
         await run.close()
+
+    go(body)
+
+
+def test_what_waits_for_its_end_counts_against_the_budget_of_large_bodies() -> None:
+    async def body() -> None:
+        shell = Shell(HotRoutes(), Lifecycle(), Metrics(), ShellLimits(bodies_bytes=300_000))
+        whole = b'{"rows": [' + b'{"a": 1},' * 10_000 + b'{"a": 1}]}'
+
+        def asking() -> BulkRun:
+            chunks = chunks_of(*(whole[at : at + 20_000] for at in range(0, len(whole), 20_000)))
+            reader = JsonReader(most_bytes=1 << 20, most_rows=1 << 20)
+            return BulkRun(chunks, reader, LineWriter("row"), Resolver(Plane(), "m", Context("r")), held=Reservation(shell))
+
+        assert len(lines(await collected(asking()))) == 10_001
+        assert shell.budget_bytes == 300_000
+        shell.budget_bytes = 70_000
+        with pytest.raises(Overloaded):
+            await collected(asking())
+        assert shell.budget_bytes == 70_000
+        # Lines are gone as they come: however many, they take nothing of it.
+        rows = chunks_of(*([b'{"a": 1}\n' * 1000] * 30))
+        run = BulkRun(rows, LineReader(), LineWriter("line"), Resolver(Plane(), "m", Context("r")), held=Reservation(shell))
+        assert len(lines(await collected(run))) == 30_000
 
     go(body)
 

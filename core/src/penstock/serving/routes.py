@@ -26,7 +26,7 @@ class Streamed:
     """A form of a hot route whose body or answer is never held whole: always answered by the framework.
 
     `matches`: whether a request's headers ask for it. `endpoint` takes the framework's request and gives its response.
-    `body_bytes` is the limit of such a body, which counts against no budget.
+    `body_bytes` is the limit of such a body; the endpoint counts against the budget what it holds of it.
     """
 
     matches: Callable[[Mapping[bytes, bytes]], bool]

@@ -14,7 +14,7 @@ from penstock.errors import NotReady
 from penstock.serving.asgi import single_headers
 from penstock.serving.context import context_of
 from penstock.serving.infer import check_encoding
-from penstock.serving.shell import Shell
+from penstock.serving.shell import Reservation, Shell
 from penstock_transformer.http.bulk.answer_lines import AnswerWriter, EventWriter, LineWriter
 from penstock_transformer.http.bulk.batch import RowReader
 from penstock_transformer.http.bulk.csv_reader import CsvReader
@@ -52,7 +52,8 @@ class BulkPredict:
         resolver = Resolver(self._transformer, model, context)
         resolver.options = asked(request.scope.get("query_string", b""))[1]
         reader = self._reader(given, plan, shell)
-        answer = BulkAnswer(request, BulkRun(_chunks(request), reader, _writer(wanted, reader), resolver), model, started)
+        run = BulkRun(_chunks(request), reader, _writer(wanted, reader), resolver, held=Reservation(shell))
+        answer = BulkAnswer(request, run, model, started)
         try:
             await answer.run.first()
         except BaseException:

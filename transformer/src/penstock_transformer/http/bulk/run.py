@@ -3,7 +3,8 @@
     request.stream() -> RowReader -> batches --(at most `in_flight`)--> Resolver -> in order -> AnswerWriter -> send
 
 The reader stops when `in_flight` batches are unanswered or unsent, and with it the reading of the connection; the writer stops
-when the client does not read. So a body of any length takes the memory of a few batches.
+when the client does not read. So a body of any length takes the memory of a few batches, and of what has come of the next: a
+line, an Arrow message, a whole JSON body. That counts against the budget of large bodies, like the body of an ordinary request.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from penstock.errors import ErrorKind, Internal, PenstockError, TooLarge
+from penstock.serving.shell import Reservation
 from penstock_transformer.http.bulk.answer_lines import AnswerWriter
 from penstock_transformer.http.bulk.batch import Answer, Batch, RowReader
 from penstock_transformer.http.bulk.resolving import Resolver
@@ -39,6 +41,7 @@ class BulkRun:
         writer: AnswerWriter,
         resolver: Resolver,
         *,
+        held: Reservation | None = None,
         in_flight: int = IN_FLIGHT,
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
@@ -49,6 +52,8 @@ class BulkRun:
         self._writer = writer
         self._resolver = resolver
         self._heartbeat_s = heartbeat_s
+        self._held = held
+        self._unfinished_bytes = 0
         # One is being awaited by the writer, the others wait here: a full queue stops the reader.
         self._pending: asyncio.Queue[_Pending | PenstockError | None] = asyncio.Queue(max(1, in_flight - 1))
         self._reading = asyncio.create_task(self._read())
@@ -98,13 +103,19 @@ class BulkRun:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._let_go()
 
     async def _read(self) -> None:
         try:
             async for chunk in self._chunks:
                 self.bytes_in += len(chunk)
+                self._hold(len(chunk))
+                begun = False
                 for batch in self._reader.feed(chunk):
+                    begun = True
                     await self._start(batch)
+                if begun:
+                    self._let_go()
             for batch in self._reader.finish():
                 await self._start(batch)
         except PenstockError as error:
@@ -118,6 +129,17 @@ class BulkRun:
             await self._pending.put(Internal("internal error; the log has it under this request's id"))
         else:
             await self._pending.put(None)
+
+    def _hold(self, more: int) -> None:
+        """So many bytes more wait for the end of what they belong to. Raises Overloaded if the budget does not hold them."""
+        self._unfinished_bytes += more
+        if self._held is not None:
+            self._held.grow(self._unfinished_bytes)
+
+    def _let_go(self) -> None:
+        self._unfinished_bytes = 0
+        if self._held is not None:
+            self._held.release()
 
     async def _start(self, batch: Batch) -> None:
         # What the query says wins over the body, as it does for an ordinary request.
