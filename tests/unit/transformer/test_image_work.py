@@ -3,9 +3,13 @@
 import asyncio
 import base64
 import io
+import struct
 import threading
 import time
+import warnings
+import zlib
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -141,3 +145,19 @@ def test_images_have_threads_of_their_own_and_a_bounded_line(run):
             await threads.run(work)
 
     run(body())
+
+
+def test_a_header_that_claims_too_much_writes_nothing_to_stderr() -> None:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    # Between Pillow's limits for a warning and for an error.
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 10_000, 10_000, 8, 0, 0, 0, 0))
+    claimed = b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        images._pillow.cache_clear()
+        with pytest.raises(TooLarge):
+            images.refuse_pixels({"photo": np.array([claimed], object)}, images.MAX_PIXELS)
+    images._pillow.cache_clear()
+    assert caught == []

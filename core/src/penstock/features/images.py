@@ -4,7 +4,9 @@ Decode with Pillow, apply the EXIF orientation, drop transparency on white, make
 encoding's `resize`. Limits come first: what a file claims to be is read from its header, before any pixel is decoded.
 """
 
+import functools
 import io
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,13 +35,12 @@ def refuse_pixels(images: Mapping[str, Array], max_pixels: int) -> None:
     """Raises TooLarge for `rows[i].name` of the first image that is one too many, by what the headers claim. Decodes nothing, and
     leaves what is broken to `decode_images`.
     """
-    from PIL import Image as Pillow
-
+    pillow = _pillow()
     total = 0
     for name, values in images.items():
         for row, data in enumerate(values.tolist()):
             try:
-                with Pillow.open(io.BytesIO(data), formats=FORMATS) as image:
+                with pillow.open(io.BytesIO(data), formats=FORMATS) as image:
                     total += image.width * image.height
             except Exception:  # Pillow's readers raise nearly anything on a broken file
                 continue
@@ -70,24 +71,35 @@ def decode_image(data: Any, encoding: Image, field: str, *, max_pixels: int = MA
         if data.shape != encoding.pixels or data.dtype != np.uint8:
             raise InvalidInput(f"expected uint8 pixels {list(encoding.pixels)}, got {data.dtype} {list(data.shape)}", field=field)
         return data
-    from PIL import Image as Pillow
     from PIL import ImageOps
 
+    pillow = _pillow()
     try:
-        with Pillow.open(io.BytesIO(data), formats=FORMATS) as image:
+        with pillow.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise TooLarge(f"{image.width} by {image.height} pixels, the limit is {max_pixels} in all", field=field)
             upright = ImageOps.exif_transpose(image)
-            flat = _flatten(upright, Pillow).convert("RGB" if encoding.mode == "rgb" else "L")
+            flat = _flatten(upright, pillow).convert("RGB" if encoding.mode == "rgb" else "L")
             height, width = encoding.resize
-            resized = flat if flat.size == (width, height) else flat.resize((width, height), Pillow.Resampling.BILINEAR)
+            resized = flat if flat.size == (width, height) else flat.resize((width, height), pillow.Resampling.BILINEAR)
             return np.asarray(resized, np.uint8).reshape(encoding.pixels)
     except TooLarge:
         raise
-    except Pillow.DecompressionBombError:
+    except pillow.DecompressionBombError:
         raise TooLarge(f"more pixels than the limit of {max_pixels}", field=field) from None
     except Exception as error:  # Pillow's decoders raise nearly anything on a broken file
         raise InvalidInput(f"not an image that can be read ({', '.join(FORMATS)})", field=field) from error
+
+
+@functools.cache
+def _pillow() -> Any:
+    """Pillow's module of images, without its warning of images beyond its own limit: ours is below it and checked before any
+    pixel is decoded, and a line on stderr for each such image is the sender's to write.
+    """
+    from PIL import Image as Pillow
+
+    warnings.filterwarnings("ignore", category=Pillow.DecompressionBombWarning)
+    return Pillow
 
 
 def _flatten(image: Any, pillow: Any) -> Any:
