@@ -5,7 +5,7 @@ import http.server
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from moto.server import ThreadedMotoServer
 
-from penstock.errors import InvalidInput, NotFound, PenstockError, UpstreamUnavailable
+from penstock.errors import Conflict, InvalidInput, NotFound, PenstockError, UpstreamUnavailable
 from penstock.testing import models
 from penstock.testing.bundles import write_bundle
 from penstock.testing.server import ServerProcess
@@ -35,6 +35,7 @@ class WebServer:
     def __init__(self, directory: Path, *, ranges: bool) -> None:
         self.requests: list[tuple[str, str | None]] = []
         self.cut, self.cuts = 0, 0
+        self.on_cut: Callable[[], object] = lambda: None
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -53,6 +54,10 @@ class WebServer:
                     self.send_error(404)
                     return
                 data, start, stop = path.read_bytes(), 0, path.stat().st_size
+                etag = f'"{hashlib.md5(data).hexdigest()}"'
+                if self.headers.get("If-Match") not in (None, etag):
+                    self.send_error(412)
+                    return
                 asked = self.headers.get("Range") if ranges else None
                 if asked:
                     first, _, last = asked.removeprefix("bytes=").partition("-")
@@ -62,13 +67,14 @@ class WebServer:
                     self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(data)}")
                 self.send_header("Content-Length", str(stop - start))
                 self.send_header("Last-Modified", self.date_time_string(int(path.stat().st_mtime)))
-                self.send_header("ETag", f'"{hashlib.md5(data).hexdigest()}"')
+                self.send_header("ETag", etag)
                 self.end_headers()
                 if head:
                     return
                 body = data[start:stop]
                 if outer.cuts and len(body) > outer.cut:
                     outer.cuts -= 1
+                    outer.on_cut()
                     body, self.close_connection = body[: outer.cut], True
                 self.wfile.write(body)
 
@@ -249,6 +255,21 @@ def test_a_download_that_breaks_off_is_resumed_or_begun_again(tmp_path: Path, ra
         found = read(opened(f"{web.url}/b", tmp_path / "cache"))
         assert found["model.onnx"] == LARGE
         assert web.cuts == 0
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_plain_model_that_is_replaced_while_it_is_fetched_is_never_half_of_each(tmp_path: Path, ranges: bool) -> None:
+    (tmp_path / "www").mkdir()
+    file = tmp_path / "www" / "model.onnx"
+    file.write_bytes(LARGE)
+    other = bytes(LARGE[:-1]) + bytes([LARGE[-1] ^ 1])
+    with WebServer(tmp_path / "www", ranges=ranges) as web:
+        web.cut, web.cuts = len(LARGE) // 2, 1
+        web.on_cut = lambda: file.write_bytes(other)
+        source = opened(web.url, tmp_path / "cache")
+        with pytest.raises(Conflict, match="replaced while it was fetched"):
+            source.places()
+        assert read(source)["model.onnx"] == other
 
 
 def test_what_an_earlier_process_left_is_continued(tmp_path: Path) -> None:

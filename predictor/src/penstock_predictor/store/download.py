@@ -23,20 +23,28 @@ _TRIES = 5
 
 
 class Download:
-    """A file of `size` bytes, `name` in the store, to be `target`; `listed` is what bundle.yaml says of it, None if nothing."""
+    """A file of `size` bytes, `name` in the store, to be `target`; `listed` is what bundle.yaml says of it, None if nothing.
 
-    def __init__(self, store: RemoteStore, name: str, target: Path, size: int, listed: FileEntry | None = None) -> None:
+    Where nothing is known of its content, `etag` holds all its parts to one: an object that is replaced by one of its size in the
+    middle would otherwise be half of each.
+    """
+
+    def __init__(
+        self, store: RemoteStore, name: str, target: Path, size: int, listed: FileEntry | None = None, etag: str | None = None
+    ) -> None:
         self._store = store
         self._name = name
         self._target = target
         self._part = target.with_name(f"{target.name}.part")
         self._size = size
         self._listed = listed
+        self._etag = etag
 
     def run(self) -> None:
         """Bring the file, or what is missing of it. Blocking.
 
-        Raises InvalidInput naming the file if it is not what it should be, UpstreamUnavailable if it does not come.
+        Raises InvalidInput naming the file if it is not what it should be, UpstreamUnavailable if it does not come, Conflict if
+        it was replaced meanwhile.
         """
         if self._target.is_file() and self._target.stat().st_size == self._size:
             return  # it was checked before it got this name
@@ -64,8 +72,8 @@ class Download:
             before = self._length()
             try:
                 if in_ranges:
-                    return self._append(self._store.ranges(self._name, before, self._size))
-                return self._append(self._store.whole(self._name))
+                    return self._append(self._store.ranges(self._name, before, self._size, self._etag))
+                return self._append(self._store.whole(self._name, self._etag))
             except RangeRefused:
                 log.info("server sends whole files only", extra={"file": self._name})
                 in_ranges = False

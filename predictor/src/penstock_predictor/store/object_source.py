@@ -134,7 +134,7 @@ class ObjectSource:
         file = remote.files.get(name) or self._store.look(f"{prefix}{name}")
         if file is None:
             raise InvalidInput("is named by the model and is not in the store", field=name)
-        return Download(self._store, f"{prefix}{name}", into / name, file.size)
+        return Download(self._store, f"{prefix}{name}", into / name, file.size, etag=file.etag)
 
     def _fetch(self, downloads: Sequence[Download]) -> None:
         """A few at a time: memory and connections stay bounded, and one slow file does not hold up all others."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.errors import InvalidInput, NotFound, PenstockError, TooLarge, UpstreamUnavailable
+from penstock.errors import Conflict, InvalidInput, NotFound, PenstockError, TooLarge, UpstreamUnavailable
 
 SCHEMES = ("s3", "gs", "az", "abfs", "abfss", "https", "http")
 _LISTED = ("s3", "gs", "az", "abfs", "abfss")
@@ -27,10 +27,12 @@ _CLIENT = {"connect_timeout": "5s", "timeout": "300s"}
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """An object: its size, and a mark that changes when its content does (etag, else time and size)."""
+    """An object: its size, a mark that changes when its content does (etag, else time and size), and the etag to ask for this
+    very content by, if it is a strong one (RFC 9110, 13.1.1)."""
 
     size: int
     mark: str
+    etag: str | None = None
 
 
 class RangeRefused(Exception):
@@ -102,23 +104,31 @@ class RemoteStore:
             parts.append(chunk)
         return b"".join(parts)
 
-    def ranges(self, name: str, offset: int, size: int) -> Iterator[bytes]:
-        """The bytes from `offset` to `size`, in requests of bounded length. Raises RangeRefused before the first byte."""
+    def ranges(self, name: str, offset: int, size: int, etag: str | None = None) -> Iterator[bytes]:
+        """The bytes from `offset` to `size`, in requests of bounded length, all of the content of that `etag`.
+
+        Raises RangeRefused before the first byte, Conflict if the object has another content by now.
+        """
         while offset < size:
             end = min(offset + _RANGE_BYTES, size)
-            for chunk in self._stream(name, (offset, end)):
+            for chunk in self._stream(name, (offset, end), etag):
                 offset += len(chunk)
                 yield chunk
             if offset < end:
                 raise UpstreamUnavailable(f"{self.address}/{name} ended after {offset} of {size} bytes")
 
-    def whole(self, name: str) -> Iterator[bytes]:
-        """All bytes of an object in one request, for servers without ranges."""
-        return self._stream(name, None)
+    def whole(self, name: str, etag: str | None = None) -> Iterator[bytes]:
+        """All bytes of an object in one request, for servers without ranges. Raises as `ranges`."""
+        return self._stream(name, None, etag)
 
-    def _stream(self, name: str, span: tuple[int, int] | None) -> Iterator[bytes]:
+    def _stream(self, name: str, span: tuple[int, int] | None, etag: str | None = None) -> Iterator[bytes]:
+        options: dict[str, Any] = {}
+        if span is not None:
+            options["range"] = span
+        if etag is not None:
+            options["if_match"] = etag
         try:
-            answer = self._obstore.get(self._store, name, options={} if span is None else {"range": span})
+            answer = self._obstore.get(self._store, name, options=options)
             for chunk in answer.stream(min_chunk_size=_CHUNK_BYTES):
                 yield bytes(chunk)
         except self._refused as error:
@@ -129,6 +139,9 @@ class RemoteStore:
     def _wrapped(self, error: BaseException, name: str) -> PenstockError:
         where = f"{self.address}/{name}" if name else self.address
         text = str(error)
+        # What breaks off in the middle is asked for again by obstore itself, and its error then is one of another kind.
+        if type(error).__name__ == "PreconditionError" or "precondition failure" in text:
+            return Conflict(f"{where} was replaced while it was fetched")
         if isinstance(error, FileNotFoundError) or "NoSuchBucket" in text:
             return NotFound(f"{where} is not there")
         if isinstance(error, PermissionError) or type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
@@ -137,8 +150,10 @@ class RemoteStore:
 
 
 def _file(meta: Any) -> RemoteFile:
-    mark = meta.get("e_tag") or f"{meta.get('last_modified')}/{meta['size']}"
-    return RemoteFile(meta["size"], hashlib.sha256(str(mark).encode()).hexdigest())
+    etag = meta.get("e_tag")
+    mark = etag or f"{meta.get('last_modified')}/{meta['size']}"
+    strong = etag if etag and not str(etag).startswith("W/") else None
+    return RemoteFile(meta["size"], hashlib.sha256(str(mark).encode()).hexdigest(), strong)
 
 
 def _reason(error: BaseException) -> str:
