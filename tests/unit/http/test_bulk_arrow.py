@@ -201,3 +201,9 @@ def test_a_stream_that_cannot_be_read_further_ends_with_the_reason() -> None:
     writer = ArrowWriter()
     assert writer.fail(InvalidInput("broken"), None) == b""
     assert pa.ipc.open_stream(writer.finish()).read_all().to_pylist() == [{"error": "broken", "field": None}]
+
+
+def test_rows_without_any_column_are_as_many_rows() -> None:
+    batch = pa.RecordBatch.from_struct_array(pa.array([{}] * 3, pa.struct([])))
+    (found,) = read(encoded(batch))
+    assert (found.numbers, found.part([0, 2])) == ([0, 1, 2], {"rows": [{}, {}]})

@@ -55,8 +55,10 @@ class Batch:
 
     def part(self, rows: Sequence[int]) -> dict[str, Any]:
         """Some of the rows, by their place among the rows, as arguments of a PredictRequest."""
-        if self.columns is not None:
+        if self.columns:
             return {"columns": {name: array[list(rows)] for name, array in self.columns.items()}}
+        if self.columns is not None:  # no columns have no length: what has defaults for everything is asked for by empty rows
+            return {"rows": [{} for _ in rows]}
         return {"rows": [self.rows[at] for at in rows]}
 
 
