@@ -12,6 +12,11 @@ from urllib.parse import urlsplit
 from penstock_cli.errors import Failure
 
 _START_REMEDY = "Is it running? `penstock serve BUNDLE` starts a server; --url says where it is."
+# A server that speaks TLS hangs up without a word on who does not, and on who has no certificate where it wants one.
+_HUNG_UP = {
+    "http": "If it speaks TLS, its address begins with https://.",
+    "https": "It may want a certificate of its callers; this command has none to show.",
+}
 _CA_REMEDY = "--ca FILE names the authorities that sign the server's certificate."
 
 
@@ -55,8 +60,7 @@ class Server:
                     "Does it speak TLS? Without, its address begins with http://.",
                 ) from None
             if isinstance(reason, http.client.RemoteDisconnected):
-                remedy = "If it speaks TLS, its address begins with https://." if self.url.startswith("http:") else _START_REMEDY
-                raise Failure(f"{self.url}: {reason}", remedy) from None
+                raise Failure(f"{self.url}: {reason}", _HUNG_UP[urlsplit(self.url).scheme]) from None
             if isinstance(reason, OSError) and reason.strerror:
                 reason = reason.strerror
             raise Failure(f"{self.url}: {reason}", _START_REMEDY) from None

@@ -60,7 +60,7 @@ def test_a_server_that_does_not_answer_is_told_in_words(monkeypatch: pytest.Monk
     assert words in told.value.message
 
 
-@pytest.mark.parametrize(("url", "words"), [("http", "begins with https://"), ("https", "Is it running")])
+@pytest.mark.parametrize(("url", "words"), [("http", "begins with https://"), ("https", "may want a certificate")])
 def test_a_server_that_hangs_up_may_speak_tls(monkeypatch: pytest.MonkeyPatch, url: str, words: str) -> None:
     def hang_up(*_: object, **__: object) -> None:
         raise http.client.RemoteDisconnected("Remote end closed connection without response")

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from penstock.errors import InvalidInput, TooLarge
+from penstock_transformer.nearest import did_you_mean
 from penstock_transformer.requests import Row
 
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$(?P<path>.*)`)?$", re.DOTALL)
@@ -44,7 +45,7 @@ def check_options(options: dict[str, Any]) -> None:
     """Raises InvalidInput for an option that does not exist or has the wrong type."""
     for name, value in options.items():
         if name not in _OPTIONS:
-            raise InvalidInput(f"unknown option; expected one of {', '.join(_OPTIONS)}", field=f"options.{name[:60]}")
+            raise InvalidInput(f"unknown option; {did_you_mean(name, _OPTIONS)}", field=f"options.{name[:60]}")
         kind, expected = _OPTIONS[name]
         if type(value) is not kind:
             raise InvalidInput(f"expected {expected}, got {type(value).__name__}", field=f"options.{name}")
