@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from penstock.features.spec import Feature, FeatureSpec, Missing
 from penstock_transformer.http.bulk.arrow_reader import SLICE_ROWS, ArrowReader
 from penstock_transformer.http.bulk.arrow_writer import ArrowWriter
 from penstock_transformer.http.bulk.batch import Batch
+from penstock_transformer.http.bulk.flatbuffer import Table
 from penstock_transformer.plan import FetchPlan, plan_of
 
 LIMIT = 1 << 20
@@ -207,3 +209,50 @@ def test_rows_without_any_column_are_as_many_rows() -> None:
     batch = pa.RecordBatch.from_struct_array(pa.array([{}] * 3, pa.struct([])))
     (found,) = read(encoded(batch))
     assert (found.numbers, found.part([0, 2])) == ([0, 1, 2], {"rows": [{}, {}]})
+
+
+def _shared(levels: int) -> bytes:
+    """A schema's metadata in which each table's children are the next table, twice over."""
+    vtable = struct.pack("<8H", 16, 8, 0, 0, 0, 0, 0, 4)
+    tables = b"".join(struct.pack("<iIIII", 4 + 16 + 20 * at - 4, 4, 2, 8, 4) for at in range(levels))
+    end = struct.pack("<iII", 16 + 20 * levels, 4, 0)
+    return struct.pack("<I", 20) + vtable + tables + end
+
+
+def test_metadata_that_leads_to_one_table_again_and_again_does_not_unfold() -> None:
+    def children(table: Table) -> int:
+        return 1 + sum(children(one) for one in table.tables(5))
+
+    assert children(Table(_shared(5), 0)) == 2**6 - 1
+    with pytest.raises(ValueError, match="more in it than there are bytes for"):
+        children(Table(_shared(50), 0))
+
+
+def test_columns_that_share_their_bytes_are_refused() -> None:
+    text = b"x" * 10_000
+    whole = encoded(pa.record_batch({name: pa.array([text.decode()]) for name in "abcd"}))
+    # Before the first text the body has its two offsets and nothing else.
+    body = whole.index(text) - 8
+    last = struct.pack("<qq", whole.rindex(text) - body, len(text))
+    assert whole.count(last) == 1
+    with pytest.raises(InvalidInput, match="over each other"):
+        read(whole.replace(last, struct.pack("<qq", 8, 2 * len(text))))
+
+
+@pytest.mark.parametrize("words", [3, 5000])
+def test_a_dictionary_large_or_small_says_the_same(words: int) -> None:
+    names = [f"word {at}" for at in range(words)] + [None]
+    given = pa.DictionaryArray.from_arrays(pa.array([words, None, 2, 0, 2], pa.int32()), pa.array(names))
+    assert column(given).tolist() == [None, None, "word 2", "word 0", "word 2"]
+    nested = pa.DictionaryArray.from_arrays(pa.array([1, 0], pa.int32()), pa.array([[1, 2], [3]] * words))
+    assert [list(one) for one in column(nested)] == [[3], [1, 2]]
+
+
+def test_a_list_of_nothing_that_claims_to_be_endless_takes_no_memory() -> None:
+    given = pa.array([[None] * 7], pa.large_list(pa.null()))
+    assert column(given).tolist() == [[None] * 7]
+    whole = encoded(pa.record_batch({"c": given}))
+    seven = struct.pack("<q", 7)
+    assert whole.count(seven) >= 2  # the child's node, and the offset that ends the list
+    with pytest.raises(InvalidInput, match="do not fit together"):
+        read(whole.replace(seven, struct.pack("<q", 1 << 33)))

@@ -57,8 +57,8 @@ def read_batch(
     return _Batch(batch, body, known).read(fields)
 
 
-def read_dictionary(metadata: bytes, body: memoryview, fields: list[ArrowField], known: dict[int, ArrowColumn]) -> None:
-    """Take a dictionary message into `known`. A dictionary that only adds to one that is there is refused."""
+def read_dictionary(metadata: bytes, body: memoryview, fields: list[ArrowField], known: dict[int, ArrowColumn]) -> int:
+    """Take a dictionary message into `known`, and give its id. A dictionary that only adds to one that is there is refused."""
     message = Table(metadata, 0).table(2)
     batch = None if message is None else message.table(1)
     if message is None or batch is None:
@@ -70,6 +70,7 @@ def read_dictionary(metadata: bytes, body: memoryview, fields: list[ArrowField],
     if values is None:
         raise ValueError("a dictionary that no column asks for")
     known[key] = _Batch(batch, body, known).read([values])[1][0]
+    return key
 
 
 def _dictionary_of(fields: list[ArrowField], key: int) -> ArrowField | None:
@@ -116,6 +117,8 @@ class _Batch:
         self._nodes = iter(batch.pairs(1))
         self._buffers = iter(batch.pairs(2))
         self._body = body
+        # Buffers lie beside each other: columns that shared one would make much work of few bytes.
+        self._left = len(body)
         self._known = known
 
     def read(self, fields: list[ArrowField]) -> tuple[int, list[ArrowColumn]]:
@@ -141,4 +144,7 @@ class _Batch:
         offset, length = next(self._buffers, (-1, 0))
         if offset < 0 or length < 0 or offset + length > len(self._body):
             raise ValueError("a buffer outside the body")
+        self._left -= length
+        if self._left < 0:
+            raise ValueError("buffers that lie over each other")
         return self._body[offset : offset + length]

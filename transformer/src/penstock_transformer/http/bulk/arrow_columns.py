@@ -28,6 +28,8 @@ _NUMBERS = {
 }
 _TIMES = {"tss": "s", "tsm": "ms", "tsu": "us", "tsn": "ns"}
 _DATES = {"tdD": ("i4", "D"), "tdm": ("i8", "ms")}
+_SMALL_DICTIONARY = 1024
+_MOST_NULLS = 1 << 20
 _TEXT = {"u": "i4", "U": "i8", "z": "i4", "Z": "i8"}
 
 INTEGERS, FLOATS = frozenset("cCsSiIlL"), frozenset("efg")
@@ -62,11 +64,7 @@ def _values(array: ArrowColumn, start: int, stop: int) -> Array:
     missing = _missing(array, start, stop)
     if array.dictionary is not None:
         indices = _buffer(array, 1, np.dtype(f"<{_NUMBERS[form]}"), start, stop).astype(np.int64)
-        words = _values(array.dictionary, 0, array.dictionary.length)
-        if len(indices) and (missing is None or not missing.all()) and int(indices.min()) < 0:
-            raise IndexError
-        taken: Array = words[np.where(missing, 0, indices)] if missing is not None and len(words) else words[indices]
-        return _gaps(taken, missing)
+        return _gaps(_words(array.dictionary, indices, missing), missing)
     if form in _NUMBERS:
         return _gaps(_buffer(array, 1, np.dtype(f"<{_NUMBERS[form]}"), start, stop), missing)
     if form == "b":
@@ -80,7 +78,30 @@ def _values(array: ArrowColumn, start: int, stop: int) -> Array:
         return _texts(array, np.dtype(f"<{_TEXT[form]}"), form in "uU", start, stop, missing)
     if form[0] == "+":
         return _lists(array, form, start, stop, missing)
+    # Values that take no bytes: a list of them is as long as its sender says.
+    if stop - start > _MOST_NULLS:
+        raise ValueError("too many")
     return np.full(stop - start, None, object)
+
+
+def _words(dictionary: ArrowColumn, indices: Array, missing: Array | None) -> Array:
+    """What the indices stand for; anything where the value is missing. A large dictionary is read only where it is pointed at: it
+    comes once, and the slices of rows that point into it may be very many."""
+    if missing is not None:
+        indices = np.where(missing, 0, indices)
+        if missing.all():
+            return np.full(len(indices), None, object)
+    if len(indices) and (int(indices.min()) < 0 or int(indices.max()) >= dictionary.length):
+        raise IndexError
+    if dictionary.length <= _SMALL_DICTIONARY or dictionary.schema.format in _NUMBERS:
+        words: Array = _values(dictionary, 0, dictionary.length)[indices]
+        return words
+    wanted, places = np.unique(indices, return_inverse=True)
+    picked = np.empty(len(wanted), object)
+    for at, index in enumerate(wanted.tolist()):
+        picked[at] = _values(dictionary, index, index + 1)[0]
+    found: Array = picked[places]
+    return found
 
 
 def _buffer(array: ArrowColumn, number: int, dtype: np.dtype[Any], start: int, stop: int) -> Array:

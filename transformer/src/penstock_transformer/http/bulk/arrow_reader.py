@@ -48,6 +48,7 @@ class ArrowReader:
         self._most_bytes = most_bytes
         self._fields: list[ArrowField] | None = None
         self._dictionaries: dict[int, ArrowColumn] = {}
+        self._dictionary_bytes: dict[int, int] = {}
         self._names: list[str] = []
         self._rows = 0
 
@@ -82,19 +83,22 @@ class ArrowReader:
 
     def _keep(self, metadata: bytes, body: memoryview) -> None:
         try:
-            read_dictionary(metadata, body, self._fields or [], self._dictionaries)
+            key = read_dictionary(metadata, body, self._fields or [], self._dictionaries)
         except _BROKEN as error:
             raise _broken(error) from None
         # The values are in slices of the message, which lives as long as they do: together no more than one message may be.
-        if sum(part.nbytes for one in self._dictionaries.values() for part in one.buffers) > self._most_bytes:
+        self._dictionary_bytes[key] = body.nbytes
+        if sum(self._dictionary_bytes.values()) > self._most_bytes:
             raise TooLarge(f"expected dictionaries of at most {self._most_bytes} bytes together", field="body")
 
     def _check(self, children: list[tuple[str, str, str]]) -> None:
         """Refuse columns that the bundle does not have, or whose type cannot become its, before any row."""
         plan = self._plan
-        for at, (name, form, family) in enumerate(children):
-            if name in self._names[:at]:
+        seen: set[str] = set()
+        for name, form, family in children:
+            if name in seen:
                 raise InvalidInput("this column is given twice", field=name)
+            seen.add(name)
             if family not in _READ:
                 raise InvalidInput(f"columns of the Arrow format {form!r} are not read here", field=name)
             if plan is None:
