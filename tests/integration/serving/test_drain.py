@@ -86,9 +86,10 @@ def test_a_taken_port_ends_the_program_with_a_reason():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        server = echo_server("--http_port", str(taken.getsockname()[1])).start()
+        port = taken.getsockname()[1]
+        server = echo_server("--http_port", str(port)).start()
         event = server.wait_event("cannot listen", 30)
-        assert event["reason"] == "Address already in use"
+        assert (event["address"], event["reason"]) == (f"127.0.0.1:{port}", "Address already in use")
         assert server.wait() == 1
         assert not any("Traceback" in line for line in server.lines)
 

@@ -57,7 +57,7 @@ def run(build: Callable[[], Service], settings: ServingSettings, *, most_workers
         if error.strerror is None or error.errno is None or place is not None:
             raise
         ports = {"http_port": settings.http_port, "admin_port": settings.admin_port, "grpc_port": settings.grpc_port}
-        logger.error("cannot listen", extra={"reason": error.strerror, **ports})
+        logger.error("cannot listen", extra={"address": error.filename, "reason": error.strerror, **ports})
         code = 1
     if code:
         sys.exit(code)
@@ -71,7 +71,7 @@ def serve(
 
 
 def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A bound TCP socket; `shared` lets the processes of one program bind the same port. Raises OSError."""
+    """A bound TCP socket; `shared` lets the processes of one program bind the same port. Raises OSError with the address as its filename."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -79,8 +79,9 @@ def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
         if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
-    except OSError:
+    except OSError as error:
         sock.close()
+        error.filename = f"{host}:{port}"
         raise
     return sock
 
