@@ -71,7 +71,10 @@ def serve(
 
 
 def bind(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A bound TCP socket; `shared` lets the processes of one program bind the same port. Raises OSError with the address as its filename."""
+    """A bound TCP socket; `shared` lets the processes of one program bind the same port.
+
+    Raises OSError, its `filename` the address.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
