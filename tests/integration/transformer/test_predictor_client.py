@@ -1,6 +1,7 @@
 """The client to predictors, against a server that misbehaves in every way there is."""
 
 import asyncio
+import contextlib
 import time
 
 import numpy as np
@@ -251,6 +252,63 @@ def test_connections_are_bounded_and_calls_wait(run):
             assert script.connections <= 3
 
     run(go())
+
+
+def test_what_nobody_asked_for_is_nobodys_answer(run):
+    wrong = orjson.dumps({"model_name": "m", "outputs": [{"name": "y", "datatype": "FP32", "shape": [2], "data": [6, 6]}]})
+
+    async def go():
+        for surplus in (answer(body=wrong), b"HTTP/1.1 408 X\r\n", b"\0"):
+            async with Script(answer() + surplus, always=answer()) as script:
+                script.client = PredictorClient(f"127.0.0.1:{script.port}", max_connections=1)
+                found = await asyncio.gather(*(infer(script.client, request()) for _ in range(3)))
+                assert [response.outputs[0].array.tolist() for response in found] == [[1, 2]] * 3
+                assert (len(script.requests), script.connections) == (3, 2)
+
+    run(go())
+
+
+def test_bytes_between_two_calls_end_the_connection(run):
+    async def go():
+        async with Script(always=answer()) as script:
+            await infer(script.client, request())
+            (writer,) = script._writers
+            writer.write(b"HTTP/1.1 408 Request Timeout\r\n")
+            await writer.drain()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            await infer(script.client, request())
+            assert script.connections == 2
+
+    run(go())
+
+
+def test_a_word_before_the_answer_is_no_answer(run):
+    async def go():
+        async with Script(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + answer(), always=answer()) as script:
+            assert (await infer(script.client, request())).outputs[0].array.tolist() == [1, 2]
+            await infer(script.client, request())
+            assert script.connections == 1
+
+    run(go())
+
+
+def test_a_name_that_no_connection_takes_ends_the_call(monkeypatch):
+    tries = []
+
+    async def go():
+        async def create_connection(*_, **__):
+            tries.append(1)
+            raise UnicodeError("label too long")
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
+        client = PredictorClient("127.0.0.1:1")
+        with pytest.raises(UpstreamUnavailable, match="label too long"):
+            await infer(client, request(deadline=time.monotonic() + 5))
+        await client.close()
+
+    asyncio.run(go())
+    assert len(tries) <= 2
 
 
 class OneName:

@@ -4,6 +4,8 @@
 
 No pipelining: a slow run would hold up the ones behind it, and a closed connection would leave in doubt which of them ran.
 An exchange always ends: with a whole answer, or by `lost`, which says whether a byte of the answer had come.
+
+Invariant: bytes that nobody asked for, behind an answer or between two, end the connection; they are never the next one's answer.
 """
 
 import asyncio
@@ -46,6 +48,7 @@ class Connection(asyncio.Protocol):
         "_on_lost",
         "_parser",
         "_size",
+        "_whole",
         "closed",
         "digest",
         "opened",
@@ -65,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._size = 0
         self._begun = False
+        self._whole = False
 
     @property
     def exchange(self) -> ClientExchange | None:
@@ -91,11 +95,18 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._exchange is None:
+            self.abort()
+            return
         self._begun = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._lose(f"the predictor's answer is not HTTP: {error}")
+            if not self._whole:
+                self._lose(f"the predictor's answer is not HTTP: {error}")
+            self.closed = True
+        if self._whole:
+            self._deliver()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self.closed = True
@@ -113,20 +124,32 @@ class Connection(asyncio.Protocol):
         if self._size > MAX_ANSWER_BYTES:
             self._lose(f"the predictor's answer is over {MAX_ANSWER_BYTES} bytes")
 
+    def on_message_begin(self) -> None:
+        if self._whole:
+            self.closed = True
+
     def on_message_complete(self) -> None:
-        exchange, self._exchange = self._exchange, None
+        status = self._parser.get_status_code()
+        if self._whole or self._exchange is None:
+            return
+        if status < 200:  # only says that the answer is to come (RFC 9110, 15.2)
+            self._answer = Answer()
+            return
         answer = self._answer
-        answer.status = self._parser.get_status_code()
+        answer.status = status
         answer.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []
-        if exchange is None:
-            self.closed = True
-            self.transport.abort()
-            return
-        if not self._parser.should_keep_alive():
-            self.closed = True
+        self._whole = True
+        self.closed = not self._parser.should_keep_alive()
+
+    def _deliver(self) -> None:
+        """Hand over the answer once all bytes that came with it were looked at: what is told here may send the next request."""
+        exchange, self._exchange = self._exchange, None
+        self._whole = False
+        if self.closed:
             self.transport.close()
-        exchange.answered(self, answer)
+        if exchange is not None:
+            exchange.answered(self, self._answer)
 
     def _lose(self, reason: str) -> None:
         exchange, self._exchange = self._exchange, None

@@ -201,8 +201,8 @@ class Pool:
             self._fail_waiting(
                 f"no connection to the predictor at {endpoint} within {self._connect_timeout_s:g} s", refused=False
             )
-        except OSError as error:
-            what = _tls_reason(error) if isinstance(error, ssl.SSLError) else error.strerror or error
+        except (OSError, ValueError) as error:  # a name that IDNA or TLS does not take is a ValueError
+            what = _tls_reason(error) if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
             self._fail_waiting(f"the predictor at {endpoint} cannot be reached: {what}", refused=True)
         else:
             self._all.add(connection)
