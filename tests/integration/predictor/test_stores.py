@@ -22,6 +22,7 @@ from penstock.testing.server import ServerProcess
 from penstock_predictor.loading import load_model
 from penstock_predictor.settings import ModelSettings
 from penstock_predictor.source import open_source
+from penstock_predictor.store.cache import ModelCache
 from penstock_predictor.store.object_source import ObjectSource
 
 QUICK = ModelSettings(max_rows=2, profile_s=0.0)
@@ -346,6 +347,27 @@ def test_the_cache_forgets_what_nobody_wants(tmp_path: Path) -> None:
         os.utime(new.directory, (0, 0))
         source.places()
         assert (old.directory.exists(), new.directory.exists()) == (False, True)
+
+
+def test_what_another_process_fetches_is_not_forgotten_however_long_it_takes(tmp_path: Path) -> None:
+    partial, begun, go_on = tmp_path / "key.partial", threading.Event(), threading.Event()
+
+    def fetch(into: Path) -> None:
+        (into / "model.onnx.part").write_bytes(b"half")
+        os.utime(into, (0, 0))
+        begun.set()
+        assert go_on.wait(30)
+
+    fetching = threading.Thread(target=ModelCache(tmp_path).hold, args=("key", fetch))
+    fetching.start()
+    assert begun.wait(30)
+    ModelCache(tmp_path).discard(())
+    assert (partial / "model.onnx.part").exists()
+    go_on.set()
+    fetching.join(30)
+    os.utime(tmp_path / "key", (0, 0))
+    ModelCache(tmp_path).discard(())
+    assert not (tmp_path / "key").exists()
 
 
 def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path) -> None:

@@ -53,13 +53,15 @@ class ModelCache:
             try:
                 key = path.name.partition(".")[0]
                 if path.is_dir() and key not in wanted and path.stat().st_mtime < before:
-                    log.info("cached model removed", extra={"key": path.name})
-                    shutil.rmtree(path, ignore_errors=True)
+                    with self._locked(key, wait=False):
+                        log.info("cached model removed", extra={"key": path.name})
+                        shutil.rmtree(path, ignore_errors=True)
             except OSError:
-                continue  # another process was faster
+                continue  # another process was faster, or is fetching just this: a large file may take longer than is kept
 
     @contextmanager
-    def _locked(self, key: str) -> Iterator[None]:
+    def _locked(self, key: str, *, wait: bool = True) -> Iterator[None]:
+        """Raises BlockingIOError if another holds the key and `wait` is false."""
         with (self.directory / f"{key}.lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
