@@ -349,6 +349,19 @@ def test_the_cache_forgets_what_nobody_wants(tmp_path: Path) -> None:
         assert (old.directory.exists(), new.directory.exists()) == (False, True)
 
 
+def test_the_cache_forgets_versions_that_are_gone_from_the_store(s3: Any, tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        write_bundle(tmp_path / "made" / version, models.mlp((3, 4, 1), seed=int(version)), None)
+    upload(s3, tmp_path / "made", "leaving")
+    source = opened("s3://models/leaving", tmp_path / "cache")
+    first, second = source.places()
+    for listed in s3.list_objects_v2(Bucket="models", Prefix="leaving/1/")["Contents"]:
+        s3.delete_object(Bucket="models", Key=listed["Key"])
+    os.utime(first.directory, (0, 0))
+    assert [place.version for place in source.places()] == ["2"]
+    assert (first.directory.exists(), second.directory.exists()) == (False, True)
+
+
 def test_what_another_process_fetches_is_not_forgotten_however_long_it_takes(tmp_path: Path) -> None:
     partial, begun, go_on = tmp_path / "key.partial", threading.Event(), threading.Event()
 

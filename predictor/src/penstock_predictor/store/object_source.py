@@ -49,8 +49,10 @@ class ObjectSource:
 
     def places(self, model: str | None = None) -> list[Place]:
         with self._lock:
-            remotes = [remote for remote in self._remotes() if model is None or remote.found.model == model]
-            places = [self._place(remote) for remote in remotes]
+            remotes = self._remotes()
+            there = {(remote.found.model, remote.found.version) for remote in remotes}
+            self._wanted = {key: held for key, held in self._wanted.items() if key in there}
+            places = [self._place(remote) for remote in remotes if model is None or remote.found.model == model]
             self._cache.discard(set(self._wanted.values()))
             return places
 
