@@ -88,7 +88,8 @@ def direct(arguments: list[str]) -> None:
 
     def init(self: Any, *given: Any, **named: Any) -> None:
         prepare(self, *given, **named)
-        self.queue = lambda work: self._runner.deliver([work], self._runner.run([work]))
+        runner = self._runners[0]
+        self.queue = lambda work: runner.deliver([work], runner.run([work]))
 
     ServedModel.__init__ = init  # type: ignore[method-assign]
     main(arguments)

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from latency import LIMIT_MS
+from latency_plot import plot as plot_latency
 from rig import ENVIRONMENT
 from stages_plot import plot
 
@@ -29,6 +31,7 @@ ROOT = HERE.parent
 RESULTS = ROOT / ".bench"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOT = ROOT / "docs" / "benchmarks.png"
+LATENCY_PLOT = ROOT / "docs" / "benchmarks-latency.png"
 BENCHES = {
     "predictor": "The predictor beside plain FastAPI",
     "pipeline": "A prediction with stored features, beside Feast",
@@ -36,12 +39,16 @@ BENCHES = {
     "feature_store": "Reading the online store, beside Feast",
     "start_up": "Start-up and memory",
     "overload": "More than a server can carry",
+    "peers": "The servers that one would otherwise pick",
+    "latency": "Latency at a given rate",
 }
 INTRODUCTION = """# Benchmarks
 
 Written by `make bench`. Server on one core, load (wrk, a closed loop) on another; medians over the rounds; every round runs all
 servers, so that a slow minute of the machine falls on all of them. Trust the ratios; absolute figures are this machine's.
 """
+# One round of every peer takes half an hour, most of it on the slow ones; an open loop needs its seconds for a p99.9.
+OWN_PACE = {"peers": (1, 2.0), "latency": (1, 3.0)}
 PACKAGES = ("onnxruntime", "uvicorn", "fastapi", "feast", "numpy", "msgspec")
 
 
@@ -59,7 +66,7 @@ def main() -> None:
     for name in names:
         print(f"\n{name}: {BENCHES[name]}", flush=True)
         try:
-            result = run(name, given.rounds, given.seconds)
+            result = run(name, *OWN_PACE.get(name, (given.rounds, given.seconds)))
         except Failed as failure:
             failed.append(name)
             print(f"FAILED {name}: {failure}", flush=True)
@@ -110,6 +117,10 @@ def page() -> Iterator[str]:
             plot(result, PLOT)
             yield ""
             yield f"![CPU of a prediction by stage]({PLOT.name})"
+        if name == "latency":
+            plot_latency(result, LATENCY_PLOT, LIMIT_MS)
+            yield ""
+            yield f"![Latency by rate]({LATENCY_PLOT.name})"
 
 
 def processor() -> str:

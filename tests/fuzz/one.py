@@ -1,6 +1,6 @@
 """One fuzzer as a process: Atheris (libFuzzer with the coverage of Python code) on one target.
 
-    python tests/fuzz/one.py TARGET --runs N [--corpus DIR] [--replay]
+    python tests/fuzz/one.py TARGET --runs N [--corpus DIR]      python tests/fuzz/one.py TARGET|all --replay
 
 Prints a line of JSON: inputs, seconds, and the memory after a tenth of the runs and at the end. An input that breaks the target
 is kept in its corpus as `found-…` and ends the process with an error. `--replay` feeds the kept corpus and stops; it needs no
@@ -30,7 +30,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     if given.replay:
-        print(json.dumps(replay(given.target)))
+        names = sorted(path.name for path in KEPT.iterdir()) if given.target == "all" else [given.target]
+        for name in names:
+            print(json.dumps(replay(name)), flush=True)
     else:
         fuzz(given)
 

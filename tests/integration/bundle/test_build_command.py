@@ -28,7 +28,7 @@ def test_help_names_every_command_and_each_explains_itself(command: Command, fai
     for name in ("fit", "build", "verify", "show", "pack", "run"):
         assert f"\n  {name} " in listed
         assert "Usage:" in command(name, "--help").output
-    fails(command("biuld"), "No such command")
+    fails(command("biuld"), "there is no command")
 
 
 def test_building_twice_gives_the_same_bytes(build: Build, workshop: Path) -> None:

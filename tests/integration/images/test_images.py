@@ -72,6 +72,8 @@ def test_predictor_and_transformer_images_serve_together(
         "127.0.0.1",
         "--http_port",
         "0",
+        "--grpc_port",
+        "0",
         "--admin_port",
         "-1",
     ]
@@ -92,6 +94,8 @@ def test_predictor_and_transformer_images_serve_together(
         "--host",
         "127.0.0.1",
         "--http_port",
+        "0",
+        "--grpc_port",
         "0",
         "--admin_port",
         "-1",
