@@ -1,4 +1,4 @@
-"""The fuzzers, for a moment each: what they found stays mended, a short run finds nothing new. `make fuzz` runs a million."""
+"""The fuzzers: what all of them found stays mended, and a short run of some finds nothing new. `make fuzz` runs a million."""
 
 import importlib.util
 import json
@@ -23,10 +23,10 @@ def test_what_was_found_stays_mended() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_short_run_of_every_fuzzer_finds_nothing() -> None:
+def test_a_short_run_of_fuzzers_finds_nothing() -> None:
     if importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris is missing: it has wheels for Linux on x86-64 only (pip install atheris)")
-    command = [sys.executable, str(FUZZ / "run.py"), "--runs", "3000"]
+    command = [sys.executable, str(FUZZ / "run.py"), "--runs", "3000", "--only", "v2_json,grpc,http,websocket,predict"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
 
