@@ -12,7 +12,7 @@ FEEDS = {"a": np.ones((1, 2), np.float32), "b": np.array([1])}
 
 def priced(monkeypatch: pytest.MonkeyPatch, bound: float, plain: float) -> None:
     prices = iter((bound, plain))
-    monkeypatch.setattr(binding, "_cost", lambda call: next(prices))
+    monkeypatch.setattr(binding, "least_s", lambda _call, _repeats: next(prices))
 
 
 def test_a_bound_run_gives_all_outputs_and_keeps_none() -> None:

@@ -89,7 +89,7 @@ def as_gpu(session: Session) -> Session:
 def test_staging_is_used_only_where_it_is_the_same_and_cheaper(monkeypatch: pytest.MonkeyPatch) -> None:
     feeds = {"x": np.ones((4, 3), np.float32)}
     costs = iter((1.0, 2.0, 2.0, 1.0))
-    monkeypatch.setattr(module, "_cost", lambda _: next(costs))
+    monkeypatch.setattr(module, "least_s", lambda _call, _repeats: next(costs))
     assert not stage(opened(models.doubled()), feeds, by_rows=True)
     assert stage(as_gpu(opened(models.doubled())), feeds, by_rows=True, pin=Pins())
     assert not stage(as_gpu(opened(models.doubled())), feeds, by_rows=True, pin=Pins())

@@ -6,13 +6,10 @@ that pays depends on the model, so it is measured (`bind`), and there is no boun
 One bound run serves one thread at a time: its buffers are its own.
 """
 
-import time
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from penstock.onnx.session import Session
+from penstock.onnx.timing import least_s
 from penstock.tensors import Array
 
 _REPEATS = 40
@@ -55,14 +52,4 @@ def bind(session: Session, feeds: dict[str, Array]) -> BoundRun | None:
     bound = BoundRun(session, feeds, expected)
     if not all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(expected, bound.run(feeds), strict=True)):
         return None
-    return bound if _cost(lambda: bound.run(feeds)) < _WORTH * _cost(lambda: session.run(feeds)) else None
-
-
-def _cost(call: Callable[[], Any]) -> float:
-    times = []
-    for _ in range(_REPEATS):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    # The least, not the median: whatever else the machine does only ever adds.
-    return min(times)
+    return bound if least_s(lambda: bound.run(feeds), _REPEATS) < _WORTH * least_s(lambda: session.run(feeds), _REPEATS) else None

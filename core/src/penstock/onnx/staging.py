@@ -11,7 +11,6 @@ Sources: CUDA Runtime API, cudaHostRegister; ONNX Runtime, I/O Binding.
 
 import ctypes
 import logging
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from penstock.onnx.session import Session
+from penstock.onnx.timing import least_s
 from penstock.tensors import DATATYPES, Array
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def stage(session: Session, feeds: dict[str, Array], *, by_rows: bool, pin: Pin 
     try:
         plain, staged = session.run(feeds), staging.run(feeds)
         same = all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(plain, staged, strict=True))
-        cheaper = same and _cost(lambda: staging.run(feeds)) < _WORTH * _cost(lambda: session.run(feeds))
+        cheaper = same and least_s(lambda: staging.run(feeds), _REPEATS) < _WORTH * least_s(lambda: session.run(feeds), _REPEATS)
     except Exception as error:
         log.warning("staging does not work here", extra={"model_file": session.name, "reason": str(error)})
         return False
@@ -141,12 +141,3 @@ def _aligned(nbytes: int) -> Array:
     spare = np.empty(nbytes + _PAGE_BYTES, np.uint8)
     start = -spare.ctypes.data % _PAGE_BYTES
     return spare[start : start + nbytes]
-
-
-def _cost(call: Callable[[], Any]) -> float:
-    times = []
-    for _ in range(_REPEATS):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
