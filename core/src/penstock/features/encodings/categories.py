@@ -1,4 +1,4 @@
-"""Categories: which position of a list a value has. Shared by one-hot, ordinal, embedding index and target encoding.
+"""Categories: which position of a list a value has. Shared by one-hot, multi-hot, ordinal, embedding index and target encoding.
 
 Text and integers are compared exactly, numbers as numbers of the feature's own type (so a float32 feature finds the category
 0.1). Comparison is of code points: nothing is normalised, folded or stripped.
@@ -11,12 +11,32 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.errors import InvalidInput
+from penstock.features.encodings.encoding import Encoding
 from penstock.features.parameters import Parameters, describe
 from penstock.features.value import NUMPY_KINDS, GraphBuilder, GraphValue, Value, ValueType
 from penstock.tensors import Array
 
 MAX_CATEGORIES = 1_000_000
 _INTEGERS = {"int32": 2**31, "int64": 2**63}
+
+
+class CategoryEncoding(Encoding):
+    """An encoding whose one fitted parameter is its `categories`."""
+
+    @classmethod
+    def placeholders(cls, given: ValueType) -> dict[str, Any]:
+        return {"categories": [{"string": "", "bool": False}.get(given.kind, 0)]}
+
+    @classmethod
+    def fit(cls, value: Value, parameters: dict[str, Any], target: Array | None) -> dict[str, Any]:
+        return fitted_categories(value, parameters)
+
+
+def fitted_categories(value: Value, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with `categories` learnt from training values, unless they are given."""
+    if "categories" in parameters:
+        return parameters
+    return {"categories": training_categories(value, parameters.get("minCount", 1))} | parameters
 
 
 def read_categories(p: Parameters, given: ValueType, name: str = "categories") -> tuple[Any, ...]:

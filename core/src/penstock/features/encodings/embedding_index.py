@@ -12,15 +12,15 @@ from typing import Any, Self
 import numpy as np
 
 from penstock.errors import InvalidInput
-from penstock.features.encodings.categories import build_index, index_of, read_categories, training_categories
-from penstock.features.encodings.encoding import Encoding, Scope
+from penstock.features.encodings.categories import CategoryEncoding, build_index, fitted_categories, index_of, read_categories
+from penstock.features.encodings.encoding import Scope
 from penstock.features.parameters import Parameters
 from penstock.features.value import GraphBuilder, GraphValue, Value, ValueType
 from penstock.tensors import Array
 
 
 @dataclass(frozen=True, slots=True)
-class EmbeddingIndex(Encoding):
+class EmbeddingIndex(CategoryEncoding):
     """`embeddingIndex: {categories: [a, b], start: 1, unseen: 0}` or `embeddingIndex: {size: 5000, unseen: 0}`"""
 
     categories: tuple[Any, ...]
@@ -46,14 +46,8 @@ class EmbeddingIndex(Encoding):
         return cls(read_categories(p, given), None, p.integer("start", 1, least=0), unseen)
 
     @classmethod
-    def placeholders(cls, given: ValueType) -> dict[str, Any]:
-        return {"categories": [{"string": "", "bool": False}.get(given.kind, 0)]}
-
-    @classmethod
     def fit(cls, value: Value, parameters: dict[str, Any], target: Array | None) -> dict[str, Any]:
-        if "categories" in parameters or "size" in parameters:
-            return parameters
-        return {"categories": training_categories(value, parameters.get("minCount", 1))} | parameters
+        return parameters if "size" in parameters else fitted_categories(value, parameters)
 
     def result(self, given: ValueType) -> ValueType:
         return ValueType("int64", given.shape)

@@ -12,15 +12,14 @@ from typing import Any, Self
 import numpy as np
 
 from penstock.errors import InvalidInput
-from penstock.features.encodings.categories import build_index, index_of, read_categories, training_categories
-from penstock.features.encodings.encoding import Encoding, Scope
+from penstock.features.encodings.categories import CategoryEncoding, build_index, index_of, read_categories
+from penstock.features.encodings.encoding import Scope
 from penstock.features.parameters import Parameters
 from penstock.features.value import GraphBuilder, GraphValue, Value, ValueType
-from penstock.tensors import Array
 
 
 @dataclass(frozen=True, slots=True)
-class MultiHot(Encoding):
+class MultiHot(CategoryEncoding):
     """`multiHot: {categories: [wifi, pool], unseen: zeros}`"""
 
     categories: tuple[Any, ...]
@@ -37,16 +36,6 @@ class MultiHot(Encoding):
             )
         p.integer("minCount", 1, least=1)
         return cls(read_categories(p, given), p.choice("unseen", ("zeros", "other"), "zeros"))
-
-    @classmethod
-    def placeholders(cls, given: ValueType) -> dict[str, Any]:
-        return {"categories": [{"string": "", "bool": False}.get(given.kind, 0)]}
-
-    @classmethod
-    def fit(cls, value: Value, parameters: dict[str, Any], target: Array | None) -> dict[str, Any]:
-        if "categories" in parameters:
-            return parameters
-        return {"categories": training_categories(value, parameters.get("minCount", 1))} | parameters
 
     def result(self, given: ValueType) -> ValueType:
         return ValueType("float32", (len(self.categories) + (self.unseen == "other"),))

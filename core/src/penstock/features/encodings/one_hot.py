@@ -13,15 +13,14 @@ from typing import Any, Self
 import numpy as np
 
 from penstock.errors import InvalidInput
-from penstock.features.encodings.categories import build_index, index_of, read_categories, read_category, training_categories
-from penstock.features.encodings.encoding import Encoding, Scope
+from penstock.features.encodings.categories import CategoryEncoding, build_index, index_of, read_categories, read_category
+from penstock.features.encodings.encoding import Scope
 from penstock.features.parameters import Parameters
 from penstock.features.value import GraphBuilder, GraphValue, Value, ValueType
-from penstock.tensors import Array
 
 
 @dataclass(frozen=True, slots=True)
-class OneHot(Encoding):
+class OneHot(CategoryEncoding):
     """`oneHot: {categories: [AA, UA], unseen: zeros, missing: zeros}`"""
 
     categories: tuple[Any, ...]
@@ -46,16 +45,6 @@ class OneHot(Encoding):
         return cls(
             categories, p.choice("unseen", ("zeros", "other"), "zeros"), p.choice("missing", ("zeros", "own", "other"), "zeros")
         )
-
-    @classmethod
-    def placeholders(cls, given: ValueType) -> dict[str, Any]:
-        return {"categories": [{"string": "", "bool": False}.get(given.kind, 0)]}
-
-    @classmethod
-    def fit(cls, value: Value, parameters: dict[str, Any], target: Array | None) -> dict[str, Any]:
-        if "categories" in parameters:
-            return parameters
-        return {"categories": training_categories(value, parameters.get("minCount", 1))} | parameters
 
     @property
     def width(self) -> int:

@@ -12,15 +12,14 @@ from typing import Any, Self
 import numpy as np
 
 from penstock.errors import InvalidInput
-from penstock.features.encodings.categories import build_index, index_of, read_categories, training_categories
-from penstock.features.encodings.encoding import Encoding, Scope
+from penstock.features.encodings.categories import CategoryEncoding, build_index, index_of, read_categories
+from penstock.features.encodings.encoding import Scope
 from penstock.features.parameters import Parameters
 from penstock.features.value import GraphBuilder, GraphValue, Value, ValueType
-from penstock.tensors import Array
 
 
 @dataclass(frozen=True, slots=True)
-class Ordinal(Encoding):
+class Ordinal(CategoryEncoding):
     """`ordinal: {categories: [low, middle, high], unseen: -1}`"""
 
     categories: tuple[Any, ...]
@@ -36,16 +35,6 @@ class Ordinal(Encoding):
         p.integer("minCount", 1, least=1)
         unseen = _code(p, "unseen", -1)
         return cls(read_categories(p, given), unseen, _code(p, "missing", math.nan if unseen is None else unseen))
-
-    @classmethod
-    def placeholders(cls, given: ValueType) -> dict[str, Any]:
-        return {"categories": [{"string": "", "bool": False}.get(given.kind, 0)]}
-
-    @classmethod
-    def fit(cls, value: Value, parameters: dict[str, Any], target: Array | None) -> dict[str, Any]:
-        if "categories" in parameters:
-            return parameters
-        return {"categories": training_categories(value, parameters.get("minCount", 1))} | parameters
 
     def result(self, given: ValueType) -> ValueType:
         return ValueType("float64" if None in (self.unseen, self.missing) else "int64", given.shape)
