@@ -17,7 +17,6 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ import numpy as np
 import uvloop
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from rig import LOAD_CPU, RESULT_LINE, processes, require, wrk
+from rig import LOAD_CPU, add_nice, be_nice, post_script, processes, require, wrk
 
 from penstock.testing.models import mlp
 from penstock.testing.open_loop import OpenLoop, OpenLoopResult
@@ -43,15 +42,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--deadline_ms", type=int, default=100)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument(
-        "--nice", type=int, default=0, help="niceness of server and load; below 0 (root) on a machine with other work"
-    )
+    add_nice(parser)
     given = parser.parse_args()
-    if given.nice:
-        os.nice(given.nice)
-        with suppress(OSError):
-            # Linux weighs sessions against each other first, and only then processes within one.
-            Path("/proc/self/autogroup").write_text(str(given.nice))
+    be_nice(given.nice)
     result = measure(given.rounds, given.seconds, given.deadline_ms)
     print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
 
@@ -149,10 +142,8 @@ def prepare(directory: Path, deadline_ms: int) -> tuple[bytes, Path]:
     head = json.dumps({"inputs": [described], "outputs": [{"name": "y", "parameters": {"binary_data": True}}]}).encode()
     body = head + values.tobytes()
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
-    escaped = "".join(f"\\{byte:03d}" for byte in body)
-    lines = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in headers.items())
     script = directory / "load.lua"
-    script.write_text(f'wrk.method = "POST"\nwrk.body = "{escaped}"\n{lines}\n{RESULT_LINE}')
+    script.write_text(post_script(body, headers))
     return raw_request("POST", PATH, body, headers | {"Penstock-Timeout-Ms": str(deadline_ms)}), script
 
 

@@ -26,7 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import peer_models
 from peer_table import CACHE, PEERS, SCRIPTS, Peer, Start, python_of
-from rig import ENVIRONMENT, LOAD_CPU, RESULT_LINE, SERVER_CPU, cpu_s, medians, require, resident_mib, wrk
+from rig import ENVIRONMENT, LOAD_CPU, SERVER_CPU, cpu_s, medians, post_script, require, resident_mib, wrk
 
 from penstock.testing.servers import free_port
 
@@ -99,7 +99,7 @@ def _measure_one(
         scripts = {form: make(model, 1) for form, make in peer.forms.items() if form != "json" or peer_models.MODELS[model].json}
         for form, (body, headers) in scripts.items():
             script = start.directory / f"{form}.lua"
-            script.write_text(lua(body, headers))
+            script.write_text(post_script(body, headers))
             for count in connections:
                 try:
                     found = load(f"http://127.0.0.1:{start.port}{peer.path}", pid, script, count, seconds)
@@ -239,13 +239,6 @@ def tree(pid: int) -> list[int]:
             except OSError:
                 continue
     return found
-
-
-def lua(body: bytes, headers: dict[str, str]) -> str:
-    """A wrk script that posts the body and prints the result line."""
-    escaped = "".join(f"\\{byte:03d}" for byte in body)
-    lines = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in headers.items())
-    return f'wrk.method = "POST"\nwrk.body = "{escaped}"\n{lines}{RESULT_LINE}'
 
 
 def _floor(file: Path, model: str) -> dict[str, float]:

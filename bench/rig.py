@@ -3,6 +3,7 @@
 Servers run on the first core that this process may use; wrk and the stores on the last. wrk is a closed loop of whole seconds.
 """
 
+import argparse
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -135,3 +136,26 @@ def resident_mib(pid: int) -> float:
     """The resident set of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def post_script(body: bytes, headers: dict[str, str]) -> str:
+    """A wrk script that posts the body and prints the result line."""
+    escaped = "".join(f"\\{byte:03d}" for byte in body)
+    lines = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in headers.items())
+    return f'wrk.method = "POST"\nwrk.body = "{escaped}"\n{lines}{RESULT_LINE}'
+
+
+def add_nice(parser: argparse.ArgumentParser) -> None:
+    """The option `--nice`; give its value to `be_nice`."""
+    parser.add_argument(
+        "--nice", type=int, default=0, help="niceness of server and load; below 0 (root) on a machine with other work"
+    )
+
+
+def be_nice(level: int) -> None:
+    """Change the niceness of this process and of what it starts; 0 changes nothing."""
+    if level:
+        os.nice(level)
+        with suppress(OSError):
+            # Linux weighs sessions against each other first, and only then processes within one.
+            Path("/proc/self/autogroup").write_text(str(level))
