@@ -14,12 +14,14 @@ What is made for every request is a msgspec Struct: made in a fifth of the time 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from penstock.errors import PenstockError
 from penstock.tensors import Tensor
+
+Answer = TypeVar("Answer")
 
 
 class Context(msgspec.Struct, eq=False):
@@ -128,19 +130,19 @@ class DataPlane(Protocol):
         """One small file of the model's bundle. Raises NotFound."""
 
 
-class FutureReply:
+class FutureReply(Generic[Answer]):
     """A reply that an `await` waits on. Cancelling the waiter marks the reply disconnected and harms nobody else."""
 
     __slots__ = ("future",)
 
     def __init__(self) -> None:
-        self.future: asyncio.Future[InferResponse] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
     @property
     def disconnected(self) -> bool:
         return self.future.cancelled()
 
-    def put(self, response: InferResponse) -> None:
+    def put(self, response: Answer) -> None:
         if not self.future.done():
             self.future.set_result(response)
 
@@ -151,6 +153,6 @@ class FutureReply:
 
 async def infer(plane: DataPlane, request: InferRequest) -> InferResponse:
     """Submit and wait. Raises the PenstockError that the data plane answered with."""
-    reply = FutureReply()
+    reply: FutureReply[InferResponse] = FutureReply()
     plane.submit(request, reply)
     return await reply.future

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from penstock.dataplane import Context, FutureReply, InferRequest
+from penstock.dataplane import Context, FutureReply, InferRequest, InferResponse
 from penstock.errors import Internal, NotFound, UpstreamUnavailable, WrongBundle
 from penstock.tensors import Array, Tensor
 from penstock_transformer.active import ActiveBundle
@@ -19,7 +19,7 @@ Tensors = dict[str, Array]
 Wanted = Callable[[], bool]
 
 
-class BatchReply(FutureReply):
+class BatchReply(FutureReply[InferResponse]):
     """The reply to a call that several callers share: gone once none of them waits any more."""
 
     __slots__ = ("_wanted",)

@@ -17,8 +17,8 @@ import orjson
 from fastapi import FastAPI, Request, Response
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from penstock.errors import InvalidInput, NotFound, PenstockError
-from penstock.serving.asgi import plain_response, read_body
+from penstock.errors import NotFound, PenstockError
+from penstock.serving.asgi import plain_response, read_members
 from penstock.serving.status import error_response
 
 Handler = Callable[[dict[str, Any]], Awaitable[Any]]
@@ -111,7 +111,7 @@ def build_admin(source: AdminSource) -> FastAPI:
     async def any_route(request: Request) -> Response:
         path = request.scope.get("raw_path", b"")
         try:
-            arguments = {**request.query_params, **await _body_members(request)}
+            arguments = {**request.query_params, **await read_members(request, _BODY_BYTES)}
             question = {"method": request.method, "path": path.decode("latin-1"), "arguments": arguments}
             answer = await source.ask(question)
         except PenstockError as error:
@@ -119,16 +119,3 @@ def build_admin(source: AdminSource) -> FastAPI:
         return plain_response(200, orjson.dumps(answer, default=str), b"application/json", b"")
 
     return app
-
-
-async def _body_members(request: Request) -> dict[str, Any]:
-    body = await read_body(request, _BODY_BYTES)
-    if not body.strip():
-        return {}
-    try:
-        members = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"expected JSON: {error}", field="body") from None
-    if not isinstance(members, dict):
-        raise InvalidInput("expected a JSON object", field="body")
-    return members

@@ -9,14 +9,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
+import orjson
 from fastapi import HTTPException, Request, Response
 from starlette.requests import ClientDisconnect
 
-from penstock.errors import Internal, NotReady, PenstockError, TooLarge
+from penstock.errors import InvalidInput, NotReady, PenstockError, TooLarge
 from penstock.metrics import InFlight
 from penstock.serving.context import joined, request_id
 from penstock.serving.exchange import HotHandler
+from penstock.serving.faults import fault
 from penstock.serving.routes import Streamed
 from penstock.serving.shell import Reservation, Shell
 from penstock.serving.status import error_response
@@ -118,8 +121,7 @@ async def _answered(handler: HotHandler, request: Request, exchange: AsgiExchang
         exchange.disconnected = True
         return Response(status_code=499)
     except Exception as error:
-        logger.error("handler failed", exc_info=error, extra={"request_id": exchange.request_id.decode("latin-1")})
-        exchange.fail(Internal("internal error; the log has it under this request's id"))
+        exchange.fail(fault(logger, "handler failed", error, exchange.request_id))
     return await _answer(request, exchange)
 
 
@@ -140,6 +142,20 @@ async def read_body(request: Request, limit: int, held: Reservation | None = Non
             held.grow(total)
         parts.append(chunk)
     return b"".join(parts)
+
+
+async def read_members(request: Request, limit: int) -> dict[str, Any]:
+    """The members of a body that is a JSON object; none for an empty body. Raises InvalidInput or TooLarge."""
+    body = await read_body(request, limit)
+    if not body.strip():
+        return {}
+    try:
+        members = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise InvalidInput(f"expected JSON: {error}", field="body") from None
+    if not isinstance(members, dict):
+        raise InvalidInput("expected a JSON object", field="body")
+    return members
 
 
 def single_headers(request: Request) -> dict[bytes, bytes]:

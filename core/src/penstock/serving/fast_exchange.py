@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from penstock.errors import Internal, NotReady, PenstockError
+from penstock.errors import NotReady, PenstockError
 from penstock.metrics import InFlight
 from penstock.serving.context import request_id
+from penstock.serving.faults import fault
 from penstock.serving.routes import Found
 from penstock.serving.security.middleware import admit_exchange
 from penstock.serving.shell import SMALL_BODY_BYTES
@@ -195,5 +196,4 @@ def run_admitted(exchange: FastExchange) -> None:
     except PenstockError as error:
         exchange.fail(error)
     except Exception as error:
-        logger.error("handler failed", exc_info=error, extra={"request_id": exchange.request_id.decode("latin-1")})
-        exchange.fail(Internal("internal error; the log has it under this request's id"))
+        exchange.fail(fault(logger, "handler failed", error, exchange.request_id))

@@ -9,8 +9,9 @@ from typing import Any
 
 from fastapi import HTTPException
 
-from penstock.errors import Internal, InvalidInput, PenstockError
+from penstock.errors import InvalidInput, PenstockError
 from penstock.serving.context import request_id
+from penstock.serving.faults import fault
 from penstock.serving.shell import Shell
 from penstock.serving.status import error_response
 
@@ -53,10 +54,10 @@ class Framing:
                 return
             await self.app(scope, self._limited(scope, receive, headers), send_with_id)
         except Exception as error:
-            logger.error("request failed", exc_info=error, extra={"request_id": identity.decode("latin-1")})
+            internal = fault(logger, "request failed", error, identity)
             if started:
                 raise
-            await _send_error(scope, send_with_id, Internal("internal error; the log has it under this request's id"))
+            await _send_error(scope, send_with_id, internal)
 
     def _limited(self, scope: Any, receive: Any, headers: dict[bytes, bytes]) -> Any:
         """`receive`, refusing to read a body over its path's limit; a length that is told in advance was checked before."""

@@ -12,12 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from penstock.dataplane import DataPlane, InferRequest, InferResponse, ModelMetadata
-from penstock.errors import ErrorKind, Internal, InvalidInput, PenstockError, UnsupportedType
+from penstock.errors import ErrorKind, InvalidInput, PenstockError, UnsupportedType
 from penstock.protocol import v1, v2
 from penstock.protocol.limits import Limits
 from penstock.serving.context import read_context
 from penstock.serving.early import EarlyRefusals
 from penstock.serving.exchange import Exchange, HotHandler
+from penstock.serving.faults import fault
 from penstock.serving.routes import HotRoute, HotRoutes
 
 logger = logging.getLogger(__name__)
@@ -71,8 +72,7 @@ class InferReply:
         except PenstockError as error:
             exchange.fail(error)
         except Exception as error:
-            logger.error("response could not be encoded", exc_info=error, extra={"request_id": self.request.context.request_id})
-            exchange.fail(Internal("internal error; the log has it under this request's id"))
+            exchange.fail(fault(logger, "response could not be encoded", error, self.request.context.request_id))
         else:
             if header_length is None:
                 exchange.answer(200, body)
@@ -135,8 +135,7 @@ def predict_handler(plane: DataPlane, limits: Limits) -> HotHandler:
         except PenstockError as error:
             exchange.fail(error)
         except Exception as error:
-            logger.error("handler failed", exc_info=error)
-            exchange.fail(Internal("internal error; the log has it under this request's id"))
+            exchange.fail(fault(logger, "handler failed", error, exchange.request_id))
 
     def handle(exchange: Exchange) -> None:
         if b"content-encoding" in exchange.headers:

@@ -18,7 +18,7 @@ from fastapi import APIRouter, Request, Response
 from penstock.errors import InvalidInput
 from penstock.repository import Entry, ModelRepository
 from penstock.serving.admin import AdminRoutes
-from penstock.serving.asgi import plain_response, read_body
+from penstock.serving.asgi import plain_response, read_members
 
 _INDEX = "/v2/repository/index"
 _MODEL = "/v2/repository/models/{model}"
@@ -88,10 +88,10 @@ def repository_router(repository: ModelRepository) -> APIRouter:
 
     @router.post(_INDEX, summary="Models that serve, and those that could")
     async def index(request: Request) -> Response:
-        return _json(await repository.index(_ready(await _members(request))))
+        return _json(await repository.index(_ready(await read_members(request, _BODY_BYTES))))
 
     async def load(request: Request, model: str, version: str | None = None) -> Response:
-        await repository.load(model, version, _parameters(await _members(request)))
+        await repository.load(model, version, _parameters(await read_members(request, _BODY_BYTES)))
         return _json({"name": model, "load": True})
 
     async def unload(model: str, version: str | None = None) -> Response:
@@ -131,19 +131,6 @@ def _merged_index(answers: list[list[Entry]]) -> list[Entry]:
         if key not in found or found[key]["state"] == "READY":
             found[key] = entry
     return list(found.values())
-
-
-async def _members(request: Request) -> dict[str, Any]:
-    body = await read_body(request, _BODY_BYTES)
-    if not body.strip():
-        return {}
-    try:
-        members = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput(f"expected JSON: {error}", field="body") from None
-    if not isinstance(members, dict):
-        raise InvalidInput("expected a JSON object", field="body")
-    return members
 
 
 def _json(document: Any) -> Response:

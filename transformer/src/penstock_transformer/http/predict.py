@@ -13,10 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 from penstock.dataplane import Context
-from penstock.errors import Internal, Overloaded, PenstockError, TooLarge, UnsupportedType
+from penstock.errors import Overloaded, PenstockError, TooLarge, UnsupportedType
 from penstock.serving.context import read_context
 from penstock.serving.early import EarlyRefusals
 from penstock.serving.exchange import Exchange
+from penstock.serving.faults import fault
 from penstock.serving.infer import refuse_encoding
 from penstock_transformer.http.answers import ExchangeReply
 from penstock_transformer.http.csv_rows import Types, csv_rows
@@ -130,8 +131,7 @@ class PredictWays:
         if isinstance(error, PenstockError):
             exchange.fail(error)
         elif error is not None or future.cancelled():
-            logger.error("body could not be parsed", exc_info=error, extra={"request_id": request.context.request_id})
-            exchange.fail(Internal("internal error; the log has it under this request's id"))
+            exchange.fail(fault(logger, "body could not be parsed", error, request.context.request_id))
         else:
             request.rows = future.result()
             self._predict(request, ExchangeReply(exchange, request.model))

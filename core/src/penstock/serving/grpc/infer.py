@@ -10,10 +10,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from penstock.dataplane import DataPlane, FutureReply, InferRequest
-from penstock.errors import Internal, PenstockError
+from penstock.dataplane import DataPlane, FutureReply, InferRequest, InferResponse
+from penstock.errors import PenstockError
 from penstock.protocol.grpc.encoding import encode_response
 from penstock.protocol.limits import Limits
+from penstock.serving.faults import fault
 from penstock.serving.grpc.call import Call, compress, deadline_of, headers_of, peer_of
 from penstock.serving.grpc.status import abort, trailers
 from penstock.serving.shell import Shell
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
     import grpc
 
 logger = logging.getLogger(__name__)
-
-
-def internal(call: Call, error: Exception) -> Internal:
-    """What a fault of ours is answered with; the log has the rest."""
-    logger.error("call failed", exc_info=error, extra={"request_id": call.request_id.decode("latin-1")})
-    return Internal("internal error; the log has it under this request's id")
 
 
 class Unary:
@@ -45,7 +40,7 @@ class Unary:
         request: InferRequest | None = None
         try:
             request = await call.request(message, self._limits)
-            reply = FutureReply()
+            reply: FutureReply[InferResponse] = FutureReply()
             self._plane.submit(request, reply)
             response = await reply.future
             answer = encode_response(response, request)
@@ -55,7 +50,7 @@ class Unary:
         except PenstockError as error:
             await self._fail(context, call, error, request)
         except Exception as error:
-            await self._fail(context, call, internal(call, error), request)
+            await self._fail(context, call, fault(logger, "call failed", error, call.request_id), request)
         finally:
             call.close()
         compress(context, call.headers)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock import __version__
 from penstock.dataplane import DataPlane
-from penstock.errors import Internal, InvalidInput, PenstockError
+from penstock.errors import InvalidInput, PenstockError
 from penstock.lifecycle import State
 from penstock.metrics import Snapshot
 from penstock.protocol.grpc import messages
@@ -19,6 +19,7 @@ from penstock.protocol.grpc.triton import config_message, statistics_message
 from penstock.protocol.metadata import server_metadata
 from penstock.repository import ModelRepository
 from penstock.serving.context import request_id
+from penstock.serving.faults import fault
 from penstock.serving.grpc.call import admit, headers_of, peer_of
 from penstock.serving.grpc.status import abort, trailers
 from penstock.serving.security.scopes import ADMIN, DESCRIBE
@@ -78,8 +79,7 @@ class Service:
             except PenstockError as raised:
                 error = raised
             except Exception as raised:
-                logger.error("call failed", exc_info=raised, extra={"request_id": identity.decode("latin-1")})
-                error = Internal("internal error; the log has it under this request's id")
+                error = fault(logger, "call failed", raised, identity)
             else:
                 context.set_trailing_metadata(trailers(identity, ""))
                 return made

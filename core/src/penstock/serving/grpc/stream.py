@@ -10,22 +10,25 @@ Invariant: a stream whose caller does not read holds `CREDIT` requests at most: 
 """
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any
 
-from penstock.dataplane import DataPlane, FutureReply, InferRequest
+from penstock.dataplane import DataPlane, FutureReply, InferRequest, InferResponse
 from penstock.errors import DeadlineExceeded, NotReady, PenstockError
 from penstock.protocol.grpc.decoding import parse
 from penstock.protocol.grpc.encoding import response_of
 from penstock.protocol.grpc.messages import ModelInferRequest, ModelStreamInferResponse
 from penstock.protocol.limits import Limits
 from penstock.serving.context import request_id
+from penstock.serving.faults import fault
 from penstock.serving.grpc.call import Call, Headers, compress, deadline_of, headers_of, peer_of
-from penstock.serving.grpc.infer import internal
 from penstock.serving.grpc.status import Metadata, abort, message_of, trailers
 from penstock.serving.shell import Shell
 
 if TYPE_CHECKING:
     import grpc
+
+logger = logging.getLogger(__name__)
 
 CREDIT = 256
 """Requests of one stream that may be unanswered."""
@@ -45,7 +48,7 @@ class Slot:
     def __init__(self, call: Call) -> None:
         self.call = call
         self.request: InferRequest | None = None
-        self.reply: FutureReply | None = None
+        self.reply: FutureReply[InferResponse] | None = None
         self.error: PenstockError | None = None
         self.identity = ""
         self.final = False
@@ -66,7 +69,7 @@ class Slot:
             self.error = error
             self.identity = self.identity or _identity(message)
         except Exception as error:
-            self.error = internal(self.call, error)
+            self.error = fault(logger, "call failed", error, self.call.request_id)
 
     async def finish(self) -> bytes:
         """The message that answers; `error` is set if it says that the request failed. Raises nothing but CancelledError."""
@@ -85,7 +88,7 @@ class Slot:
         except PenstockError as error:
             self.error = error
         except Exception as error:
-            self.error = internal(self.call, error)
+            self.error = fault(logger, "call failed", error, self.call.request_id)
         finally:
             self.call.close()
         assert self.error is not None

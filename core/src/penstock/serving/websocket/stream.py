@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from penstock.dataplane import Context, DataPlane, InferRequest, InferResponse
-from penstock.errors import Conflict, ErrorKind, Internal, NotReady, PenstockError
+from penstock.errors import Conflict, ErrorKind, NotReady, PenstockError
 from penstock.protocol.limits import Limits
 from penstock.serving.context import context_of, new_request_id
+from penstock.serving.faults import fault
 from penstock.serving.security.scopes import PREDICT
 from penstock.serving.shell import SMALL_BODY_BYTES, Reservation, Shell
 from penstock.serving.websocket.limits import StreamLimits
@@ -139,7 +140,7 @@ class Stream:
             request = self._read(body, header_length, started)
         except Exception as raised:
             # A fault of ours too is one message's: raised from here it would end the connection, and all that is in flight on it.
-            error = raised if isinstance(raised, PenstockError) else _internal("message could not be taken", raised, "")
+            error = raised if isinstance(raised, PenstockError) else fault(logger, "message could not be taken", raised, "")
             if held is not None:
                 held.release()
             if not isinstance(error, Conflict):  # an answer with that id would be taken for the first one's
@@ -170,8 +171,8 @@ class Stream:
             self._send_error(reply.request.id, error, reply.length, reply.started, reply.request.context, response.bundle)
             return
         except Exception as error:
-            fault = _internal("answer could not be encoded", error, reply.request.context.request_id)
-            self._send_error(reply.request.id, fault, reply.length, reply.started, reply.request.context, response.bundle)
+            internal = fault(logger, "answer could not be encoded", error, reply.request.context.request_id)
+            self._send_error(reply.request.id, internal, reply.length, reply.started, reply.request.context, response.bundle)
             return
         self._sink.send(text, message)
         shell = self._shared.shell
@@ -234,9 +235,3 @@ class Stream:
             if reply.held is not None:
                 reply.held.release()
         self._flying.clear()
-
-
-def _internal(event: str, error: Exception, request_id: str) -> Internal:
-    """What a fault of ours is answered with; the log has the rest."""
-    logger.error(event, exc_info=error, extra={"request_id": request_id})
-    return Internal("internal error; the log has it under this request's id")

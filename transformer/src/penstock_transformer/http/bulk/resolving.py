@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from penstock.dataplane import Context
+from penstock.dataplane import Context, FutureReply
 from penstock.errors import InvalidInput, Overloaded, PenstockError
 from penstock_transformer.http.bulk.batch import Answer, Batch
 from penstock_transformer.http.plane import PredictPlane
@@ -25,27 +25,6 @@ PATIENCE_S = 20.0
 _PLACE = re.compile(r"^rows\[(\d+)\]\.?(.*)$", re.DOTALL)
 
 
-class FutureReply:
-    """A `PredictReply` that an await waits on."""
-
-    __slots__ = ("future",)
-
-    def __init__(self) -> None:
-        self.future: asyncio.Future[PredictResponse] = asyncio.get_running_loop().create_future()
-
-    @property
-    def disconnected(self) -> bool:
-        return self.future.cancelled()
-
-    def put(self, response: PredictResponse) -> None:
-        if not self.future.done():
-            self.future.set_result(response)
-
-    def error(self, error: PenstockError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
 class Resolver:
     """Predicts the batches of one bulk request."""
 
@@ -53,7 +32,7 @@ class Resolver:
         self.options: dict[str, Any] | None = None
         self._plane = plane
         self._model = model
-        self._context = context
+        self.context = context
 
     async def resolve(self, batch: Batch) -> list[Answer]:
         """An answer for each entry, in order."""
@@ -91,9 +70,9 @@ class Resolver:
     async def _predict(self, batch: Batch, rows: Sequence[int]) -> list[dict[str, Any]]:
         waited_until = time.monotonic() + PATIENCE_S
         while True:
-            reply = FutureReply()
+            reply: FutureReply[PredictResponse] = FutureReply()
             part = batch.part(rows)
-            self._plane.predict(PredictRequest(self._model, self._context, options=self.options, **part), reply)
+            self._plane.predict(PredictRequest(self._model, self.context, options=self.options, **part), reply)
             try:
                 response = await reply.future
             except Overloaded as error:

@@ -15,7 +15,8 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from penstock.errors import ErrorKind, Internal, PenstockError, TooLarge
+from penstock.errors import ErrorKind, PenstockError, TooLarge
+from penstock.serving.faults import fault
 from penstock.serving.shell import Reservation
 from penstock_transformer.http.bulk.answer_lines import AnswerWriter
 from penstock_transformer.http.bulk.batch import Answer, Batch, RowReader
@@ -125,8 +126,8 @@ class BulkRun:
         except HTTPException as error:  # the body is over its limit, see `serving.framing`
             await self._pending.put(TooLarge(str(error.detail).removeprefix("body: "), field="body"))
         except Exception as error:
-            logger.error("bulk body could not be read", exc_info=error)
-            await self._pending.put(Internal("internal error; the log has it under this request's id"))
+            identity = self._resolver.context.request_id
+            await self._pending.put(fault(logger, "bulk body could not be read", error, identity))
         else:
             await self._pending.put(None)
 
