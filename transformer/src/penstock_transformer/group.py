@@ -23,7 +23,7 @@ from penstock_transformer.active import ActiveBundle
 from penstock_transformer.gathering import Gathered, Gathering
 from penstock_transformer.keys import key_from_text
 from penstock_transformer.plan import FetchPlan
-from penstock_transformer.predictions import add_data, add_truncated, json_values
+from penstock_transformer.prediction_data import add_data, add_truncated, json_values
 from penstock_transformer.requests import PredictResponse, Row
 from penstock_transformer.resolution import Resolved, resolve
 from penstock_transformer.row_source import RowSource, check_names

@@ -1,0 +1,68 @@
+"""Records as every part beside the broker's clients sees them: bytes and where they came from, nothing decoded.
+
+topic --Record--> worker, relay, sink --OutRecord--> topic
+"""
+
+from typing import NamedTuple
+
+import msgspec
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Partition(NamedTuple):
+    """One partition of a topic."""
+
+    topic: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.number}"
+
+
+class Record(msgspec.Struct, frozen=True, eq=False):
+    """A record that was read. `timestamp_ms` is the topic's (creation or append), in ms of the Unix epoch. `headers` keep their
+    order and their doubles; a header without a value is empty."""
+
+    partition: Partition
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+    @property
+    def position(self) -> str:
+        """`<topic>/<partition>/<offset>`: unique in a cluster, and the id of a record that brings none."""
+        return f"{self.partition.topic}/{self.partition.number}/{self.offset}"
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes of a budget: key, value and headers."""
+        headers = sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers + 100
+
+    def header(self, name: str) -> bytes | None:
+        """The last header of that name (as CloudEvents readers take it), or None."""
+        for key, value in reversed(self.headers):
+            if key == name:
+                return value
+        return None
+
+
+class OutRecord(msgspec.Struct, frozen=True, eq=False):
+    """A record to be written. `partition` None lets the key decide (murmur2, as Java's clients do); a number that the topic
+    does not have does too."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    partition: int | None = None
+    timestamp_ms: int | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes of a budget: key, value and headers."""
+        headers = sum(len(name) + len(value) for name, value in self.headers)
+        return len(self.key or b"") + len(self.value or b"") + headers + 100

@@ -1,0 +1,1 @@
+"""Predictions as a resource: submitted, kept, answered later, under one id on every transport."""
