@@ -5,10 +5,14 @@
 import { documentOf, pathOf } from "./call.js";
 import { PenstockError } from "./errors.js";
 import { inferenceOf, requestOf } from "./inference.js";
+import { CALL, checkOptions, INFER } from "./options.js";
 import * as calls from "./predicting.js";
 import { Stream } from "./stream.js";
 import { checkedUrl, pause, run } from "./transport.js";
 
+const CLIENT = ["timeoutMs", "retry", "headers", "token", "fetch", "WebSocket"];
+const RETRY = ["attempts", "baseMs", "maxWaitMs"];
+const MANY = ["rowsPerRequest", "requestsAtOnce", "data"];
 const FIRST_LOOK_MS = 50;
 const LONGEST_LOOK_MS = 2000;
 
@@ -47,13 +51,18 @@ const LONGEST_LOOK_MS = 2000;
  * @property {string} [bundle]
  */
 
-/** A Penstock server. Every method takes CallOptions beside its own, and rejects with PenstockError. */
+/**
+ * A Penstock server. Every method takes CallOptions beside its own, and rejects with PenstockError; an option that it does not
+ * know is a TypeError.
+ */
 export class Client {
   /**
    * @param {string} [url] in a browser the page's own origin by default
    * @param {ClientOptions} [options]
    */
   constructor(url = globalThis.location?.origin ?? "http://127.0.0.1:8080", options = {}) {
+    checkOptions(options, CLIENT);
+    checkOptions(options.retry ?? {}, RETRY, "options.retry");
     const headers = Object.fromEntries(Object.entries(options.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]));
     if (options.token !== undefined) headers.authorization = `Bearer ${options.token}`;
     /** @private @type {import("./transport.js").Settings} */
@@ -73,7 +82,7 @@ export class Client {
    * @param {string} model @param {Row[]} rows @param {CallOptions & {data?: boolean}} [options]
    */
   predict(model, rows, options = {}) {
-    return this._run(() => calls.predict(model, rows, options.data ?? true), options);
+    return this._run(() => calls.predict(model, rows, options.data ?? true), options, ["data"]);
   }
 
   /**
@@ -91,7 +100,7 @@ export class Client {
    * @param {string} id @param {CallOptions & {model?: string, data?: boolean}} [options]
    */
   predictRecord(id, options = {}) {
-    return this._run(() => calls.predictRecord(id, options.model, options.data ?? true), options);
+    return this._run(() => calls.predictRecord(id, options.model, options.data ?? true), options, ["model", "data"]);
   }
 
   /**
@@ -103,7 +112,8 @@ export class Client {
    * @returns {AsyncGenerator<import("./predicting.js").Prediction | import("./predicting.js").RefusedRow, void, void>}
    */
   async *predictMany(model, rows, options = {}) {
-    const { rowsPerRequest = 500, requestsAtOnce = 4, data = false } = options;
+    checkOptions(options, [...CALL, ...MANY]);
+    const { rowsPerRequest = 500, requestsAtOnce = 4, data = false, ...shared } = options;
     /** @type {Promise<(import("./predicting.js").Prediction | import("./predicting.js").RefusedRow)[]>[]} */
     const waiting = [];
     let first = 0;
@@ -113,7 +123,7 @@ export class Client {
     const ask = (/** @type {Row[]} */ chunk) => {
       const at = first;
       first += chunk.length;
-      const asked = this._run(() => calls.predictLines(model, chunk, at, data), { ...options, signal: ending.signal });
+      const asked = this._run(() => calls.predictLines(model, chunk, at, data), { ...shared, signal: ending.signal });
       asked.catch(() => undefined); // told when its turn comes
       waiting.push(asked);
     };
@@ -150,7 +160,7 @@ export class Client {
           : { "content-type": "application/octet-stream", "inference-header-content-length": String(headerLength) };
       const path = `${modelPath(model, options.version)}/infer`;
       return { method: "POST", path, body: new Blob(parts), headers, read: inferenceOf };
-    }, options);
+    }, options, ["version", ...INFER]);
   }
 
   /**
@@ -158,6 +168,7 @@ export class Client {
    * @param {string} model @param {{version?: string}} [options]
    */
   stream(model, options = {}) {
+    checkOptions(options, ["version"]);
     return new Stream(this._settings, modelPath(model, options.version), this._WebSocket ?? globalThis.WebSocket);
   }
 
@@ -173,7 +184,7 @@ export class Client {
       }
       return /** @type {ModelMetadata} */ (document);
     };
-    return this._run(() => ({ method: "GET", path: modelPath(model, options.version), read }), options);
+    return this._run(() => ({ method: "GET", path: modelPath(model, options.version), read }), options, ["version"]);
   }
 
   /**
@@ -189,7 +200,7 @@ export class Client {
    * @param {string} id @param {CallOptions & {model?: string}} [options]
    */
   record(id, options = {}) {
-    return this._run(() => calls.getRecord(id, options.model), options);
+    return this._run(() => calls.getRecord(id, options.model), options, ["model"]);
   }
 
   /**
@@ -198,7 +209,8 @@ export class Client {
    */
   createRecord(values, options = {}) {
     const { id, eventTime } = options;
-    return this._run(() => calls.createRecord({ id, event_time: eventTime, values }, options.model), options);
+    const own = ["model", "id", "eventTime"];
+    return this._run(() => calls.createRecord({ id, event_time: eventTime, values }, options.model), options, own);
   }
 
   /**
@@ -206,7 +218,8 @@ export class Client {
    * @param {string} id @param {Row} values @param {CallOptions & {model?: string, eventTime?: Date}} [options]
    */
   putRecord(id, values, options = {}) {
-    return this._run(() => calls.putRecord(id, { event_time: options.eventTime, values }, options.model), options);
+    const own = ["model", "eventTime"];
+    return this._run(() => calls.putRecord(id, { event_time: options.eventTime, values }, options.model), options, own);
   }
 
   /**
@@ -214,7 +227,7 @@ export class Client {
    * @param {string} id @param {CallOptions & {model?: string}} [options]
    */
   deleteRecord(id, options = {}) {
-    return this._run(() => calls.deleteRecord(id, options.model), options);
+    return this._run(() => calls.deleteRecord(id, options.model), options, ["model"]);
   }
 
   /**
@@ -223,7 +236,7 @@ export class Client {
    */
   records(options = {}) {
     const { cursor, limit, model } = options;
-    return this._run(() => calls.listRecords({ cursor, limit, model }), options);
+    return this._run(() => calls.listRecords({ cursor, limit, model }), options, ["cursor", "limit", "model"]);
   }
 
   /**
@@ -231,7 +244,7 @@ export class Client {
    * @param {Blob | string} csv @param {CallOptions & {model?: string}} [options]
    */
   importRecords(csv, options = {}) {
-    return this._run(() => calls.importRecords(csv, options.model), options);
+    return this._run(() => calls.importRecords(csv, options.model), options, ["model"]);
   }
 
   /**
@@ -239,7 +252,7 @@ export class Client {
    * @param {string} model @param {Row[]} rows @param {CallOptions & {idempotencyKey?: string}} [options]
    */
   submit(model, rows, options = {}) {
-    return this._run(() => calls.submit(model, rows, options.idempotencyKey), options);
+    return this._run(() => calls.submit(model, rows, options.idempotencyKey), options, ["idempotencyKey"]);
   }
 
   /**
@@ -263,6 +276,7 @@ export class Client {
    * @param {string} id @param {{timeoutMs?: number, signal?: AbortSignal}} [options]
    */
   async wait(id, options = {}) {
+    checkOptions(options, ["timeoutMs", "signal"]);
     const { timeoutMs = Infinity, signal } = options;
     const deadline = performance.now() + timeoutMs;
     for (let look = FIRST_LOOK_MS; ; look = Math.min(LONGEST_LOOK_MS, 2 * look)) {
@@ -279,9 +293,11 @@ export class Client {
    * @template T
    * @param {() => import("./call.js").Call<T>} build
    * @param {CallOptions} options
+   * @param {string[]} [own] names of the options that this verb has beside those of every call
    * @returns {Promise<T>}
    */
-  async _run(build, options) {
+  async _run(build, options, own = []) {
+    checkOptions(options, [...CALL, ...own]);
     return run(this._settings, build(), options);
   }
 }

@@ -9,8 +9,12 @@
 import { documentOf, optionHeaders } from "./call.js";
 import { PenstockError } from "./errors.js";
 import { requestOf, resultOf } from "./inference.js";
+import { CALL, checkOptions, INFER } from "./options.js";
 import { Attempts } from "./retrying.js";
 import { pause } from "./transport.js";
+
+// Answers are matched by `id`, which is the stream's own.
+const KNOWN = [...CALL, ...INFER.filter((name) => name !== "id")];
 
 /** @typedef {import("./inference.js").Inference} Inference */
 /** @typedef {import("./call.js").Answer} Answer */
@@ -141,6 +145,7 @@ export class Stream {
    * @returns {Promise<Inference>}
    */
   async infer(inputs, options = {}) {
+    checkOptions(options, KNOWN);
     const { timeoutMs = this._settings.timeoutMs, signal } = options;
     const attempts = new Attempts({}, this._settings.retry, timeoutMs);
     const given = optionHeaders(options);

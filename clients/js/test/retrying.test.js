@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Client, PenstockError } from "../src/index.js";
+import { Client, PenstockError, Stream } from "../src/index.js";
 import { Attempts } from "../src/retrying.js";
 
 const PREDICTED = () => Response.json({ model: "m", bundle: "m@1", predictions: [{ value: 1 }] });
@@ -93,6 +93,53 @@ test("requests that cannot be", async () => {
   assert.throws(() => new Client("ftp://host"), { kind: "invalid_input", field: "url" });
   await assert.rejects(scripted().client.record(".."), { kind: "invalid_input" });
   await assert.rejects(scripted().client.models({ routeKey: "a\nb" }), { field: "penstock-route-key" });
+});
+
+test("an option that nobody knows is refused by its name, and nothing is sent", async () => {
+  const { client, sent } = scripted();
+  /** @type {any} */
+  const wrong = { timeout: 3 };
+  const named = { name: "TypeError", message: /^options\.timeout: no such option; did you mean timeoutMs\?$/ };
+  const inputs = {};
+  /** @type {(() => Promise<unknown>)[]} */
+  const verbs = [
+    () => client.predict("m", [], wrong),
+    () => client.predictBody("m", "", "text/csv", wrong),
+    () => client.predictRecord("a", wrong),
+    () => client.predictMany("m", [{}], wrong).next(),
+    () => client.infer("m", inputs, wrong),
+    () => client.metadata("m", wrong),
+    () => client.models(wrong),
+    () => client.record("a", wrong),
+    () => client.createRecord({}, wrong),
+    () => client.putRecord("a", {}, wrong),
+    () => client.deleteRecord("a", wrong),
+    () => client.records(wrong),
+    () => client.importRecords("", wrong),
+    () => client.submit("m", [], wrong),
+    () => client.prediction("a", wrong),
+    () => client.cancel("a", wrong),
+    () => client.wait("a", wrong),
+    () => new Stream(/** @type {any} */ ({ url: "", headers: {} }), "", class {}).infer(inputs, wrong),
+  ];
+  for (const verb of verbs) await assert.rejects(verb(), named, String(verb));
+  assert.equal(sent.length, 0);
+  assert.throws(() => new Client("host", wrong), named);
+  const retry = { name: "TypeError", message: /^options\.retry\.tries: no such option; expected attempts, baseMs, maxWaitMs$/ };
+  assert.throws(() => new Client("host", { retry: /** @type {any} */ ({ tries: 2 }) }), retry);
+  assert.throws(() => client.stream("m", wrong), TypeError);
+  // @ts-expect-error an option of another verb
+  await assert.rejects(client.models({ model: "m" }), { name: "TypeError", message: /^options\.model: / });
+  // @ts-expect-error an option of Python's client
+  await assert.rejects(client.predict("m", [], { timeout_ms: 3 }), { message: /did you mean timeoutMs/ });
+  await assert.rejects(client.predict("m", [], /** @type {any} */ (null)), { message: "options: expected an object, got null" });
+});
+
+test("every option that there is may be given", async () => {
+  const { client } = scripted(PREDICTED, PREDICTED);
+  const every = { timeoutMs: 900, priority: 1, routeKey: "k", expectBundle: "sha256:0", requestId: "r", traceparent: "00" };
+  await client.predict("m", [{}], { ...every, signal: new AbortController().signal, data: false });
+  await client.predictRecord("a", { ...every, model: "m", data: true });
 });
 
 test("a submission keeps its key, and is waited for", async () => {

@@ -29,7 +29,10 @@
  * @property {TensorMetadata[]} outputs
  * @property {string} [bundle]
  */
-/** A Penstock server. Every method takes CallOptions beside its own, and rejects with PenstockError. */
+/**
+ * A Penstock server. Every method takes CallOptions beside its own, and rejects with PenstockError; an option that it does not
+ * know is a TypeError.
+ */
 export class Client {
     /**
      * @param {string} [url] in a browser the page's own origin by default
@@ -178,6 +181,7 @@ export class Client {
      * @template T
      * @param {() => import("./call.js").Call<T>} build
      * @param {CallOptions} options
+     * @param {string[]} [own] names of the options that this verb has beside those of every call
      * @returns {Promise<T>}
      */
     private _run;
