@@ -34,6 +34,7 @@ run: setup ## first prediction with stored features: fills the example store, bu
 test: setup ## run every test; as root on Debian it installs missing servers first
 	@$(BIN)/python tools/get_servers.py
 	@$(BIN)/python tools/get_judges.py
+	@$(BIN)/python tools/get_kafka.py
 	@$(BIN)/pytest $(ARGS)
 
 lint: setup ## format, lint, layers

@@ -23,6 +23,9 @@ SERVERS = {
     "nodejs": lambda: shutil.which("node"),
     "npm": lambda: shutil.which("npm"),
     "chromium": lambda: shutil.which("chromium"),
+    "default-jre-headless": lambda: shutil.which("java"),
+    "maven": lambda: shutil.which("mvn"),
+    "kcat": lambda: shutil.which("kcat"),
     "libb64-0d": lambda: any(Path("/usr/lib").glob("*/libb64.so.0d")),
 }
 
