@@ -109,7 +109,7 @@ class KafkaServer(Server):
             return False
 
     def console(self, tool: str, *arguments: str, input: str = "", timeout_s: float = CONSOLE_S) -> str:
-        """Run one of Kafka's console tools through the listener in clear text; what it prints. Raises RuntimeError if it fails."""
+        """Run one of Kafka's console tools in clear text; what it prints. Raises RuntimeError if it fails."""
         command = [*self._java, "-Xmx128m", *_QUICK, _TOOLS[tool], "--bootstrap-server", self.bootstrap, *arguments]
         done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=timeout_s, check=False)
         if done.returncode:
