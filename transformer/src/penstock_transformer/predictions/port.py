@@ -4,15 +4,18 @@ r"""The port to where predictions are kept: a database, whichever. All calls on 
                                                  \--> the table as the queue (no broker) --> worker --end--> [row]
     GET, list, cancel, events <-- get, find, cancel, changes
 
+`memory.MemoryPredictions` and `database.opening.open_predictions` implement both protocols here.
+
 Every call raises UpstreamUnavailable where the database cannot be reached: nothing has changed then, or (`submit`) the same call
 with the same id may be made again.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
-from penstock.errors import ErrorKind, PenstockError
+from penstock.errors import Conflict, ErrorKind, PenstockError
+from penstock_transformer.broker.records import Headers
 from penstock_transformer.predictions.resource import Ending, NewPrediction, Payload, Prediction, State
 
 
@@ -22,14 +25,46 @@ class KeyReused(PenstockError):
     kind = ErrorKind.INVALID_INPUT
 
 
+def repeated(new: NewPrediction, first: Prediction, digest: bytes) -> Prediction:
+    """The answer to a submit that was made before: the first, if `digest` says that it asked for the same.
+
+    Raises KeyReused; Conflict for an id that is another prediction's.
+    """
+    if digest == new.digest and first.owner == new.owner:
+        return first
+    if first.id == new.id:
+        raise Conflict(f"there is another prediction {new.id!r:.100}")
+    raise KeyReused("was used before, for another request; a key names one request", field="Idempotency-Key")
+
+
 class Filter(NamedTuple):
-    """Which predictions are meant; None is any. `owner` None sees everybody's (admin). Times in s of the Unix epoch."""
+    """Which predictions are meant; None is any. `owner` None sees everybody's (admin). Times in s of the Unix epoch, of creation;
+    `after_s` itself is meant, `before_s` is not."""
 
     owner: str | None
     model: str | None = None
     state: State | None = None
     after_s: float | None = None
     before_s: float | None = None
+
+
+class Expired(NamedTuple):
+    """How many predictions were removed, and what is to be deleted from the object store now that nothing names it."""
+
+    removed: int
+    references: list[str]
+
+
+class Claim(NamedTuple):
+    """A prediction that was taken from the table as the queue: all that its record is made of."""
+
+    sequence: int
+    id: str
+    model: str
+    key: bytes | None
+    payload: Payload
+    headers: Headers
+    created_s: float
 
 
 class Page(NamedTuple):
@@ -67,8 +102,34 @@ class Predictions(Protocol):
         """Write what came of these, in one transaction; the ids that had not ended before. The same ending twice changes
         nothing; ids that are not here are left out."""
 
-    async def expire(self, now_s: float, limit: int) -> list[str]:
-        """Remove up to so many whose time is over; the references into the object store that are to be deleted then."""
+    async def expire(self, now_s: float, limit: int) -> Expired:
+        """Remove up to so many of the ended whose time is over, with all that hangs on them. As many as `limit`: ask again."""
 
     def changes(self, prediction_id: str) -> AbstractAsyncContextManager[AsyncIterator[State]]:
-        """States of one prediction as they come, by notification; begins with the present one, ends after an end."""
+        """States of one prediction as they come, by notification; begins with the present one, ends after an end.
+
+        None is ever told twice, and the end is never missed; `processing` may be, where the end follows at once. Raises NotFound
+        at entering."""
+
+
+class Claims(Protocol):
+    """The predictions table as the queue, for a process that has no broker; `holder` names the process that holds what it took.
+
+    A holder that has not renewed in time loses all that it holds to the next. Whoever ends a prediction first has ended it
+    (`Predictions.end`), so that a holder which comes back late changes nothing.
+    """
+
+    async def claim(self, model: str, holder: str, limit: int) -> list[Claim]:
+        """Take up to so many that wait: by `penstock-priority`, the lowest first, then in the order they came."""
+
+    async def held(self, model: str, holder: str) -> list[str]:
+        """The ids that this holder has and that have not ended."""
+
+    async def give_back(self, holder: str, ids: Sequence[str] | None = None) -> None:
+        """These, or all that it holds, wait again: for a holder that goes in order."""
+
+    async def renew(self, holder: str, lease_s: float) -> None:
+        """Hold for so long from now; what holders out of time held waits again."""
+
+    def arrivals(self, model: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have `wake` called, on the event loop's thread, whenever something may wait for this model; the way to end that."""

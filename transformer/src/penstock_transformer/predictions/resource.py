@@ -30,6 +30,11 @@ class State(StrEnum):
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELED})
 
 
+def stage(state: State) -> int:
+    """0 queued, 1 being processed, 2 ended: a prediction's stage never goes back for whoever watches it."""
+    return 2 if state in ENDED else int(state is State.PROCESSING)
+
+
 class Payload(msgspec.Struct, frozen=True, eq=False):
     """A body with the headers that say how to read it (`content-type`, `inference-header-content-length`), as a Kafka record
     carries them. Exactly one of `body` and `reference` is given: a large body lies in the object store under its reference."""
@@ -102,3 +107,14 @@ def new_id() -> str:
     value = milliseconds << 80 | 0x7 << 76 | (noise >> 68) << 64 | 0b10 << 62 | noise & (1 << 62) - 1
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def priority_of(headers: Headers) -> int:
+    """What `penstock-priority` says (lower is sooner), 0 where it says nothing that can be read; within 16 bits."""
+    for name, value in headers:
+        if name == "penstock-priority":
+            try:
+                return max(-32768, min(32767, int(value)))
+            except ValueError:
+                return 0
+    return 0
