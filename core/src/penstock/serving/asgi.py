@@ -21,6 +21,7 @@ from penstock.serving.context import joined, request_id
 from penstock.serving.exchange import HotHandler
 from penstock.serving.faults import fault
 from penstock.serving.routes import Streamed
+from penstock.serving.security.scopes import Caller
 from penstock.serving.shell import Reservation, Shell
 from penstock.serving.status import error_response
 
@@ -44,6 +45,7 @@ class AsgiExchange:
         self.done = asyncio.Event()
         self.counters = shell.metrics.none
         self.flying: InFlight | None = None
+        self.caller: Caller | None = request.scope.get("caller")
 
     def header(self, name: bytes) -> bytes | None:
         return self.headers.get(name)

@@ -38,6 +38,7 @@ class Streamed:
 class HotRoute:
     """One hot route. `template` holds `{name}` for one path segment, or a part of one; `openapi` is its documentation.
 
+    `rest`: a last parameter may hold a slash, and so stands for the whole rest of a decoded path.
     `early`: its parameters are the model and perhaps a version, and it may be refused by the head alone (`serving.early`).
     """
 
@@ -48,6 +49,7 @@ class HotRoute:
     openapi: dict[str, Any] = field(default_factory=dict)
     early: bool = False
     streamed: Streamed | None = None
+    rest: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,7 +62,7 @@ class HotRoute:
         slash, which the table finds in the path's bytes, is the whole rest there.
         """
         head, _, name = self.template.rpartition("/")
-        return f"{head}/{{{name[1:-1]}:rest}}" if _PARAMETER.fullmatch(name) else self.template
+        return f"{head}/{{{name[1:-1]}:rest}}" if self.rest and _PARAMETER.fullmatch(name) else self.template
 
     def documentation(self) -> dict[str, Any]:
         """The route's part of the OpenAPI document: its path parameters, and what `openapi` adds."""

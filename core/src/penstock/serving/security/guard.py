@@ -108,7 +108,7 @@ class Guard:
     def identify(self, headers: Mapping[bytes, bytes], peer: str) -> Caller:
         """Who a request's credentials say it is of. Raises Unauthenticated, Undecided, UpstreamUnavailable."""
         if not self.asks_who:
-            return Caller(f"address {network_of(peer)}", EVERYTHING)
+            return Caller(f"address {network_of(peer)}", EVERYTHING, anonymous=True)
         kind, _, credential = headers.get(b"authorization", b"").partition(b" ")
         credential = credential.strip()
         if kind.lower() != b"bearer" or not credential:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.errors import PenstockError, Unauthenticated
 from penstock.serving.context import request_id
 from penstock.serving.security.guard import Guard, Undecided, settled
+from penstock.serving.security.scopes import Caller
 from penstock.serving.shell import Shell
 from penstock.serving.status import error_response
 
@@ -79,7 +80,7 @@ def _headers(scope: Any) -> dict[bytes, bytes]:
 def admit_exchange(guard: Guard, exchange: "FastExchange", run: "Callable[[FastExchange], None]") -> bool:
     """Whether a hot request may go on. If not, it has its answer, or will have it: `run` goes on with it once keys are there."""
     try:
-        guard.admit_hot(exchange.path, exchange.query, exchange.headers, _peer(exchange))
+        exchange.caller = guard.admit_hot(exchange.path, exchange.query, exchange.headers, _peer(exchange))
     except Undecided as undecided:
         task = asyncio.ensure_future(_admit_later(guard, exchange, run, undecided))
         _waiting.add(task)
@@ -97,12 +98,17 @@ async def _admit_later(
 ) -> None:
     await settled(undecided)
     try:
-        guard.admit_hot(exchange.path, exchange.query, exchange.headers, _peer(exchange))
+        exchange.caller = guard.admit_hot(exchange.path, exchange.query, exchange.headers, _peer(exchange))
     except PenstockError as error:
         exchange.request_id = request_id(exchange.headers)
         exchange.fail(error)
     else:
         run(exchange)
+
+
+def caller_of(exchange: object) -> Caller | None:
+    """Who a guard found an exchange's caller to be; None where there is no guard."""
+    return getattr(exchange, "caller", None)
 
 
 def _peer(exchange: "FastExchange") -> str:

@@ -35,6 +35,10 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("POST",), f"/models/{_MODEL}/predict", PREDICT),
     (("POST",), f"/v1/models/{_MODEL}:predict", PREDICT),
     (_READING, r"/predict/[\s\S]+", PREDICT),
+    (("POST",), f"/models/{_MODEL}/predictions", PREDICT),
+    # A prediction is shown to who asked for it, and to nobody else: that is what decides.
+    (_READING, r"/predictions(?:/[^/]+(?:/(?:input|result|events))?)?", DESCRIBE),
+    (("POST",), r"/predictions/[^/]+/cancel", DESCRIBE),
     (_READING, f"{_V2_MODEL}/stream", PREDICT),
     (_READING, r"/v2/?", DESCRIBE),
     (_READING, r"/v2/models/stats", DESCRIBE),

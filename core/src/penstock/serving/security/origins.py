@@ -11,7 +11,8 @@ REQUEST_HEADERS = [
     "Penstock-Priority", "Penstock-Route-Key", "Penstock-Timeout-Ms", "Prefer", "traceparent", "X-Request-Id",
 ]  # fmt: skip
 EXPOSED_HEADERS = [
-    "Inference-Header-Content-Length", "Location", "Penstock-Bundle", "Retry-After", "Retry-After-Ms", "X-Request-Id",
+    "Inference-Header-Content-Length", "Location", "Penstock-Bundle", "Preference-Applied", "Retry-After", "Retry-After-Ms",
+    "X-Request-Id",
 ]  # fmt: skip
 
 

@@ -59,10 +59,11 @@ def known_scopes(texts: Iterable[str]) -> frozenset[Scope]:
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who asks. `name` is unique among callers of one kind (`key batch`, `user 1234`, `address 10.0.0.7`); it is counted and
-    logged, so it holds no secret."""
+    logged, so it holds no secret. `anonymous`: nobody was asked who he is, and an address is all that is known."""
 
     name: str
     scopes: frozenset[Scope]
+    anonymous: bool = False
 
     def may(self, verb: str, model: str | None) -> bool:
         return any(scope.allows(verb, model) for scope in self.scopes)
