@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 ATTEMPTS = 2
 
 
+class ConnectionEnded(UpstreamUnavailable):
+    """The connection ended after a request had been sent over it and before the whole answer came: the predictor may have died
+    of it, or by itself. `UpstreamUnavailable` as such says that nothing was begun."""
+
+
 class Caller(Protocol):
     """Who waits for a call's answer."""
 
@@ -29,11 +34,12 @@ class Call:
     """`done` hears of the end once: an `Answer`, or the error.
 
     `deadline` in seconds of `time.monotonic()`; `prefer`: the digest that the pod should hold, "" for any; `rows`: what the call
-    counts for where pods are compared; `caller`: once it is gone, the call is given up.
+    counts for where pods are compared; `caller`: once it is gone, the call is given up. `ended`: a connection ended with it once.
     """
 
     __slots__ = (
-        "attempts", "caller", "connection", "deadline", "done", "finished", "nbytes", "parts", "pool", "prefer", "rows", "timer",
+        "attempts", "caller", "connection", "deadline", "done", "ended", "finished", "nbytes", "parts", "pool", "prefer", "rows",
+        "timer",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +60,7 @@ class Call:
         self.rows = rows
         self.caller = caller
         self.attempts = 0
+        self.ended = False
         self.finished = False
         self.connection: Connection | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -103,7 +110,8 @@ class Call:
 
     def lost(self, _connection: Connection, *, begun: bool, reason: str) -> None:
         assert self.pool is not None
-        error = UpstreamUnavailable(reason)
+        self.ended = True
+        error = ConnectionEnded(reason)
         if begun:
             self.finish(error)
         else:

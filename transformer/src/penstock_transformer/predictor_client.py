@@ -30,7 +30,7 @@ from penstock.errors import (
 )
 from penstock.protocol.v2 import decode_response, encode_request
 from penstock.serving.security.client_tls import ClientTls, Credential
-from penstock_transformer.call import Call
+from penstock_transformer.call import Call, ConnectionEnded
 from penstock_transformer.cluster_endpoints import endpoint_source
 from penstock_transformer.connection import Answer
 from penstock_transformer.endpoints import Endpoint, EndpointSource
@@ -115,10 +115,11 @@ class PredictorClient:
             try:
                 reply.put(_response(outcome, expect))
             except PenstockError as error:
-                reply.error(error)
+                reply.error(_of_both_tries(error) if call.ended else error)
 
         deadline = context.deadline or time.monotonic() + self._timeout_s
-        self._spread.send(Call(parts, deadline, done, expect, rows=rows_of(request), caller=reply))
+        call = Call(parts, deadline, done, expect, rows=rows_of(request), caller=reply)
+        self._spread.send(call)
 
     async def metadata(self, model: str, version: str | None = None) -> ModelMetadata:
         """The model's signature and the bundle it names. Raises NotFound, UpstreamUnavailable, DeadlineExceeded."""
@@ -149,11 +150,19 @@ class PredictorClient:
         answer = await self._get(f"/v2/models/{quote(model, safe='')}/bundle/{quote(file, safe='/')}")
         return answer.body
 
+    async def answers(self, model: str, timeout_s: float) -> bool:
+        """Whether a predictor says, now and over the network, that it is ready for this model."""
+        try:
+            await self._get(f"/v2/models/{quote(model, safe='')}/ready", timeout_s)
+        except PenstockError:
+            return False
+        return True
+
     async def close(self) -> None:
         """Close the connections; calls in progress end with UpstreamUnavailable."""
         await self._spread.close()
 
-    async def _get(self, path: str) -> Answer:
+    async def _get(self, path: str, timeout_s: float | None = None) -> Answer:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         def done(outcome: Answer | PenstockError) -> None:
@@ -166,7 +175,8 @@ class PredictorClient:
 
         head = f"GET {self._base}{path} HTTP/1.1\r\nHost: {self._host}\r\n".encode("ascii")
         credential = b"" if self._credential is None else self._credential.line()
-        self._spread.send(Call([b"%b%b\r\n" % (head, credential)], time.monotonic() + self._timeout_s, done))
+        deadline = time.monotonic() + (self._timeout_s if timeout_s is None else timeout_s)
+        self._spread.send(Call([b"%b%b\r\n" % (head, credential)], deadline, done))
         return await future
 
     def _head(self, request: InferRequest, body_bytes: int, header_length: int) -> bytes:
@@ -219,6 +229,13 @@ def _passed_on(context: Context) -> bytes:
     if context.priority:
         lines.append(f"Penstock-Priority: {context.priority}\r\n")
     return "".join(lines).encode("latin-1", "replace")
+
+
+def _of_both_tries(error: PenstockError) -> PenstockError:
+    """The error of a second try, where the first ended with its connection: that a restarting predictor refuses the second says
+    nothing of what ended the first."""
+    again = isinstance(error, UpstreamUnavailable | NotReady) and not isinstance(error, ConnectionEnded)
+    return ConnectionEnded(error.message) if again else error
 
 
 def _response(outcome: Answer | PenstockError, expect: str) -> InferResponse:
