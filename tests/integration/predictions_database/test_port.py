@@ -366,6 +366,25 @@ def test_who_does_not_renew_loses_what_he_holds(run: Any) -> None:
     run(case)
 
 
+def test_only_what_a_replay_brings_changes_an_end(run: Any) -> None:
+    async def case(p: Any) -> None:
+        asked = new()
+        await p.submit(asked)
+        failed = Ending(asked.id, State.FAILED, kind="internal", message="first")
+        assert await p.end([failed]) == [asked.id]
+        assert await p.end([succeeded(asked.id)]) == []
+        again = Ending(asked.id, State.FAILED, kind="crashed", message="again", replayed=True)
+        assert await p.end([again]) == [asked.id]
+        assert (await p.get(asked.id, None)).kind == "crashed"
+        assert await p.end([succeeded(asked.id, replayed=True)]) == [asked.id]
+        assert await p.end([failed, again, succeeded(asked.id, b"[2]", replayed=True)]) == []
+        kept = await p.get(asked.id, None)
+        assert (kept.state, kept.kind, kept.message) == (State.SUCCEEDED, None, None)
+        assert kept.result.body == b"[1]"
+
+    run(case)
+
+
 def test_arrivals_wake_the_queue_of_the_model(run: Any) -> None:
     async def case(p: Any) -> None:
         woken = asyncio.Event()

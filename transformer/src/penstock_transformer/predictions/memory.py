@@ -17,7 +17,7 @@ from penstock.errors import NotFound, Overloaded
 from penstock_transformer.predictions.changes import Changes
 from penstock_transformer.predictions.cursor import cursor_after, sequence_before
 from penstock_transformer.predictions.port import Claim, Expired, Filter, Page, repeated
-from penstock_transformer.predictions.resource import ENDED, Ending, NewPrediction, Payload, Prediction, State, priority_of
+from penstock_transformer.predictions.resource import Ending, NewPrediction, Payload, Prediction, State, changed_by, priority_of
 
 
 class _Kept:
@@ -87,6 +87,10 @@ class MemoryPredictions:
     async def input(self, prediction_id: str, owner: str | None) -> Payload:
         """As `Predictions.input`."""
         return self._find(prediction_id, owner).new.payload
+
+    async def existing(self, ids: Sequence[str]) -> set[str]:
+        """As `Predictions.existing`."""
+        return {prediction_id for prediction_id in ids if prediction_id in self._kept}
 
     async def position(self, prediction: Prediction) -> int | None:
         """As `Predictions.position`."""
@@ -179,7 +183,7 @@ class MemoryPredictions:
         return kept
 
     def _end(self, kept: _Kept, ending: Ending) -> bool:
-        if kept.prediction.state in ENDED:
+        if not changed_by(kept.prediction.state, ending):
             return False
         keep_s = kept.new.keep_s
         kept.prediction = replace(

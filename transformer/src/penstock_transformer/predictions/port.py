@@ -89,6 +89,9 @@ class Predictions(Protocol):
     async def input(self, prediction_id: str, owner: str | None) -> Payload:
         """What was asked. Raises NotFound."""
 
+    async def existing(self, ids: Sequence[str]) -> set[str]:
+        """Those of these that are kept."""
+
     async def position(self, prediction: Prediction) -> int | None:
         """How many are before it in its queue, 0 for the next one; None once it is being processed, or if not known."""
 
@@ -99,8 +102,8 @@ class Predictions(Protocol):
         """Canceled now unless it has ended; how it is then. Raises NotFound."""
 
     async def end(self, endings: Sequence[Ending]) -> list[str]:
-        """Write what came of these, in one transaction; the ids that had not ended before. The same ending twice changes
-        nothing; ids that are not here are left out."""
+        """Write what came of these, in one transaction; the ids that were changed by it (`resource.changed_by`: the first ending
+        counts, but for a replay's). The same ending twice changes nothing; ids that are not here are left out."""
 
     async def expire(self, now_s: float, limit: int) -> Expired:
         """Remove up to so many of the ended whose time is over, with all that hangs on them. As many as `limit`: ask again."""

@@ -60,6 +60,9 @@ class Writer:
         )
         if trace is not None:
             headers = (*headers, (names.TRACEPARENT, trace.encode()))
+        replayed = record.header(names.REPLAYED)
+        if replayed is not None:  # the sink then knows that this may follow a failure
+            headers = (*headers, (names.REPLAYED, replayed))
         return OutRecord(self._topic, record.key, value, headers, record.partition.number)
 
     def _now(self) -> tuple[str, bytes]:
