@@ -26,8 +26,9 @@ from penstock_predictor.predictor import Predictor
 from penstock_predictor.repository import MODEL, Place, find, model_file
 from penstock_predictor.settings import ModelSettings
 from penstock_transformer.http.records import records_router
-from penstock_transformer.http.routes import hot_routes
 from penstock_transformer.http.several import Transformers
+from penstock_transformer.predictions.http.adding import PredictionsHttp
+from penstock_transformer.predictions.settings import PredictionsSettings
 from penstock_transformer.settings import PipelineSettings
 from penstock_transformer.transformer import Transformer
 
@@ -36,7 +37,7 @@ FEATURES = "features.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeSettings(ServingSettings, ModelSettings):
+class ServeSettings(ServingSettings, ModelSettings, PredictionsSettings):
     """Everything that `penstock serve` takes: the server's, the predictor's, and where stored features are. Made for one machine:
     it listens there alone, has no admin port, and ends at once."""
 
@@ -111,16 +112,18 @@ def build(settings: ServeSettings, places: Sequence[Place]) -> tuple[Service, Tr
     lifecycle.on_stop("runs", predictor.drain, StopPhase.FINISH)
     lifecycle.on_stop("requests", transformers.drain, StopPhase.FINISH)
     limits = Limits(body_bytes=settings.body_bytes)
+    predictions = PredictionsHttp(settings, transformers, lifecycle, limits=limits)
     app = build_app(
         transformers,
         lifecycle=lifecycle,
         metrics=metrics,
         limits=limits,
-        routes=hot_routes(transformers, limits=limits),
+        routes=predictions.routes,
         shell_limits=settings.shell_limits(),
         title=f"Penstock: {', '.join(names)}",
     )
     app.include_router(records_router(transformers))
+    predictions.mount(app)
     return Service(app, lifecycle, metrics, side_servers=grpc_servers(app, settings, limits=limits)), transformers
 
 

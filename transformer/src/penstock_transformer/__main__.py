@@ -6,7 +6,7 @@ settings -> Service (app over a Transformer) -> server listens -> start hook fol
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.lifecycle import Lifecycle, StopPhase
 from penstock.metrics import Metrics
@@ -21,6 +21,9 @@ from penstock_transformer.http.routes import hot_routes
 from penstock_transformer.settings import INJECTED, PREFIX, TransformerSettings
 from penstock_transformer.transformer import Transformer
 
+if TYPE_CHECKING:
+    from penstock_transformer.predictions.http.adding import PredictionsHttp
+
 DESCRIPTION = "Answer predictions: fetch stored features, encode, call the predictor, post-process."
 
 
@@ -32,17 +35,29 @@ def build(settings: TransformerSettings) -> Service:
     lifecycle.on_stop("connections", transformer.close, StopPhase.RELEASE)
     lifecycle.on_stop("requests", transformer.drain, StopPhase.FINISH)
     limits = Limits(body_bytes=settings.body_bytes)
+    # Without a database nothing of predictions is imported, and their paths are not there.
+    predictions = _predictions(settings, transformer, lifecycle, limits) if settings.database is not None else None
     app = build_app(
         transformer,
         lifecycle=lifecycle,
         metrics=metrics,
         limits=limits,
-        routes=hot_routes(transformer, limits=limits),
+        routes=hot_routes(transformer, limits=limits) if predictions is None else predictions.routes,
         shell_limits=settings.shell_limits(),
         title=f"Penstock: {settings.model_name}",
     )
     app.include_router(records_router(transformer))
+    if predictions is not None:
+        predictions.mount(app)
     return Service(app, lifecycle, metrics, route_admin(transformer), grpc_servers(app, settings, limits=limits))
+
+
+def _predictions(
+    settings: TransformerSettings, transformer: Transformer, lifecycle: Lifecycle, limits: Limits
+) -> "PredictionsHttp":
+    from penstock_transformer.predictions.http.adding import PredictionsHttp
+
+    return PredictionsHttp(settings, transformer, lifecycle, limits=limits)
 
 
 def route_admin(transformer: Transformer) -> AdminRoutes:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from penstock.serving.options import ServingSettings
 from penstock.settings import setting
+from penstock_transformer.predictions.settings import PredictionsSettings
 from penstock_transformer.predictor_security import PredictorSecurity
 
 PREFIX = "PENSTOCK_TRANSFORMER"
@@ -48,7 +49,7 @@ class PipelineSettings(PredictorSecurity):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformerSettings(ServingSettings, PipelineSettings):
+class TransformerSettings(ServingSettings, PipelineSettings, PredictionsSettings):
     """Everything that `penstock-transformer` takes. KServe's controller injects model_name, predictor_host, http_port and
     workers."""
 
@@ -57,3 +58,4 @@ class TransformerSettings(ServingSettings, PipelineSettings):
     def __post_init__(self) -> None:
         if not self.predictor_host and self.route_file is None:
             raise ValueError("expected --predictor_host or --route_file: without either nobody makes the predictions")
+        self.check_predictions()

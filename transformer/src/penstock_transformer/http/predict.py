@@ -10,7 +10,7 @@ that they take, off the event loop from `inline_bytes` on, within a budget of bo
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from penstock.dataplane import Context
 from penstock.errors import Overloaded, PenstockError, TooLarge, UnsupportedType
@@ -25,6 +25,7 @@ from penstock_transformer.http.forms import form_rows
 from penstock_transformer.http.json_rows import json_rows
 from penstock_transformer.http.limits import WayInLimits
 from penstock_transformer.http.plane import PredictPlane, chosen_model
+from penstock_transformer.http.prefer import NONE, Preference, read_prefer
 from penstock_transformer.http.query import asked
 from penstock_transformer.requests import PredictRequest, Row
 
@@ -38,11 +39,21 @@ ACCEPTED = (
 Parse = Callable[[], list[Row]]
 
 
-class PredictWays:
-    """The handlers of the predict routes over one transformer."""
+class Later(Protocol):
+    """Takes over a predict request that is to be answered by an id; more than `async_rows` rows are, unless the caller waits."""
 
-    def __init__(self, transformer: PredictPlane, limits: WayInLimits | None = None) -> None:
+    @property
+    def async_rows(self) -> int: ...
+
+    def instead(self, exchange: Exchange, context: Context, preference: Preference) -> None: ...
+
+
+class PredictWays:
+    """The handlers of the predict routes over one transformer. `later` None: everything is answered at once."""
+
+    def __init__(self, transformer: PredictPlane, limits: WayInLimits | None = None, later: Later | None = None) -> None:
         self._transformer = transformer
+        self._later = later
         self._limits = limits or WayInLimits()
         self._predict = transformer.predict
         self._early = EarlyRefusals.of(transformer)
@@ -55,9 +66,13 @@ class PredictWays:
     def post(self, exchange: Exchange) -> None:
         """`POST /models/{m}/predict`. Raises PenstockError for what is wrong with the request."""
         context = read_context(exchange)
+        headers = exchange.headers
+        later = self._later
+        if later is not None and b"prefer" in headers and (preference := read_prefer(headers[b"prefer"])).respond_async:
+            later.instead(exchange, context, preference)
+            return
         if self._pressure.batchers:
             self._early.check(exchange, context)
-        headers = exchange.headers
         if b"content-encoding" in headers:
             refuse_encoding(exchange)
         if headers.get(b"content-type") not in _JSON:
@@ -67,6 +82,9 @@ class PredictWays:
         rows, options = json_rows(exchange.body, most_rows=self._most_rows)
         if exchange.query:
             options = (options or {}) | (asked(exchange.query)[1] or {})
+        if later is not None and len(rows) > later.async_rows:
+            self._predict_many(PredictRequest(model, context, rows=rows, options=options), rows, exchange)
+            return
         self._predict(PredictRequest(model, context, rows=rows, options=options), ExchangeReply(exchange, model))
 
     def get(self, exchange: Exchange) -> None:
@@ -87,7 +105,7 @@ class PredictWays:
         if kind == b"application/json" or (kind == b"application/x-www-form-urlencoded" and body.lstrip()[:1] == b"{"):
             rows, options = json_rows(body, most_rows=self._most_rows)
             options = (options or {}) | (asked(exchange.query)[1] or {})
-            self._predict(PredictRequest(model, context, rows=rows, options=options), ExchangeReply(exchange, model))
+            self._predict_many(PredictRequest(model, context, options=options), rows, exchange)
             return
         options = asked(exchange.query)[1]
         parse = self._parser(kind, content_type, body, self._types(model))
@@ -107,8 +125,7 @@ class PredictWays:
     def _parse(self, parse: Parse, size: int, request: PredictRequest, exchange: Exchange) -> None:
         """Parse a body, here or in a thread, and go on with its rows."""
         if size <= self._limits.inline_bytes:
-            request.rows = parse()
-            self._predict(request, ExchangeReply(exchange, request.model))
+            self._predict_many(request, parse(), exchange)
             return
         if self._parsing >= self._limits.parsing or (self._parsing and self._parsing_bytes + size > self._limits.parsing_bytes):
             raise Overloaded("too many large bodies are being parsed", retry_after_s=1.0)
@@ -133,8 +150,16 @@ class PredictWays:
         elif error is not None or future.cancelled():
             exchange.fail(fault(logger, "body could not be parsed", error, request.context.request_id))
         else:
-            request.rows = future.result()
-            self._predict(request, ExchangeReply(exchange, request.model))
+            self._predict_many(request, future.result(), exchange)
+
+    def _predict_many(self, request: PredictRequest, rows: list[Row], exchange: Exchange) -> None:
+        """Predict however many rows there are; too many for a caller who does not say that he waits are answered by an id."""
+        later = self._later
+        if later is not None and len(rows) > later.async_rows and not read_prefer(exchange.header(b"prefer")).wait:
+            later.instead(exchange, request.context, NONE)
+            return
+        request.rows = rows
+        self._predict(request, ExchangeReply(exchange, request.model))
 
     def _types(self, model: str) -> Types | None:
         plan = self._transformer.plan(model)

@@ -1,0 +1,81 @@
+"""What can be said of a request before it is kept: names and types of its values, by the bundle that answers now.
+
+    rows | tensors --FetchPlan or ModelMetadata--> fine | InvalidInput naming the field
+
+Whoever hands a request in has gone when it is predicted: what is wrong with it is better said at once. A request that passes
+may still fail: stored values, pictures and the bundle that answers then are not known yet.
+
+Invariant: nothing is refused here that the pipeline, with the same bundle, would take.
+"""
+
+from typing import Any
+
+from penstock.dataplane import InferRequest, ModelMetadata
+from penstock.errors import InvalidInput
+from penstock_transformer.keys import entity_keys
+from penstock_transformer.plan import FetchPlan
+from penstock_transformer.requests import Row
+from penstock_transformer.row_source import RowSource, check_names
+from penstock_transformer.tensor_reply import columns_of
+
+
+def check_rows(rows: list[Row], plan: FetchPlan | None, metadata: ModelMetadata) -> None:
+    """Raises InvalidInput, field `rows[i].name`, for a name or a value that the bundle does not take."""
+    if plan is None:
+        accepted = frozenset(one.name for one in metadata.inputs)
+        for at, row in enumerate(rows):
+            check_names(row, accepted, {}, f"rows[{at}].")
+            for one in metadata.inputs:
+                if row.get(one.name) is None:
+                    raise InvalidInput(f"missing; expected {one.datatype}", field=f"rows[{at}].{one.name}")
+        return
+    for at, row in enumerate(rows):
+        if not row.keys() <= plan.accepted:
+            check_names(row, plan.accepted, plan.stored_names, f"rows[{at}].")
+    _check_values(RowSource([rows], [len(rows)]), plan)
+
+
+def check_tensors(request: InferRequest, plan: FetchPlan | None, metadata: ModelMetadata) -> None:
+    """Raises InvalidInput naming the input that the model does not take, or the row of a value."""
+    encoded: Any = (request.parameters or {}).get("encoded", False)
+    if type(encoded) is not bool:
+        raise InvalidInput(f"expected true or false, got {encoded!r:.80}", field="parameters.encoded")
+    if plan is None:
+        _check_inputs(request, metadata)
+    elif not encoded:
+        columns = columns_of(request, plan)
+        check_names(columns, plan.accepted, plan.stored_names, "")
+        lengths = {name: len(array) for name, array in columns.items()}
+        if len(set(lengths.values())) > 1:
+            name = min(lengths, key=lengths.__getitem__)
+            raise InvalidInput(f"expected {max(lengths.values())} rows, as the longest has, got {lengths[name]}", field=name)
+        if columns:
+            _check_values(RowSource([columns], [max(lengths.values())]), plan)
+
+
+def rows_of(request: InferRequest) -> int:
+    """How many rows a request of tensors has: the size of the first axis."""
+    return request.inputs[0].shape[0] if request.inputs and request.inputs[0].shape else 1
+
+
+def _check_values(source: RowSource, plan: FetchPlan) -> None:
+    for feature in plan.requested:
+        column = source.column(feature)
+        if feature.missing.policy == "reject" and feature.column not in plan.fills and column.missing.any():
+            row = int(column.missing.argmax())
+            raise InvalidInput(f"missing; expected a value of type {feature.type}", field=f"rows[{row}].{feature.column}")
+    for one in plan.sets:
+        entity_keys([source.values(column) for column in one.key_columns], one.key_columns, one.key_types)
+
+
+def _check_inputs(request: InferRequest, metadata: ModelMetadata) -> None:
+    known = {one.name: one for one in metadata.inputs}
+    for at, tensor in enumerate(request.inputs):
+        wanted = known.pop(tensor.name, None)
+        if wanted is None:
+            names = ", ".join(one.name for one in metadata.inputs)
+            raise InvalidInput(f"expected each of {names} once, got {tensor.name!r:.200}", field=f"inputs[{at}].name")
+        if tensor.datatype != wanted.datatype:
+            raise InvalidInput(f"expected {wanted.datatype}, got {tensor.datatype}", field=f"inputs[{at}].datatype")
+    for name in known:
+        raise InvalidInput(f"missing; expected the input {name}", field="inputs")

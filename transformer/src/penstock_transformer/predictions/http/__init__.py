@@ -1,0 +1,1 @@
+"""The predictions resource over HTTP: submit, look, list, cancel, follow."""

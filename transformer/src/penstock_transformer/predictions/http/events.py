@@ -1,0 +1,89 @@
+"""A prediction's states as server-sent events, the result with the last.
+
+    service.follow --State--> `event: processing`, `id: 2`, `data: {document}`
+
+An event's id is its stage: 1 queued, 2 being processed, 3 ended. Who comes back with `Last-Event-ID` is told what followed; who
+has seen the end is answered 204, which tells an `EventSource` to come no more.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+from fastapi import Response
+from fastapi.responses import StreamingResponse
+
+from penstock.errors import PenstockError
+from penstock.serving.events import CONTENT_TYPE, HEARTBEAT, HEARTBEAT_S, format_event
+from penstock_transformer.predictions.http.documents import encode
+from penstock_transformer.predictions.resource import State, stage
+from penstock_transformer.predictions.service import PredictionService
+
+_LAST_STAGE = 3
+
+
+class PredictionEvents:
+    """The events of one prediction for one reader."""
+
+    def __init__(
+        self, service: PredictionService, prediction_id: str, owner: str | None, *, heartbeat_s: float = HEARTBEAT_S
+    ) -> None:
+        self._service = service
+        self._id = prediction_id
+        self._owner = owner
+        self._heartbeat_s = heartbeat_s
+
+    async def answer(self, last_id: str | None) -> Response:
+        """The response. Raises NotFound, Overloaded before anything is sent."""
+        await self._service.get(self._id, self._owner)
+        seen = int(last_id) if last_id is not None and last_id.isdecimal() and len(last_id) < 4 else 0
+        if seen >= _LAST_STAGE:
+            return Response(status_code=204)
+        following = AsyncExitStack()
+        states = await following.enter_async_context(self._service.follow(self._id))
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return _Followed(self._stream(states, seen, following), following, headers)
+
+    async def _stream(self, states: AsyncIterator[State], seen: int, following: AsyncExitStack) -> AsyncIterator[bytes]:
+        async with following:
+            waiting: asyncio.Future[Any] = asyncio.ensure_future(anext(states, None))
+            try:
+                while True:
+                    done, _ = await asyncio.wait({waiting}, timeout=self._heartbeat_s)
+                    if not done:
+                        yield HEARTBEAT
+                        continue
+                    state = waiting.result()
+                    if state is None:
+                        return
+                    if stage(state) + 1 > seen:
+                        yield await self._event(state)
+                    waiting = asyncio.ensure_future(anext(states, None))
+            except PenstockError:
+                return  # the connection ends, and an EventSource asks again from where it was
+            finally:
+                waiting.cancel()
+                await asyncio.gather(waiting, return_exceptions=True)
+
+    async def _event(self, state: State) -> bytes:
+        prediction, position = await self._service.get(self._id, self._owner)
+        # What is read may be further on than what was told; its own event follows then, and says the same.
+        return format_event(encode(prediction, position), id=str(stage(state) + 1), event=state.value)
+
+
+class _Followed(StreamingResponse):
+    """A stream whose watcher ends with it, whether it was begun or not."""
+
+    def __init__(self, stream: AsyncIterator[bytes], following: AsyncExitStack, headers: dict[str, str]) -> None:
+        super().__init__(stream, headers=headers, media_type=CONTENT_TYPE.decode())
+        self._stream = stream
+        self._following = following
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            closing: Any = self._stream
+            await closing.aclose()
+            await self._following.aclose()

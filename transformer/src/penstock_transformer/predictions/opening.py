@@ -1,0 +1,29 @@
+"""From `--database` to the store of predictions; only a process that keeps some imports what a database needs.
+
+memory:// --> MemoryPredictions        sqlite:///…, postgresql://… --> database.opening
+"""
+
+from typing import Protocol
+
+from penstock_transformer.predictions.port import Claims, Predictions
+from penstock_transformer.predictions.settings import MEMORY
+
+
+class Store(Predictions, Claims, Protocol):
+    """Predictions, and the table of them as a queue."""
+
+    async def start(self) -> None:
+        """Raises UpstreamUnavailable where the database cannot be reached."""
+
+    async def close(self) -> None: ...
+
+
+def open_store(url: str) -> Store:
+    """The store at a URL, not yet connected. Raises InvalidInput for a URL of no kind that is known."""
+    if url == MEMORY:
+        from penstock_transformer.predictions.memory import MemoryPredictions
+
+        return MemoryPredictions()
+    from penstock_transformer.predictions.database.opening import open_predictions
+
+    return open_predictions(url)
