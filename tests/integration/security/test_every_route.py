@@ -24,7 +24,8 @@ from penstock_predictor.settings import PredictorSettings
 from penstock_predictor.source import open_source
 from penstock_transformer.__main__ import build as build_transformer
 from penstock_transformer.http.records import records_router
-from penstock_transformer.http.routes import hot_routes
+from penstock_transformer.predictions.http.adding import PredictionsHttp
+from penstock_transformer.predictions.settings import MEMORY, PredictionsSettings
 from penstock_transformer.settings import TransformerSettings
 
 Send = Callable[[str], Awaitable[int]]
@@ -45,8 +46,10 @@ def everything(settings: ServingSettings) -> Service:
     """All routes that any of our programs has, behind one port."""
     plane: Any = OneModel()
     lifecycle, metrics = Lifecycle(), Metrics()
-    app = build_app(plane, lifecycle=lifecycle, metrics=metrics, routes=hot_routes(plane), shell_limits=settings.shell_limits())
+    predictions = PredictionsHttp(PredictionsSettings(database=MEMORY), plane, lifecycle)
+    app = build_app(plane, lifecycle=lifecycle, metrics=metrics, routes=predictions.routes, shell_limits=settings.shell_limits())
     app.include_router(records_router(plane))
+    predictions.mount(app)
     app.include_router(repository_router(Repository()))
     return Service(app, lifecycle, metrics)
 
@@ -159,7 +162,7 @@ def test_somebody_has_decided_what_every_route_of_every_program_needs(tmp_path: 
     predictor = PredictorSettings(model_name="echo", model_dir=str(tmp_path), repository_api=True)
     programs = [
         everything(ServingSettings()).app,
-        build_transformer(TransformerSettings(model_name="echo", predictor_host="localhost")).app,
+        build_transformer(TransformerSettings(model_name="echo", predictor_host="localhost", database=MEMORY)).app,
         build_predictor(predictor, open_source(str(tmp_path), "echo", tmp_path / "cache")).app,
     ]
     walked = [set(routes_of(app)) for app in programs]
