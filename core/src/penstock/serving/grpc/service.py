@@ -21,7 +21,7 @@ from penstock.repository import ModelRepository
 from penstock.serving.context import request_id
 from penstock.serving.faults import fault
 from penstock.serving.grpc.call import admit, headers_of, peer_of
-from penstock.serving.grpc.status import abort, trailers
+from penstock.serving.grpc.status import abort, trailers, unimplemented
 from penstock.serving.security.scopes import ADMIN, DESCRIBE
 from penstock.serving.shell import Shell
 
@@ -37,6 +37,11 @@ Snapshots = Callable[[], Awaitable[list[Snapshot]]]
 
 # Triton's extensions that are there, beside those of HTTP.
 _EXTENSIONS = ("model_repository",)
+_NO_REPOSITORY = "the model repository is not open on this port; a predictor opens it with --repository_api"
+
+
+class NoRepository(Exception):
+    """A call of the model repository, which this server does not open here."""
 
 
 class Service:
@@ -56,12 +61,11 @@ class Service:
         }
         self._snapshots = snapshots
         self._repository = repository
-        if repository is not None:
-            self.handlers |= {
-                "RepositoryIndex": self._handler(messages.RepositoryIndexRequest, self._index, _administers),
-                "RepositoryModelLoad": self._handler(messages.RepositoryModelLoadRequest, self._load, _administers_model),
-                "RepositoryModelUnload": self._handler(messages.RepositoryModelUnloadRequest, self._unload, _administers_model),
-            }
+        self.handlers |= {
+            "RepositoryIndex": self._handler(messages.RepositoryIndexRequest, self._index, _administers),
+            "RepositoryModelLoad": self._handler(messages.RepositoryModelLoadRequest, self._load, _administers_model),
+            "RepositoryModelUnload": self._handler(messages.RepositoryModelUnloadRequest, self._unload, _administers_model),
+        }
 
     def _handler(self, kind: Any, answer: Callable[[Any], Awaitable[Any]], need: Need | None) -> Handler:
         """The handler of one call: `need` says what its caller must be allowed, None nothing."""
@@ -76,6 +80,8 @@ class Service:
                     verb, model = need(request)
                     await admit(self._shell, headers, model, verb, peer_of(context))
                 made: bytes = (await answer(request)).SerializeToString()
+            except NoRepository:
+                await unimplemented(context, _NO_REPOSITORY, trailers(identity, ""))
             except PenstockError as raised:
                 error = raised
             except Exception as raised:
@@ -122,28 +128,32 @@ class Service:
 
     # --- the model repository
 
+    def _open_repository(self) -> ModelRepository:
+        if self._repository is None:
+            raise NoRepository
+        return self._repository
+
     async def _index(self, request: Any) -> Any:
-        assert self._repository is not None
         made = messages.RepositoryIndexResponse()
-        for entry in await self._repository.index(request.ready):
+        for entry in await self._open_repository().index(request.ready):
             made.models.add(**{name: str(entry.get(name) or "") for name in ("name", "version", "state", "reason")})
         return made
 
     async def _load(self, request: Any) -> Any:
-        assert self._repository is not None
+        repository = self._open_repository()
         model = _model(_named(request), "model_name")
-        await self._repository.load(model, parameters=_parameters(request) or None)
+        await repository.load(model, parameters=_parameters(request) or None)
         return messages.RepositoryModelLoadResponse(model_name=model, isLoaded=True)
 
     async def _unload(self, request: Any) -> Any:
-        assert self._repository is not None
+        repository = self._open_repository()
         model = _model(_named(request), "model_name")
         parameters = _parameters(request)
         # Triton's clients always say whether dependents go too; no model here depends on another.
         parameters.pop("unload_dependents", None)
         if parameters:
             raise InvalidInput("no such parameter is known", field=f"parameters.{next(iter(parameters))}")
-        await self._repository.unload(model)
+        await repository.unload(model)
         return messages.RepositoryModelUnloadResponse(model_name=model, isUnloaded=True)
 
 

@@ -58,3 +58,9 @@ async def abort(context: "grpc.aio.ServicerContext[bytes, bytes]", error: Pensto
     """End a call with an error. Raises what the server takes as its end."""
     await context.abort(GRPC_STATUS[error.kind], message_of(error), (*metadata, *error_trailers(error)))
     raise AssertionError("abort returned")
+
+
+async def unimplemented(context: "grpc.aio.ServicerContext[bytes, bytes]", message: str, metadata: Metadata) -> NoReturn:
+    """End a call that is known and switched off, saying what switches it on. Raises what the server takes as its end."""
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, message, metadata)
+    raise AssertionError("abort returned")
