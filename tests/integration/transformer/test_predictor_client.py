@@ -228,7 +228,7 @@ def test_refused(run):
             script.server.close()
             await script.server.wait_closed()
             error = await fails(script, UpstreamUnavailable)
-            assert "cannot be reached" in error.message
+            assert error.message == f"the predictor at 127.0.0.1:{script.port} cannot be reached: Connection refused"
 
     run(go())
 

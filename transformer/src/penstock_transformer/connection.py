@@ -9,9 +9,13 @@ Invariant: bytes that nobody asked for, behind an answer or between two, end the
 """
 
 import asyncio
+import os
+import ssl
 from typing import Protocol, cast
 
 import httptools
+
+from penstock_transformer.endpoints import Endpoint
 
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 
@@ -47,6 +51,7 @@ class Connection(asyncio.Protocol):
         "_exchange",
         "_on_lost",
         "_parser",
+        "_peer",
         "_size",
         "_whole",
         "closed",
@@ -93,6 +98,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports do not inherit asyncio's.
         self.transport = cast(asyncio.Transport, transport)
+        # Asked for now: a TLS transport that has ended knows it no more.
+        self._peer = transport.get_extra_info("peername")
 
     def data_received(self, data: bytes) -> None:
         if self._exchange is None:
@@ -108,12 +115,12 @@ class Connection(asyncio.Protocol):
         if self._whole:
             self._deliver()
 
-    def connection_lost(self, _exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self._on_lost(self)
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.lost(self, begun=self._begun, reason="the predictor closed the connection")
+            exchange.lost(self, begun=self._begun, reason=self._reason(exc))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._answer.headers[name.lower()] = value
@@ -151,6 +158,11 @@ class Connection(asyncio.Protocol):
         if exchange is not None:
             exchange.answered(self, self._answer)
 
+    def _reason(self, exc: Exception | None) -> str:
+        """A predictor that wants another certificate of ours says so here: the handshake of TLS 1.3 is over for us by then."""
+        at = f" at {Endpoint(*self._peer[:2])}" if self._peer else ""
+        return f"the predictor{at} closed the connection" + (f": {failure_of(exc)}" if isinstance(exc, OSError) else "")
+
     def _lose(self, reason: str) -> None:
         exchange, self._exchange = self._exchange, None
         self.closed = True
@@ -161,3 +173,14 @@ class Connection(asyncio.Protocol):
 
 class OnLost(Protocol):
     def __call__(self, connection: Connection) -> None: ...
+
+
+def failure_of(error: OSError | ValueError) -> str:
+    """Why there is no connection, in the system's or TLS's own words; no addresses beside the one that was asked for."""
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {getattr(error, 'verify_message', None) or (error.reason or 'failed').lower().replace('_', ' ')}"
+    number = getattr(error, "errno", None)
+    # The event loops put the address, or several, into `strerror`; errors of names have numbers of their own.
+    if isinstance(number, int) and number > 0:
+        return os.strerror(number)
+    return getattr(error, "strerror", None) or str(error)

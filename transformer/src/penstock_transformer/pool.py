@@ -7,14 +7,13 @@ Behind the address of a Service any pod may answer, and only a new connection se
 """
 
 import asyncio
-import ssl
 import time
 from typing import Protocol
 
 from penstock.errors import Cancelled, Overloaded, PenstockError, UpstreamUnavailable
 from penstock.serving.security.client_tls import ClientTls
 from penstock_transformer.call import Call, WaitingCalls
-from penstock_transformer.connection import Answer, Connection
+from penstock_transformer.connection import Answer, Connection, failure_of
 from penstock_transformer.endpoints import Endpoint
 
 _REFUSED = frozenset({412, 503})
@@ -202,8 +201,7 @@ class Pool:
                 f"no connection to the predictor at {endpoint} within {self._connect_timeout_s:g} s", refused=False
             )
         except (OSError, ValueError) as error:  # a name that IDNA or TLS does not take is a ValueError
-            what = _tls_reason(error) if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None) or error
-            self._fail_waiting(f"the predictor at {endpoint} cannot be reached: {what}", refused=True)
+            self._fail_waiting(f"the predictor at {endpoint} cannot be reached: {failure_of(error)}", refused=True)
         else:
             self._all.add(connection)
             self._release(connection)
@@ -224,7 +222,3 @@ class Pool:
         if connection in self._idle:
             self._idle.remove(connection)
         self._open_if_needed()
-
-
-def _tls_reason(error: ssl.SSLError) -> str:
-    return f"TLS: {getattr(error, 'verify_message', None) or (error.reason or 'failed').lower().replace('_', ' ')}"
