@@ -1,6 +1,7 @@
 """The transformer's own client over TLS: servers it can believe, its certificate, its credential, and files that change."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,8 +68,8 @@ def test_calls_over_mutual_tls_with_a_credential(trust: Any, keys: Any, tmp_path
         stranger = ClientTls(trust.ca, trust.stranger.cert, trust.stranger.key)
         unbelieving = ClientTls(Authority("another").write(tmp_path / "another.pem"))
         for changes, words in (
-            ({"tls": ClientTls(trust.ca)}, "closed the connection"),
-            ({"tls": stranger}, "closed the connection"),
+            ({"tls": ClientTls(trust.ca)}, f":{server.port} closed the connection"),
+            ({"tls": stranger}, f":{server.port} closed the connection"),
             ({"tls": unbelieving}, "TLS: "),
             ({"tls": None}, "TLS: "),
             ({"over_tls": False}, "closed the connection"),
@@ -76,6 +77,8 @@ def test_calls_over_mutual_tls_with_a_credential(trust: Any, keys: Any, tmp_path
             error = ask(lambda changes=changes: client(**changes))  # type: ignore[misc]
             assert isinstance(error, UpstreamUnavailable), (changes, error)
             assert words in error.message, changes
+        told = [line for line in map(json.loads, server.lines) if line["event"] == "TLS handshake refused"]
+        assert [(line["peer"], line["reason"]) for line in told] == [("127.0.0.1", "peer did not return a certificate")]
         error = ask(lambda: client(credential=None))
         assert "answered 401" in str(error)
         assert keys.by_name["echo"] not in "".join(server.lines)

@@ -12,10 +12,11 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
+from penstock.serving.security.handshakes import Handshakes
 from penstock.serving.security.tls import TlsSettings
 
 # Longer than the rest of a handshake takes, once its first segment was answered.
@@ -31,7 +32,10 @@ class QuietServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, tls: TlsSettings | None = None) -> None:
         super().__init__(config)
         config.load()
-        config.ssl = None if tls is None else tls.server_context()
+        self._make: Any = config.http_protocol_class
+        self._handshakes = None if tls is None else Handshakes(tls.server_context())
+        if self._handshakes is not None:
+            config.http_protocol_class = cast(type[asyncio.Protocol], self._accept)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -51,15 +55,19 @@ class QuietServer(uvicorn.Server):
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         accepted = [connection for listener in listeners for connection in _accept_rest(listener)]
-        tls = self.config.ssl
         loop = asyncio.get_running_loop()
-        # A client may leave, or fall silent, in the middle of its TLS handshake; the others are taken all the same.
-        taking = (
-            loop.connect_accepted_socket(self._protocol, sock, ssl=tls, ssl_handshake_timeout=_TLS_HANDSHAKE_S if tls else None)
-            for sock in accepted
-        )
+        before = frozenset() if self._handshakes is None else self._handshakes.running
+        taking = (loop.connect_accepted_socket(self._protocol, sock) for sock in accepted)
         await asyncio.gather(*taking, return_exceptions=True)
+        # A client may leave, or fall silent, in the middle of its TLS handshake; the others are taken all the same.
+        if self._handshakes is not None and (begun := self._handshakes.running - before):
+            await asyncio.wait(begun, timeout=_TLS_HANDSHAKE_S)
         await super().shutdown(sockets)
+
+    def _accept(self, **given: Any) -> asyncio.BaseProtocol:
+        """What uvicorn asks for at each connection, where the port speaks TLS."""
+        assert self._handshakes is not None
+        return self._handshakes.accept(self._make(**given))
 
     def _protocol(self) -> asyncio.Protocol:
         make: Any = self.config.http_protocol_class
