@@ -37,6 +37,7 @@ import { PenstockError } from "./errors.js";
  * @property {BodyInit} [body]
  * @property {Record<string, string>} [headers]
  * @property {"always" | "ifRefused"} [repeat]
+ * @property {boolean} [outlives] what is handed in goes on without the caller, whose deadline is for handing it in alone
  * @property {number[]} [also]
  */
 

@@ -64,11 +64,13 @@ import { newId } from "./transport.js";
  */
 
 const JSON_TYPE = { "content-type": "application/json" };
+// Many rows would else be answered by an id, for who asks later.
+const NOW = { prefer: "wait" };
 
 /** @param {string} model @param {Row[]} rows @param {boolean} data @returns {import("./call.js").Call<Predictions>} */
 export function predict(model, rows, data) {
   const body = JSON.stringify({ rows, options: { data } });
-  return { method: "POST", path: pathOf("/models/{}/predict", [model]), body, headers: JSON_TYPE, read: predictionsOf };
+  return { method: "POST", path: pathOf("/models/{}/predict", [model]), body, headers: { ...JSON_TYPE, ...NOW }, read: predictionsOf };
 }
 
 /**
@@ -111,7 +113,7 @@ function linesOf(answer, count, first) {
 
 /** @param {string} model @param {BodyInit} body @param {string} type @returns {import("./call.js").Call<Predictions>} */
 export function predictBody(model, body, type) {
-  const headers = { "content-type": type };
+  const headers = { "content-type": type, ...NOW };
   return { method: "POST", path: pathOf("/models/{}/predict", [model]), body, headers, read: predictionsOf };
 }
 
@@ -161,7 +163,7 @@ export function importRecords(csv, model) {
 export function submit(model, rows, key) {
   const headers = { ...JSON_TYPE, "idempotency-key": key ?? newId() };
   const path = pathOf("/models/{}/predictions", [model]);
-  return { method: "POST", path, body: JSON.stringify({ rows }), headers, read: asyncPredictionOf };
+  return { method: "POST", path, body: JSON.stringify({ rows }), headers, read: asyncPredictionOf, outlives: true };
 }
 
 /** @param {string} id @returns {import("./call.js").Call<AsyncPrediction>} */

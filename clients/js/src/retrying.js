@@ -23,7 +23,7 @@ const SPREAD = 0.2;
 
 export class Attempts {
   /**
-   * @param {Pick<import("./call.js").Call<unknown>, "repeat" | "also">} call
+   * @param {Pick<import("./call.js").Call<unknown>, "repeat" | "also" | "outlives">} call
    * @param {RetryPolicy} policy
    * @param {number | null} timeoutMs for all tries together, waits included
    * @param {() => number} [clock]
@@ -53,7 +53,7 @@ export class Attempts {
   headers() {
     const left = this.remainingMs();
     this.made += 1;
-    return left === null ? {} : { "penstock-timeout-ms": String(Math.max(1, Math.floor(left))) };
+    return left === null || this._call.outlives ? {} : { "penstock-timeout-ms": String(Math.max(1, Math.floor(left))) };
   }
 
   /**

@@ -27,6 +27,7 @@
  * @property {BodyInit} [body]
  * @property {Record<string, string>} [headers]
  * @property {"always" | "ifRefused"} [repeat]
+ * @property {boolean} [outlives] what is handed in goes on without the caller, whose deadline is for handing it in alone
  * @property {number[]} [also]
  */
 /**
@@ -94,5 +95,9 @@ export type Call<T> = {
     body?: BodyInit | undefined;
     headers?: Record<string, string> | undefined;
     repeat?: "always" | "ifRefused" | undefined;
+    /**
+     * what is handed in goes on without the caller, whose deadline is for handing it in alone
+     */
+    outlives?: boolean | undefined;
     also?: number[] | undefined;
 };

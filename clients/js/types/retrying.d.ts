@@ -1,14 +1,14 @@
 export class Attempts {
     /**
-     * @param {Pick<import("./call.js").Call<unknown>, "repeat" | "also">} call
+     * @param {Pick<import("./call.js").Call<unknown>, "repeat" | "also" | "outlives">} call
      * @param {RetryPolicy} policy
      * @param {number | null} timeoutMs for all tries together, waits included
      * @param {() => number} [clock]
      * @param {() => number} [spread]
      */
-    constructor(call: Pick<import("./call.js").Call<unknown>, "repeat" | "also">, policy: RetryPolicy, timeoutMs: number | null, clock?: () => number, spread?: () => number);
+    constructor(call: Pick<import("./call.js").Call<unknown>, "repeat" | "also" | "outlives">, policy: RetryPolicy, timeoutMs: number | null, clock?: () => number, spread?: () => number);
     made: number;
-    _call: Pick<import("./call.js").Call<unknown>, "repeat" | "also">;
+    _call: Pick<import("./call.js").Call<unknown>, "repeat" | "also" | "outlives">;
     _policy: {
         attempts: number;
         baseMs: number;

@@ -90,7 +90,7 @@ def test_a_chunked_body_reaches_the_same_handler(http: httpx.Client) -> None:
 
 def test_many_rows_as_csv(http: httpx.Client) -> None:
     body = "distance,carrier\n" + "".join(f"{i},UA\n" for i in range(5000))
-    answer = http.post(PREDICT, content=body, headers={"content-type": "text/csv"})
+    answer = http.post(PREDICT, content=body, headers={"content-type": "text/csv", "prefer": "wait"})
     predictions = answer.json()["predictions"]
     assert [p["data"]["distance"] for p in predictions] == list(range(5000))
 

@@ -11,6 +11,7 @@ from penstock.client.asynchronous import AsyncClient
 from penstock.client.call import CallOptions
 from penstock.client.results import (
     AsyncPrediction,
+    AsyncPredictionPage,
     ImportReport,
     Inference,
     Prediction,
@@ -26,6 +27,7 @@ from penstock.client.synchronous import Client
 __all__ = [
     "AsyncClient",
     "AsyncPrediction",
+    "AsyncPredictionPage",
     "CallOptions",
     "Client",
     "ImportReport",

@@ -15,6 +15,7 @@ from penstock.client import bulk, inferring, predicting, tracking
 from penstock.client.call import Answer, Call, CallOptions, option_headers
 from penstock.client.results import (
     AsyncPrediction,
+    AsyncPredictionPage,
     ImportReport,
     Inference,
     Prediction,
@@ -185,9 +186,29 @@ class AsyncClient:
         """Hand in rows to be predicted later; the id in the answer is good on every transport and after a restart."""
         return await self._run(tracking.submit(model, rows, idempotency_key), options)
 
+    async def submit_body(
+        self, model: str, body: bytes, content_type: str, *, idempotency_key: str | None = None, **options: Unpack[CallOptions]
+    ) -> AsyncPrediction:
+        """Hand in a body as it is, in any form that `predict_body` takes."""
+        return await self._run(tracking.submit_body(model, body, content_type, idempotency_key), options)
+
     async def prediction(self, id: str, **options: Unpack[CallOptions]) -> AsyncPrediction:
         """How an asynchronous prediction stands. Raises NotFound."""
         return await self._run(tracking.look(id), options)
+
+    async def predictions(
+        self,
+        *,
+        model: str | None = None,
+        state: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        **options: Unpack[CallOptions],
+    ) -> AsyncPredictionPage:
+        """A page of your asynchronous predictions, newest first; `after` and `before` are when they were handed in."""
+        return await self._run(tracking.find(model, state, after, before, cursor, limit), options)
 
     async def cancel(self, id: str, **options: Unpack[CallOptions]) -> AsyncPrediction:
         """Cancel an asynchronous prediction that has not ended."""
@@ -197,7 +218,7 @@ class AsyncClient:
         """Wait until an asynchronous prediction has ended. Raises DeadlineExceeded; the prediction goes on."""
         looks = Looks(timeout_s)
         while True:
-            found = await self.prediction(id)
+            found = await self._run(tracking.look(id, looks.look_s(self._timeout_s)), {})
             if found.done:
                 return found
             await asyncio.sleep(looks.pause_s())

@@ -61,7 +61,8 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """`read` makes the result of an answer whose status is 2xx or in `also`. `path` is encoded and includes the query."""
+    """`read` makes the result of an answer whose status is 2xx or in `also`. `path` is encoded and includes the query. What
+    `outlives` its caller is not told the caller's deadline, which is for handing it in alone."""
 
     method: str
     path: str
@@ -70,6 +71,7 @@ class Call(Generic[T]):
     headers: Mapping[str, str] = field(default_factory=dict)
     repeat: Repeat = Repeat.ALWAYS
     also: frozenset[int] = frozenset()
+    outlives: bool = False
 
     def is_result(self, status: int) -> bool:
         """Whether an answer with this status is one that `read` takes."""

@@ -13,6 +13,8 @@ from penstock.errors import InvalidInput
 
 Row = Mapping[str, Any]
 _JSON = {"content-type": "application/json"}
+# Many rows would else be answered by an id, for who asks later.
+_NOW = {"prefer": "wait"}
 
 
 def dumped(document: Any) -> bytes:
@@ -26,12 +28,13 @@ def dumped(document: Any) -> bytes:
 def predict(model: str, rows: Sequence[Row], data: bool) -> Call[Predictions]:
     """Predict for rows of features and keys, by name."""
     body = dumped({"rows": list(rows), "options": {"data": data}})
-    return Call("POST", path_of("/models/{}/predict", model), predictions_of, body, _JSON)
+    return Call("POST", path_of("/models/{}/predict", model), predictions_of, body, _JSON | _NOW)
 
 
 def predict_body(model: str, body: bytes, content_type: str) -> Call[Predictions]:
     """Predict for a body in any form that predict takes: CSV, an image."""
-    return Call("POST", path_of("/models/{}/predict", model), predictions_of, body, {"content-type": content_type})
+    headers = {"content-type": content_type} | _NOW
+    return Call("POST", path_of("/models/{}/predict", model), predictions_of, body, headers)
 
 
 def predict_record(record_id: str, model: str | None, data: bool) -> Call[Predictions]:

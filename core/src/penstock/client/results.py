@@ -105,3 +105,11 @@ class AsyncPrediction:
     def done(self) -> bool:
         """Whether the state is its last."""
         return self.state in ("succeeded", "failed", "canceled")
+
+
+@dataclass(frozen=True, slots=True)
+class AsyncPredictionPage:
+    """Some predictions, newest first and without their results, and the cursor of the next page; None after the last."""
+
+    predictions: Sequence[AsyncPrediction]
+    cursor: str | None

@@ -73,7 +73,7 @@ class Attempts:
         """The headers of the next try that change from try to try. Counts the try; raises DeadlineExceeded if it is too late."""
         left = self.remaining_s()
         self.made += 1
-        return {} if left is None else {"penstock-timeout-ms": str(max(1, int(left * 1e3)))}
+        return {} if left is None or self._call.outlives else {"penstock-timeout-ms": str(max(1, int(left * 1e3)))}
 
     def answered(self, answer: Answer) -> float | None:
         """None if the answer is the result; else the seconds to wait before the next try. Raises what the answer means."""

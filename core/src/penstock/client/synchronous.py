@@ -14,6 +14,7 @@ from penstock.client import bulk, inferring, predicting, tracking
 from penstock.client.call import Answer, Call, CallOptions, option_headers
 from penstock.client.results import (
     AsyncPrediction,
+    AsyncPredictionPage,
     ImportReport,
     Inference,
     Prediction,
@@ -166,9 +167,29 @@ class Client:
         """Hand in rows to be predicted later; the id in the answer is good on every transport and after a restart."""
         return self._run(tracking.submit(model, rows, idempotency_key), options)
 
+    def submit_body(
+        self, model: str, body: bytes, content_type: str, *, idempotency_key: str | None = None, **options: Unpack[CallOptions]
+    ) -> AsyncPrediction:
+        """Hand in a body as it is, in any form that `predict_body` takes."""
+        return self._run(tracking.submit_body(model, body, content_type, idempotency_key), options)
+
     def prediction(self, id: str, **options: Unpack[CallOptions]) -> AsyncPrediction:
         """How an asynchronous prediction stands. Raises NotFound."""
         return self._run(tracking.look(id), options)
+
+    def predictions(
+        self,
+        *,
+        model: str | None = None,
+        state: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+        **options: Unpack[CallOptions],
+    ) -> AsyncPredictionPage:
+        """A page of your asynchronous predictions, newest first; `after` and `before` are when they were handed in."""
+        return self._run(tracking.find(model, state, after, before, cursor, limit), options)
 
     def cancel(self, id: str, **options: Unpack[CallOptions]) -> AsyncPrediction:
         """Cancel an asynchronous prediction that has not ended."""
@@ -177,7 +198,7 @@ class Client:
     def wait(self, id: str, *, timeout_s: float | None = None) -> AsyncPrediction:
         """Wait until an asynchronous prediction has ended. Raises DeadlineExceeded; the prediction goes on."""
         looks = Looks(timeout_s)
-        while not (found := self.prediction(id)).done:
+        while not (found := self._run(tracking.look(id, looks.look_s(self._timeout_s)), {})).done:
             time.sleep(looks.pause_s())
         return found
 

@@ -77,7 +77,11 @@ SUBMIT: Schema = {
         "200": _json("Ended within the time that Prefer: wait=n gave it", _PREDICTION),
     },
 }
-SHOW: Schema = {"tags": ["predictions"], "parameters": [_ID], "responses": {"200": _json("The prediction", _PREDICTION)}}
+SHOW: Schema = {
+    "tags": ["predictions"],
+    "parameters": [_ID, _header("Prefer", "wait=n: kept back until it has ended, at most n seconds")],
+    "responses": {"200": _json("The prediction", _PREDICTION)},
+}
 LIST: Schema = {"responses": {"200": _json("Predictions, and the cursor of the next page", _PAGE)}}
 CANCEL: Schema = {"responses": {"200": _json("Canceled, or how it ended before", _PREDICTION)}}
 PAYLOAD: Schema = {

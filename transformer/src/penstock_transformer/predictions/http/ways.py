@@ -57,7 +57,7 @@ class PredictionWays:
         self._answering(exchange, self._submitted(exchange, context, read_prefer(exchange.header(b"prefer"))))
 
     def show(self, exchange: Exchange) -> None:
-        """`GET /predictions/{id}`."""
+        """`GET /predictions/{id}`; with `Prefer: wait=n` kept back until it has ended, or for so long."""
         self._answering(exchange, self._shown(exchange))
 
     def instead(self, exchange: Exchange, context: Context, preference: Preference) -> None:
@@ -121,7 +121,11 @@ class PredictionWays:
 
     async def _shown(self, exchange: Exchange) -> None:
         prediction, position = await self._service.get(exchange.params[0], seen_by(caller_of(exchange)))
-        exchange.answer(200, encode(prediction, position))
+        preference = read_prefer(exchange.header(b"prefer"))
+        waited_s = self._wait_s(preference)
+        if waited_s is not None and prediction.state not in ENDED:
+            prediction, position = await self._service.ended(prediction, waited_s), None
+        exchange.answer(200, encode(prediction, position), headers=preference.applied(waited_s))
 
     def _answer(self, exchange: Exchange, prediction: Prediction, applied: bytes, *, waited: bool) -> None:
         exchange.served_by(prediction.model, prediction.bundle)
