@@ -6,6 +6,7 @@ settings -> Service (app over a Transformer) -> server listens -> start hook fol
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from penstock.lifecycle import Lifecycle, StopPhase
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from penstock_transformer.predictions.http.adding import PredictionsHttp
 
 DESCRIPTION = "Answer predictions: fetch stored features, encode, call the predictor, post-process."
+
+
+# The other programs of this image, by first argument; each is imported only when it is asked for.
+PROGRAMS = {
+    "worker": "penstock_transformer.worker.program",
+}
 
 
 def build(settings: TransformerSettings) -> Service:
@@ -77,6 +84,9 @@ def route_admin(transformer: Transformer) -> AdminRoutes:
 def main(argv: Sequence[str] | None = None) -> None:
     """The program. Exits 0 after a drain, 2 for wrong options."""
     arguments = sys.argv[1:] if argv is None else argv
+    if arguments and arguments[0] in PROGRAMS:
+        import_module(PROGRAMS[arguments[0]]).main(arguments[1:])
+        return
     settings = parse(
         TransformerSettings,
         arguments,
