@@ -19,8 +19,8 @@ HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock" / "fuzz"
 # Parts of the runs: decoders alone take tens of microseconds an input, the whole server a millisecond.
 SHARES = {
-    "v2_json": 22, "v2_binary": 20, "v1": 12, "grpc": 16, "headers": 8, "features": 2, "http": 6, "websocket": 4, "predict": 4,
-    "csv": 2, "multipart": 1, "ndjson": 1, "arrow": 1, "image": 1,
+    "v2_json": 22, "v2_binary": 20, "v1": 12, "grpc": 16, "headers": 8, "features": 2, "kafka": 8, "http": 6, "websocket": 4,
+    "predict": 4, "csv": 2, "multipart": 1, "ndjson": 1, "arrow": 1, "image": 1,
 }  # fmt: skip
 GROWTH = 1.1
 # What allocators and caches take up once is no growth.

@@ -1,6 +1,6 @@
 """What is fuzzed: one function a decoder, which takes any bytes and must end in an answer or in an error of the caller's.
 
-    decoders alone    v2_json, v2_binary, v1, grpc, headers, features: a PenstockError that blames the caller is fine, no other
+    decoders alone    v2_json, v2_binary, v1, grpc, headers, features, kafka: only a PenstockError that blames the caller
     the whole server  http, websocket, predict, csv, multipart, ndjson, arrow, image: no status of 500, no hang, no fault logged
 
 `TARGETS` maps a name to the function that makes one; making it may take a second.
@@ -18,6 +18,10 @@ from penstock.protocol import v1, v2
 from penstock.protocol.grpc.decoding import decode_request as decode_grpc
 from penstock.protocol.limits import Limits
 from penstock.serving.context import read_context
+from penstock_transformer.broker.records import Partition, Record
+from penstock_transformer.worker import headers as kafka_headers
+from penstock_transformer.worker.dead_letters import read_letter
+from penstock_transformer.worker.reading import Reader
 
 Target = Callable[[bytes], None]
 LIMITS = Limits(body_bytes=1 << 20)
@@ -164,6 +168,24 @@ def headers() -> Target:
     return only_callers_fault(lambda data: read_context(Given(data)))  # type: ignore[arg-type]
 
 
+def kafka() -> Target:
+    """A record of a request: up to an empty line the values of the headers that we read, a line each; then its value."""
+    names = (
+        *(kafka_headers.CONTENT_TYPE, kafka_headers.HEADER_LENGTH, kafka_headers.ID, kafka_headers.TRACEPARENT),
+        *(kafka_headers.TIMEOUT_MS, kafka_headers.PRIORITY, kafka_headers.ROUTE_KEY, kafka_headers.EXPECT_BUNDLE),
+    )
+    reader = Reader("m", limits=LIMITS, wall=lambda: 0.0)
+
+    def decode(data: bytes) -> object:
+        head, _, value = data.partition(b"\n\n")
+        given = tuple(zip(names, head.split(b"\n"), strict=False))
+        record = Record(Partition("m.requests", 0), 0, 0, None, value, tuple(pair for pair in given if pair[1]))
+        read_letter(record)
+        return reader.read(record, value)
+
+    return only_callers_fault(decode)
+
+
 TARGETS: dict[str, Callable[[], Target]] = {
     "v2_json": v2_json,
     "v2_binary": v2_binary,
@@ -171,6 +193,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "grpc": grpc,
     "headers": headers,
     "features": features,
+    "kafka": kafka,
     "http": http,
     "websocket": websocket,
     "predict": body(FLIGHTS, "application/json"),

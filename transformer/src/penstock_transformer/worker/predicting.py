@@ -176,62 +176,53 @@ class TransformerPredicting:
         return Refused(letter, str(error.kind))
 
 
-class _RecordReply:
-    """What both replies share. Nobody leaves while a record waits."""
+class RowsReply:
+    """A record's way back from the pipeline, for rows. Nobody leaves while a record waits."""
 
-    __slots__ = ("_done", "_owner", "_record")
+    __slots__ = ("_done", "_owner", "_record", "_request")
     disconnected = False
 
-    def __init__(self, owner: TransformerPredicting, record: Record, done: Done) -> None:
+    def __init__(self, owner: TransformerPredicting, record: Record, request: PredictRequest, done: Done) -> None:
         self._owner = owner
         self._record = record
-        self._done = done
-
-    def _failed(self, request: Request, error: PenstockError) -> None:
-        self._done(self._record, self._owner.outcome(self._record, error, request))
-
-
-class RowsReply(_RecordReply):
-    """A record's way back from the pipeline, for rows."""
-
-    __slots__ = ("_request",)
-
-    def __init__(self, owner: TransformerPredicting, record: Record, request: PredictRequest, done: Done) -> None:
-        super().__init__(owner, record, done)
         self._request = request
+        self._done = done
 
     def put(self, response: PredictResponse) -> None:
         context = self._request.context
         try:
             record = self._owner.writer.rows(self._record, response, context.request_id, context.traceparent)
         except TypeError:
-            self._failed(self._request, Internal("the prediction cannot be written as JSON"))
+            self.error(Internal("the prediction cannot be written as JSON"))
             return
         self._done(self._record, Answered(record))
 
     def error(self, error: PenstockError) -> None:
-        self._failed(self._request, error)
+        self._done(self._record, self._owner.outcome(self._record, error, self._request))
 
 
-class TensorsReply(_RecordReply):
+class TensorsReply:
     """The same for tensors."""
 
-    __slots__ = ("_request",)
+    __slots__ = ("_done", "_owner", "_record", "_request")
+    disconnected = False
 
     def __init__(self, owner: TransformerPredicting, record: Record, request: InferRequest, done: Done) -> None:
-        super().__init__(owner, record, done)
+        self._owner = owner
+        self._record = record
         self._request = request
+        self._done = done
 
     def put(self, response: InferResponse) -> None:
         context = self._request.context
         try:
             record = self._owner.writer.tensors(self._record, response, self._request, context.request_id, context.traceparent)
         except PenstockError as error:
-            self._failed(self._request, error)
+            self.error(error)
         except Exception as error:
-            self._failed(self._request, fault(logger, "prediction could not be written", error, context.request_id))
+            self.error(fault(logger, "prediction could not be written", error, context.request_id))
         else:
             self._done(self._record, Answered(record))
 
     def error(self, error: PenstockError) -> None:
-        self._failed(self._request, error)
+        self._done(self._record, self._owner.outcome(self._record, error, self._request))

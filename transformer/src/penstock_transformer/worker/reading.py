@@ -31,8 +31,7 @@ from penstock_transformer.worker.headers import by_name, id_of
 ACCEPTED = "application/json, application/octet-stream, application/cloudevents+json"
 _JSON, _BINARY = b"application/json", b"application/octet-stream"
 _PLAIN = (None, b"", _JSON)
-# As HTTP's reader looks them up: by names that are bytes.
-_LIMITS = tuple((name, name.encode()) for name in (names.TIMEOUT_MS, names.PRIORITY, names.EXPECT_BUNDLE))
+_LIMIT_NAMES = frozenset((names.TIMEOUT_MS, names.PRIORITY, names.EXPECT_BUNDLE))
 _UTF8 = (b"", b"utf-8", b"utf8", b"us-ascii")
 
 Request = PredictRequest | InferRequest
@@ -75,7 +74,8 @@ class Reader:
         try:
             if not value:
                 raise InvalidInput("expected a request, got a record without a value")
-            self._limits.check_body(len(value))
+            if len(value) > self._limits.body_bytes:
+                self._limits.check_body(len(value))
             if names.CONTENT_ENCODING in headers:
                 _check_encoding(headers[names.CONTENT_ENCODING])
             kind = headers.get(names.CONTENT_TYPE)
@@ -114,6 +114,8 @@ class Reader:
         )
 
     def _context(self, record: Record, identity: str, headers: dict[str, bytes]) -> Context:
+        if not headers:
+            return Context(identity)
         trace = headers.get(names.TRACEPARENT) or headers.get("ce_traceparent")
         route_key = headers.get(names.ROUTE_KEY)
         context = Context(
@@ -121,8 +123,9 @@ class Reader:
             traceparent=None if trace is None else tracing.child(trace),
             route_key=None if route_key is None else route_key.decode("utf-8", "replace"),
         )
-        limits = {encoded: headers[name] for name, encoded in _LIMITS if name in headers}
-        if limits:
+        if not _LIMIT_NAMES.isdisjoint(headers):
+            # As HTTP's reader looks them up: by names that are bytes.
+            limits = {name.encode(): headers[name] for name in _LIMIT_NAMES if name in headers}
             timeout_s, context.priority, context.expect_bundle = read_limits(limits)
             context.deadline = None if timeout_s is None else self._deadline(record, timeout_s)
         return context

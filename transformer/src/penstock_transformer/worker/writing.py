@@ -25,13 +25,15 @@ _BINARY = (names.CONTENT_TYPE, b"application/octet-stream")
 class Writer:
     """Writes the predictions of one model to `topic`."""
 
-    __slots__ = ("_ms", "_source", "_time", "_topic", "_type", "_version")
+    __slots__ = ("_bundle", "_label", "_ms", "_source", "_time", "_topic", "_type", "_version")
 
     def __init__(self, model: str, topic: str) -> None:
         self._topic = topic
         self._version = (names.SPECVERSION, b"1.0")
         self._source = (names.SOURCE, f"/models/{model}".encode())
         self._type = (names.TYPE, names.MADE.encode())
+        self._label = ""
+        self._bundle = (names.BUNDLE, b"")
         self._ms = 0
         self._time = (names.TIME, b"")
 
@@ -48,16 +50,13 @@ class Writer:
         return self._record(record, body, response.bundle, identity, trace, form)
 
     def _record(self, record: Record, value: bytes, bundle: str, identity: str, trace: str | None, form: Headers) -> OutRecord:
+        if bundle is not self._label:
+            self._label = bundle
+            self._bundle = (names.BUNDLE, bundle.encode())
+        position = (names.POSITION, record.position.encode())
         headers: Headers = (
-            self._version,
-            (names.ID, identity.encode()),
-            self._source,
-            self._type,
-            self._now(),
-            *form,
-            (names.BUNDLE, bundle.encode()),
-            (names.POSITION, record.position.encode()),
-        )
+            self._version, (names.ID, identity.encode()), self._source, self._type, self._now(), *form, self._bundle, position
+        )  # fmt: skip
         if trace is not None:
             headers = (*headers, (names.TRACEPARENT, trace.encode()))
         replayed = record.header(names.REPLAYED)
