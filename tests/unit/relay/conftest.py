@@ -1,6 +1,6 @@
-"""A world for relays, in memory: a database, a broker, processes that die, hang and are late; and the one who checks the log.
+"""A world for relays, in memory: a database, a broker, processes that die, hang and late; and who checks the log.
 
-    seed -> World: submits, relays' effects done or lost or done late, answers delivered or lost, crashes, time -> the log -> check
+    seed -> World: submits, effects done or lost or done late, answers delivered or lost, crashes, time -> the log -> check
 
 An effect that its process no longer waits for (it died, or gave up) may still happen later, once: what travels in a network does.
 Everything is drawn from one generator, so that a seed is a history.

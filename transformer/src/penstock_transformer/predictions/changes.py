@@ -14,6 +14,8 @@ from contextlib import aclosing, asynccontextmanager
 from penstock_transformer.predictions.resource import ENDED, State, stage
 
 Read = Callable[[], Awaitable[State]]
+ANY_MODEL = ""
+"""In place of a model's name: for who takes the work of all of them (the relay)."""
 
 
 class _Watcher:
@@ -42,7 +44,7 @@ class Changes:
 
     def arrived(self, model: str) -> None:
         """Something may wait for this model."""
-        for wake in tuple(self._queues.get(model, ())):
+        for wake in (*self._queues.get(model, ()), *self._queues.get(ANY_MODEL, ())):
             wake()
 
     def missed(self) -> None:

@@ -135,4 +135,5 @@ class Claims(Protocol):
         """Hold for so long from now; what holders out of time held waits again."""
 
     def arrivals(self, model: str, wake: Callable[[], None]) -> Callable[[], None]:
-        """Have `wake` called, on the event loop's thread, whenever something may wait for this model; the way to end that."""
+        """Have `wake` called, on the event loop's thread, whenever something may wait for this model
+        (`changes.ANY_MODEL`: for any); the way to end that."""

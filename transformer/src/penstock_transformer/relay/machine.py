@@ -38,6 +38,7 @@ class RelayLimits(msgspec.Struct, frozen=True, kw_only=True):
     sweep_s: float = 5.0
     retry_s: float = 0.1
     retry_most_s: float = 5.0
+    shun_most_s: float = 30.0
 
 
 class RelayMachine:
@@ -63,10 +64,11 @@ class RelayMachine:
         self._woken = self._abandoned = self._stopping = False
         self._first = True
         self._backoff = Backoff(limits.retry_s, limits.retry_most_s)
-        self._shunned = Shunned(limits.retry_s, limits.retry_most_s)
+        self._shunned = Shunned(limits.retry_s, limits.shun_most_s)
         self.takeovers = 0
         self.batches = 0
         self.published = 0
+        self.faults = 0
         self.finished = False
 
     @property
@@ -114,13 +116,14 @@ class RelayMachine:
         return self._answered(event, done)
 
     def _answered(self, event: ev.Event, done: fx.Effect | None) -> list[fx.Effect]:
+        self.faults += isinstance(event, ev.Failed | ev.Lost | ev.Broken | ev.SendFailed)
         match event:
             case ev.Failed():
                 return self._leave() if self._stopping else self._later(done)
             case ev.Lost():
                 return self._begin_anew()
             case ev.Broken():
-                return self._broken()
+                return self._begin_anew(pause=True)
             case ev.Leased(lease):
                 return self._leased(lease)
             case ev.Opened():
@@ -214,20 +217,14 @@ class RelayMachine:
         self._pending = self._refused = self._abandoned = False
         self._marker = 0
 
-    def _begin_anew(self) -> list[fx.Effect]:
+    def _begin_anew(self, *, pause: bool = False) -> list[fx.Effect]:
         """Database and broker say what is true: nothing that was in memory counts any more."""
         self._forget()
         if self._stopping:
             self.finished, self._again, self._sweep_at = True, None, None
             return [fx.Finish()]
-        return self._lease()
-
-    def _broken(self) -> list[fx.Effect]:
-        if self._stopping:
-            return self._begin_anew()
-        self._forget()
         self._sweep_at = None
-        return self._later(fx.LeaseSlot(take_back=self._first))
+        return self._later(fx.LeaseSlot(take_back=self._first)) if pause else self._lease()
 
     # --- a batch
 
@@ -271,7 +268,7 @@ class RelayMachine:
 
     def _send_failed(self, event: ev.SendFailed) -> list[fx.Effect]:
         if event.fault is ev.Fault.FENCED:
-            return self._begin_anew()
+            return self._begin_anew(pause=True)
         if self._stopping:
             return self._leave()
         if event.fault is ev.Fault.TOO_LARGE:

@@ -38,7 +38,3 @@ class Shunned:
     def narrow(self, now: float) -> bool:
         """Whether a batch is to hold one model alone."""
         return now < self._narrow_until
-
-    def next_try(self, now: float) -> float | None:
-        """When the first of them is tried again."""
-        return min((until for until, _ in self._until.values() if until > now), default=None)
