@@ -11,16 +11,20 @@ import os
 import socket
 from typing import Any
 
+import msgspec
+
 from penstock.errors import PenstockError
 from penstock_transformer.broker.records import OutRecord, Partition, Record
 from penstock_transformer.http.several import TransformerPlane
+from penstock_transformer.predictions.claim_check import ClaimCheck
+from penstock_transformer.predictions.object_names import Kind
 from penstock_transformer.predictions.opening import Store
 from penstock_transformer.predictions.port import Claim
 from penstock_transformer.predictions.resource import Ending, Payload, State
 from penstock_transformer.worker import headers as names
 from penstock_transformer.worker.headers import by_name
 from penstock_transformer.worker.outcomes import Answered, Outcome, Refused
-from penstock_transformer.worker.predicting import TransformerPredicting
+from penstock_transformer.worker.predicting import Fetch, TransformerPredicting
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +36,10 @@ PAUSE_S = 0.5
 class Drain:
     """Drains the queues of all models of a plane into their store."""
 
-    def __init__(self, store: Store, plane: TransformerPlane) -> None:
+    def __init__(self, store: Store, plane: TransformerPlane, claims: ClaimCheck, fetch: Fetch | None) -> None:
         self._store = store
+        self._claims = claims
+        self._fetch = fetch
         self._plane: Any = plane
         self.holder = f"{socket.gethostname()}-{os.getpid()}"
         self._stopping = asyncio.Event()
@@ -66,7 +72,7 @@ class Drain:
     async def _keep(self, model: str) -> None:
         wake = asyncio.Event()
         end = self._store.arrivals(model, wake.set)
-        predicting = TransformerPredicting(self._plane, model, predictions="", dead_letters="")
+        predicting = TransformerPredicting(self._plane, model, predictions="", dead_letters="", fetch=self._fetch)
         try:
             while True:
                 wake.clear()
@@ -96,13 +102,21 @@ class Drain:
         for claim in claims:
             outcome = outcomes[claim.sequence]
             if isinstance(outcome, Answered | Refused):
-                endings.append(_ending(claim.id, outcome))
+                endings.append(await self._ending(claim.id, outcome))
             else:
                 again.append(claim.id)
         await self._store.end(endings)
         if again:
             await asyncio.sleep(PAUSE_S)
             await self._store.give_back(self.holder, again)
+
+    async def _ending(self, prediction_id: str, outcome: Answered | Refused) -> Ending:
+        ending = ending_of(prediction_id, outcome)
+        payload = ending.payload
+        if payload is None or payload.body is None:
+            return ending
+        packed = await self._claims.pack(prediction_id, Kind.RESULT, payload.body, payload.headers)
+        return msgspec.structs.replace(ending, payload=packed)
 
 
 def _record(claim: Claim) -> Record:
@@ -114,7 +128,7 @@ def _record(claim: Claim) -> Record:
     return Record(partition, claim.sequence, round(claim.created_s * 1e3), claim.key, payload.body, headers)
 
 
-def _ending(prediction_id: str, outcome: Answered | Refused) -> Ending:
+def ending_of(prediction_id: str, outcome: Answered | Refused) -> Ending:
     record: OutRecord = outcome.record
     found = by_name(record.headers)
 

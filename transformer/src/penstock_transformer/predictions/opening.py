@@ -3,6 +3,7 @@
 memory:// --> MemoryPredictions        sqlite:///…, postgresql://… --> database.opening
 """
 
+from pathlib import Path
 from typing import Protocol
 
 from penstock_transformer.predictions.port import Claims, Predictions
@@ -16,6 +17,12 @@ class Store(Predictions, Claims, Protocol):
         """Raises UpstreamUnavailable where the database cannot be reached."""
 
     async def close(self) -> None: ...
+
+
+def path_of(url: str) -> Path | None:
+    """The file of an SQLite database, None for any other."""
+    scheme, _, rest = url.partition(":///")
+    return Path(rest) if scheme.partition("+")[0] == "sqlite" and rest else None
 
 
 def open_store(url: str) -> Store:

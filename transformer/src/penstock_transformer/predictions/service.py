@@ -1,4 +1,4 @@
-"""Asynchronous predictions in one process: the store, what drains it, what removes what is over, who waits for what.
+"""Asynchronous predictions in one process: the store, what drains it, who waits for what.
 
     submit --Room--> store (row) --arrivals--> Drain --> Transformer --> store (result) --changes--> ended, follow
 
@@ -11,18 +11,19 @@ Invariant: a prediction that `submit` returned is in the store, whatever becomes
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from penstock.errors import NotFound, NotReady, PenstockError, UpstreamUnavailable
+from msgspec.structs import replace
+
+from penstock.errors import InvalidInput, NotFound, NotReady, PenstockError, UpstreamUnavailable
 from penstock.failpoints import failpoint
 from penstock.lifecycle import Lifecycle, State, StopPhase
 from penstock_transformer.http.several import TransformerPlane
-from penstock_transformer.predictions.draining import Drain
-from penstock_transformer.predictions.opening import Store, open_store
+from penstock_transformer.predictions.backing import Backing, Opener
+from penstock_transformer.predictions.opening import open_store
 from penstock_transformer.predictions.port import Filter, Page
 from penstock_transformer.predictions.resource import ENDED, NewPrediction, Payload, Prediction
 from penstock_transformer.predictions.resource import State as PredictionState
@@ -32,8 +33,8 @@ from penstock_transformer.predictions.settings import PredictionsSettings
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-EXPIRE_EVERY_S = 30.0
-EXPIRE_AT_ONCE = 500
+# A database that opens takes less; a request does not wait longer for one that does not.
+OPEN_S = 5.0
 ID_CHARACTERS = 200
 DEFAULT_FILE = Path(".penstock") / "predictions.db"
 
@@ -48,7 +49,7 @@ class PredictionService:
         lifecycle: Lifecycle,
         *,
         file: Path = DEFAULT_FILE,
-        opener: Callable[[str], Store] = open_store,
+        opener: Opener = open_store,
     ) -> None:
         self.settings = settings
         self.keep_s = settings.keep_s()
@@ -58,11 +59,9 @@ class PredictionService:
         self._plane = plane
         self._file = file
         self._opener = opener
-        self._store: Store | None = None
-        self._opening = asyncio.Lock()
-        self._drain: Drain | None = None
+        self._backing: Backing | None = None
+        self._opening: asyncio.Task[Backing] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._expiring: asyncio.Task[None] | None = None
         lifecycle.on_start("predictions", self.start)
         lifecycle.on_stop("predictions", self.close, StopPhase.RELEASE)
         lifecycle.on_stop("answers", self._finish, StopPhase.FINISH)
@@ -70,51 +69,65 @@ class PredictionService:
         lifecycle.add_listener(self._on_state)
 
     async def start(self) -> None:
-        """Open the store, if one was named or is there. Raises UpstreamUnavailable, InvalidInput."""
-        if self.settings.database is not None or self._file.exists():
+        """Open the store, if one was named or is there. One that is away holds up nothing: its requests get 503 until it comes.
+
+        Raises InvalidInput for a database that was named and can never be opened.
+        """
+        if self.settings.database is None and not self._file.exists():
+            return
+        try:
             await self._opened()
+        except InvalidInput:
+            raise
+        except PenstockError as error:
+            if isinstance(error.__cause__, InvalidInput) and self.settings.database is not None:
+                raise error.__cause__ from None
+            logger.warning("predictions are not available", extra={"reason": error.message})
 
     async def close(self) -> None:
-        """Close the store; after `drain`."""
-        if self._expiring is not None:
-            self._expiring.cancel()
-            await asyncio.gather(self._expiring, return_exceptions=True)
-        if self._store is not None:
-            await self._store.close()
+        """Close the store; after its queue was stopped."""
+        if self._opening is not None and self._backing is None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        if self._backing is not None:
+            await self._backing.close()
 
     async def submit(self, new: NewPrediction) -> tuple[Prediction, bool]:
         """Keep a prediction; the one kept, and whether it is new. Raises as `Predictions.submit`."""
-        kept = await (await self._opened()).submit(new)
+        backing = await self._opened()
+        kept = await backing.claims.submit(backing.store, new)
         failpoint("submit.written")
         return kept
 
     async def get(self, prediction_id: str, owner: str | None) -> tuple[Prediction, int | None]:
         """A prediction, and its position while it is queued. Raises NotFound."""
-        store = await self._existing(prediction_id)
+        store = (await self._existing(prediction_id)).store
         prediction = await store.get(prediction_id, owner)
         position = await store.position(prediction) if prediction.state is PredictionState.STARTING else None
         return prediction, position
 
     async def input(self, prediction_id: str, owner: str | None) -> Payload:
         """What was asked. Raises NotFound."""
-        return await self._whole(await (await self._existing(prediction_id)).input(prediction_id, owner))
+        backing = await self._existing(prediction_id)
+        return await _whole(backing, await backing.store.input(prediction_id, owner))
 
     async def result(self, prediction_id: str, owner: str | None) -> Payload:
         """What came of it, as it was written. Raises NotFound where there is none."""
-        prediction = await (await self._existing(prediction_id)).get(prediction_id, owner)
+        backing = await self._existing(prediction_id)
+        prediction = await backing.store.get(prediction_id, owner)
         if prediction.result is None:
             raise NotFound(f"prediction {prediction_id} has no result; it is {prediction.state}")
-        return await self._whole(prediction.result)
+        return await _whole(backing, prediction.result)
 
     async def find(self, wanted: Filter, limit: int, cursor: str | None) -> Page:
         """A page of predictions, newest first. Raises InvalidInput for a cursor that is none."""
-        if self._store is None and not self._file.exists():
+        if not self._may_exist():
             return Page((), None)
-        return await (await self._opened()).find(wanted, limit, cursor)
+        return await (await self._opened()).store.find(wanted, limit, cursor)
 
     async def cancel(self, prediction_id: str, owner: str | None) -> Prediction:
         """Canceled, unless it had ended; how it is then. Raises NotFound."""
-        return await (await self._existing(prediction_id)).cancel(prediction_id, owner)
+        return await (await self._existing(prediction_id)).store.cancel(prediction_id, owner)
 
     async def ended(self, prediction: Prediction, wait_s: float) -> Prediction:
         """The prediction once it has ended, or as it is after `wait_s`, or when this process stops. Raises Overloaded."""
@@ -124,12 +137,12 @@ class PredictionService:
             async with asyncio.timeout(wait_s), self.follow(prediction.id) as states:
                 async for _ in states:
                     pass
-        return await (await self._opened()).get(prediction.id, None)
+        return await (await self._opened()).store.get(prediction.id, None)
 
     @asynccontextmanager
     async def follow(self, prediction_id: str) -> AsyncIterator[AsyncIterator[PredictionState]]:
         """The states of a prediction as they come, until its end or until this process stops. Raises NotFound, Overloaded."""
-        store = await self._existing(prediction_id)
+        store = (await self._existing(prediction_id)).store
         with self.followers.taken():
             async with store.changes(prediction_id) as states:
                 yield self._until_leaving(states)
@@ -158,30 +171,39 @@ class PredictionService:
         finally:
             leaving.cancel()
 
-    async def _whole(self, payload: Payload) -> Payload:
-        """A payload with its bytes."""
-        if payload.body is None:
-            raise UpstreamUnavailable("this input is in an object store that this server does not have")
-        return payload
+    def _may_exist(self) -> bool:
+        """Whether anything can have been kept: asked first, so that a look makes no database."""
+        return self._backing is not None or self.settings.database is not None or self._file.exists()
 
-    async def _existing(self, prediction_id: str) -> Store:
-        """The store, if this id can be in it. Raises NotFound without opening anything for what cannot."""
-        possible = 0 < len(prediction_id) <= ID_CHARACTERS and prediction_id.isprintable()
-        if not possible or (self._store is None and self.settings.database is None and not self._file.exists()):
+    async def _existing(self, prediction_id: str) -> Backing:
+        """Where this id can be. Raises NotFound without opening anything for one that is nowhere."""
+        if not 0 < len(prediction_id) <= ID_CHARACTERS or not prediction_id.isprintable() or not self._may_exist():
             raise NotFound(f"no prediction {prediction_id[:100]!r}")
         return await self._opened()
 
-    async def _opened(self) -> Store:
-        if self._store is not None:
-            return self._store
+    async def _opened(self) -> Backing:
+        """The store and what works on it. Raises UpstreamUnavailable while it cannot be opened; opening goes on meanwhile."""
+        if self._backing is not None:
+            return self._backing
         if self.leaving.is_set():
             raise NotReady("the server stops")
-        async with self._opening:
-            if self._store is None:
-                self._store = await self._open()
-        return self._store
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open())
+        opening = self._opening
+        await asyncio.wait({opening}, timeout=OPEN_S)
+        if not opening.done():
+            raise UpstreamUnavailable("the database of predictions cannot be reached")
+        if opening.cancelled():
+            raise NotReady("the server stops")
+        error = opening.exception()
+        if error is None:
+            return opening.result()
+        self._opening = None
+        if isinstance(error, PenstockError):
+            raise UpstreamUnavailable(f"the database of predictions cannot be opened: {error}") from error
+        raise error
 
-    async def _open(self) -> Store:
+    async def _open(self) -> Backing:
         url = self.settings.database
         if url is None:
             try:
@@ -189,31 +211,24 @@ class PredictionService:
             except OSError as error:
                 raise UpstreamUnavailable(f"cannot make {self._file.parent} ({error.strerror}); name a --database") from None
             url = f"sqlite:///{self._file}"
-        store = self._opener(url)
-        await store.start()
-        self._drain = Drain(store, self._plane)
-        self._drain.start()
-        self._expiring = asyncio.create_task(self._expire(store))
-        return store
-
-    async def _expire(self, store: Store) -> None:
-        while True:
-            try:
-                removed = EXPIRE_AT_ONCE
-                while removed >= EXPIRE_AT_ONCE:
-                    removed = (await store.expire(time.time(), EXPIRE_AT_ONCE)).removed
-            except PenstockError as error:
-                logger.warning("predictions could not be removed", extra={"reason": error.message})
-            await asyncio.sleep(EXPIRE_EVERY_S)
+        self._backing = await Backing.open(url, self.settings, self._plane, self._opener)
+        return self._backing
 
     def _on_state(self, state: State) -> None:
         if state is State.DRAINING:
             self.leaving.set()
 
     async def _stop_draining(self) -> None:
-        if self._drain is not None:
-            await self._drain.stop()
+        if self._backing is not None:
+            await self._backing.stop_intake()
 
     async def _finish(self) -> None:
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _whole(backing: Backing, payload: Payload) -> Payload:
+    """A payload with its bytes, wherever they lie."""
+    if payload.body is not None:
+        return payload
+    return replace(payload, body=await backing.claims.unpack(payload))

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from penstock.errors import InvalidInput
 from penstock.features.durations import read_duration
 from penstock.settings import setting
+from penstock_transformer.predictions.object_settings import ObjectSettings
 
 MEMORY = "memory://"
 """Predictions that end with the process: for tests, and for who wants no file."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionsSettings:
+class PredictionsSettings(ObjectSettings):
     """Where predictions are kept, for how long, and how many may be handed in at once."""
 
     database: str | None = setting(

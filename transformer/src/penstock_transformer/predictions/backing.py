@@ -1,0 +1,88 @@
+"""What stands behind predictions once their database is open: the store, large bodies, the queue's drain, what removes the old.
+
+    Backing.open(url) -> store.start, objects.start -> drain, expiry, sweep        intake stops first, the store closes last
+
+Invariant: an object is deleted only after the row that names it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from penstock.errors import PenstockError
+from penstock_transformer.http.several import TransformerPlane
+from penstock_transformer.predictions.claim_check import ClaimCheck
+from penstock_transformer.predictions.draining import Drain
+from penstock_transformer.predictions.object_settings import objects_beside
+from penstock_transformer.predictions.opening import Store, open_store, path_of
+from penstock_transformer.predictions.settings import MEMORY, PredictionsSettings
+
+logger = logging.getLogger(__name__)
+
+EXPIRE_EVERY_S = 30.0
+EXPIRE_AT_ONCE = 500
+
+Opener = Callable[[str], Store]
+
+
+class Backing:
+    """One opened database with all that works on it. On the event loop's thread."""
+
+    def __init__(self, store: Store, claims: ClaimCheck, drain: Drain) -> None:
+        self.store = store
+        self.claims = claims
+        self._drain = drain
+        self._tasks = [asyncio.create_task(self._expire())]
+
+    @classmethod
+    async def open(
+        cls, url: str, settings: PredictionsSettings, plane: TransformerPlane, opener: Opener = open_store
+    ) -> "Backing":
+        """Open it and begin to work. Raises InvalidInput for what no waiting mends, UpstreamUnavailable."""
+        store = opener(url)
+        path = path_of(url)
+        address = settings.objects or (None if path is None else objects_beside(path))
+        objects = None
+        if address is not None:
+            from penstock_transformer.predictions.objects import open_objects
+
+            objects = open_objects(address, most_bytes=settings.object_bytes, timeout_s=settings.objects_timeout_s)
+            await objects.start()
+        await store.start()
+        # In memory a large body lies as well as anywhere.
+        claims = ClaimCheck(objects, settings.object_bytes if url == MEMORY else settings.inline_bytes)
+        drain = Drain(store, plane, claims, None if objects is None else objects.get)
+        drain.start()
+        backing = cls(store, claims, drain)
+        if objects is not None and settings.objects_sweep_s > 0:
+            from penstock_transformer.predictions.sweep import sweep_every
+
+            sweeping = sweep_every(
+                objects, store.existing, every_s=settings.objects_sweep_s, result_s=settings.objects_keep_s
+            )  # fmt: skip
+            backing._tasks.append(asyncio.create_task(sweeping))
+        return backing
+
+    async def stop_intake(self) -> None:
+        """Take nothing more from the queue; what was taken is ended or given back when this returns."""
+        await self._drain.stop()
+
+    async def close(self) -> None:
+        """Close everything; after `stop_intake`."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.store.close()
+
+    async def _expire(self) -> None:
+        while True:
+            try:
+                removed = EXPIRE_AT_ONCE
+                while removed >= EXPIRE_AT_ONCE:
+                    expired = await self.store.expire(time.time(), EXPIRE_AT_ONCE)
+                    await self.claims.discard(expired.references)
+                    removed = expired.removed
+            except PenstockError as error:
+                logger.warning("predictions could not be removed", extra={"reason": error.message})
+            await asyncio.sleep(EXPIRE_EVERY_S)
