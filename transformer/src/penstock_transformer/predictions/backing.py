@@ -15,7 +15,7 @@ from penstock_transformer.http.several import TransformerPlane
 from penstock_transformer.predictions.claim_check import ClaimCheck
 from penstock_transformer.predictions.draining import Drain
 from penstock_transformer.predictions.object_settings import objects_beside
-from penstock_transformer.predictions.opening import Store, open_store, path_of
+from penstock_transformer.predictions.opening import Store, import_client, open_store, path_of
 from penstock_transformer.predictions.settings import MEMORY, PredictionsSettings
 
 logger = logging.getLogger(__name__)
@@ -40,6 +40,8 @@ class Backing:
         cls, url: str, settings: PredictionsSettings, plane: TransformerPlane, opener: Opener = open_store
     ) -> "Backing":
         """Open it and begin to work. Raises InvalidInput for what no waiting mends, UpstreamUnavailable."""
+        # The first import of a database's client takes a second, in which others are served.
+        await asyncio.to_thread(import_client, url)
         store = opener(url)
         path = path_of(url)
         address = settings.objects or (None if path is None else objects_beside(path))

@@ -3,6 +3,7 @@
 memory:// --> MemoryPredictions        sqlite:///…, postgresql://… --> database.opening
 """
 
+import importlib
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,13 @@ def path_of(url: str) -> Path | None:
     """The file of an SQLite database, None for any other."""
     scheme, _, rest = url.partition(":///")
     return Path(rest) if scheme.partition("+")[0] == "sqlite" and rest else None
+
+
+def import_client(url: str) -> None:
+    """Import what this URL needs; in a thread, before `open_store`."""
+    if url != MEMORY:
+        importlib.import_module("penstock_transformer.predictions.database.opening")
+        importlib.import_module("penstock_transformer.predictions.objects")
 
 
 def open_store(url: str) -> Store:
