@@ -2,6 +2,7 @@
 
     idle --finished prefixes--> committing --done--> idle                          the prefixes are gone
                                      |--retriable--> broken, restoring, idle       the same outputs go into the next one
+                                     |--rebalanced-> outdated, idle              the same, of what is still ours
                                      |--in doubt---> broken, restoring, asking     the committed offsets decide
                                      |--too large--> idle                          a dead letter in its place, or by halves
                                      +--fenced-----> over
@@ -29,6 +30,7 @@ class OutletState(Enum):
 
     IDLE = "idle"
     COMMITTING = "committing"
+    OUTDATED = "outdated"
     BROKEN = "broken"
     RESTORING = "restoring"
     UNANSWERED = "unanswered"
@@ -75,12 +77,14 @@ class Committing:
 
     def wake(self) -> float | None:
         """When there is something to do, if nothing happens before."""
-        if self.state in (OutletState.BROKEN, OutletState.UNANSWERED):
+        if self.state in (OutletState.OUTDATED, OutletState.BROKEN, OutletState.UNANSWERED):
             return self.until
         return self._next if self.state is OutletState.IDLE and self._next else None
 
     def begin(self, queues: Sequence[PartitionQueue], now: float, *, hurry: bool) -> Batch | None:
         """The next batch, if the outlet is idle and something is finished; `hurry` does not wait for company."""
+        if self.state is OutletState.OUTDATED and now >= self.until:
+            self.state = OutletState.IDLE
         if self.state is not OutletState.IDLE:
             return None
         while self.plans:
@@ -145,6 +149,12 @@ class Committing:
         if not self._in_doubt:
             self.batch = None
         self._later(OutletState.BROKEN, now)
+
+    def outdated(self, now: float) -> None:
+        """The group had moved on: commit what is still ours after a while, as a member of the group of then."""
+        self.plans.clear()
+        self.batch = None
+        self._later(OutletState.OUTDATED, now)
 
     def _later(self, state: OutletState, now: float) -> None:
         self.tries += 1

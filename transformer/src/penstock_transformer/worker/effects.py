@@ -1,6 +1,6 @@
 """What the worker's machine asks for: the shell carries these out, in the order given, and tells what came of them as events.
 
-    Machine.handle(event) -> [Predict, Pause, Resume, Commit, Restore, AskCommitted, Probe, WakeAt, Stop]
+    Machine.handle(event) -> [Predict, Pause, Resume, Commit, Restore, AskCommitted, Regroup, Probe, WakeAt, Stop]
 
 Invariant: at most one of Commit, Restore and AskCommitted is under way; each is answered by exactly one event.
 """
@@ -53,6 +53,11 @@ class AskCommitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Regroup:
+    """The group has moved on: take its membership anew, soon."""
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """Ask whether predictor and store answer; answered by Health."""
 
@@ -72,4 +77,4 @@ class Stop:
     status: int
 
 
-Effect = Predict | Pause | Resume | Commit | Restore | AskCommitted | Probe | WakeAt | Stop
+Effect = Predict | Pause | Resume | Commit | Restore | AskCommitted | Regroup | Probe | WakeAt | Stop

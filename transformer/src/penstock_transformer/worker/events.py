@@ -18,10 +18,11 @@ from penstock_transformer.worker.outcomes import Outcome
 
 
 class Failure(Enum):
-    """How a call to the broker ended, if not well: the port's four errors and a record that no topic takes."""
+    """How a call to the broker ended, if not well: the port's errors, by name."""
 
     RETRIABLE = "retriable"
     IN_DOUBT = "in doubt"
+    REBALANCED = "rebalanced"
     FENCED = "fenced"
     TOO_LARGE = "too large"
     REFUSED = "refused"

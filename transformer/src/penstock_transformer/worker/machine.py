@@ -209,6 +209,9 @@ class Machine:
         self.tally.aborts[event.failure.value] += 1
         if event.failure is Failure.TOO_LARGE:
             self._too_large(event)
+        elif event.failure is Failure.REBALANCED:
+            self.committing.outdated(now)
+            self._effects.append(effects.Regroup())
         elif not self._end_of_work(event.failure, event.reason):
             self.committing.broken(now, in_doubt=event.failure is Failure.IN_DOUBT)
 

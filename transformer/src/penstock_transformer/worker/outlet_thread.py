@@ -1,0 +1,61 @@
+"""The thread that commits: one blocking call of the outlet at a time, its end told as an event.
+
+    Commit --begin, produce, offsets, commit--> CommitDone | CommitFailed        Restore --> Restored | RestoreFailed
+
+Invariant: every call is answered by exactly one event, whatever the client raises.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from penstock.failpoints import failpoint
+from penstock_transformer.broker.port import Outlet
+from penstock_transformer.worker.effects import Commit
+from penstock_transformer.worker.events import CommitDone, CommitFailed, Event, Restored, RestoreFailed
+from penstock_transformer.worker.failures import failure_of
+
+
+class OutletThread:
+    """`tell` takes each event; it is called on this thread."""
+
+    def __init__(self, outlet: Outlet, tell: Callable[[Event], None]) -> None:
+        self._outlet = outlet
+        self._tell = tell
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="worker-outlet")
+
+    def open(self) -> "Future[None]":
+        """Take the transactional id over. The future raises as `Outlet.open` does."""
+        return self._executor.submit(self._outlet.open)
+
+    def commit(self, commit: Commit, group: Any) -> None:
+        """Write these records and offsets as a member of `group`."""
+        self._executor.submit(self._commit, commit, group)
+
+    def restore(self) -> None:
+        """Make the outlet work again."""
+        self._executor.submit(self._restore)
+
+    def close(self) -> "Future[None]":
+        """Close the outlet when the call under way has ended; nothing may be asked after that."""
+        closing = self._executor.submit(self._outlet.close)
+        self._executor.shutdown(wait=False)
+        return closing
+
+    def _commit(self, commit: Commit, group: Any) -> None:
+        try:
+            failpoint("worker.predicted")
+            self._outlet.commit(commit.records, commit.offsets, group)
+            failpoint("worker.committed")
+        except Exception as error:
+            self._tell(CommitFailed(failure_of(error), str(error), getattr(error, "at", None)))
+        else:
+            self._tell(CommitDone())
+
+    def _restore(self) -> None:
+        try:
+            self._outlet.restore()
+        except Exception as error:
+            self._tell(RestoreFailed(failure_of(error), str(error)))
+        else:
+            self._tell(Restored())

@@ -1,0 +1,52 @@
+"""The worker's settings: the transformer's, the broker's, and how much it holds and commits at once."""
+
+from dataclasses import dataclass
+
+from penstock.settings import setting
+from penstock_transformer.broker.settings import TopicSettings
+from penstock_transformer.settings import TransformerSettings
+from penstock_transformer.worker.policy import Policy
+
+DELIVERIES = ("exactly-once", "at-least-once")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSettings(TransformerSettings, TopicSettings):
+    """Everything that `penstock-transformer worker` takes."""
+
+    delivery: str = setting(
+        "exactly-once",
+        "Predictions and offsets in one transaction, or without: sooner, and doubled after a crash.",
+        choices=DELIVERIES,
+    )
+    group_id: str = setting("", "Consumer group, shared by the workers of one model; without it: penstock-<model>.")
+    held_records: int = setting(8192, "Records that are held from reading to commit.", unit="records", least=1)
+    held_mb: float = setting(256.0, "Bytes of records that are held from reading to commit.", unit="MiB", least=0.001)
+    transaction_records: int = setting(2000, "Records that one transaction writes.", unit="records", least=1)
+    transaction_mb: float = setting(16.0, "Bytes that one transaction writes.", unit="MiB", least=0.001)
+    transaction_interval_ms: float = setting(
+        0.0, "Least time between the begins of two transactions: longer ones cost less, and readers wait; 0 for none.", unit="ms"
+    )
+    poll_records: int = setting(1000, "Records that one poll brings at most.", unit="records", least=1)
+    max_queue_items: int = setting(16384, "Requests that may wait for a batch.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.kafka_bootstrap:
+            raise ValueError("expected --kafka_bootstrap HOST:PORT: the worker reads its records there")
+
+    @property
+    def group(self) -> str:
+        """The consumer group."""
+        return self.group_id or f"penstock-{self.model_name}"
+
+    @property
+    def policy(self) -> Policy:
+        """The machine's numbers."""
+        return Policy(
+            held_records=self.held_records,
+            held_bytes=int(self.held_mb * 2**20),
+            transaction_records=self.transaction_records,
+            transaction_bytes=int(self.transaction_mb * 2**20),
+            interval_s=self.transaction_interval_ms / 1e3,
+        )
