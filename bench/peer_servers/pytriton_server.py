@@ -16,9 +16,8 @@ if __name__ == "__main__":
     @batch
     def infer(**inputs: Any) -> dict[str, Any]:
         array = next(iter(inputs.values()))
-        return {session.output: session(np.char.decode(array) if kind is np.bytes_ else array)}
+        return {session.output: session(np.char.decode(array.astype(bytes)) if kind is np.bytes_ else array)}
 
-    batching = ModelConfig(max_batch_size=64, batcher=DynamicBatcher(max_queue_delay_microseconds=0))
     config = TritonConfig(http_port=given.port, grpc_port=given.grpc_port or None, allow_metrics=False, log_verbose=0)
     with Triton(config=config) as triton:
         triton.bind(
