@@ -16,7 +16,10 @@ SPECIAL_V4 = st.one_of(
         st.integers(int(network.network_address), int(network.broadcast_address)).map(IPv4Address)
         for network in map(
             ipaddress.IPv4Network,
-            ["10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "0.0.0.0/8", "224.0.0.0/3"],
+            [
+                "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "0.0.0.0/8",
+                "224.0.0.0/3",
+            ],
         )
     )
 )  # fmt: skip
