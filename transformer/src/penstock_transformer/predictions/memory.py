@@ -118,7 +118,8 @@ class MemoryPredictions:
 
     async def end(self, endings: Sequence[Ending]) -> list[str]:
         """As `Predictions.end`."""
-        return [e.id for e in endings if (kept := self._kept.get(e.id)) is not None and self._end(kept, e)]
+        taken = [e.id for e in endings if (kept := self._kept.get(e.id)) is not None and self._end(kept, e)]
+        return list(dict.fromkeys(taken))
 
     async def expire(self, now_s: float, limit: int) -> Expired:
         """As `Predictions.expire`."""

@@ -1,6 +1,6 @@
 """The schema of the predictions database, the same for SQLite and PostgreSQL.
 
-    predictions          one row each, written twice: when it is submitted and when it has ended (and at its claim, without a broker)
+    predictions          one row each, written when it is submitted, claimed (without a broker), ended
     intents              what is still to be published, or to be taken from the table as the queue: written with its prediction in
                          one transaction, gone when it is published (relay) or ended (queue), so it stays small and its index hot
     relay_slots          places for relays (`relay.port`): an epoch that fences, and at most one batch that is not marked yet
@@ -24,7 +24,7 @@ metadata = sa.MetaData(
 
 # SQLite numbers rows by itself only where the type is exactly INTEGER, which there holds 64 bits as well.
 _SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_SECONDS = sa.Double()
+_SECONDS: sa.Double[float] = sa.Double()
 
 predictions = sa.Table(
     "penstock_predictions",
@@ -80,7 +80,7 @@ sa.Index(
 intents = sa.Table(
     "penstock_intents",
     metadata,
-    sa.Column("sequence", _SEQUENCE, sa.ForeignKey(predictions.c.sequence), primary_key=True, autoincrement=False),
+    sa.Column("sequence", _SEQUENCE, primary_key=True, autoincrement=False),
     sa.Column("prediction_id", sa.Text, nullable=False),
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("record_key", sa.LargeBinary),
@@ -118,16 +118,18 @@ queue_holders = sa.Table(
     sa.Column("until_s", _SECONDS, nullable=False),
 )
 
+# One ending, one webhook: `id` is its webhook-id. `due_s` is when it may be claimed: its next attempt, or the end of the lease of
+# whoever has it. `body` was fixed with the ending and outlives the prediction.
 webhook_deliveries = sa.Table(
     "penstock_webhook_deliveries",
     metadata,
-    sa.Column("id", _SEQUENCE, sa.Identity(always=True), primary_key=True),
+    sa.Column("id", sa.Text, primary_key=True),
     sa.Column("prediction_id", sa.Text, nullable=False),
     sa.Column("url", sa.Text, nullable=False),
-    sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("next_s", _SECONDS, nullable=False),
-    sa.Column("state", sa.Text, nullable=False, server_default="waiting"),
-    sqlite_autoincrement=True,
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("due_s", _SECONDS, nullable=False),
+    sa.Column("lease", sa.Text),
 )
-sa.Index("penstock_ix_webhook_deliveries_next", webhook_deliveries.c.state, webhook_deliveries.c.next_s)
-sa.Index("penstock_ix_webhook_deliveries_prediction", webhook_deliveries.c.prediction_id)
+sa.Index("penstock_ix_webhook_deliveries_due", webhook_deliveries.c.due_s)

@@ -1,0 +1,108 @@
+"""The table as the queue: waiting intents are claimed by holders with leases, given back, and taken from holders out of time.
+
+A claim of ours has no batch number: those that have one belong to a relay, and are not touched here.
+"""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from penstock_transformer.predictions.changes import Changes
+from penstock_transformer.predictions.database.engine import Engine
+from penstock_transformer.predictions.database.listening import ARRIVALS, notify, notify_changes
+from penstock_transformer.predictions.database.rows import CLAIM, OPEN, among, claim_of
+from penstock_transformer.predictions.database.tables import intents, predictions, queue_holders
+from penstock_transformer.predictions.port import Claim
+from penstock_transformer.predictions.resource import State
+
+p, i, h = predictions.c, intents.c, queue_holders.c
+
+
+class Claiming:
+    """Claims of one database (the part of `Claims` that reads and writes it)."""
+
+    def __init__(self, engine: Engine, changes: Changes) -> None:
+        self._engine = engine
+        self._changes = changes
+
+    async def claim(self, model: str, holder: str, limit: int) -> list[Claim]:
+        """As `Claims.claim`."""
+        on_sqlite = self._engine.is_sqlite
+        waiting = (
+            sa.select(i.sequence)
+            .where(i.model == model, i.holder.is_(None))
+            .order_by(i.priority, i.sequence)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        async with self._engine.writing() as connection:
+            sequences = [row[0] for row in await connection.execute(waiting)]
+            if not sequences:
+                return []
+            await connection.execute(
+                sa.update(intents).where(among(i.sequence, sequences, sqlite=on_sqlite)).values(holder=holder, batch=None)
+            )
+            started = (
+                sa.update(predictions)
+                .where(among(p.sequence, sequences, sqlite=on_sqlite), p.state.in_(OPEN))
+                .values(state=State.PROCESSING.value, started_s=sa.func.coalesce(p.started_s, self._engine.now))
+                .returning(*CLAIM)
+            )
+            found = {row[0]: claim_of(row) for row in await connection.execute(started)}
+            claims = [found[sequence] for sequence in sequences if sequence in found]
+            if not on_sqlite:
+                await notify_changes(connection, ((claim.id, State.PROCESSING) for claim in claims))
+        if on_sqlite:
+            for claim in claims:
+                self._changes.tell(claim.id, State.PROCESSING)
+        return claims
+
+    async def held(self, model: str, holder: str) -> list[str]:
+        """As `Claims.held`."""
+        async with self._engine.reading() as connection:
+            held = sa.select(i.prediction_id).where(i.holder == holder, i.batch.is_(None), i.model == model)
+            return [row[0] for row in await connection.execute(held)]
+
+    async def give_back(self, holder: str, ids: Sequence[str] | None = None) -> None:
+        """As `Claims.give_back`."""
+        which = (i.holder == holder) & i.batch.is_(None)
+        if ids is not None:
+            which &= among(i.prediction_id, ids, sqlite=self._engine.is_sqlite)
+        async with self._engine.writing() as connection:
+            models = await self._let_wait(connection, which)
+            if ids is None:
+                await connection.execute(sa.delete(queue_holders).where(h.holder == holder))
+        self._tell(models)
+
+    async def renew(self, holder: str, lease_s: float) -> None:
+        """As `Claims.renew`."""
+        now = self._engine.now
+        insert = sqlite.insert if self._engine.is_sqlite else postgresql.insert
+        mine = insert(queue_holders).values(holder=holder, until_s=now + lease_s)
+        living = sa.select(h.holder).where(h.until_s >= now)
+        async with self._engine.writing() as connection:
+            await connection.execute(
+                mine.on_conflict_do_update(index_elements=[h.holder], set_={"until_s": mine.excluded.until_s})
+            )
+            dead = i.holder.is_not(None) & i.batch.is_(None) & i.holder.not_in(living)
+            models = await self._let_wait(connection, dead)
+            await connection.execute(sa.delete(queue_holders).where(h.until_s < now))
+        self._tell(models)
+
+    async def _let_wait(self, connection: AsyncConnection, which: sa.ColumnElement[bool]) -> set[str]:
+        locked = sa.select(i.sequence).where(which).order_by(i.sequence).with_for_update()
+        sequences = [row[0] for row in await connection.execute(locked)]
+        if not sequences:
+            return set()
+        waiting = sa.update(intents).where(among(i.sequence, sequences, sqlite=self._engine.is_sqlite)).values(holder=None)
+        models = {row[0] for row in await connection.execute(waiting.returning(i.model))}
+        if not self._engine.is_sqlite:
+            await notify(connection, ARRIVALS, models)
+        return models
+
+    def _tell(self, models: set[str]) -> None:
+        if self._engine.is_sqlite:
+            for model in models:
+                self._changes.arrived(model)

@@ -1,0 +1,155 @@
+"""Endings: written once, with the intent gone and the caller's webhook due, in one transaction.
+
+Rows are locked in one order everywhere (intents by sequence, then predictions by sequence), so that no two transactions wait for
+each other in a circle. Which ending a prediction takes is `resource.changed_by`'s to say, whoever writes it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from msgspec.structs import replace
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from penstock_transformer.predictions.changes import Changes
+from penstock_transformer.predictions.database.engine import Engine
+from penstock_transformer.predictions.database.listening import notify_changes
+from penstock_transformer.predictions.database.rows import (
+    OPEN,
+    PREDICTION,
+    among,
+    cleaned,
+    headers_as_kept,
+    prediction_of,
+    storable,
+)
+from penstock_transformer.predictions.database.tables import intents, predictions
+from penstock_transformer.predictions.database.webhooks import write_webhooks
+from penstock_transformer.predictions.resource import Ending, State, changed_by
+
+p = predictions.c
+# Predictions that one statement takes.
+_CHUNK = 1000
+_COLUMNS = (
+    "state", "ended_s", "expires_s", "bundle", "kind", "message", "field",
+    "result_body", "result_headers", "result_nbytes", "result_reference",
+)  # fmt: skip
+_UPDATE = (
+    sa.update(predictions)
+    .where(p.sequence == sa.bindparam("at"))
+    .values({name: sa.bindparam(f"new_{name}") for name in _COLUMNS})
+)
+
+
+class _Taken(NamedTuple):
+    """An ending that a row takes; `first`: it had none before."""
+
+    row: Any
+    ending: Ending
+    first: bool
+
+
+class EndingWriter:
+    """Writes endings to one database. `webhooks_written` is called when some were, where no notification tells of them."""
+
+    def __init__(self, engine: Engine, changes: Changes) -> None:
+        self._engine = engine
+        self._changes = changes
+        self.webhooks_written: Callable[[], None] | None = None
+
+    async def end(self, endings: Sequence[Ending]) -> list[str]:
+        """As `Predictions.end`."""
+        by_id: dict[str, list[Ending]] = {}
+        for ending in endings:
+            if storable(ending.id):
+                by_id.setdefault(ending.id, []).append(ending)
+        if not by_id:
+            return []
+        taken: list[_Taken] = []
+        ids = list(by_id)
+        webhooks = 0
+        async with self._engine.writing() as connection:
+            for start in range(0, len(ids), _CHUNK):
+                taken += await self._end(connection, {one: by_id[one] for one in ids[start : start + _CHUNK]})
+            if taken:
+                webhooks = await self._tell_in(connection, taken)
+        if self._engine.is_sqlite:
+            for one in taken:
+                self._changes.tell(one.ending.id, one.ending.state)
+            if webhooks and self.webhooks_written is not None:
+                self.webhooks_written()
+        return [one.ending.id for one in taken]
+
+    async def _end(self, connection: AsyncConnection, endings: dict[str, list[Ending]]) -> list[_Taken]:
+        on_sqlite = self._engine.is_sqlite
+        open_states = [*OPEN, State.FAILED.value] if any(e.replayed for of in endings.values() for e in of) else list(OPEN)
+        known = sa.select(p.sequence).where(among(p.id, list(endings), sqlite=on_sqlite), p.state.in_(open_states))
+        sequences = [row[0] for row in await connection.execute(known)]
+        if not sequences:
+            return []
+        if not on_sqlite:
+            lock = sa.select(intents.c.sequence).where(among(intents.c.sequence, sequences, sqlite=False))
+            await connection.execute(lock.order_by(intents.c.sequence).with_for_update())
+        still = sa.select(*PREDICTION, p.keep_s).where(among(p.sequence, sequences, sqlite=on_sqlite))
+        rows = (await connection.execute(still.order_by(p.sequence).with_for_update())).all()
+        taken = [one for row in rows if (one := _taken(row, endings[row.id])) is not None]
+        if taken:
+            await connection.execute(_UPDATE, [_values(one) for one in taken])
+            gone = among(intents.c.sequence, [one.row.sequence for one in taken], sqlite=on_sqlite)
+            await connection.execute(sa.delete(intents).where(gone))
+        return taken
+
+    async def _tell_in(self, connection: AsyncConnection, taken: Iterable[_Taken]) -> int:
+        """Webhooks of those that ended for the first time, and (PostgreSQL) news for who waits; how many webhooks."""
+        taken = list(taken)
+        if not self._engine.is_sqlite:
+            await notify_changes(connection, ((one.ending.id, one.ending.state) for one in taken))
+        told = [
+            replace(
+                prediction_of(one.row),
+                state=one.ending.state,
+                ended_s=one.ending.ended_s,
+                expires_s=_expires_s(one),
+                bundle=one.ending.bundle,
+                kind=one.ending.kind,
+                message=one.ending.message,
+                field=one.ending.field,
+                result=one.ending.payload,
+            )
+            for one in taken
+            if one.first and one.row.webhook is not None
+        ]
+        return await write_webhooks(self._engine, connection, told) if told else 0
+
+
+def _taken(row: Any, endings: Sequence[Ending]) -> _Taken | None:
+    """The last of the endings that the row takes, one after the other."""
+    before = state = State(row.state)
+    last = None
+    for ending in endings:
+        if changed_by(state, ending):
+            state, last = ending.state, ending
+    return None if last is None else _Taken(row, last, before.value in OPEN)
+
+
+def _expires_s(one: _Taken) -> float | None:
+    return None if one.row.keep_s is None else one.ending.ended_s + one.row.keep_s
+
+
+def _values(one: _Taken) -> dict[str, Any]:
+    ending, payload = one.ending, one.ending.payload
+    values = (
+        ending.state.value,
+        ending.ended_s,
+        _expires_s(one),
+        cleaned(ending.bundle),
+        ending.kind,
+        None if ending.message is None else cleaned(ending.message),
+        None if ending.field is None else cleaned(ending.field),
+        *(
+            (None, None, None, None)
+            if payload is None
+            else (payload.body, headers_as_kept(payload.headers), payload.nbytes, payload.reference)
+        ),
+    )
+    return {"at": one.row.sequence} | {f"new_{name}": value for name, value in zip(_COLUMNS, values, strict=True)}

@@ -1,0 +1,95 @@
+"""Reading predictions: one, its input, its place in the queue, and lists of them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.errors import NotFound
+from penstock_transformer.predictions.cursor import cursor_after, sequence_before
+from penstock_transformer.predictions.database.engine import Engine
+from penstock_transformer.predictions.database.rows import INPUT, PREDICTION, among, payload_of, prediction_of, storable
+from penstock_transformer.predictions.database.tables import intents, predictions
+from penstock_transformer.predictions.port import Filter, Page
+from penstock_transformer.predictions.resource import Payload, Prediction, State
+
+p = predictions.c
+# A place further back is not counted: that would cost every caller who asks as much as the queue is long.
+MOST_POSITION = 10_000
+
+
+class Finding:
+    """Reads of one database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def get(self, prediction_id: str, owner: str | None) -> Prediction:
+        """As `Predictions.get`."""
+        return prediction_of(await self._one(PREDICTION, prediction_id, owner))
+
+    async def input(self, prediction_id: str, owner: str | None) -> Payload:
+        """As `Predictions.input`."""
+        return payload_of(await self._one(INPUT, prediction_id, owner))
+
+    async def state(self, prediction_id: str) -> State:
+        """Raises NotFound."""
+        return State((await self._one((p.state,), prediction_id, None))[0])
+
+    async def _one(self, columns: Sequence[sa.Column[Any]], prediction_id: str, owner: str | None) -> Sequence[Any]:
+        row = None
+        if storable(prediction_id):
+            async with self._engine.reading() as connection:
+                wanted = sa.select(*columns).where(p.id == prediction_id)
+                if owner is not None:
+                    wanted = wanted.where(p.owner == owner)
+                row = (await connection.execute(wanted)).first()
+        if row is None:
+            raise NotFound(f"no prediction {prediction_id[:100]!r}")
+        return tuple(row)
+
+    async def existing(self, ids: Sequence[str]) -> set[str]:
+        """As `Predictions.existing`."""
+        known = [prediction_id for prediction_id in ids if storable(prediction_id)]
+        async with self._engine.reading() as connection:
+            found = await connection.execute(sa.select(p.id).where(among(p.id, known, sqlite=self._engine.is_sqlite)))
+            return {row[0] for row in found}
+
+    async def position(self, prediction: Prediction) -> int | None:
+        """As `Predictions.position`; None too for one with more than 10,000 before it."""
+        i = intents.c
+        async with self._engine.reading() as connection:
+            mine = (
+                await connection.execute(sa.select(i.priority).where(i.sequence == prediction.sequence, i.holder.is_(None)))
+            ).first()
+            if mine is None:
+                return None
+            earlier = (
+                sa.select(i.sequence)
+                .where(i.model == prediction.model, i.holder.is_(None))
+                .where(sa.tuple_(i.priority, i.sequence) < sa.tuple_(sa.literal(mine[0]), sa.literal(prediction.sequence)))
+                .limit(MOST_POSITION + 1)
+                .subquery()
+            )
+            count = (await connection.execute(sa.select(sa.func.count()).select_from(earlier))).scalar_one()
+        return int(count) if count <= MOST_POSITION else None
+
+    async def find(self, wanted: Filter, limit: int, cursor: str | None) -> Page:
+        """As `Predictions.find`."""
+        before = sequence_before(cursor)
+        query = sa.select(*PREDICTION).order_by(p.sequence.desc()).limit(limit + 1)
+        if before is not None:
+            query = query.where(p.sequence < before)
+        for column, value in ((p.owner, wanted.owner), (p.model, wanted.model), (p.state, wanted.state)):
+            if value is not None:
+                if not storable(value):
+                    return Page([], None)
+                query = query.where(column == str(value))
+        if wanted.after_s is not None:
+            query = query.where(p.created_s >= wanted.after_s)
+        if wanted.before_s is not None:
+            query = query.where(p.created_s < wanted.before_s)
+        async with self._engine.reading() as connection:
+            found = [prediction_of(row) for row in await connection.execute(query)]
+        page = found[:limit]
+        return Page(page, cursor_after(page[-1].sequence) if len(found) > limit else None)

@@ -1,0 +1,152 @@
+"""The transaction of a group of submits: predictions and their intents, and what was in the way of those that are not new.
+
+PostgreSQL takes a group in one statement, a transaction by itself, as arrays (through the driver: SQLAlchemy would cost more than
+the rest of a submit together); it tells the queues and relays in the same transaction. SQLite takes it as many rows of VALUES.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from penstock_transformer.predictions.changes import Changes
+from penstock_transformer.predictions.database.engine import Engine
+from penstock_transformer.predictions.database.listening import ARRIVALS
+from penstock_transformer.predictions.database.rows import PREDICTION, among, headers_as_kept, prediction_of, submitted
+from penstock_transformer.predictions.database.submitting import Answer
+from penstock_transformer.predictions.database.tables import intents, predictions
+from penstock_transformer.predictions.port import repeated
+from penstock_transformer.predictions.resource import NewPrediction, State, priority_of
+
+_COLUMNS = (
+    "id", "owner", "model", "state", "rows", "created_s", "keep_s", "idempotency_key", "digest", "webhook", "record_key",
+    "headers", "input_body", "input_headers", "input_nbytes", "input_reference",
+)  # fmt: skip
+
+
+class Writing:
+    """Writes groups of submits."""
+
+    def __init__(self, engine: Engine, changes: Changes) -> None:
+        self._engine = engine
+        self._changes = changes
+        self._statement = _postgres_statement()
+
+    async def write(self, group: Sequence[NewPrediction]) -> list[Answer | Exception | None]:
+        """For each in its order: what it is now and whether it is new, what refuses it, or None if it is to be tried again."""
+        first: dict[str, int] = {}
+        for at, new in enumerate(group):
+            first.setdefault(new.id, at)
+        write = self._write_sqlite if self._engine.is_sqlite else self._write_postgres
+        sequences = await write([group[at] for at in first.values()])
+        answers: list[Answer | Exception | None] = [None] * len(group)
+        others: list[int] = []
+        for at, new in enumerate(group):
+            sequence = sequences.get(new.id)
+            if sequence is not None and first[new.id] == at:
+                answers[at] = submitted(new, sequence), True
+            else:
+                others.append(at)
+        if others:
+            await self._resolve(group, others, answers)
+        return answers
+
+    async def _write_postgres(self, group: list[NewPrediction]) -> dict[str, int]:
+        columns = [list(column) for column in zip(*((*_values(new), priority_of(new.headers)) for new in group), strict=True)]
+        async with self._engine.reading() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            found = await driver.fetch(self._statement, *columns)
+        return {row[0]: row[1] for row in found if row[1] is not None}
+
+    async def _write_sqlite(self, group: list[NewPrediction]) -> dict[str, int]:
+        insert = sqlite.insert(predictions).on_conflict_do_nothing().returning(predictions.c.id, predictions.c.sequence)
+        async with self._engine.writing() as connection:
+            rows = [dict(zip(_COLUMNS, _values(new), strict=True)) for new in group]
+            sequences: dict[str, int] = {row[0]: row[1] for row in await connection.execute(insert, rows)}
+            written = [
+                {
+                    "sequence": sequences[new.id],
+                    "prediction_id": new.id,
+                    "model": new.model,
+                    "record_key": new.key,
+                    "nbytes": new.payload.nbytes,
+                    "priority": priority_of(new.headers),
+                    "created_s": new.created_s,
+                }
+                for new in group
+                if new.id in sequences
+            ]
+            if written:
+                await connection.execute(sa.insert(intents), written)
+        for model in {row["model"] for row in written}:
+            self._changes.arrived(str(model))
+        return sequences
+
+    async def _resolve(self, group: Sequence[NewPrediction], others: list[int], answers: list[Answer | Exception | None]) -> None:
+        """Those that were not new: by their ids, else by their keys."""
+        ids = [group[at].id for at in others]
+        keys = [group[at].idempotency_key for at in others if group[at].idempotency_key is not None]
+        wanted = (*PREDICTION, predictions.c.digest)
+        on_sqlite = self._engine.is_sqlite
+        by_id: dict[str, Any] = {}
+        by_key: dict[tuple[str, str], Any] = {}
+        async with self._engine.reading() as connection:
+            for found in await connection.execute(sa.select(*wanted).where(among(predictions.c.id, ids, sqlite=on_sqlite))):
+                by_id[found.id] = found
+            if keys:
+                owners = sorted({group[at].owner for at in others})
+                condition = among(predictions.c.owner, owners, sqlite=on_sqlite)
+                condition &= among(predictions.c.idempotency_key, keys, sqlite=on_sqlite)
+                for found in await connection.execute(sa.select(*wanted).where(condition)):
+                    by_key[found.owner, found.idempotency_key] = found
+        for at in others:
+            new = group[at]
+            row: Any = by_id.get(new.id)
+            if row is None and new.idempotency_key is not None:
+                row = by_key.get((new.owner, new.idempotency_key))
+            if row is not None:
+                try:
+                    answers[at] = repeated(new, prediction_of(row), row.digest), False
+                except Exception as error:
+                    answers[at] = error
+
+
+def _values(new: NewPrediction) -> tuple[Any, ...]:
+    payload = new.payload
+    return (
+        new.id,
+        new.owner,
+        new.model,
+        State.STARTING.value,
+        new.rows,
+        new.created_s,
+        new.keep_s,
+        new.idempotency_key,
+        new.digest,
+        new.webhook,
+        new.key,
+        headers_as_kept(new.headers),
+        payload.body,
+        headers_as_kept(payload.headers),
+        payload.nbytes,
+        payload.reference,
+    )
+
+
+def _postgres_statement() -> str:
+    """One statement for a group: a parameter a column, each an array with an element a row."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    types = [predictions.c[name].type.compile(dialect) for name in _COLUMNS]
+    arrays = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate([*types, "INTEGER"], 1))
+    columns = ", ".join(f'"{name}"' for name in _COLUMNS)
+    return (
+        f"WITH given AS (SELECT * FROM unnest({arrays}) AS given({columns}, priority)), "
+        f"kept AS (INSERT INTO {predictions.name} ({columns}) SELECT {columns} FROM given ON CONFLICT DO NOTHING "
+        "RETURNING id, sequence, model), "
+        f"published AS (INSERT INTO {intents.name} (sequence, prediction_id, model, record_key, nbytes, priority, created_s) "
+        "SELECT kept.sequence, id, given.model, record_key, input_nbytes, priority, created_s FROM kept JOIN given USING (id)) "
+        "SELECT id, sequence FROM kept "
+        f"UNION ALL SELECT pg_notify('{ARRIVALS}', model)::text, NULL FROM (SELECT DISTINCT model FROM kept) AS models"
+    )
