@@ -22,18 +22,30 @@ class Markers(Protocol):
 
 
 class KafkaLink:
-    """`open_outlet` makes the producer with a transactional id; `prepare` sees to it that a model's topic is there."""
+    """`open_outlet` makes the producer with a transactional id; `prepare` sees to it that a model's topic is there, and
+    `prepare_markers` that the markers' is."""
 
-    def __init__(self, open_outlet: Callable[[str], Outlet], markers: Markers, prepare: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        open_outlet: Callable[[str], Outlet],
+        markers: Markers,
+        prepare: Callable[[str], None],
+        prepare_markers: Callable[[], None],
+    ) -> None:
         self._open_outlet = open_outlet
         self._markers = markers
         self._prepare = prepare
+        self._prepare_markers = prepare_markers
+        self._markers_prepared = False
         self._prepared: set[str] = set()
         self._outlet: Outlet | None = None
 
     def open(self, slot: str) -> None:
         """Take the slot's transactional id over. Raises BrokerError."""
         self.close_outlet()
+        if not self._markers_prepared:
+            self._prepare_markers()
+            self._markers_prepared = True
         outlet = self._open_outlet(f"penstock-relay-{slot}")
         outlet.open()
         self._outlet = outlet
