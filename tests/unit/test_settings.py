@@ -173,3 +173,16 @@ def test_a_secret_is_read_from_the_file_that_a_variable_names(tmp_path, capsys):
             parse(Example, ["--model_name", "m"], wrong, "PENSTOCK_EXAMPLE")
         assert "PENSTOCK_EXAMPLE_STORE_FILE" in capsys.readouterr().err
     assert "PENSTOCK_EXAMPLE_STORE_FILE" in variables(Example, "PENSTOCK_EXAMPLE")
+
+
+def test_a_password_is_refused_on_the_command_line_and_never_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class WithPassword:
+        password: str | None = setting(None, "A password.", password=True)
+
+    with pytest.raises(SystemExit):
+        parse(WithPassword, ["--password", "hunter2"], {}, "X")
+    assert "hunter2" not in capsys.readouterr().err
+    settings = parse(WithPassword, [], {"X_PASSWORD": "hunter2"}, "X")
+    assert settings.password == "hunter2"
+    assert "hunter2" not in repr(settings)

@@ -51,13 +51,14 @@ def setting(
     *,
     unit: str | None = None,
     secret: bool = False,
+    password: bool = False,
     choices: Sequence[str] | None = None,
     metavar: str | None = None,
     least: float = 0,
     most: float | None = None,
 ) -> Any:
     """A field of a settings class: its default (left out: required), what it means, its unit; `secret` values are never shown,
-    not in `repr` either.
+    not in `repr` either. A `password` is a secret as a whole, and so refused on the command line.
 
     `least` and `most` bound numbers, `choices` are all that text may be.
     """
@@ -66,13 +67,14 @@ def setting(
     metadata = {
         "text": text,
         "unit": unit,
-        "secret": secret,
+        "secret": secret or password,
+        "password": password,
         "choices": choices,
         "metavar": metavar,
         "least": least,
         "most": most,
     }
-    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
+    return dataclasses.field(default=default, metadata=metadata, repr=not (secret or password))
 
 
 def parse(
@@ -105,7 +107,8 @@ def parse(
         variable = variable_name(prefix, field.name)
         if hasattr(given, field.name):
             values[field.name] = getattr(given, field.name)
-            if field.metadata.get("secret") and has_password(str(values[field.name])):
+            in_clear = field.metadata.get("password") or has_password(str(values[field.name]))
+            if field.metadata.get("secret") and in_clear:
                 parser.error(f"--{field.name}: {PASSWORD_SHOWN.format(variable=variable)}")
             continue
         text = secret_in_file(variable, env, parser.error) if field.metadata.get("secret") else env.get(variable)

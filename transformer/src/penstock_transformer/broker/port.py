@@ -8,10 +8,12 @@ What a client raises is turned into the four errors below, at the client's edge 
     Retriable    nothing was committed, and the same call may work later: coordinator moved, time-out while sending, broker away
     InDoubt      the commit's answer was lost: it may or may not have happened. Ask `Intake.committed` after `Outlet.restore`.
     Fenced       another took over (a newer producer with our transactional id, a newer generation of the group): stop
+      Rebalanced   only the group's generation is newer: nothing was committed, the outlet works on as it is. After another `poll`
+                 what is still ours may be committed with the `group()` of then; a part that does not tell them apart stops
     BrokerError  anything else, for instance a record over the topic's limit (`TooLargeForTopic`) or no right to the topic
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -47,8 +49,13 @@ class Fenced(BrokerError):
     """Somebody newer works in our place."""
 
 
+class Rebalanced(Fenced):
+    """The group has moved on since we asked for `Intake.group`: the offsets were refused, and with them the whole commit."""
+
+
 class Assignment(Protocol):
-    """Told of the group's changes, from inside `Intake.poll`, on the thread that polls."""
+    """Told of the group's changes, from inside `Intake.poll` or `close`. The thread that polls makes the call, or waits while
+    another makes it: what it does needs no lock against that thread, and must not wait for it. It may block."""
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
         """These are ours from now on, beside those that are; reading begins at the committed offset."""
@@ -110,9 +117,29 @@ class Outlet(Protocol):
     def close(self) -> None: ...
 
 
+class Producer(Protocol):
+    """Writes records that belong to no offsets: replayed dead letters, for instance."""
+
+    def send(self, records: Sequence[OutRecord]) -> None:
+        """Write all of them, each once even where a request is repeated, and return when all brokers asked have them. Raises
+        Retriable (some may be written), TooLargeForTopic (others are written)."""
+
+    def close(self) -> None: ...
+
+
+class Reader(Protocol):
+    """Reads topics from end to end without a group: compacted ones, or to look into them."""
+
+    def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterator[Record]:
+        """What readers that are `read_committed` can see of a topic at the moment of this call, in offset order within each
+        partition, beginning at `start` where that names the partition, else at its first record."""
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """What a topic is at present. `settings` are those that were set, by Kafka's own names."""
+    """What a topic is. `settings`, by Kafka's own names: those in force; for `Admin.create` those that are to be set."""
 
     name: str
     partitions: int
@@ -127,10 +154,10 @@ class Admin(Protocol):
         """The topics of these that exist."""
 
     def create(self, topic: TopicState) -> None:
-        """Make it; one that is there already is left as it is."""
+        """Make it, and wait until it can be used; one that is there already is left as it is."""
 
     def ends(self, topics: Sequence[str]) -> dict[Partition, tuple[int, int]]:
-        """First and one past the last offset of every partition."""
+        """First and last stable offset of every partition: what there is for `read_committed` readers lies between."""
 
     def committed(self, group: str) -> dict[Partition, int]:
         """A group's offsets."""

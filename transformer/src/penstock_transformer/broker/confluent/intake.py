@@ -1,0 +1,205 @@
+"""A member of a consumer group on confluent-kafka. librdkafka fetches on threads of its own and calls rebalance callbacks from
+inside `poll`, on the thread that polls.
+
+Invariant: a record is given out once for each time its partition is assigned, in offset order, and none of a partition after
+`revoked` or `lost` has named it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from threading import Event
+from time import monotonic
+from typing import Any
+
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, TopicPartition
+
+from penstock_transformer.broker.confluent.errors import translate, translate_code, translated
+from penstock_transformer.broker.confluent.options import Troubles, connection
+from penstock_transformer.broker.membership import Membership
+from penstock_transformer.broker.port import Assignment, Retriable
+from penstock_transformer.broker.records import Headers, Partition, Record
+from penstock_transformer.broker.settings import BrokerSettings
+
+# librdkafka's wake-up is not to be had from Python: a poll looks so often whether it was woken.
+_SLICE_S = 0.01
+# Told as records, and settled by librdkafka itself or by a later rebalance callback.
+_PASSING = frozenset(
+    {KafkaError._MAX_POLL_EXCEEDED, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._PARTITION_EOF}
+)
+
+
+def consumer_options(settings: BrokerSettings, group: str, troubles: Troubles) -> dict[str, Any]:
+    """What a consumer of a group and a reader without one share."""
+    return {
+        **connection(settings, troubles),
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        "fetch.max.bytes": settings.fetch_bytes,
+        "max.partition.fetch.bytes": min(settings.fetch_bytes, settings.record_bytes + 2**20),
+        "receive.message.max.bytes": settings.fetch_bytes + settings.record_bytes + 2**21,
+        "queued.max.messages.kbytes": max(1, settings.fetch_bytes // 1024),
+        "fetch.error.backoff.ms": 50,
+    }
+
+
+class ConfluentIntake:
+    """See `broker.port.Intake`. `instance` makes it a static member; `None` a dynamic one."""
+
+    def __init__(self, settings: BrokerSettings, group: str, instance: str | None) -> None:
+        self._timeout_s = settings.kafka_timeout_s
+        self._troubles = Troubles()
+        session_ms = int(settings.kafka_session_timeout_s * 1000)
+        options = consumer_options(settings, group, self._troubles) | {
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": session_ms,
+            "heartbeat.interval.ms": min(3000, session_ms // 4),
+            "max.poll.interval.ms": int(max(settings.kafka_poll_interval_s, settings.kafka_session_timeout_s) * 1000),
+        }
+        if instance is not None:
+            options["group.instance.id"] = instance
+        with translated("joining Kafka"):
+            self._consumer = Consumer(options)
+        with translated("reaching Kafka"):
+            self._consumer.list_topics("__consumer_offsets", timeout=self._timeout_s)
+        self._woken = Event()
+        self._partitions: dict[tuple[str, int], Partition] = {}
+
+    def subscribe(self, topics: Sequence[str], assignment: Assignment) -> None:
+        """Join; partitions come and go during `poll`."""
+        with translated("joining the group"):
+            self._consumer.subscribe(
+                list(topics),
+                on_assign=_telling(assignment.assigned),
+                on_revoke=_telling(assignment.revoked),
+                on_lost=_telling(assignment.lost),
+            )
+
+    def poll(self, timeout_s: float, max_records: int) -> list[Record]:
+        """Records of partitions that are ours and not paused."""
+        until = monotonic() + timeout_s
+        while True:
+            left = until - monotonic()
+            with translated("reading from Kafka"):
+                # Asked for many it would wait until it has them all.
+                found = self._consumer.consume(1, min(max(left, 0.0), _SLICE_S))
+                if found and max_records > 1:
+                    found += self._consumer.consume(max_records - 1, 0)
+            self._troubles.raise_hopeless()
+            records = to_records(found, self._partitions) if found else []
+            if records or left <= 0 or self._woken.is_set():
+                self._woken.clear()
+                return records
+
+    def wake(self) -> None:
+        """Make a `poll` that waits return early."""
+        self._woken.set()
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        """Keep these partitions' records back; those that are ours no more are left out."""
+        if ours := self._ours(partitions):
+            with translated("pausing"):
+                self._consumer.pause(ours)
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        """Give these partitions' records out again."""
+        if ours := self._ours(partitions):
+            with translated("resuming"):
+                self._consumer.resume(ours)
+
+    def _ours(self, partitions: Sequence[Partition]) -> list[Any]:
+        assigned = {(place.topic, place.partition) for place in self._consumer.assignment()}
+        return [TopicPartition(*partition) for partition in partitions if partition in assigned]
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """Read on from this offset."""
+        with translated("seeking"):
+            self._consumer.seek(TopicPartition(partition.topic, partition.number, offset))
+
+    def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
+        """The group's committed offsets, of transactions that are over."""
+        until = monotonic() + self._timeout_s
+        while True:
+            try:
+                left = max(0.1, until - monotonic())
+                found = self._consumer.committed([TopicPartition(*partition) for partition in partitions], timeout=left)
+                error = next((place.error for place in found if place.error is not None), None)
+                if error is None:
+                    return {Partition(place.topic, place.partition): _offset(place) for place in found}
+                failure = translate_code(error, "reading committed offsets")
+            except KafkaException as raised:
+                failure = translate(raised, "reading committed offsets")
+            if not isinstance(failure, Retriable) or monotonic() >= until:
+                raise failure
+
+    def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """The last stable offsets."""
+        with translated("reading the ends of partitions"):
+            return {
+                partition: self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=self._timeout_s)[1]
+                for partition in partitions
+            }
+
+    def group(self) -> Membership:
+        """The group's metadata of this moment."""
+        return Membership(self._consumer.consumer_group_metadata(), self._commit)
+
+    def _commit(self, offsets: Mapping[Partition, int]) -> None:
+        given = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
+        with translated("committing offsets"):
+            for place in self._consumer.commit(offsets=given, asynchronous=False) or ():
+                if place.error is not None:
+                    raise translate_code(place.error, "committing offsets")
+
+    def close(self) -> None:
+        """Leave the group; a static member goes without saying so."""
+        with translated("leaving Kafka"):
+            self._consumer.close()
+
+
+def _telling(method: Callable[[Sequence[Partition]], None]) -> Callable[[Any, Sequence[Any]], None]:
+    def tell(_: Any, places: Sequence[Any]) -> None:
+        if places:
+            method(sorted(Partition(place.topic, place.partition) for place in places))
+
+    return tell
+
+
+def to_records(found: Sequence[Any], known: dict[tuple[str, int], Partition]) -> list[Record]:
+    """confluent-kafka's messages as our records; `known` keeps the partitions met so far. Raises what a message reports."""
+    records: list[Record] = []
+    failure: Any = None
+    for message in found:
+        error = message.error()
+        if error is not None:
+            if error.code() not in _PASSING:
+                failure = failure or error
+            continue
+        place = (message.topic(), message.partition())
+        partition = known.get(place)
+        if partition is None:
+            partition = known[place] = Partition(*place)
+        kind, timestamp_ms = message.timestamp()
+        headers = message.headers()
+        records.append(
+            Record(
+                partition,
+                message.offset(),
+                -1 if kind == TIMESTAMP_NOT_AVAILABLE else timestamp_ms,
+                message.key(),
+                message.value(),
+                _headers(headers) if headers else (),
+            )
+        )
+    if failure is not None and not records:
+        raise translate_code(failure, "reading from Kafka")
+    return records
+
+
+def _headers(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
+    return tuple((name, value or b"") for name, value in headers)
+
+
+def _offset(place: Any) -> int | None:
+    return place.offset if place.offset >= 0 else None

@@ -1,0 +1,234 @@
+"""Records and offsets in one transaction, and records alone, on confluent-kafka.
+
+    begin -> records into librdkafka's queue -> offsets -> commit        each wait has an end
+      any error before the commit was asked for: abort; if that fails too, the producer is of no more use until `restore`
+      no answer to the commit: in doubt, and of no more use until `restore`
+
+Only deliveries that fail are reported back to Python: a report for each record would cost as much as the record.
+
+Invariant: `commit` either returns, and everything is durable, or raises; and only InDoubt leaves open which it was.
+"""
+
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+
+from penstock_transformer.broker.confluent.errors import TIMED_OUT, translate, translate_code, translated
+from penstock_transformer.broker.confluent.options import Troubles, connection
+from penstock_transformer.broker.membership import Membership
+from penstock_transformer.broker.port import BrokerError, Fenced, InDoubt, Retriable, TooLargeForTopic
+from penstock_transformer.broker.records import OutRecord, Partition
+from penstock_transformer.broker.settings import BrokerSettings
+
+_FRAME_BYTES = 2**16
+_BATCH_BYTES = 2**18
+_UNASSIGNED = -1
+# A number of partitions that seems too small is looked up again this much later.
+_LOOK_AGAIN_S = 1.0
+
+
+class _Client:
+    """A producer, with what became of its records."""
+
+    def __init__(self, settings: BrokerSettings, transactional_id: str | None) -> None:
+        self._timeout_s = settings.kafka_timeout_s
+        self.troubles = Troubles()
+        self.failed: list[Any] = []
+        options = connection(settings, self.troubles) | {
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "delivery.report.only.error": True,
+            "on_delivery": self._note,
+            "message.max.bytes": settings.record_bytes + _FRAME_BYTES,
+            "batch.size": _BATCH_BYTES,
+            "queue.buffering.max.messages": 1_000_000,
+            "queue.buffering.max.kbytes": max(2**17, settings.record_bytes // 512),
+            "linger.ms": 1,
+            "compression.type": settings.kafka_compression,
+            "retry.backoff.ms": 50,
+            "message.timeout.ms": int(self._timeout_s * 1000),
+        }
+        if transactional_id is not None:
+            timeout_s = settings.kafka_transaction_timeout_s
+            options |= {
+                "transactional.id": transactional_id,
+                "transaction.timeout.ms": int(timeout_s * 1000),
+                "message.timeout.ms": int(min(timeout_s, self._timeout_s) * 1000),
+            }
+        self.producer = Producer(options)
+        self._sizes: dict[str, tuple[int, float]] = {}
+
+    def _note(self, error: Any, message: Any) -> None:
+        if error is not None:
+            self.failed.append((error, message))
+
+    def send(self, record: OutRecord) -> None:
+        """Into the queue. Raises BrokerError for a topic that does not exist."""
+        size = self._sizes.get(record.topic)
+        if size is None:
+            size = self._size(record.topic)
+        partition = record.partition
+        if partition is None:
+            partition = _UNASSIGNED
+        elif partition >= size[0]:
+            if monotonic() - size[1] > _LOOK_AGAIN_S:
+                size = self._size(record.topic)
+            partition = partition if partition < size[0] else _UNASSIGNED
+        # Positional, and only what is there: half of the time of a call by names.
+        self.producer.produce(
+            record.topic,
+            record.value,
+            record.key,
+            partition,
+            timestamp=record.timestamp_ms or 0,
+            headers=list(record.headers) if record.headers else None,
+        )
+
+    def _size(self, topic: str) -> tuple[int, float]:
+        found = self.producer.list_topics(topic, timeout=self._timeout_s).topics.get(topic)
+        if found is None or found.error is not None or not found.partitions:
+            self.troubles.raise_hopeless()
+            error = found.error if found is not None else None
+            if error is not None and error.code() not in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+                raise translate_code(error, f"looking for topic {topic}")
+            raise BrokerError(f"topic {topic} does not exist")
+        size = self._sizes[topic] = (len(found.partitions), monotonic())
+        return size
+
+    def give_up(self) -> None:
+        """What is queued is not sent any more."""
+        self.producer.purge()
+
+    def failure(self, records: Sequence[OutRecord], error: BaseException | None) -> BrokerError | None:
+        """What was wrong first: a record's own error says more than that of the transaction it spoilt."""
+        known = translate(error, "writing to Kafka") if error is not None else None
+        failed, self.failed = self.failed, []
+        own = [(code, message) for code, message in failed if code.code() not in _SPOILT]
+        if own and not isinstance(known, Fenced):
+            # The broker refuses a whole batch: the largest of it is the one that spoilt it.
+            code, message = max(own, key=lambda pair: len(pair[1]))
+            return translate_code(code, "writing to Kafka", at=_place(message, records))
+        if known is None and failed:
+            return translate_code(failed[0][0], "writing to Kafka")
+        return known
+
+
+_SPOILT = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
+
+
+def _place(message: Any, records: Sequence[OutRecord]) -> int | None:
+    topic, key, value = message.topic(), message.key(), message.value()
+    for at, record in enumerate(records):
+        if record.topic == topic and record.value == value and record.key == key:
+            return at
+    return None
+
+
+class ConfluentOutlet:
+    """See `broker.port.Outlet`."""
+
+    def __init__(self, settings: BrokerSettings, transactional_id: str) -> None:
+        self._settings = settings
+        self._id = transactional_id
+        self._timeout_s = settings.kafka_timeout_s
+        self._client: _Client | None = None
+
+    def open(self) -> None:
+        """Take the transactional id over."""
+        doing = f"opening the producer {self._id}"
+        with translated(doing):
+            client = _Client(self._settings, self._id)
+        try:
+            client.producer.init_transactions(self._timeout_s)
+        except KafkaException as error:
+            client.troubles.raise_hopeless()
+            raise translate(error, doing) from error
+        self._client = client
+
+    def commit(self, records: Sequence[OutRecord], offsets: Mapping[Partition, int], group: Membership | None) -> None:
+        """Write all records and the offsets, or nothing."""
+        client = self._client
+        if client is None:
+            raise Retriable(f"the producer {self._id} is to be restored first")
+        producer = client.producer
+        at = 0
+        try:
+            producer.begin_transaction()
+            for record in records:
+                client.send(record)
+                at += 1
+            if offsets:
+                assert group is not None
+                given = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
+                producer.send_offsets_to_transaction(given, group.metadata, self._timeout_s)
+        except (KafkaException, BufferError, BrokerError) as error:
+            failure = translate(error, "writing to Kafka", at=at if at < len(records) else None)
+            if not isinstance(failure, TooLargeForTopic):
+                failure = client.failure(records, error) or failure
+            self._abort(client)
+            raise failure from error
+        try:
+            producer.commit_transaction(self._timeout_s)
+        except KafkaException as error:
+            if error.args[0].code() in TIMED_OUT and not error.args[0].txn_requires_abort():
+                self._give_up(client)
+                raise InDoubt(f"committing: {error}") from error
+            failure = client.failure(records, error) or translate(error, "committing")
+            self._abort(client)
+            raise failure from error
+
+    def _abort(self, client: _Client) -> None:
+        """Leave nothing open; a producer that cannot even do that is given up."""
+        try:
+            client.producer.abort_transaction(self._timeout_s)
+        except KafkaException:
+            self._give_up(client)
+        client.failed.clear()
+
+    def _give_up(self, client: _Client) -> None:
+        self._client = None
+        client.give_up()
+
+    def restore(self) -> None:
+        """A producer that works again."""
+        if self._client is None:
+            self.open()
+
+    def close(self) -> None:
+        """Leave."""
+        self._client = None
+
+
+class ConfluentProducer:
+    """See `broker.port.Producer`."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._timeout_s = settings.kafka_timeout_s
+        with translated("opening a producer"):
+            self._client = _Client(settings, None)
+
+    def send(self, records: Sequence[OutRecord]) -> None:
+        """Write all of them."""
+        client = self._client
+        at = 0
+        try:
+            for record in records:
+                client.send(record)
+                at += 1
+            waiting = client.producer.flush(self._timeout_s)
+        except (KafkaException, BufferError, BrokerError) as error:
+            client.producer.flush(self._timeout_s)
+            client.failed.clear()
+            raise translate(error, "writing to Kafka", at=at if at < len(records) else None) from error
+        failure = client.failure(records, None)
+        if failure is None and waiting:
+            client.troubles.raise_hopeless()
+            failure = Retriable("writing to Kafka: no answer")
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Leave."""
+        self._client.producer.flush(self._timeout_s)

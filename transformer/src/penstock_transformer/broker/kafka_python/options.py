@@ -1,0 +1,36 @@
+"""The options that kafka-python's consumers, producers and administration share, from our settings."""
+
+import logging
+from typing import Any
+
+from penstock_transformer.broker.settings import BrokerSettings
+
+# Nothing that this client says at a lower level is of use to an operator, and at its lowest it prints records.
+logging.getLogger("kafka").setLevel(logging.WARNING)
+
+
+def connection(settings: BrokerSettings, client_id: str) -> dict[str, Any]:
+    """Where the brokers are and how they are spoken to."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": [address.strip() for address in settings.kafka_bootstrap.split(",") if address.strip()],
+        "client_id": client_id,
+        "security_protocol": settings.kafka_security,
+        "bootstrap_timeout_ms": int(settings.kafka_timeout_s * 1000),
+        "request_timeout_ms": request_timeout_ms(settings),
+        "reconnect_backoff_max_ms": 1000,
+        # Their upkeep costs a tenth of a record's time, and nobody reads them.
+        "metrics_enabled": False,
+    }
+    files = {"cafile": settings.kafka_ca_file, "certfile": settings.kafka_cert_file, "keyfile": settings.kafka_key_file}
+    if settings.encrypts:
+        options |= {f"ssl_{name}": str(path) for name, path in files.items() if path is not None}
+    if settings.logs_in:
+        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
+        options["sasl_plain_username"] = settings.kafka_username
+        options["sasl_plain_password"] = settings.kafka_password
+    return options
+
+
+def request_timeout_ms(settings: BrokerSettings) -> int:
+    """How long one request may take: a third of a call's time, so that it can be made again."""
+    return max(1000, int(settings.kafka_timeout_s * 1000 / 3))

@@ -1,0 +1,240 @@
+"""Records and offsets in one transaction, and records alone, on kafka-python.
+
+    begin -> records into the producer's buffers -> offsets -> commit        each wait has an end
+      any error before the commit was asked for: abort; if that fails too, the producer is of no more use until `restore`
+      no answer to the commit: in doubt, and of no more use until `restore`
+
+Invariant: `commit` either returns, and everything is durable, or raises; and only InDoubt leaves open which it was.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from threading import Event
+from typing import Any
+
+from kafka import KafkaProducer, TopicPartition, errors
+from kafka.serializer import Serializer
+from kafka.structs import OffsetAndMetadata
+
+from penstock_transformer.broker.kafka_python.errors import translate, translated
+from penstock_transformer.broker.kafka_python.options import connection
+from penstock_transformer.broker.membership import Membership
+from penstock_transformer.broker.port import BrokerError, Fenced, InDoubt, Retriable, TooLargeForTopic
+from penstock_transformer.broker.records import OutRecord, Partition
+from penstock_transformer.broker.settings import BrokerSettings
+
+# A record is bigger on the wire than its parts.
+_FRAME_BYTES = 2**16
+_BATCH_BYTES = 2**18
+# kafka-python refuses a record without key and value, which Kafka takes: its value is this object until it is written.
+_NOTHING = object()
+
+
+class _Value(Serializer):  # type: ignore[misc]
+    """Bytes as they are."""
+
+    def serialize(self, topic: str, headers: Any, data: Any) -> Any:  # noqa: ARG002 (its interface)
+        return None if data is _NOTHING else data
+
+
+class _Client:
+    """A producer whose waits have an end."""
+
+    def __init__(self, settings: BrokerSettings, transactional_id: str | None) -> None:
+        self._timeout_ms = int(settings.kafka_timeout_s * 1000)
+        options: dict[str, Any] = {"enable_idempotence": True}
+        if transactional_id is not None:
+            timeout_ms = int(settings.kafka_transaction_timeout_s * 1000)
+            options = {"transactional_id": transactional_id, "transaction_timeout_ms": timeout_ms}
+        self._producer = KafkaProducer(
+            **connection(settings, f"penstock-{settings.instance}"),
+            **options,
+            value_serializer=_Value(),
+            allow_auto_create_topics=False,
+            delivery_timeout_ms=self._timeout_ms,
+            max_block_ms=self._timeout_ms,
+            metadata_max_age_ms=int(settings.kafka_metadata_age_s * 1000),
+            max_request_size=settings.record_bytes + _FRAME_BYTES,
+            batch_size=_BATCH_BYTES,
+            compression_type=None if settings.kafka_compression == "none" else settings.kafka_compression,
+            # The broker asks for a moment's patience at the start of nearly every transaction.
+            retry_backoff_ms=10,
+        )
+        self._known: set[str] = set()
+
+    def take_over(self) -> None:
+        """Become the only producer with this transactional id."""
+        self._producer.init_transactions()
+
+    def begin(self) -> None:
+        """Start a transaction."""
+        self._producer.begin_transaction()
+
+    def send(self, record: OutRecord) -> Any:
+        """Into the buffers; a future."""
+        if record.topic not in self._known:
+            self._learn(record.topic)
+        partition = record.partition
+        if partition is not None and partition not in self._producer._metadata.partitions_for_topic(record.topic):
+            partition = None
+        value = _NOTHING if record.value is None and record.key is None else record.value
+        return self._producer.send(record.topic, value, record.key, list(record.headers), partition, record.timestamp_ms)
+
+    def _learn(self, topic: str) -> None:
+        """Wait until the topic's partitions are known. Raises BrokerError if the brokers say that there is none."""
+        if self._producer._metadata.partitions_for_topic(topic) is None:
+            try:
+                self._producer._wait_on_metadata(topic, min(2000, self._timeout_ms))
+            except errors.KafkaTimeoutError:
+                if self._producer._metadata.brokers() and self._reaches():
+                    raise BrokerError(f"topic {topic} does not exist, or none of its partitions has a leader") from None
+                raise
+        self._known.add(topic)
+
+    def _reaches(self) -> bool:
+        """Whether a broker answers."""
+        answered = Event()
+        future = self._producer._metadata.request_update()
+        future.add_both(lambda _: answered.set())
+        self._producer._sender.wakeup()
+        return answered.wait(1) and bool(future.succeeded())
+
+    def add_offsets(self, offsets: Mapping[Partition, int], metadata: Any) -> None:
+        """The group's offsets into the transaction."""
+        given = {TopicPartition(*partition): OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
+        self._wait(self._producer._transaction_manager.send_offsets_to_transaction(given, metadata))
+
+    def commit(self) -> None:
+        """Commit the transaction."""
+        self._wait(self._producer._transaction_manager.begin_commit())
+
+    def abort(self) -> None:
+        """Abort the transaction."""
+        self._wait(self._producer._transaction_manager.begin_abort())
+
+    def flush(self) -> None:
+        """Until every record has been answered for."""
+        self._producer.flush(self._timeout_ms / 1000)
+
+    def _wait(self, result: Any) -> None:
+        """kafka-python's own methods would wait for ever."""
+        self._producer._sender.wakeup()
+        if not result.wait(self._timeout_ms):
+            raise errors.KafkaTimeoutError(f"no answer within {self._timeout_ms} ms")
+
+    def close(self, timeout_s: float) -> None:
+        """In order, within the time."""
+        with suppress(errors.KafkaError):
+            self._producer.close(timeout_s)
+
+    def drop(self) -> None:
+        """At once, with what is in the buffers."""
+        self._producer._sender.force_close()
+        self._producer._sender.join(1)
+        self.close(0)
+
+
+class KafkaPythonOutlet:
+    """See `broker.port.Outlet`."""
+
+    def __init__(self, settings: BrokerSettings, transactional_id: str) -> None:
+        self._settings = settings
+        self._id = transactional_id
+        self._client: _Client | None = None
+
+    def open(self) -> None:
+        """Take the transactional id over."""
+        with translated(f"opening the producer {self._id}"):
+            client = _Client(self._settings, self._id)
+            try:
+                client.take_over()
+            except BaseException:
+                client.drop()
+                raise
+            self._client = client
+
+    def commit(self, records: Sequence[OutRecord], offsets: Mapping[Partition, int], group: Membership | None) -> None:
+        """Write all records and the offsets, or nothing."""
+        client = self._client
+        if client is None:
+            raise Retriable(f"the producer {self._id} is to be restored first")
+        futures: list[Any] = []
+        try:
+            client.begin()
+            futures += map(client.send, records)
+            if offsets:
+                assert group is not None
+                client.add_offsets(offsets, group.metadata)
+        except (errors.KafkaError, OSError, BrokerError) as error:
+            failure = _first_failure(futures, error, len(futures))
+            self._abort(client)
+            raise failure from error
+        try:
+            client.commit()
+        except errors.KafkaTimeoutError as error:
+            self._give_up(client)
+            raise InDoubt(f"committing: {error}") from error
+        except errors.KafkaError as error:
+            failure = _first_failure(futures, error, None)
+            self._abort(client)
+            raise failure from error
+
+    def _abort(self, client: _Client) -> None:
+        """Leave nothing open; a producer that cannot even do that is given up."""
+        try:
+            client.abort()
+        except (errors.KafkaError, OSError):
+            self._give_up(client)
+
+    def _give_up(self, client: _Client) -> None:
+        self._client = None
+        client.drop()
+
+    def restore(self) -> None:
+        """A producer that works again."""
+        if self._client is None:
+            self.open()
+
+    def close(self) -> None:
+        """Leave."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close(self._settings.kafka_timeout_s)
+
+
+class KafkaPythonProducer:
+    """See `broker.port.Producer`."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._timeout_s = settings.kafka_timeout_s
+        with translated("opening a producer"):
+            self._client = _Client(settings, None)
+
+    def send(self, records: Sequence[OutRecord]) -> None:
+        """Write all of them."""
+        futures: list[Any] = []
+        try:
+            futures += map(self._client.send, records)
+            self._client.flush()
+        except (errors.KafkaError, OSError, BrokerError) as error:
+            raise _first_failure(futures, error, len(futures)) from error
+        for at, future in enumerate(futures):
+            if not future.is_done:
+                raise Retriable("writing to Kafka: no answer")
+            if future.failed():
+                raise translate(future.exception, "writing to Kafka", at=at) from future.exception
+
+    def close(self) -> None:
+        """Leave."""
+        self._client.close(self._timeout_s)
+
+
+def _first_failure(futures: Sequence[Any], error: BaseException, at: int | None) -> BrokerError:
+    """What was wrong first: a record's own error says more than that of the transaction it spoilt."""
+    known = translate(error, "writing to Kafka", at=at)
+    if isinstance(known, Fenced) or (isinstance(known, TooLargeForTopic) and at is not None):
+        return known
+    for place, future in enumerate(futures):
+        if future.is_done and future.failed() and not isinstance(future.exception, errors.TransactionAbortedError):
+            return translate(future.exception, "writing to Kafka", at=place)
+    return known
