@@ -9,7 +9,6 @@ import dataclasses
 import os
 import socket
 import sys
-import typing
 from pathlib import Path
 from typing import Any
 
@@ -19,73 +18,15 @@ from penstock import logs
 from penstock.serving.security.opening import check_security
 from penstock.serving.server import Service, bind, run
 from penstock.serving.supervisor import VARIABLE as WORKER
-from penstock.settings import PASSWORD_SHOWN, has_password, read_value, secret_in_file, variable_name
 from penstock_cli.all_in_one import PREFIX, ServeSettings, build, places_of
 from penstock_cli.dotenv import load_env
 from penstock_cli.errors import Failure, run_reported
 from penstock_cli.greeting import greeting
+from penstock_cli.setting_options import add_options
 from penstock_cli.store_check import check_features, check_store, check_store_file
 from penstock_predictor.repository import Place
 
 _SHOWN = ("feature_store", "http_port", "grpc_port", "host", "model_name", "workers", "log_level")
-
-
-class Typed(click.ParamType[Any]):
-    """A setting's type, read as `penstock.settings` reads it."""
-
-    def __init__(self, field: "dataclasses.Field[Any]", kind: Any) -> None:
-        self.name = getattr(kind, "__name__", "text")
-        self._field = field
-        self._kind = kind
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return read_value(self._field, self._kind, value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-def _secret_default(field: "dataclasses.Field[Any]") -> Any:
-    """What stands for a secret that is not given: the content of the file that its variable names."""
-
-    def fail(message: str) -> None:
-        raise click.UsageError(message)
-
-    return lambda: secret_in_file(variable_name(PREFIX, field.name), os.environ, fail) or field.default
-
-
-def _no_password(context: click.Context, option: click.Parameter, value: Any) -> Any:
-    """Refuse a password on the command line."""
-    given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
-    if given and has_password(str(value)):
-        variable = variable_name(PREFIX, option.name or "")
-        raise click.UsageError(f"--{option.name}: {PASSWORD_SHOWN.format(variable=variable)}")
-    return value
-
-
-def _options(command: click.Command) -> click.Command:
-    """An option for every setting: `--http_port`, `--http-port`, or PENSTOCK_SERVE_HTTP_PORT; the rarer ones come last."""
-    hints = typing.get_type_hints(ServeSettings)
-    fields = sorted(dataclasses.fields(ServeSettings), key=lambda f: _SHOWN.index(f.name) if f.name in _SHOWN else len(_SHOWN))
-    for field in fields:
-        unit = field.metadata.get("unit")
-        default = "none" if field.default is None else f"{field.default}{f' {unit}' if unit else ''}"
-        names = [f"--{field.name}"] + ([f"--{field.name.replace('_', '-')}"] if "_" in field.name else [])
-        command.params.append(
-            click.Option(
-                names,
-                type=Typed(field, hints[field.name]),
-                metavar=field.name.upper(),
-                help=f"{field.metadata['text']} (default {default})",
-                envvar=variable_name(PREFIX, field.name),
-                default=_secret_default(field) if field.metadata.get("secret") else field.default,
-                callback=_no_password if field.metadata.get("secret") else None,
-                show_envvar=False,
-            )
-        )
-    return command
 
 
 @click.command(
@@ -127,7 +68,7 @@ class ServeCommand(click.Command):
 
 
 serve = ServeCommand(_serve.name, params=_serve.params, callback=_serve.callback, help=_serve.help, epilog=_serve.epilog)
-_options(serve)
+add_options(serve, ServeSettings, PREFIX, first=_SHOWN)
 
 
 def _service(settings: ServeSettings, places: list[Place], *, greet: bool) -> Service:
