@@ -22,8 +22,6 @@ class Preference(NamedTuple):
         parts = [b"respond-async"] if self.respond_async else []
         if waited_s is not None:
             parts.append(b"wait=%d" % waited_s)
-        elif self.wait and self.wait_s is None and not self.respond_async:
-            parts.append(b"wait")
         return b"preference-applied: %b\r\n" % b", ".join(parts) if parts else b""
 
 

@@ -32,7 +32,8 @@ def check_rows(rows: list[Row], plan: FetchPlan | None, metadata: ModelMetadata)
     for at, row in enumerate(rows):
         if not row.keys() <= plan.accepted:
             check_names(row, plan.accepted, plan.stored_names, f"rows[{at}].")
-    _check_values(RowSource([rows], [len(rows)]), plan)
+    if rows:
+        _check_values(RowSource([rows], [len(rows)]), plan)
 
 
 def check_tensors(request: InferRequest, plan: FetchPlan | None, metadata: ModelMetadata) -> None:
@@ -49,7 +50,7 @@ def check_tensors(request: InferRequest, plan: FetchPlan | None, metadata: Model
         if len(set(lengths.values())) > 1:
             name = min(lengths, key=lengths.__getitem__)
             raise InvalidInput(f"expected {max(lengths.values())} rows, as the longest has, got {lengths[name]}", field=name)
-        if columns:
+        if columns and max(lengths.values()):
             _check_values(RowSource([columns], [max(lengths.values())]), plan)
 
 
