@@ -1,6 +1,6 @@
 """`penstock`: the command line. Commands are imported when they are called for, so that `--help` answers at once.
 
-penstock serve | predict | bundle … | features … | keys …
+penstock serve | predict | bundle … | features … | keys … | dead-letters …
 """
 
 import sys
@@ -18,6 +18,9 @@ _ENTRIES = {
     "bundle": Entry("penstock_cli.bundle", "bundle", "Make a bundle of a model and its features; check it, show it, try it."),
     "keys": Entry("penstock_cli.keys", "keys", "Make API keys for callers; see what a file of them allows."),
     "features": Entry("penstock_cli.features", "features", "Define, load and look at stored features; make training sets."),
+    "dead-letters": Entry(
+        "penstock_cli.dead_letters", "dead_letters", "Requests on Kafka that could not be predicted: list, replay."
+    ),
 }
 
 _EPILOG = "A first try: penstock serve DIRECTORY-WITH-A-model.onnx, then penstock predict --help."

@@ -62,8 +62,9 @@ class DeadLetters:
 class Letter(msgspec.Struct, frozen=True, eq=False):
     """A dead letter that was read. `position` is the request's, `at` its own; `failed_s` in s of the Unix epoch, None if unsaid.
 
-    `headers` are the original's. `foreign`: nothing in it says why it is here, so another program wrote it. `omitted` names what
-    was left out because the topic would not take it (`worker.bare_letters`): then the original cannot be had from here.
+    `headers` are the original's; `written_ms` is the letter's own timestamp. `foreign`: nothing in it says why it is here, so
+    another program wrote it. `omitted` names what was left out because the topic would not take it (`worker.bare_letters`): then
+    the original cannot be had from here.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Letter(msgspec.Struct, frozen=True, eq=False):
     value: bytes | None
     headers: Headers
     added_id: bool
+    written_ms: int
     foreign: bool = False
     omitted: tuple[str, ...] = ()
 
@@ -86,6 +88,11 @@ class Letter(msgspec.Struct, frozen=True, eq=False):
     def place(self) -> str:
         """Where it stands: `<topic>/<partition>/<offset>`."""
         return f"{self.at.topic}/{self.at.number}/{self.offset}"
+
+    @property
+    def since_s(self) -> float:
+        """When the record failed, in s of the Unix epoch; when its letter was written, where that is not said."""
+        return self.written_ms / 1e3 if self.failed_s is None else self.failed_s
 
     def request(self, topic: str) -> OutRecord:
         """The original, for `topic`, to the partition that it came from, with where it has been in `penstock-replayed`.
@@ -116,6 +123,7 @@ def read_letter(record: Record) -> Letter:
         value=record.value,
         headers=original,
         added_id=names.ID in ours,
+        written_ms=record.timestamp_ms,
         foreign=begin is None,
         omitted=tuple(name.removeprefix(_OMITTED).removesuffix("-bytes") for name in ours if _is_omission(name)),
     )
