@@ -2,18 +2,21 @@
 
 from dataclasses import dataclass
 
+from penstock.serving.options import ServingSettings
 from penstock.settings import setting
 from penstock_transformer.broker.settings import TopicSettings
-from penstock_transformer.settings import TransformerSettings
+from penstock_transformer.predictions.object_settings import ObjectSettings
+from penstock_transformer.settings import PipelineSettings
 from penstock_transformer.worker.policy import Policy
 
 DELIVERIES = ("exactly-once", "at-least-once")
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerSettings(TransformerSettings, TopicSettings):
+class WorkerSettings(ServingSettings, PipelineSettings, TopicSettings, ObjectSettings):
     """Everything that `penstock-transformer worker` takes."""
 
+    predictor_host: str = setting("", "HOST[:PORT] of the predictor; not needed with a route file.")
     delivery: str = setting(
         "exactly-once",
         "Predictions and offsets in one transaction, or without: sooner, and doubled after a crash.",
@@ -28,10 +31,14 @@ class WorkerSettings(TransformerSettings, TopicSettings):
         0.0, "Least time between the begins of two transactions: longer ones cost less, and readers wait; 0 for none.", unit="ms"
     )
     poll_records: int = setting(1000, "Records that one poll brings at most.", unit="records", least=1)
+    drain_delay_s: float = setting(
+        0.0, "After SIGTERM, keep working (reporting not ready) for so long: nobody routes to a worker, so not at all.", unit="s"
+    )
     max_queue_items: int = setting(16384, "Requests that may wait for a batch.")
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        if not self.predictor_host and self.route_file is None:
+            raise ValueError("expected --predictor_host or --route_file: without either nobody makes the predictions")
         if not self.kafka_bootstrap:
             raise ValueError("expected --kafka_bootstrap HOST:PORT: the worker reads its records there")
 
