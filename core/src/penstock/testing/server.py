@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ import orjson
 
 class ServerProcess:
     """One program. `port` and `admin_port` are known once it listens, `grpc_port` too if `grpc` was asked for; entering the
-    context waits until it is ready."""
+    context waits until it is ready. `program`: arguments that come before all options."""
 
     def __init__(
         self,
@@ -31,8 +31,10 @@ class ServerProcess:
         ready_s: float = 60.0,
         cwd: str | None = None,
         grpc: bool = False,
+        program: Sequence[str] = (),
     ) -> None:
         self.module = module
+        self.program = program
         self.arguments = arguments
         self.env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         self.ready_s = ready_s
@@ -71,6 +73,7 @@ class ServerProcess:
             sys.executable,
             "-m",
             self.module,
+            *self.program,
             "--host",
             "127.0.0.1",
             "--http_port",
