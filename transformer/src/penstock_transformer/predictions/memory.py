@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from penstock.errors import NotFound, Overloaded
 from penstock_transformer.predictions.changes import Changes
 from penstock_transformer.predictions.cursor import cursor_after, sequence_before
-from penstock_transformer.predictions.port import Claim, Expired, Filter, Page, repeated
+from penstock_transformer.predictions.port import CLAIM_BYTES, Claim, Expired, Filter, Page, fitting, repeated
 from penstock_transformer.predictions.resource import Ending, NewPrediction, Payload, Prediction, State, changed_by, priority_of
 
 
@@ -139,9 +139,10 @@ class MemoryPredictions:
 
         return self._changes.watch(prediction_id, read)
 
-    async def claim(self, model: str, holder: str, limit: int) -> list[Claim]:
+    async def claim(self, model: str, holder: str, limit: int, nbytes: int = CLAIM_BYTES) -> list[Claim]:
         """As `Claims.claim`."""
-        taken = sorted(self._waiting(model), key=lambda kept: kept.order)[:limit]
+        waiting = sorted(self._waiting(model), key=lambda kept: kept.order)[:limit]
+        taken = waiting[: fitting([kept.new.payload.nbytes for kept in waiting], nbytes)]
         for kept in taken:
             kept.holder, kept.waiting = holder, False
             if kept.prediction.state is State.STARTING:

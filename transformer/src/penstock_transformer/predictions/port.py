@@ -37,6 +37,16 @@ def repeated(new: NewPrediction, first: Prediction, digest: bytes) -> Prediction
     raise KeyReused("was used before, for another request; a key names one request", field="Idempotency-Key")
 
 
+def fitting(sizes: Sequence[int], nbytes: int) -> int:
+    """How many of these, from the first on, come to no more than `nbytes` together; one always does."""
+    total = 0
+    for count, size in enumerate(sizes):
+        total += size
+        if total > nbytes:
+            return max(1, count)
+    return len(sizes)
+
+
 class Filter(NamedTuple):
     """Which predictions are meant; None is any. `owner` None sees everybody's (admin). Times in s of the Unix epoch, of creation;
     `after_s` itself is meant, `before_s` is not."""
@@ -53,6 +63,10 @@ class Expired(NamedTuple):
 
     removed: int
     references: list[str]
+
+
+# Bodies of one claim, by themselves or in the object store; a body over that comes alone.
+CLAIM_BYTES = 16 * 2**20
 
 
 class Claim(NamedTuple):
@@ -122,8 +136,9 @@ class Claims(Protocol):
     (`Predictions.end`), so that a holder which comes back late changes nothing.
     """
 
-    async def claim(self, model: str, holder: str, limit: int) -> list[Claim]:
-        """Take up to so many that wait: by `penstock-priority`, the lowest first, then in the order they came."""
+    async def claim(self, model: str, holder: str, limit: int, nbytes: int = CLAIM_BYTES) -> list[Claim]:
+        """Take up to so many that wait: by `penstock-priority`, the lowest first, then in the order they came. The first, and
+        those that follow as far as their bodies fit into `nbytes`."""
 
     async def held(self, model: str, holder: str) -> list[str]:
         """The ids that this holder has and that have not ended."""

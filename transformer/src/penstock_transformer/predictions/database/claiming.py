@@ -14,7 +14,7 @@ from penstock_transformer.predictions.database.engine import Engine
 from penstock_transformer.predictions.database.listening import ARRIVALS, notify, notify_changes
 from penstock_transformer.predictions.database.rows import CLAIM, OPEN, among, claim_of
 from penstock_transformer.predictions.database.tables import intents, predictions, queue_holders
-from penstock_transformer.predictions.port import Claim
+from penstock_transformer.predictions.port import Claim, fitting
 from penstock_transformer.predictions.resource import State
 
 p, i, h = predictions.c, intents.c, queue_holders.c
@@ -27,20 +27,21 @@ class Claiming:
         self._engine = engine
         self._changes = changes
 
-    async def claim(self, model: str, holder: str, limit: int) -> list[Claim]:
+    async def claim(self, model: str, holder: str, limit: int, nbytes: int) -> list[Claim]:
         """As `Claims.claim`."""
         on_sqlite = self._engine.is_sqlite
         waiting = (
-            sa.select(i.sequence)
+            sa.select(i.sequence, i.nbytes)
             .where(i.model == model, i.holder.is_(None))
             .order_by(i.priority, i.sequence)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
         async with self._engine.writing() as connection:
-            sequences = [row[0] for row in await connection.execute(waiting)]
-            if not sequences:
+            found = (await connection.execute(waiting)).all()
+            if not found:
                 return []
+            sequences = [row[0] for row in found[: fitting([row[1] for row in found], nbytes)]]
             await connection.execute(
                 sa.update(intents).where(among(i.sequence, sequences, sqlite=on_sqlite)).values(holder=holder, batch=None)
             )
@@ -50,8 +51,8 @@ class Claiming:
                 .values(state=State.PROCESSING.value, started_s=sa.func.coalesce(p.started_s, self._engine.now))
                 .returning(*CLAIM)
             )
-            found = {row[0]: claim_of(row) for row in await connection.execute(started)}
-            claims = [found[sequence] for sequence in sequences if sequence in found]
+            rows = {row[0]: claim_of(row) for row in await connection.execute(started)}
+            claims = [rows[sequence] for sequence in sequences if sequence in rows]
             if not on_sqlite:
                 await notify_changes(connection, ((claim.id, State.PROCESSING) for claim in claims))
         if on_sqlite:
@@ -75,6 +76,12 @@ class Claiming:
             if ids is None:
                 await connection.execute(sa.delete(queue_holders).where(h.holder == holder))
         self._tell(models)
+
+    async def forget_holders(self) -> None:
+        """No holder lives: all that any holds waits. For who alone has the database (SQLite), at its opening."""
+        async with self._engine.writing() as connection:
+            await self._let_wait(connection, i.holder.is_not(None) & i.batch.is_(None))
+            await connection.execute(sa.delete(queue_holders))
 
     async def renew(self, holder: str, lease_s: float) -> None:
         """As `Claims.renew`."""

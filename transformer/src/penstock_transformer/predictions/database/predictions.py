@@ -21,7 +21,7 @@ from penstock_transformer.predictions.database.listening import Listening
 from penstock_transformer.predictions.database.migrating import migrate
 from penstock_transformer.predictions.database.submitting import Submitting
 from penstock_transformer.predictions.database.writing import Writing
-from penstock_transformer.predictions.port import Claim, Expired, Filter, Page
+from penstock_transformer.predictions.port import CLAIM_BYTES, Claim, Expired, Filter, Page
 from penstock_transformer.predictions.resource import Ending, NewPrediction, Payload, Prediction, State
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,8 @@ class DatabasePredictions:
             try:
                 if await migrate(self.engine):
                     logger.info("predictions database migrated", extra={"database": self.engine.address.label})
+                if self.engine.is_sqlite:
+                    await self._claiming.forget_holders()
                 break
             except UpstreamUnavailable as error:
                 if not patient:
@@ -120,9 +122,9 @@ class DatabasePredictions:
         """As `Predictions.changes`."""
         return self.news.watch(prediction_id, lambda: self._finding.state(prediction_id))
 
-    async def claim(self, model: str, holder: str, limit: int) -> list[Claim]:
+    async def claim(self, model: str, holder: str, limit: int, nbytes: int = CLAIM_BYTES) -> list[Claim]:
         """As `Claims.claim`."""
-        return await self._claiming.claim(model, holder, limit)
+        return await self._claiming.claim(model, holder, limit, nbytes)
 
     async def held(self, model: str, holder: str) -> list[str]:
         """As `Claims.held`."""

@@ -1,0 +1,323 @@
+"""The predictions table as the queue: the worker's machine and shell drain it where there is no broker.
+
+    arrivals --wake--> TableIntake.poll --claim--> Record ... --> worker --> TableOutlet.commit --end, one transaction--> rows
+
+It looks like a topic `<model>.requests` to its reader. Its partitions are lanes, so that one slow prediction holds up the few of
+its own lane and not all: rows of one key share a lane, others go to the one with the least. Offsets are the queue's own count of
+what it has handed out, lane by lane: rows do not come in the order of their sequences, for some are urgent and some were taken
+over from a process that died.
+
+Intake and outlet are blocking ports, called from threads; the database is the event loop's, with its pools, its notifications and
+its one writer (SQLite). So they hand each call to the loop and wait. They must not be called on the loop's own thread.
+
+Invariant: a row that was handed out is ended by `commit`, given back by `close`, or, if the process dies, claimed by another when
+the lease is over. Whoever ends it first has ended it (`Predictions.end`), so it gets one ending however many predicted it; one
+that was canceled meanwhile keeps that.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+import uuid
+import zlib
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from msgspec.structs import replace
+
+from penstock.errors import PenstockError, UpstreamUnavailable
+from penstock.failpoints import failpoint
+from penstock_transformer.broker.port import Assignment, Retriable
+from penstock_transformer.broker.records import OutRecord, Partition, Record
+from penstock_transformer.predictions.answers import answer_of, letter_of
+from penstock_transformer.predictions.port import CLAIM_BYTES, Claim, Claims
+from penstock_transformer.predictions.resource import Ending, Payload
+from penstock_transformer.relay.port import Intent
+from penstock_transformer.relay.publishing import request_of
+
+logger = logging.getLogger(__name__)
+
+LANES = 16
+LEASE_S = 10.0
+# Of the lease, after which it is renewed: two renewals may fail.
+_RENEWALS = 3
+# Notifications wake the reader; it looks by itself only this often, for what was lost with a listening connection.
+_LOOK_S = 15.0
+_CALL_S = 60.0
+
+T = TypeVar("T")
+Pack = Callable[[str, Payload], Awaitable[Payload]]
+"""Puts a large result of a prediction into the object store: its id and payload -> the payload to keep."""
+
+
+class Table(Claims, Protocol):
+    """What the queue needs of the store."""
+
+    async def end(self, endings: Sequence[Ending]) -> list[str]: ...
+
+
+class TableQueue:
+    """One model's queue in one process: what intake and outlet share. `pack` None keeps every result in its row."""
+
+    def __init__(
+        self, table: Table, model: str, loop: asyncio.AbstractEventLoop, *, lease_s: float = LEASE_S, pack: Pack | None = None
+    ) -> None:
+        self.table = table
+        self.model = model
+        self.topic = f"{model}.requests"
+        self.holder = f"queue-{uuid.uuid4().hex}"
+        self.lease_s = lease_s
+        self.pack = pack
+        self.lanes = [_Lane(Partition(self.topic, number)) for number in range(LANES)]
+        self.lock = threading.Lock()
+        self._loop = loop
+        # It is made on the loop's thread.
+        self._thread = threading.get_ident()
+
+    def intake(self) -> "TableIntake":
+        """The end that reads."""
+        return TableIntake(self)
+
+    def outlet(self) -> "TableOutlet":
+        """The end that writes."""
+        return TableOutlet(self)
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do this on the loop and wait. Raises Retriable where the database cannot be reached."""
+        if threading.get_ident() == self._thread:
+            work.close()
+            raise RuntimeError("the table's queue was called on the event loop's own thread, which it waits for")
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(_CALL_S)
+        except (UpstreamUnavailable, TimeoutError) as error:
+            future.cancel()
+            raise Retriable(str(error) or "no answer in time") from None
+
+    def soon(self, function: Callable[[], None]) -> None:
+        """Do this on the loop, without waiting."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function)
+
+    def place(self, claim: Claim) -> None:
+        """Give a row that was claimed its lane and offset."""
+        with self.lock:
+            if claim.key is None:
+                lane = min(self.lanes, key=lambda lane: (lane.paused, len(lane.held)))
+            else:
+                lane = self.lanes[zlib.crc32(claim.key) % LANES]
+            lane.put(claim)
+
+    def finish(self, offsets: Mapping[Partition, int]) -> list[str]:
+        """The ids before these offsets, which are not held any more."""
+        with self.lock:
+            return [prediction_id for lane in self.lanes for prediction_id in lane.finish(offsets.get(lane.partition, 0))]
+
+
+class _Lane:
+    """One partition: `held` are rows that were handed out or are about to be, by offset; `ready` the latter."""
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition = partition
+        self.paused = False
+        self.next = 0
+        self.held: dict[int, str] = {}
+        self.ready: list[Record] = []
+
+    def put(self, claim: Claim) -> None:
+        self.ready.append(_record(claim, self.partition, self.next))
+        self.held[self.next] = claim.id
+        self.next += 1
+
+    def finish(self, offset: int) -> list[str]:
+        done = [number for number in self.held if number < offset]
+        return [self.held.pop(number) for number in done]
+
+
+class TableIntake:
+    """The end that reads (an `Intake`). All lanes are assigned at the first poll, and stay."""
+
+    def __init__(self, queue: TableQueue) -> None:
+        self._queue = queue
+        self._news = threading.Event()
+        self._woken = False
+        self._doubtful = False
+        self._assignment: Assignment | None = None
+        self._end_arrivals: Callable[[], None] = lambda: None
+        self._renewing: asyncio.Task[None] | None = None
+
+    def subscribe(self, topics: Sequence[str], assignment: Assignment) -> None:
+        """Begin to hold the lease. Raises Retriable, ValueError for topics that are not this queue's."""
+        if list(topics) != [self._queue.topic]:
+            raise ValueError(f"expected [{self._queue.topic!r}], got {list(topics)!r}")
+        self._queue.call(self._start())
+        self._assignment = assignment
+
+    async def _start(self) -> None:
+        queue = self._queue
+        self._end_arrivals = queue.table.arrivals(queue.model, self._news.set)
+        with contextlib.suppress(UpstreamUnavailable):
+            await queue.table.renew(queue.holder, queue.lease_s)
+        self._renewing = asyncio.ensure_future(self._renew())
+
+    async def _renew(self) -> None:
+        queue = self._queue
+        while True:
+            await asyncio.sleep(queue.lease_s / _RENEWALS)
+            try:
+                await queue.table.renew(queue.holder, queue.lease_s)
+            except PenstockError as error:
+                logger.warning("lease of the queue could not be renewed", extra={"model": queue.model, "reason": str(error)})
+
+    def poll(self, timeout_s: float, max_records: int) -> list[Record]:
+        """Rows that wait, by priority and in their order. Raises Retriable."""
+        if self._assignment is not None:
+            assignment, self._assignment = self._assignment, None
+            assignment.assigned([lane.partition for lane in self._queue.lanes])
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._news.clear()
+            records = self._take(max_records)
+            if not records and not all(lane.paused for lane in self._queue.lanes):
+                records = self._claim(max_records)
+            wait_s = min(deadline - time.monotonic(), _LOOK_S)
+            if records or self._woken or wait_s <= 0.0:
+                self._woken = False
+                return records
+            self._news.wait(wait_s)
+
+    def _claim(self, limit: int) -> list[Record]:
+        queue = self._queue
+        if self._doubtful:
+            queue.call(self._give_back_unknown())
+            self._doubtful = False
+        try:
+            claims = queue.call(queue.table.claim(queue.model, queue.holder, limit, CLAIM_BYTES))
+        except Retriable:
+            self._doubtful = True
+            raise
+        for claim in claims:
+            queue.place(claim)
+        failpoint("queue.claimed")
+        return self._take(limit)
+
+    async def _give_back_unknown(self) -> None:
+        """Rows of a claim whose answer was lost wait again."""
+        queue = self._queue
+        with queue.lock:
+            known = {prediction_id for lane in queue.lanes for prediction_id in lane.held.values()}
+        unknown = [one for one in await queue.table.held(queue.model, queue.holder) if one not in known]
+        if unknown:
+            await queue.table.give_back(queue.holder, unknown)
+
+    def _take(self, limit: int) -> list[Record]:
+        found: list[Record] = []
+        with self._queue.lock:
+            for lane in self._queue.lanes:
+                if not lane.paused and lane.ready and len(found) < limit:
+                    taken, lane.ready = lane.ready[: limit - len(found)], lane.ready[limit - len(found) :]
+                    found += taken
+        return found
+
+    def wake(self) -> None:
+        """Make a poll that waits return. Any thread."""
+        self._woken = True
+        self._news.set()
+
+    def pause(self, partitions: Sequence[Partition]) -> None:
+        """Hand out nothing of these lanes; no new row without a key goes there."""
+        self._set_paused(partitions, True)
+
+    def resume(self, partitions: Sequence[Partition]) -> None:
+        """Hand these out again."""
+        self._set_paused(partitions, False)
+
+    def _set_paused(self, partitions: Sequence[Partition], paused: bool) -> None:
+        with self._queue.lock:
+            for partition in partitions:
+                self._queue.lanes[partition.number].paused = paused
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        """Only to where it stands: what was handed out is in the worker's hands until it is committed."""
+        if offset != self._queue.lanes[partition.number].next:
+            raise ValueError(f"{partition}: expected {self._queue.lanes[partition.number].next}, got {offset}")
+
+    def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
+        """One past what is ended, lane by lane."""
+        with self._queue.lock:
+            lanes = [self._queue.lanes[partition.number] for partition in partitions]
+            return {lane.partition: min(lane.held, default=lane.next) for lane in lanes}
+
+    def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """One past what was handed out."""
+        return {partition: self._queue.lanes[partition.number].next for partition in partitions}
+
+    def group(self) -> None:
+        """There is none: what fences here is that a prediction takes one ending."""
+
+    def close(self) -> None:
+        """Give back what is not ended."""
+        self._queue.call(self._stop())
+
+    async def _stop(self) -> None:
+        self._end_arrivals()
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.gather(self._renewing, return_exceptions=True)
+        await self._queue.table.give_back(self._queue.holder)
+
+
+class TableOutlet:
+    """The end that writes (an `Outlet`)."""
+
+    def __init__(self, queue: TableQueue) -> None:
+        self._queue = queue
+
+    def open(self) -> None:
+        """Nothing to take over: an earlier process's rows come when its lease is over."""
+
+    def restore(self) -> None:
+        """Nothing to restore: every commit is a transaction of its own, and may be made again."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def commit(self, records: Sequence[OutRecord], offsets: Mapping[Partition, int], group: Any) -> None:
+        """End the predictions that these records answer, in one transaction. Raises Retriable: the same may be tried again."""
+        del group
+        queue = self._queue
+        endings = [ending for record in records if (ending := self._ending(record)) is not None]
+        queue.call(self._end(endings))
+        failpoint("queue.written")
+        queue.finish(offsets)
+
+    def _ending(self, record: OutRecord) -> Ending | None:
+        if record.topic.endswith(".dead-letters"):
+            return letter_of(record.headers)
+        return answer_of(record.value, record.headers)
+
+    async def _end(self, endings: list[Ending]) -> None:
+        pack = self._queue.pack
+        if pack is not None:
+            endings = [
+                ending if ending.payload is None else replace(ending, payload=await pack(ending.id, ending.payload))
+                for ending in endings
+            ]
+        await self._queue.table.end(endings)
+
+
+def _record(claim: Claim, partition: Partition, offset: int) -> Record:
+    """The very record that the relay would publish."""
+    intent = Intent(
+        id=claim.id,
+        model=claim.model,
+        sequence=claim.sequence,
+        payload=claim.payload,
+        key=claim.key,
+        headers=claim.headers,
+        created_s=claim.created_s,
+    )
+    out = request_of(intent)
+    return Record(partition, offset, out.timestamp_ms or 0, out.key, out.value, out.headers)
