@@ -31,6 +31,9 @@ DESCRIPTION = "Answer predictions: fetch stored features, encode, call the predi
 # The other programs of this image, by first argument; each is imported only when it is asked for.
 PROGRAMS = {
     "worker": "penstock_transformer.worker.program",
+    "relay": "penstock_transformer.relay.program",
+    "sink": "penstock_transformer.sink.program",
+    "updates": "penstock_transformer.updates.program",
 }
 
 
