@@ -1,0 +1,111 @@
+"""The AsyncAPI document: every reference leads somewhere, and what it says of a model is what the model takes and gives."""
+
+import json
+
+import jsonschema
+import pytest
+
+from penstock.serving.docs_model import model_docs
+from penstock_transformer.worker.asyncapi import document
+from penstock_transformer.worker.outcomes import Answered
+
+ROW = b'{"rows":[{"distance":1,"tailnum":"N1"}]}'
+
+
+@pytest.fixture
+def made(desk, run):
+    async def go():
+        async with desk() as d:
+            return await document(d.transformer, "flights", bootstrap="one:9092,two:9092")
+
+    return run(go())
+
+
+def references(value):
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"]
+        for each in value.values():
+            yield from references(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from references(each)
+
+
+def at(document, reference):
+    for part in reference.removeprefix("#/").split("/"):
+        document = document[part]
+    return document
+
+
+def check(document, schema, value):
+    jsonschema.Draft7Validator({"components": document["components"], "$ref": f"#/components/schemas/{schema}"}).validate(value)
+
+
+def test_its_parts_are_those_of_the_specification(made):
+    assert made["asyncapi"] == "3.0.0"
+    assert set(made) <= {"asyncapi", "id", "info", "servers", "defaultContentType", "channels", "operations", "components"}
+    assert {"title", "version"} <= set(made["info"])
+    assert {channel["address"] for channel in made["channels"].values()} == {
+        "flights.requests",
+        "flights.predictions",
+        "flights.dead-letters",
+    }
+    assert {o["action"] for o in made["operations"].values()} == {"send", "receive"}
+    assert [server["host"] for server in made["servers"].values()] == ["one:9092", "two:9092"]
+    json.dumps(made, allow_nan=False)
+
+
+def test_every_reference_leads_somewhere_and_nothing_is_left_over(made):
+    found = set(references(made))
+    for reference in found:
+        assert isinstance(at(made, reference), dict)
+    for kind in ("messages", "schemas"):
+        assert {f"#/components/{kind}/{name}" for name in made["components"][kind]} <= found
+    for schema in made["components"]["schemas"].values():
+        jsonschema.Draft7Validator.check_schema(schema)
+
+
+def test_operations_have_the_messages_of_their_channels(made):
+    for operation in made["operations"].values():
+        channel = operation["channel"]["$ref"]
+        assert all(message["$ref"].startswith(f"{channel}/messages/") for message in operation["messages"])
+
+
+def test_examples_are_what_the_schemas_say(made):
+    shown = 0
+    for message in made["components"]["messages"].values():
+        for example in message.get("examples", []):
+            check(made, message["payload"]["$ref"].rpartition("/")[2], example["payload"])
+            shown += 1
+    assert shown == 3
+
+
+def test_what_is_read_and_written_is_what_the_schemas_say(desk, run, record, made):
+    async def go():
+        async with desk() as d:
+            answered = await d.outcome(record(ROW, ("ce_id", b"a")))
+            refused = await d.outcome(record(b'{"rows":[{"tailnum":"N1"}]}'))
+            docs = await model_docs(d.transformer, "flights")
+            asked = docs.infer_example()
+            tensors = await d.outcome(record(json.dumps(asked).encode()))
+            return answered, refused, asked, tensors
+
+    answered, refused, asked, tensors = run(go())
+    check(made, "rows", json.loads(ROW))
+    check(made, "predictions", json.loads(answered.record.value))
+    check(made, "answerHeaders", {name: value.decode() for name, value in answered.record.headers})
+    check(made, "deadLetterHeaders", {name: value.decode() for name, value in refused.record.headers})
+    check(made, "tensors", asked)
+    if isinstance(tensors, Answered):
+        check(made, "outputTensors", json.loads(tensors.record.value))
+    check(made, "event", {"specversion": "1.0", "id": "1", "data": json.loads(ROW)})
+    for wrong in ({"rows": [{"nothing": 1}]}, {"rows": "x"}, {}):
+        with pytest.raises(jsonschema.ValidationError):
+            check(made, "rows", wrong)
+
+
+def test_header_names_are_those_that_are_written(made):
+    schemas = made["components"]["schemas"]
+    assert set(schemas["deadLetterHeaders"]["properties"]) >= set(schemas["requestHeaders"]["properties"])
+    assert set(schemas["binaryAnswerHeaders"]["required"]) <= set(schemas["binaryAnswerHeaders"]["properties"])
