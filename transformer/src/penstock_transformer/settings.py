@@ -7,6 +7,7 @@ from penstock.serving.options import ServingSettings
 from penstock.settings import setting
 from penstock_transformer.predictions.settings import PredictionsSettings
 from penstock_transformer.predictor_security import PredictorSecurity
+from penstock_transformer.queues.settings import QueuesSettings
 
 PREFIX = "PENSTOCK_TRANSFORMER"
 # What KServe's controller has added to every transformer's arguments so far: where they are, later ones may be too.
@@ -49,13 +50,14 @@ class PipelineSettings(PredictorSecurity):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformerSettings(ServingSettings, PipelineSettings, PredictionsSettings):
+class TransformerSettings(ServingSettings, PipelineSettings, PredictionsSettings, QueuesSettings):
     """Everything that `penstock-transformer` takes. KServe's controller injects model_name, predictor_host, http_port and
     workers."""
 
     predictor_host: str = setting("", "HOST[:PORT] of the predictor; not needed with a route file.")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.predictor_host and self.route_file is None:
             raise ValueError("expected --predictor_host or --route_file: without either nobody makes the predictions")
         self.check_predictions()

@@ -2,7 +2,8 @@
 
     method, path --> Need(verb, model) | None (open)
 
-Open are health and metrics, and nothing else: probes and scrapes have no credentials, and neither says anything about a request.
+Open are health and metrics: probes and scrapes have no credentials, and neither says anything about a request. So are the
+console's own files, which hold no data: a browser that is sent there has no credentials yet. Nothing else is.
 A path that the table does not know needs scope `admin`: what is added later is closed until somebody decides.
 """
 
@@ -13,7 +14,8 @@ from urllib.parse import parse_qsl, unquote
 from penstock.errors import InvalidInput
 from penstock.serving.security.scopes import ADMIN, DESCRIBE, PREDICT, READ, WRITE
 
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics"})
+_CONSOLE = ("/console/queues", "/console/queues.js", "/console/queues.css")
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics", *_CONSOLE})
 _READING = ("GET", "HEAD")
 
 
@@ -50,11 +52,16 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (_READING, r"/records(?:/[\s\S]+)?", READ),
     (("POST",), r"/records(?::import)?", WRITE),
     (("PUT", "DELETE"), r"/records/[\s\S]+", WRITE),
+    (_READING, r"/queues(?:/events)?", READ),
+    (_READING, f"/queues/{_MODEL}/dead-letters", READ),
+    # A letter's bytes are a request of somebody: they are not for whoever may read, and putting it back is not either.
+    (_READING, f"/queues/{_MODEL}/dead-letters/[^/]+/[^/]+(?:/value)?", ADMIN),
+    (("POST",), f"/queues/{_MODEL}/dead-letters/[^/]+/[^/]+:(?:replay|drop)", ADMIN),
     (("POST",), r"/v2/repository/index", ADMIN),
     (("POST",), f"/v2/repository/models/{_MODEL}(?:/versions/[^/]+)?/(?:load|unload)", ADMIN),
 )
 _ROWS = tuple((methods, re.compile(pattern), verb) for methods, pattern, verb in _TABLE)
-_QUERY = re.compile(r"/(?:predict|records)\b")
+_QUERY = re.compile(r"/(?:predict|records|queues)\b")
 
 
 def is_open(method: str, path: str) -> bool:
