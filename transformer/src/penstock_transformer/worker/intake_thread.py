@@ -18,7 +18,7 @@ from random import Random
 from typing import Any
 
 from penstock_transformer.broker.port import BrokerError, Intake, Retriable
-from penstock_transformer.broker.records import Partition
+from penstock_transformer.broker.records import Partition, Record
 from penstock_transformer.worker.backoff import Backoff
 from penstock_transformer.worker.events import Assigned, CommittedOffsets, Event, Lost, Polled, Revoked
 
@@ -55,6 +55,7 @@ class IntakeThread:
         self._poll_s = poll_s
         self._release_s = release_s
         self._ours: set[Partition] = set()
+        self._gone: set[Partition] = set()
         self._commands: deque[Callable[[], None]] = deque()
         self._handed = threading.Semaphore(AHEAD)
         self._stopping = threading.Event()
@@ -133,7 +134,18 @@ class IntakeThread:
                 self._stopping.wait(self._backoff.delay_s(failures, self._random))
                 continue
             failures = 0
+            if self._gone:
+                records = self._without_gone(records)
             self._tell(Polled(records), self._group())
+
+    def _without_gone(self, records: list[Record]) -> list[Record]:
+        """A poll may have brought records of a partition before it was taken from us in the same poll. They are left out; one
+        that came back at once is read again from its committed offset, since where the client stands in it is not certain."""
+        gone, self._gone = self._gone, set()
+        again = gone & self._ours & {record.partition for record in records}
+        for partition, offset in (self._intake.committed(sorted(again)) if again else {}).items():
+            self._intake.seek(partition, offset or 0)
+        return [record for record in records if record.partition not in gone]
 
     def _group(self) -> Any:
         """The membership as it is now; None if there is none at present: then the one before is used, and refused if it is
@@ -160,6 +172,7 @@ class IntakeThread:
     def revoked(self, partitions: Sequence[Partition]) -> None:
         """Tell the machine, and return when it lets them go."""
         self._ours.difference_update(partitions)
+        self._gone.update(partitions)
         self._tell(Revoked(tuple(partitions)), None)
         free = threading.Event()
         self._release(tuple(partitions), free.set)
@@ -169,4 +182,5 @@ class IntakeThread:
     def lost(self, partitions: Sequence[Partition]) -> None:
         """Tell the machine."""
         self._ours.difference_update(partitions)
+        self._gone.update(partitions)
         self._tell(Lost(tuple(partitions)), None)

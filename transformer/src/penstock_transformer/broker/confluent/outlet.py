@@ -15,6 +15,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
+from penstock.failpoints import failpoint
 from penstock_transformer.broker.confluent.errors import TIMED_OUT, translate, translate_code, translated
 from penstock_transformer.broker.confluent.options import Troubles, connection
 from penstock_transformer.broker.membership import Membership
@@ -156,13 +157,16 @@ class ConfluentOutlet:
         at = 0
         try:
             producer.begin_transaction()
+            failpoint("worker.begun")
             for record in records:
                 client.send(record)
                 at += 1
+            failpoint("worker.produced")
             if offsets:
                 assert group is not None
                 given = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
                 producer.send_offsets_to_transaction(given, group.metadata, self._timeout_s)
+            failpoint("worker.offsets_sent")
         except (KafkaException, BufferError, BrokerError) as error:
             failure = translate(error, "writing to Kafka", at=at if at < len(records) else None)
             if not isinstance(failure, TooLargeForTopic):

@@ -135,6 +135,9 @@ class KafkaPythonIntake:
     def group(self) -> Membership:
         """The group's metadata of this moment."""
         metadata = self._consumer.group_metadata()
+        if metadata.generation_id < 0:
+            # A broker takes offsets without a generation from anybody once the group is empty.
+            raise Retriable("no member of the group at present")
         return Membership(metadata, self._commit)
 
     def _commit(self, offsets: Mapping[Partition, int]) -> None:

@@ -16,6 +16,7 @@ from kafka import KafkaProducer, TopicPartition, errors
 from kafka.serializer import Serializer
 from kafka.structs import OffsetAndMetadata
 
+from penstock.failpoints import failpoint
 from penstock_transformer.broker.kafka_python.errors import translate, translated
 from penstock_transformer.broker.kafka_python.options import connection
 from penstock_transformer.broker.membership import Membership
@@ -161,10 +162,13 @@ class KafkaPythonOutlet:
         futures: list[Any] = []
         try:
             client.begin()
+            failpoint("worker.begun")
             futures += map(client.send, records)
+            failpoint("worker.produced")
             if offsets:
                 assert group is not None
                 client.add_offsets(offsets, group.metadata)
+            failpoint("worker.offsets_sent")
         except (errors.KafkaError, OSError, BrokerError) as error:
             failure = _first_failure(futures, error, len(futures))
             self._abort(client)
