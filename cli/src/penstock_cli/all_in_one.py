@@ -105,14 +105,15 @@ def build(settings: ServeSettings, places: Sequence[Place]) -> tuple[Service, Tr
     predictor = Predictor(metrics)
     predictor.add([load_model(place, settings) for place in places])
     names = dict.fromkeys(place.model for place in places)
-    transformers = Transformers({name: Transformer.open(_pipeline(name, settings), predictor, metrics=metrics) for name in names})
+    by_model = {name: Transformer.open(_pipeline(name, settings), predictor, metrics=metrics) for name in names}
+    transformers = Transformers(dict(by_model))
     lifecycle.on_start("transformers", transformers.start)
     lifecycle.on_stop("predictor", predictor.close, StopPhase.RELEASE)
     lifecycle.on_stop("connections", transformers.close, StopPhase.RELEASE)
     lifecycle.on_stop("runs", predictor.drain, StopPhase.FINISH)
     lifecycle.on_stop("requests", transformers.drain, StopPhase.FINISH)
     limits = Limits(body_bytes=settings.body_bytes)
-    predictions = PredictionsHttp(settings, transformers, lifecycle, limits=limits)
+    predictions = PredictionsHttp(settings, transformers, by_model, lifecycle, limits=limits)
     app = build_app(
         transformers,
         lifecycle=lifecycle,

@@ -40,7 +40,9 @@ class Server:
 
     def post(self, path: str, body: bytes, content_type: str) -> dict[str, Any]:
         """The JSON object that answers a body."""
-        return self._send(urllib.request.Request(self.url + path, body, {"content-type": content_type, "prefer": "wait", **self._headers}))
+        return self._send(
+            urllib.request.Request(self.url + path, body, {"content-type": content_type, "prefer": "wait", **self._headers})
+        )
 
     def _send(self, request: urllib.request.Request) -> dict[str, Any]:
         try:

@@ -46,7 +46,7 @@ def everything(settings: ServingSettings) -> Service:
     """All routes that any of our programs has, behind one port."""
     plane: Any = OneModel()
     lifecycle, metrics = Lifecycle(), Metrics()
-    predictions = PredictionsHttp(PredictionsSettings(database=MEMORY), plane, lifecycle)
+    predictions = PredictionsHttp(PredictionsSettings(database=MEMORY), plane, {}, lifecycle)
     app = build_app(plane, lifecycle=lifecycle, metrics=metrics, routes=predictions.routes, shell_limits=settings.shell_limits())
     app.include_router(records_router(plane))
     predictions.mount(app)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fastapi import FastAPI
+
 from penstock.lifecycle import Lifecycle, StopPhase
 from penstock.metrics import Metrics
 from penstock.protocol.limits import Limits
@@ -59,6 +61,8 @@ def build(settings: TransformerSettings) -> Service:
     app.include_router(records_router(transformer))
     if predictions is not None:
         predictions.mount(app)
+    if settings.kafka_bootstrap or predictions is not None:
+        _watch_queues(settings, app, lifecycle, metrics)
     return Service(app, lifecycle, metrics, route_admin(transformer), grpc_servers(app, settings, limits=limits))
 
 
@@ -67,7 +71,13 @@ def _predictions(
 ) -> "PredictionsHttp":
     from penstock_transformer.predictions.http.adding import PredictionsHttp
 
-    return PredictionsHttp(settings, transformer, lifecycle, limits=limits)
+    return PredictionsHttp(settings, transformer, {settings.model_name: transformer}, lifecycle, limits=limits)
+
+
+def _watch_queues(settings: TransformerSettings, app: FastAPI, lifecycle: Lifecycle, metrics: Metrics) -> None:
+    from penstock_transformer.queues.adding import QueuesHttp
+
+    QueuesHttp(settings, settings.model_name, lifecycle, metrics).mount(app)
 
 
 def route_admin(transformer: Transformer) -> AdminRoutes:

@@ -11,9 +11,8 @@ import time
 from collections.abc import Callable
 
 from penstock.errors import PenstockError
-from penstock_transformer.http.several import TransformerPlane
 from penstock_transformer.predictions.claim_check import ClaimCheck
-from penstock_transformer.predictions.draining import Drain
+from penstock_transformer.predictions.draining import Drain, Pipelines
 from penstock_transformer.predictions.object_settings import objects_beside
 from penstock_transformer.predictions.opening import Store, import_client, open_store, path_of
 from penstock_transformer.predictions.settings import MEMORY, PredictionsSettings
@@ -36,9 +35,7 @@ class Backing:
         self._tasks = [asyncio.create_task(self._expire())]
 
     @classmethod
-    async def open(
-        cls, url: str, settings: PredictionsSettings, plane: TransformerPlane, opener: Opener = open_store
-    ) -> "Backing":
+    async def open(cls, url: str, settings: PredictionsSettings, pipelines: Pipelines, opener: Opener = open_store) -> "Backing":
         """Open it and begin to work. Raises InvalidInput for what no waiting mends, UpstreamUnavailable."""
         # The first import of a database's client takes a second, in which others are served.
         await asyncio.to_thread(import_client, url)
@@ -54,7 +51,7 @@ class Backing:
         await store.start()
         # In memory a large body lies as well as anywhere.
         claims = ClaimCheck(objects, settings.object_bytes if url == MEMORY else settings.inline_bytes)
-        drain = Drain(store, plane, claims, None if objects is None else objects.get)
+        drain = Drain(store, pipelines, claims, None if objects is None else objects.get)
         drain.start()
         backing = cls(store, claims, drain)
         if objects is not None and settings.objects_sweep_s > 0:

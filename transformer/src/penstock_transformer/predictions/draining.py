@@ -1,146 +1,89 @@
-"""The predictions table drained by this very process: what waits is claimed, predicted, and ended.
+"""The predictions table drained by this very process: a worker a model, as those that read Kafka, over the table's queue.
 
-    arrivals --wake--> claim --Record--> TransformerPredicting --Outcome--> end | give back after a pause
+    store.claim -> TableQueue.intake -> WorkerShell, Machine -> TransformerPredicting -> TableQueue.outlet -> store.end
 
 Invariant: what was claimed is ended, given back, or, if this process dies, claimed by another once the lease is over.
 """
 
 import asyncio
 import logging
-import os
-import socket
-from typing import Any
-
-import msgspec
+from collections.abc import Mapping
 
 from penstock.errors import PenstockError
-from penstock_transformer.broker.records import OutRecord, Partition, Record
-from penstock_transformer.http.several import TransformerPlane
 from penstock_transformer.predictions.claim_check import ClaimCheck
 from penstock_transformer.predictions.object_names import Kind
 from penstock_transformer.predictions.opening import Store
-from penstock_transformer.predictions.port import Claim
-from penstock_transformer.predictions.resource import Ending, Payload, State
-from penstock_transformer.worker import headers as names
-from penstock_transformer.worker.headers import by_name
-from penstock_transformer.worker.outcomes import Answered, Outcome, Refused
-from penstock_transformer.worker.predicting import Fetch, TransformerPredicting
+from penstock_transformer.predictions.queue import TableQueue
+from penstock_transformer.predictions.resource import Payload
+from penstock_transformer.worker.policy import Policy
+from penstock_transformer.worker.predicting import Fetch, Pipeline, TransformerPredicting
+from penstock_transformer.worker.shell import WorkerShell
 
 logger = logging.getLogger(__name__)
 
-LEASE_S = 10.0
-AT_ONCE = 64
-PAUSE_S = 0.5
+# Far less than the pipeline's own queue holds: who waits for an answer comes in between.
+POLICY = Policy(held_records=512, held_bytes=64 * 2**20)
+GRACE_S = 15.0
+PAUSE_S = 1.0
+
+Pipelines = Mapping[str, Pipeline]
 
 
 class Drain:
-    """Drains the queues of all models of a plane into their store."""
+    """Drains the queues of these models into their store. On the event loop's thread."""
 
-    def __init__(self, store: Store, plane: TransformerPlane, claims: ClaimCheck, fetch: Fetch | None) -> None:
+    def __init__(self, store: Store, pipelines: Pipelines, claims: ClaimCheck, fetch: Fetch | None) -> None:
         self._store = store
+        self._pipelines = pipelines
         self._claims = claims
         self._fetch = fetch
-        self._plane: Any = plane
-        self.holder = f"{socket.gethostname()}-{os.getpid()}"
-        self._stopping = asyncio.Event()
+        self._stopping = False
+        self._shells: dict[str, WorkerShell] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin; one task a model, and one that renews the leases."""
-        self._tasks = [asyncio.create_task(self._keep(model)) for model in self._plane.models()]
-        self._tasks.append(asyncio.create_task(self._renew()))
+        """Begin, a worker a model."""
+        self._tasks = [asyncio.create_task(self._keep(model, pipeline)) for model, pipeline in self._pipelines.items()]
 
     async def stop(self) -> None:
-        """Claim nothing more; what is not ended by then is given back."""
-        self._stopping.set()
+        """Claim nothing more; what is in flight is finished, or given back, when this returns."""
+        self._stopping = True
+        await asyncio.gather(*(shell.drain(GRACE_S) for shell in self._shells.values()))
         for task in self._tasks:
-            task.cancel()
+            # One between two workers has nothing in flight.
+            if not self._shells:
+                task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        try:
-            await self._store.give_back(self.holder)
-        except PenstockError as error:
-            logger.warning("claims could not be given back", extra={"reason": error.message})
 
-    async def _renew(self) -> None:
-        while True:
+    async def _keep(self, model: str, pipeline: Pipeline) -> None:
+        """A worker of this model, made anew should it end by itself."""
+        while not self._stopping:
             try:
-                await self._store.renew(self.holder, LEASE_S)
-            except PenstockError as error:
-                logger.warning("lease could not be renewed", extra={"reason": error.message})
-            await asyncio.sleep(LEASE_S / 4)
+                await self._work(model, pipeline)
+            except Exception as error:
+                known = isinstance(error, PenstockError)
+                logger.error(
+                    "queue is not drained", exc_info=None if known else error, extra={"model": model, "reason": str(error)}
+                )
+            if not self._stopping:
+                await asyncio.sleep(PAUSE_S)
 
-    async def _keep(self, model: str) -> None:
-        wake = asyncio.Event()
-        end = self._store.arrivals(model, wake.set)
-        predicting = TransformerPredicting(self._plane, model, predictions="", dead_letters="", fetch=self._fetch)
+    async def _work(self, model: str, pipeline: Pipeline) -> None:
+        queue = TableQueue(self._store, model, asyncio.get_running_loop(), pack=self._pack)
+        predicting = TransformerPredicting(
+            pipeline, model, predictions=f"{model}.predictions", dead_letters=f"{model}.dead-letters", fetch=self._fetch
+        )
+        shell = WorkerShell(queue.intake(), queue.outlet(), predicting, [queue.topic], policy=POLICY)
+        self._shells[model] = shell
         try:
-            while True:
-                wake.clear()
-                try:
-                    while claims := await self._store.claim(model, self.holder, AT_ONCE):
-                        await self._batch(predicting, claims)
-                except PenstockError as error:
-                    logger.warning("queue could not be read", extra={"model": model, "reason": error.message})
-                    await asyncio.sleep(PAUSE_S)
-                    continue
-                await wake.wait()
+            await shell.start()
+            await shell.stopped
         finally:
-            end()
+            del self._shells[model]
+            await shell.close()
+            await predicting.close()
 
-    async def _batch(self, predicting: TransformerPredicting, claims: list[Claim]) -> None:
-        outcomes: dict[int, Outcome] = {}
-        done = asyncio.Event()
-
-        def put(record: Record, outcome: Outcome) -> None:
-            outcomes[record.offset] = outcome
-            if len(outcomes) == len(claims):
-                done.set()
-
-        predicting.submit([_record(claim) for claim in claims], put)
-        await done.wait()
-        endings, again = [], []
-        for claim in claims:
-            outcome = outcomes[claim.sequence]
-            if isinstance(outcome, Answered | Refused):
-                endings.append(await self._ending(claim.id, outcome))
-            else:
-                again.append(claim.id)
-        await self._store.end(endings)
-        if again:
-            await asyncio.sleep(PAUSE_S)
-            await self._store.give_back(self.holder, again)
-
-    async def _ending(self, prediction_id: str, outcome: Answered | Refused) -> Ending:
-        ending = ending_of(prediction_id, outcome)
-        payload = ending.payload
-        if payload is None or payload.body is None:
-            return ending
-        packed = await self._claims.pack(prediction_id, Kind.RESULT, payload.body, payload.headers)
-        return msgspec.structs.replace(ending, payload=packed)
-
-
-def _record(claim: Claim) -> Record:
-    payload = claim.payload
-    headers = (*claim.headers, *payload.headers, ("ce_id", claim.id.encode()))
-    if payload.reference is not None:
-        headers = (*headers, (names.REFERENCE, payload.reference.encode()))
-    partition = Partition(f"{claim.model}.requests", 0)
-    return Record(partition, claim.sequence, round(claim.created_s * 1e3), claim.key, payload.body, headers)
-
-
-def ending_of(prediction_id: str, outcome: Answered | Refused) -> Ending:
-    record: OutRecord = outcome.record
-    found = by_name(record.headers)
-
-    def text(name: str) -> str | None:
-        value = found.get(name)
-        return None if value is None else value.decode("utf-8", "replace")
-
-    if isinstance(outcome, Refused):
-        return Ending(
-            prediction_id, State.FAILED, kind=outcome.reason, message=text(names.MESSAGE), field=text(names.FIELD),
-            bundle=text(names.BUNDLE) or "",
-        )  # fmt: skip
-    kept = tuple((name, found[name]) for name in (names.CONTENT_TYPE, names.HEADER_LENGTH) if name in found)
-    body = record.value or b""
-    return Ending(prediction_id, State.SUCCEEDED, Payload(body, kept, len(body)), bundle=text(names.BUNDLE) or "")
+    async def _pack(self, prediction_id: str, payload: Payload) -> Payload:
+        if payload.body is None:
+            return payload
+        return await self._claims.pack(prediction_id, Kind.RESULT, payload.body, payload.headers)

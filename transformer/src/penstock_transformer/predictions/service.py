@@ -21,8 +21,8 @@ from msgspec.structs import replace
 from penstock.errors import InvalidInput, NotFound, NotReady, PenstockError, UpstreamUnavailable
 from penstock.failpoints import failpoint
 from penstock.lifecycle import Lifecycle, State, StopPhase
-from penstock_transformer.http.several import TransformerPlane
 from penstock_transformer.predictions.backing import Backing, Opener
+from penstock_transformer.predictions.draining import Pipelines
 from penstock_transformer.predictions.opening import open_store
 from penstock_transformer.predictions.port import Filter, Page
 from penstock_transformer.predictions.resource import ENDED, NewPrediction, Payload, Prediction
@@ -40,12 +40,13 @@ DEFAULT_FILE = Path(".penstock") / "predictions.db"
 
 
 class PredictionService:
-    """`file`: where predictions are kept if the settings name no database. On the event loop's thread."""
+    """`pipelines`: what predicts, by model. `file`: where predictions are kept if the settings name no database. On the event
+    loop's thread."""
 
     def __init__(
         self,
         settings: PredictionsSettings,
-        plane: TransformerPlane,
+        pipelines: Pipelines,
         lifecycle: Lifecycle,
         *,
         file: Path = DEFAULT_FILE,
@@ -56,7 +57,7 @@ class PredictionService:
         self.submits = Room("predictions are being handed in", settings.async_submits, settings.async_submit_mb * 2**20)
         self.followers = Room("callers wait for predictions", settings.async_followers)
         self.leaving = asyncio.Event()
-        self._plane = plane
+        self._pipelines = pipelines
         self._file = file
         self._opener = opener
         self._backing: Backing | None = None
@@ -211,7 +212,7 @@ class PredictionService:
             except OSError as error:
                 raise UpstreamUnavailable(f"cannot make {self._file.parent} ({error.strerror}); name a --database") from None
             url = f"sqlite:///{self._file}"
-        self._backing = await Backing.open(url, self.settings, self._plane, self._opener)
+        self._backing = await Backing.open(url, self.settings, self._pipelines, self._opener)
         return self._backing
 
     def _on_state(self, state: State) -> None:

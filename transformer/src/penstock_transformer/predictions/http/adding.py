@@ -7,6 +7,7 @@ from penstock.protocol.limits import Limits
 from penstock.serving.routes import HotRoutes
 from penstock_transformer.http.routes import hot_routes
 from penstock_transformer.http.several import TransformerPlane
+from penstock_transformer.predictions.draining import Pipelines
 from penstock_transformer.predictions.http.router import predictions_router
 from penstock_transformer.predictions.http.routes import prediction_routes
 from penstock_transformer.predictions.http.ways import PredictionWays
@@ -18,9 +19,16 @@ class PredictionsHttp:
     """Make it before the application, whose hot `routes` it has; then `mount` it."""
 
     def __init__(
-        self, settings: PredictionsSettings, plane: TransformerPlane, lifecycle: Lifecycle, *, limits: Limits | None = None
+        self,
+        settings: PredictionsSettings,
+        plane: TransformerPlane,
+        pipelines: Pipelines,
+        lifecycle: Lifecycle,
+        *,
+        limits: Limits | None = None,
     ) -> None:
-        self.service = PredictionService(settings, plane, lifecycle)
+        """`plane` answers for all models, `pipelines` are theirs one by one."""
+        self.service = PredictionService(settings, pipelines, lifecycle)
         ways = PredictionWays(plane, self.service, limits=limits)
         self.routes: HotRoutes = hot_routes(plane, limits=limits, later=ways)
         self.routes.extend(prediction_routes(ways))
