@@ -143,6 +143,9 @@ class ConfluentIntake:
 
     def group(self) -> Membership:
         """The group's metadata of this moment."""
+        if not self._consumer.memberid():
+            # A broker takes offsets without a member from anybody once the group is empty.
+            raise Retriable("no member of the group at present")
         return Membership(self._consumer.consumer_group_metadata(), self._commit)
 
     def _commit(self, offsets: Mapping[Partition, int]) -> None:
