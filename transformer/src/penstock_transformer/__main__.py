@@ -61,6 +61,8 @@ def build(settings: TransformerSettings) -> Service:
     app.include_router(records_router(transformer))
     if predictions is not None:
         predictions.mount(app)
+    if settings.kafka_bootstrap:
+        _describe_topics(settings, app, transformer)
     if settings.kafka_bootstrap or predictions is not None:
         _watch_queues(settings, app, lifecycle, metrics)
     return Service(app, lifecycle, metrics, route_admin(transformer), grpc_servers(app, settings, limits=limits))
@@ -71,7 +73,15 @@ def _predictions(
 ) -> "PredictionsHttp":
     from penstock_transformer.predictions.http.adding import PredictionsHttp
 
-    return PredictionsHttp(settings, transformer, {settings.model_name: transformer}, lifecycle, limits=limits)
+    # With Kafka the relay publishes what is handed in, and workers predict it; without, this process does.
+    drained = {} if settings.kafka_bootstrap else {settings.model_name: transformer}
+    return PredictionsHttp(settings, transformer, drained, lifecycle, limits=limits)
+
+
+def _describe_topics(settings: TransformerSettings, app: FastAPI, transformer: Transformer) -> None:
+    from penstock_transformer.worker.asyncapi import asyncapi_router
+
+    app.include_router(asyncapi_router(transformer, settings.model_name, bootstrap=settings.kafka_bootstrap))
 
 
 def _watch_queues(settings: TransformerSettings, app: FastAPI, lifecycle: Lifecycle, metrics: Metrics) -> None:

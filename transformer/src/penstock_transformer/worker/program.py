@@ -17,8 +17,11 @@ from penstock.serving.app import build_app
 from penstock.serving.server import Service, run
 from penstock.settings import parse
 from penstock_transformer.bare_service import NoModels
+from penstock_transformer.queues.adding import QueuesHttp
+from penstock_transformer.queues.figures import WorkerFigures, worker_figures
 from penstock_transformer.settings import PREFIX
 from penstock_transformer.transformer import Transformer
+from penstock_transformer.worker.asyncapi import asyncapi_router
 from penstock_transformer.worker.effects import Stop
 from penstock_transformer.worker.metrics import WorkerMetrics
 from penstock_transformer.worker.opening import open_worker
@@ -53,6 +56,10 @@ class Worker:
         if self._shell.stopped.done():
             return "stopped"
         return None if self._shell.assigned else "no assignment yet"
+
+    def figures(self) -> WorkerFigures | None:
+        """What the machine holds and has counted, None before there is one."""
+        return None if self._shell is None else worker_figures(self._shell)
 
     async def start(self) -> None:
         """Topics, outlet, group. Waits for a broker that is away; raises for what waiting does not mend."""
@@ -89,6 +96,7 @@ def build(settings: WorkerSettings, workers: list[Worker]) -> Service:
     transformer = Transformer.open(settings, metrics=metrics)
     worker = Worker(settings, transformer, metrics)
     workers.append(worker)
+    queues = QueuesHttp(settings, settings.model_name, lifecycle, metrics, worker=worker.figures)
     lifecycle.on_start("route", transformer.start)
     lifecycle.on_start("worker", worker.start)
     lifecycle.add_check("worker", worker.reason)
@@ -103,6 +111,8 @@ def build(settings: WorkerSettings, workers: list[Worker]) -> Service:
         shell_limits=settings.shell_limits(),
         title=f"Penstock worker: {settings.model_name}",
     )
+    queues.mount(app)
+    app.include_router(asyncapi_router(transformer, settings.model_name, bootstrap=settings.kafka_bootstrap))
     return Service(app, lifecycle, metrics)
 
 

@@ -48,7 +48,7 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (_READING, r"/v1/models/?", DESCRIBE),
     (_READING, f"/v1/models/{_MODEL}", DESCRIBE),
     (_READING, rf"/v2/models/{_MODEL}/bundle/[\s\S]+", READ),
-    (_READING, r"/docs|/openapi\.json", READ),
+    (_READING, r"/docs|/openapi\.json|/asyncapi\.json", READ),
     (_READING, r"/records(?:/[\s\S]+)?", READ),
     (("POST",), r"/records(?::import)?", WRITE),
     (("PUT", "DELETE"), r"/records/[\s\S]+", WRITE),
