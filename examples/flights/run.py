@@ -33,6 +33,7 @@ DATA = ROOT / ".run/flights"
 DATABASE = DATA / "company.db"
 BUNDLE = DATA / "bundle"
 STORE = DATA / "online.db"
+PREDICTIONS = DATA / "predictions.db"
 STAMP = DATA / "made-from"
 FLIGHT = "20131223-EV-4131-EWR"
 ANOTHER = "20131225-DL-731-LGA"
@@ -128,7 +129,8 @@ def free_port(wanted: int) -> int:
 
 def serve(port: int) -> "subprocess.Popen[bytes]":
     """Start `penstock serve`; its log goes to .run/flights/serve.log."""
-    command = ["penstock", "serve", relative(BUNDLE), "--feature_store", f"sqlite:///{relative(STORE)}", "--http_port", str(port)]
+    command = ["penstock", "serve", relative(BUNDLE), "--feature_store", f"sqlite:///{relative(STORE)}"]
+    command += ["--database", f"sqlite:///{relative(PREDICTIONS)}", "--http_port", str(port)]
     if (grpc_port := free_port(GRPC_PORT)) != GRPC_PORT:
         command += ["--grpc_port", str(grpc_port)]
     say(shlex.join(command))
@@ -184,6 +186,8 @@ def show_next(address: str) -> None:
     commands = {
         f"curl {address}/predict/{ANOTHER}": "another flight",
         f"penstock predict --url {address} --record {ANOTHER}": "the same, as a table (source .venv/bin/activate first)",
+        f"curl {address}/models/flights/predictions -d '{json.dumps({'rows': [{'flight_id': ANOTHER}]})}'": "later, by an id",
+        f"curl {address}/predictions": "what was asked so, and what came of it",
         f"curl {address}/v2/models/flights": "what the model takes",
         f"open {address}/docs": "every path, to try by hand",
     }

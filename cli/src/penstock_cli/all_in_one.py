@@ -26,6 +26,7 @@ from penstock_predictor.predictor import Predictor
 from penstock_predictor.repository import MODEL, Place, find, model_file
 from penstock_predictor.settings import ModelSettings
 from penstock_transformer.http.records import records_router
+from penstock_transformer.http.routes import hot_routes
 from penstock_transformer.http.several import Transformers
 from penstock_transformer.predictions.http.adding import PredictionsHttp
 from penstock_transformer.predictions.settings import PredictionsSettings
@@ -113,19 +114,27 @@ def build(settings: ServeSettings, places: Sequence[Place]) -> tuple[Service, Tr
     lifecycle.on_stop("runs", predictor.drain, StopPhase.FINISH)
     lifecycle.on_stop("requests", transformers.drain, StopPhase.FINISH)
     limits = Limits(body_bytes=settings.body_bytes)
-    predictions = PredictionsHttp(settings, transformers, by_model, lifecycle, limits=limits)
+    predictions = None
+    if has_predictions(settings):
+        predictions = PredictionsHttp(settings, transformers, by_model, lifecycle, limits=limits)
     app = build_app(
         transformers,
         lifecycle=lifecycle,
         metrics=metrics,
         limits=limits,
-        routes=predictions.routes,
+        routes=hot_routes(transformers, limits=limits) if predictions is None else predictions.routes,
         shell_limits=settings.shell_limits(),
         title=f"Penstock: {', '.join(names)}",
     )
     app.include_router(records_router(transformers))
-    predictions.mount(app)
+    if predictions is not None:
+        predictions.mount(app)
     return Service(app, lifecycle, metrics, side_servers=grpc_servers(app, settings, limits=limits)), transformers
+
+
+def has_predictions(settings: ServeSettings) -> bool:
+    """Whether predictions are kept: the file that is the default is one process's, and several need a database that is named."""
+    return settings.workers == 1 or settings.database is not None
 
 
 def _pipeline(name: str, settings: ServeSettings) -> PipelineSettings:

@@ -5,6 +5,7 @@ http://127.0.0.1:8080 serves flights (flights@sha256:…)
 """
 
 import json
+import re
 import shlex
 from typing import Any
 
@@ -21,15 +22,21 @@ _EXAMPLES: dict[str, Any] = {
 }  # fmt: skip
 
 
-async def greeting(transformer: TransformerPlane, address: str, *, guarded: bool = False) -> str:
-    """The text for a server at `address` whose models are ready; `guarded`: by a key, which no browser sends by itself."""
+async def greeting(transformer: TransformerPlane, address: str, *, guarded: bool = False, later: bool = False) -> str:
+    """The text for a server at `address` whose models are ready; `guarded`: by a key, which no browser sends by itself; `later`:
+    predictions may be asked for by an id."""
     lines: list[str] = []
     several = len(transformer.models()) > 1
     for model in transformer.models():
         bundle = (await transformer.metadata(model)).bundle
         lines += [f"{address} serves {model} ({_short(bundle)})", "Try:"]
         key = " -H 'Authorization: Bearer KEY'" if guarded else ""
-        lines += [f"  {command}{key}" for command in await _commands(transformer, model, address, several)]
+        commands = await _commands(transformer, model, address, several)
+        if later and "-d " in commands[-1]:
+            # What was just shown, kept under an id; the wait makes the first answer the whole one.
+            path = re.sub(r"/(?:v2/)?models/([^/ ]+)/(?:infer|predict)", r"/models/\1/predictions", commands[-1])
+            commands.append(f"{path} -H 'Prefer: wait=5'")
+        lines += [f"  {command}{key}" for command in commands]
     lines.append("KEY is an API key or a token." if guarded else f"  open {address}/docs    every path, to try by hand")
     lines.append("Ctrl-C stops it.")
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from penstock import logs
 from penstock.serving.security.opening import check_security
 from penstock.serving.server import Service, bind, run
 from penstock.serving.supervisor import VARIABLE as WORKER
-from penstock_cli.all_in_one import PREFIX, ServeSettings, build, places_of
+from penstock_cli.all_in_one import PREFIX, ServeSettings, build, has_predictions, places_of
 from penstock_cli.dotenv import load_env
 from penstock_cli.errors import Failure, run_reported
 from penstock_cli.greeting import greeting
@@ -38,6 +38,10 @@ _SHOWN = ("feature_store", "http_port", "grpc_port", "host", "model_name", "work
 def _serve(bundles: tuple[Path, ...], **options: Any) -> None:
     """Serve bundles, directories with a model.onnx, or directories of those: everything in one process."""
     settings = ServeSettings(**options)
+    try:
+        settings.check_predictions(settings.workers)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     places = places_of(bundles, settings.model_name)
     check_features(places, settings.feature_store)
     check_store_file(settings.feature_store)
@@ -77,7 +81,7 @@ def _service(settings: ServeSettings, places: list[Place], *, greet: bool) -> Se
 
         async def say() -> None:
             guarded = settings.api_keys is not None or bool(settings.oidc_issuer)
-            click.echo(await greeting(transformers, _address(settings), guarded=guarded))
+            click.echo(await greeting(transformers, _address(settings), guarded=guarded, later=has_predictions(settings)))
 
         service.lifecycle.on_start("greeting", say)
     return service

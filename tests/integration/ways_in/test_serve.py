@@ -71,7 +71,8 @@ def test_the_greeting_has_commands_that_work(tmp_path: Path) -> None:
                     ["bash", "-c", f"{command} -s -S --fail"], capture_output=True, text=True, timeout=30, check=False
                 )
                 assert done.returncode == 0, f"{command}\n{done.stderr}{done.stdout}"
-                assert json.loads(done.stdout)["predictions"]
+                answer = json.loads(done.stdout)
+                assert answer.get("result", answer)["predictions"]
 
 
 def test_a_plain_model_is_served_and_greeted_too(tmp_path: Path) -> None:

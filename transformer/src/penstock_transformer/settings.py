@@ -60,4 +60,4 @@ class TransformerSettings(ServingSettings, PipelineSettings, PredictionsSettings
         super().__post_init__()
         if not self.predictor_host and self.route_file is None:
             raise ValueError("expected --predictor_host or --route_file: without either nobody makes the predictions")
-        self.check_predictions()
+        self.check_predictions(self.workers)

@@ -31,8 +31,10 @@ class PredictionsSettings(ObjectSettings):
         """Seconds that a prediction is kept after its end, None for ever. Raises InvalidInput for what is no duration."""
         return None if self.results_keep == "0" else read_duration(self.results_keep, "results_keep")
 
-    def check_predictions(self) -> None:
-        """Raises ValueError for a setting that no start can make good."""
+    def check_predictions(self, workers: int) -> None:
+        """Raises ValueError for settings that no start can make good. `workers`: processes that share the database."""
+        if workers > 1 and self.database is not None and not self.database.startswith("postgres"):
+            raise ValueError("--database: several --workers need postgresql://; SQLite and memory are for one process")
         try:
             self.keep_s()
         except InvalidInput as error:
