@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_transformer.predictions.changes import Changes
 from penstock_transformer.predictions.database.engine import Engine
@@ -37,12 +36,13 @@ class Claiming:
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        async with self._engine.writing() as connection:
-            found = (await connection.execute(waiting)).all()
+
+        def take(connection: sa.Connection) -> list[Claim]:
+            found = connection.execute(waiting).all()
             if not found:
                 return []
             sequences = [row[0] for row in found[: fitting([row[1] for row in found], nbytes)]]
-            await connection.execute(
+            connection.execute(
                 sa.update(intents).where(among(i.sequence, sequences, sqlite=on_sqlite)).values(holder=holder, batch=None)
             )
             started = (
@@ -51,37 +51,45 @@ class Claiming:
                 .values(state=State.PROCESSING.value, started_s=sa.func.coalesce(p.started_s, self._engine.now))
                 .returning(*CLAIM)
             )
-            rows = {row[0]: claim_of(row) for row in await connection.execute(started)}
+            rows = {row[0]: claim_of(row) for row in connection.execute(started)}
             claims = [rows[sequence] for sequence in sequences if sequence in rows]
             if not on_sqlite:
-                await notify_changes(connection, ((claim.id, State.PROCESSING) for claim in claims))
-        if on_sqlite:
-            for claim in claims:
-                self._changes.tell(claim.id, State.PROCESSING)
-        return claims
+                notify_changes(connection, ((claim.id, State.PROCESSING) for claim in claims))
+            return claims
+
+        return await self._engine.write(take, self._taken)
+
+    def _taken(self, claims: list[Claim]) -> None:
+        for claim in claims:
+            self._changes.tell(claim.id, State.PROCESSING)
 
     async def held(self, model: str, holder: str) -> list[str]:
         """As `Claims.held`."""
-        async with self._engine.reading() as connection:
-            held = sa.select(i.prediction_id).where(i.holder == holder, i.batch.is_(None), i.model == model)
-            return [row[0] for row in await connection.execute(held)]
+        held = sa.select(i.prediction_id).where(i.holder == holder, i.batch.is_(None), i.model == model)
+        return await self._engine.read(lambda connection: list(connection.execute(held).scalars()))
 
     async def give_back(self, holder: str, ids: Sequence[str] | None = None) -> None:
         """As `Claims.give_back`."""
         which = (i.holder == holder) & i.batch.is_(None)
         if ids is not None:
             which &= among(i.prediction_id, ids, sqlite=self._engine.is_sqlite)
-        async with self._engine.writing() as connection:
-            models = await self._let_wait(connection, which)
+
+        def let_go(connection: sa.Connection) -> set[str]:
+            models = self._let_wait(connection, which)
             if ids is None:
-                await connection.execute(sa.delete(queue_holders).where(h.holder == holder))
-        self._tell(models)
+                connection.execute(sa.delete(queue_holders).where(h.holder == holder))
+            return models
+
+        await self._engine.write(let_go, self._tell)
 
     async def forget_holders(self) -> None:
         """No holder lives: all that any holds waits. For who alone has the database (SQLite), at its opening."""
-        async with self._engine.writing() as connection:
-            await self._let_wait(connection, i.holder.is_not(None) & i.batch.is_(None))
-            await connection.execute(sa.delete(queue_holders))
+
+        def forget(connection: sa.Connection) -> None:
+            self._let_wait(connection, i.holder.is_not(None) & i.batch.is_(None))
+            connection.execute(sa.delete(queue_holders))
+
+        await self._engine.write(forget)
 
     async def renew(self, holder: str, lease_s: float) -> None:
         """As `Claims.renew`."""
@@ -89,27 +97,27 @@ class Claiming:
         insert = sqlite.insert if self._engine.is_sqlite else postgresql.insert
         mine = insert(queue_holders).values(holder=holder, until_s=now + lease_s)
         living = sa.select(h.holder).where(h.until_s >= now)
-        async with self._engine.writing() as connection:
-            await connection.execute(
-                mine.on_conflict_do_update(index_elements=[h.holder], set_={"until_s": mine.excluded.until_s})
-            )
-            dead = i.holder.is_not(None) & i.batch.is_(None) & i.holder.not_in(living)
-            models = await self._let_wait(connection, dead)
-            await connection.execute(sa.delete(queue_holders).where(h.until_s < now))
-        self._tell(models)
 
-    async def _let_wait(self, connection: AsyncConnection, which: sa.ColumnElement[bool]) -> set[str]:
+        def hold(connection: sa.Connection) -> set[str]:
+            connection.execute(mine.on_conflict_do_update(index_elements=[h.holder], set_={"until_s": mine.excluded.until_s}))
+            dead = i.holder.is_not(None) & i.batch.is_(None) & i.holder.not_in(living)
+            models = self._let_wait(connection, dead)
+            connection.execute(sa.delete(queue_holders).where(h.until_s < now))
+            return models
+
+        await self._engine.write(hold, self._tell)
+
+    def _let_wait(self, connection: sa.Connection, which: sa.ColumnElement[bool]) -> set[str]:
         locked = sa.select(i.sequence).where(which).order_by(i.sequence).with_for_update()
-        sequences = [row[0] for row in await connection.execute(locked)]
+        sequences = [row[0] for row in connection.execute(locked)]
         if not sequences:
             return set()
         waiting = sa.update(intents).where(among(i.sequence, sequences, sqlite=self._engine.is_sqlite)).values(holder=None)
-        models = {row[0] for row in await connection.execute(waiting.returning(i.model))}
+        models = {row[0] for row in connection.execute(waiting.returning(i.model))}
         if not self._engine.is_sqlite:
-            await notify(connection, ARRIVALS, models)
+            notify(connection, ARRIVALS, models)
         return models
 
     def _tell(self, models: set[str]) -> None:
-        if self._engine.is_sqlite:
-            for model in models:
-                self._changes.arrived(model)
+        for model in models:
+            self._changes.arrived(model)

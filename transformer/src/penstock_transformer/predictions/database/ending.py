@@ -4,12 +4,11 @@ Rows are locked in one order everywhere (intents by sequence, then predictions b
 each other in a circle. Which ending a prediction takes is `resource.changed_by`'s to say, whoever writes it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from msgspec.structs import replace
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_transformer.predictions.changes import Changes
 from penstock_transformer.predictions.database.engine import Engine
@@ -65,45 +64,46 @@ class EndingWriter:
                 by_id.setdefault(ending.id, []).append(ending)
         if not by_id:
             return []
-        taken: list[_Taken] = []
-        ids = list(by_id)
-        webhooks = 0
-        async with self._engine.writing() as connection:
-            for start in range(0, len(ids), _CHUNK):
-                taken += await self._end(connection, {one: by_id[one] for one in ids[start : start + _CHUNK]})
-            if taken:
-                webhooks = await self._tell_in(connection, taken)
-        if self._engine.is_sqlite:
-            for one in taken:
-                self._changes.tell(one.ending.id, one.ending.state)
-            if webhooks and self.webhooks_written is not None:
-                self.webhooks_written()
+        taken, _ = await self._engine.write(lambda connection: self._write(connection, by_id), self._committed)
         return [one.ending.id for one in taken]
 
-    async def _end(self, connection: AsyncConnection, endings: dict[str, list[Ending]]) -> list[_Taken]:
+    def _committed(self, done: tuple[list[_Taken], int]) -> None:
+        taken, webhooks = done
+        for one in taken:
+            self._changes.tell(one.ending.id, one.ending.state)
+        if webhooks and self.webhooks_written is not None:
+            self.webhooks_written()
+
+    def _write(self, connection: sa.Connection, by_id: dict[str, list[Ending]]) -> tuple[list[_Taken], int]:
+        ids = list(by_id)
+        taken: list[_Taken] = []
+        for start in range(0, len(ids), _CHUNK):
+            taken += self._end(connection, {one: by_id[one] for one in ids[start : start + _CHUNK]})
+        return taken, self._tell_in(connection, taken) if taken else 0
+
+    def _end(self, connection: sa.Connection, endings: dict[str, list[Ending]]) -> list[_Taken]:
         on_sqlite = self._engine.is_sqlite
         open_states = [*OPEN, State.FAILED.value] if any(e.replayed for of in endings.values() for e in of) else list(OPEN)
         known = sa.select(p.sequence).where(among(p.id, list(endings), sqlite=on_sqlite), p.state.in_(open_states))
-        sequences = [row[0] for row in await connection.execute(known)]
+        sequences = [row[0] for row in connection.execute(known)]
         if not sequences:
             return []
         if not on_sqlite:
             lock = sa.select(intents.c.sequence).where(among(intents.c.sequence, sequences, sqlite=False))
-            await connection.execute(lock.order_by(intents.c.sequence).with_for_update())
+            connection.execute(lock.order_by(intents.c.sequence).with_for_update())
         still = sa.select(*PREDICTION, p.keep_s).where(among(p.sequence, sequences, sqlite=on_sqlite))
-        rows = (await connection.execute(still.order_by(p.sequence).with_for_update())).all()
+        rows = (connection.execute(still.order_by(p.sequence).with_for_update())).all()
         taken = [one for row in rows if (one := _taken(row, endings[row.id])) is not None]
         if taken:
-            await connection.execute(_UPDATE, [_values(one) for one in taken])
+            connection.execute(_UPDATE, [_values(one) for one in taken])
             gone = among(intents.c.sequence, [one.row.sequence for one in taken], sqlite=on_sqlite)
-            await connection.execute(sa.delete(intents).where(gone))
+            connection.execute(sa.delete(intents).where(gone))
         return taken
 
-    async def _tell_in(self, connection: AsyncConnection, taken: Iterable[_Taken]) -> int:
+    def _tell_in(self, connection: sa.Connection, taken: Sequence[_Taken]) -> int:
         """Webhooks of those that ended for the first time, and (PostgreSQL) news for who waits; how many webhooks."""
-        taken = list(taken)
         if not self._engine.is_sqlite:
-            await notify_changes(connection, ((one.ending.id, one.ending.state) for one in taken))
+            notify_changes(connection, ((one.ending.id, one.ending.state) for one in taken))
         told = [
             replace(
                 prediction_of(one.row),
@@ -119,7 +119,7 @@ class EndingWriter:
             for one in taken
             if one.first and one.row.webhook is not None
         ]
-        return await write_webhooks(self._engine, connection, told) if told else 0
+        return write_webhooks(self._engine, connection, told) if told else 0
 
 
 def _taken(row: Any, endings: Sequence[Ending]) -> _Taken | None:

@@ -1,7 +1,10 @@
-"""The connections to the database: SQLAlchemy's pools over asyncpg or aiosqlite, and what their errors mean to callers.
+"""The connections to the database, and what their errors mean to callers.
 
-    async with engine.reading() as c:    statements by themselves, no transaction          SQLite: one of a few readers
-    async with engine.writing() as c:    one transaction, committed at the end, durable    SQLite: the one writer, one at a time
+    await engine.read(work)     statements by themselves, no transaction
+    await engine.write(work)    one transaction, committed at the end, durable
+
+`work` is a plain function of a `sqlalchemy.Connection`. PostgreSQL: it runs on the event loop, over asyncpg, waiting as a
+coroutine would. SQLite: it runs in a thread (`sqlite_threads`). So every statement is written once for both.
 
 What goes wrong with the database leaves here as UpstreamUnavailable and nothing else: it cannot be reached, it does not answer
 within the timeout, its disk is full. A transaction that ends so has changed nothing, unless it was the answer to its COMMIT that
@@ -9,37 +12,24 @@ was lost; so every transaction of ours may be made again.
 """
 
 import asyncio
-import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InvalidRequestError
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from penstock.errors import InvalidInput, UpstreamUnavailable
 from penstock.settings import hide_password
 from penstock_transformer.predictions.database.address import Address
+from penstock_transformer.predictions.database.failures import DATABASE_ERRORS, reason_of
 from penstock_transformer.predictions.database.settings import DatabaseSettings
+from penstock_transformer.predictions.database.sqlite_threads import PRAGMAS, SqliteThreads, begin_immediate, prepare
 
-# Pages of the write-ahead log after which it is copied into the file.
-_CHECKPOINT_PAGES = 4000
-# SQLSTATEs that tell of the database's state and are no fault of a statement: connection, resources, intervention, system.
-_STATES = ("08", "25006", "40", "53", "55P03", "57", "58", "28", "3D000", "42501")
-_NOT_STATEMENTS = (
-    "disk is full",
-    "disk I/O error",
-    "is locked",
-    "unable to open",
-    "readonly",
-    "malformed",
-    "not a database",
-    "no active connection",
-    "interrupted",
-)
+T = TypeVar("T")
 
 
 class Engine:
@@ -49,10 +39,10 @@ class Engine:
         self.address = address
         self.settings = settings
         self.is_sqlite = address.path is not None
+        self._threads: SqliteThreads | None = None
         if address.path is not None:
-            self._writer = _sqlite_engine(address, settings, 1)
-            sa.event.listen(self._writer.sync_engine, "begin", _begin_immediate)
-            self._reader = _sqlite_engine(address, settings, settings.connections, "PRAGMA query_only = ON")
+            self._threads = SqliteThreads(address.path, settings)
+            self._writer = self._reader = _sqlite_engine(address, settings)
         else:
             self._writer = _postgres_engine(address, settings)
             self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
@@ -64,22 +54,46 @@ class Engine:
             return (sa.func.julianday("now") - 2440587.5) * 86400.0
         return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Double)
 
+    async def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """Do this on a connection for reading, or (PostgreSQL) with statements that are transactions by themselves."""
+        if self._threads is None:
+            async with self.reading() as connection:
+                return await connection.run_sync(work)
+        async with self._translated():
+            return await self._threads.read(work)
+
+    async def write(self, work: Callable[[sa.Connection], T], committed: Callable[[T], None] | None = None) -> T:
+        """Do this in a transaction, which is committed when it returns and rolled back when it raises.
+
+        `committed` is called with what it returned, for SQLite only: PostgreSQL tells of its commits by notifications."""
+        if self._threads is None:
+            async with self.writing() as connection:
+                return await connection.run_sync(work)
+        async with self._translated():
+            return await self._threads.write(work, committed)
+
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:
-        """A connection for reading, or (PostgreSQL) for statements that are transactions by themselves."""
+        """The connection of a `read`, for who must await between statements."""
         async with self._translated(), self._reader.connect() as connection:
             yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncGenerator[AsyncConnection]:
-        """A connection in a transaction, which is committed when the block ends, rolled back when it raises."""
-        async with self._translated(), self._writer.begin() as connection:
-            yield connection
+        """The connection of a `write`, for who must await between statements."""
+        async with self._translated():
+            if self._threads is None:
+                async with self._writer.begin() as connection:
+                    yield connection
+            else:
+                async with self._threads.lock, self._writer.begin() as connection:
+                    yield connection
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._reader.dispose()
         await self._writer.dispose()
+        if self._threads is not None:
+            await self._threads.close()
 
     def unavailable(self, reason: str) -> UpstreamUnavailable:
         """The error of a call that the database did not answer."""
@@ -92,28 +106,11 @@ class Engine:
                 yield
         except TimeoutError:
             raise self.unavailable(f"did not answer in {self.settings.timeout_s} s") from None
-        except (DBAPIError, InvalidRequestError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DATABASE_ERRORS as error:
             reason = reason_of(error)
             if reason is None:
                 raise
             raise self.unavailable(reason) from error
-
-
-def reason_of(error: BaseException) -> str | None:
-    """What to say of a database that raised this; None where the error is a fault of the statement, and so of ours."""
-    origin = getattr(error, "orig", None) or error
-    text = hide_password(str(origin).strip() or type(origin).__name__)
-    state = getattr(origin, "sqlstate", None) or getattr(origin, "pgcode", None)
-    if state is not None:
-        return f"answered: {text}" if str(state).startswith(_STATES) else None
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return f"ended the connection: {text}"
-    if isinstance(origin, sqlite3.Error):
-        return f"answered: {text}" if any(part in text for part in _NOT_STATEMENTS) else None
-    if isinstance(origin, OSError):
-        return f"cannot be reached: {text}"
-    lost = isinstance(origin, (asyncpg.InterfaceError, asyncpg.PostgresConnectionError)) or "connection" in text.lower()
-    return f"ended the connection: {text}" if lost else None
 
 
 def _postgres_engine(address: Address, settings: DatabaseSettings) -> AsyncEngine:
@@ -145,31 +142,16 @@ def _refuse_closed(dbapi_connection: Any, *_: Any) -> None:
         raise DisconnectionError("closed by the server")
 
 
-def _sqlite_engine(address: Address, settings: DatabaseSettings, connections: int, *pragmas: str) -> AsyncEngine:
-    # isolation_level None: Python's driver begins no transactions of its own.
-    arguments = {"timeout": settings.timeout_s, "isolation_level": None}
+def _sqlite_engine(address: Address, settings: DatabaseSettings) -> AsyncEngine:
+    """For `reading` and `writing` alone: no connection is made before one of them is used."""
     engine = create_async_engine(
         sa.URL.create("sqlite+aiosqlite", database=str(address.path)),
-        connect_args=arguments,
+        connect_args={"timeout": settings.timeout_s, "isolation_level": None},
         poolclass=AsyncAdaptedQueuePool,
-        pool_size=connections,
+        pool_size=1,
         max_overflow=0,
         pool_timeout=settings.timeout_s,
     )
-
-    def prepare(dbapi_connection: Any, _: Any) -> None:
-        cursor = dbapi_connection.cursor()
-        # A commit is on the disk when it returns (FULL); readers and the writer do not wait for each other (WAL).
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", f"wal_autocheckpoint = {_CHECKPOINT_PAGES}"):
-            cursor.execute(f"PRAGMA {pragma}")
-        for pragma in pragmas:
-            cursor.execute(pragma)
-        cursor.close()
-
-    sa.event.listen(engine.sync_engine, "connect", prepare)
+    sa.event.listen(engine.sync_engine, "connect", prepare(*PRAGMAS))
+    sa.event.listen(engine.sync_engine, "begin", begin_immediate)
     return engine
-
-
-def _begin_immediate(connection: sa.Connection) -> None:
-    """The writer takes its lock at the beginning: nothing it has read has changed when it writes."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -3,6 +3,9 @@
 Bounded in rows, so that removal never holds the database for long; several processes may remove at once and take different rows.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import sqlalchemy as sa
 
 from penstock_transformer.predictions.database.engine import Engine
@@ -22,11 +25,15 @@ async def expire(engine: Engine, now_s: float, limit: int) -> Expired:
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    async with engine.writing() as connection:
-        rows = (await connection.execute(over)).all()
+
+    def remove(connection: sa.Connection) -> Sequence[Any]:
+        rows = connection.execute(over).all()
         if rows:
             sequences = [row.sequence for row in rows]
-            await connection.execute(sa.delete(intents).where(among(intents.c.sequence, sequences, sqlite=engine.is_sqlite)))
-            await connection.execute(sa.delete(predictions).where(among(p.sequence, sequences, sqlite=engine.is_sqlite)))
+            connection.execute(sa.delete(intents).where(among(intents.c.sequence, sequences, sqlite=engine.is_sqlite)))
+            connection.execute(sa.delete(predictions).where(among(p.sequence, sequences, sqlite=engine.is_sqlite)))
+        return rows
+
+    rows = await engine.write(remove)
     references = [reference for row in rows for reference in (row.input_reference, row.result_reference) if reference is not None]
     return Expired(len(rows), references)

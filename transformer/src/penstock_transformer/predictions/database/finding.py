@@ -39,11 +39,10 @@ class Finding:
     async def _one(self, columns: Sequence[sa.Column[Any]], prediction_id: str, owner: str | None) -> Sequence[Any]:
         row = None
         if storable(prediction_id):
-            async with self._engine.reading() as connection:
-                wanted = sa.select(*columns).where(p.id == prediction_id)
-                if owner is not None:
-                    wanted = wanted.where(p.owner == owner)
-                row = (await connection.execute(wanted)).first()
+            wanted = sa.select(*columns).where(p.id == prediction_id)
+            if owner is not None:
+                wanted = wanted.where(p.owner == owner)
+            row = await self._engine.read(lambda connection: connection.execute(wanted).first())
         if row is None:
             raise NotFound(f"no prediction {prediction_id[:100]!r}")
         return tuple(row)
@@ -51,28 +50,29 @@ class Finding:
     async def existing(self, ids: Sequence[str]) -> set[str]:
         """As `Predictions.existing`."""
         known = [prediction_id for prediction_id in ids if storable(prediction_id)]
-        async with self._engine.reading() as connection:
-            found = await connection.execute(sa.select(p.id).where(among(p.id, known, sqlite=self._engine.is_sqlite)))
-            return {row[0] for row in found}
+        wanted = sa.select(p.id).where(among(p.id, known, sqlite=self._engine.is_sqlite))
+        return await self._engine.read(lambda connection: set(connection.execute(wanted).scalars()))
 
     async def position(self, prediction: Prediction) -> int | None:
         """As `Predictions.position`; None too for one with more than 10,000 before it."""
         i = intents.c
-        async with self._engine.reading() as connection:
-            mine = (
-                await connection.execute(sa.select(i.priority).where(i.sequence == prediction.sequence, i.holder.is_(None)))
-            ).first()
-            if mine is None:
+        own = sa.select(i.priority).where(i.sequence == prediction.sequence, i.holder.is_(None))
+
+        def count(connection: sa.Connection) -> int | None:
+            priority = connection.execute(own).scalar()
+            if priority is None:
                 return None
             earlier = (
                 sa.select(i.sequence)
                 .where(i.model == prediction.model, i.holder.is_(None))
-                .where(sa.tuple_(i.priority, i.sequence) < sa.tuple_(sa.literal(mine[0]), sa.literal(prediction.sequence)))
+                .where(sa.tuple_(i.priority, i.sequence) < sa.tuple_(sa.literal(priority), sa.literal(prediction.sequence)))
                 .limit(MOST_POSITION + 1)
                 .subquery()
             )
-            count = (await connection.execute(sa.select(sa.func.count()).select_from(earlier))).scalar_one()
-        return int(count) if count <= MOST_POSITION else None
+            found: int = connection.execute(sa.select(sa.func.count()).select_from(earlier)).scalar_one()
+            return found if found <= MOST_POSITION else None
+
+        return await self._engine.read(count)
 
     async def find(self, wanted: Filter, limit: int, cursor: str | None) -> Page:
         """As `Predictions.find`."""
@@ -89,7 +89,6 @@ class Finding:
             query = query.where(p.created_s >= wanted.after_s)
         if wanted.before_s is not None:
             query = query.where(p.created_s < wanted.before_s)
-        async with self._engine.reading() as connection:
-            found = [prediction_of(row) for row in await connection.execute(query)]
+        found = await self._engine.read(lambda connection: [prediction_of(row) for row in connection.execute(query)])
         page = found[:limit]
         return Page(page, cursor_after(page[-1].sequence) if len(found) > limit else None)

@@ -16,7 +16,6 @@ from typing import Any
 
 import asyncpg
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_transformer.predictions.changes import Changes
 from penstock_transformer.predictions.database.engine import Engine, connect_postgres
@@ -98,7 +97,7 @@ class Listening:
         self._changes.arrived(payload)
 
 
-async def notify_changes(connection: AsyncConnection, states: Iterable[tuple[str, State]]) -> None:
+def notify_changes(connection: sa.Connection, states: Iterable[tuple[str, State]]) -> None:
     """Tell, in this transaction, that predictions are in these states."""
     by_state: dict[State, list[str]] = {}
     for prediction_id, state in states:
@@ -112,10 +111,10 @@ async def notify_changes(connection: AsyncConnection, states: Iterable[tuple[str
                 payloads.append(payload)
                 payload = str(state)
             payload += f" {prediction_id}"
-        await notify(connection, CHANGES, [*payloads, payload])
+        notify(connection, CHANGES, [*payloads, payload])
 
 
-async def notify(connection: AsyncConnection, channel: str, payloads: Iterable[str]) -> None:
+def notify(connection: sa.Connection, channel: str, payloads: Iterable[str]) -> None:
     """Tell, in this transaction."""
     for payload in payloads:
-        await connection.execute(sa.select(sa.func.pg_notify(channel, payload)))
+        connection.execute(sa.select(sa.func.pg_notify(channel, payload)))

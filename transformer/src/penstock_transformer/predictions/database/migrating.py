@@ -11,7 +11,6 @@ the tables, and the others find them.
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import InvalidInput
 from penstock_transformer.predictions.database.engine import Engine
@@ -26,20 +25,22 @@ async def migrate(engine: Engine) -> bool:
 
     Raises InvalidInput for a database that a newer release made, UpstreamUnavailable.
     """
-    async with engine.writing() as connection:
+
+    def work(connection: sa.Connection) -> bool:
         if not engine.is_sqlite:
-            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-        found = await _version(connection)
-        if found == HEAD:
-            return False
-        await connection.run_sync(_upgrade, found, engine.address.label)
-        return True
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        found = _version(connection)
+        if found != HEAD:
+            _upgrade(connection, found, engine.address.label)
+        return found != HEAD
+
+    return await engine.write(work)
 
 
-async def _version(connection: AsyncConnection) -> str | None:
-    if not await connection.run_sync(lambda sync: sa.inspect(sync).has_table(VERSION_TABLE)):
+def _version(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
-    found: str | None = (await connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))).scalar()
+    found: str | None = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
     return found
 
 

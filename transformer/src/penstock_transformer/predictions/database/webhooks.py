@@ -1,6 +1,6 @@
 """Webhooks in the database: written with their endings, claimed under leases by the database's clock.
 
-    end(...): await write_webhooks(engine, connection, ended)   in the ending's own transaction, told to who waits when it commits
+    end(...): write_webhooks(engine, connection, ended)   in the ending's own transaction, told to who waits when it commits
 
 Invariant: a row has one lease at a time, and is changed only by that lease's holder or by the claim that follows its end.
 """
@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock.errors import UpstreamUnavailable
 from penstock_transformer.predictions.database.engine import Engine, connect_postgres
@@ -32,13 +31,13 @@ _UNSEEN_S = 5.0
 _OTHERS_S = 0.02
 
 
-async def write_webhooks(engine: Engine, connection: AsyncConnection, ended: Sequence[Prediction]) -> int:
+def write_webhooks(engine: Engine, connection: sa.Connection, ended: Sequence[Prediction]) -> int:
     """Write the webhooks of predictions that this very transaction ends; how many. Nothing is told before it commits."""
     rows = [_row(prediction) for prediction in ended if prediction.webhook]
     if rows:
-        await connection.execute(sa.insert(table).values(due_s=engine.now), rows)
+        connection.execute(sa.insert(table).values(due_s=engine.now), rows)
         if not engine.is_sqlite:
-            await connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
+            connection.execute(sa.select(sa.func.pg_notify(CHANNEL, "")))
     return len(rows)
 
 

@@ -62,27 +62,33 @@ class Writing:
 
     async def _write_sqlite(self, group: list[NewPrediction]) -> dict[str, int]:
         insert = sqlite.insert(predictions).on_conflict_do_nothing().returning(predictions.c.id, predictions.c.sequence)
-        async with self._engine.writing() as connection:
-            rows = [dict(zip(_COLUMNS, _values(new), strict=True)) for new in group]
-            sequences: dict[str, int] = {row[0]: row[1] for row in await connection.execute(insert, rows)}
+        rows = [dict(zip(_COLUMNS, _values(new), strict=True)) for new in group]
+        priorities = {new.id: priority_of(new.headers) for new in group}
+
+        def work(connection: sa.Connection) -> dict[str, int]:
+            found: dict[str, int] = {row[0]: row[1] for row in connection.execute(insert, rows)}
             written = [
                 {
-                    "sequence": sequences[new.id],
-                    "prediction_id": new.id,
-                    "model": new.model,
-                    "record_key": new.key,
-                    "nbytes": new.payload.nbytes,
-                    "priority": priority_of(new.headers),
-                    "created_s": new.created_s,
+                    "sequence": found[row["id"]],
+                    "prediction_id": row["id"],
+                    "model": row["model"],
+                    "record_key": row["record_key"],
+                    "nbytes": row["input_nbytes"],
+                    "priority": priorities[row["id"]],
+                    "created_s": row["created_s"],
                 }
-                for new in group
-                if new.id in sequences
+                for row in rows
+                if row["id"] in found
             ]
             if written:
-                await connection.execute(sa.insert(intents), written)
-        for model in {row["model"] for row in written}:
-            self._changes.arrived(str(model))
-        return sequences
+                connection.execute(sa.insert(intents), written)
+            return found
+
+        def committed(sequences: dict[str, int]) -> None:
+            for model in {new.model for new in group if new.id in sequences}:
+                self._changes.arrived(model)
+
+        return await self._engine.write(work, committed)
 
     async def _resolve(self, group: Sequence[NewPrediction], others: list[int], answers: list[Answer | Exception | None]) -> None:
         """Those that were not new: by their ids, else by their keys."""
@@ -92,15 +98,18 @@ class Writing:
         on_sqlite = self._engine.is_sqlite
         by_id: dict[str, Any] = {}
         by_key: dict[tuple[str, str], Any] = {}
-        async with self._engine.reading() as connection:
-            for found in await connection.execute(sa.select(*wanted).where(among(predictions.c.id, ids, sqlite=on_sqlite))):
-                by_id[found.id] = found
+        same_id = sa.select(*wanted).where(among(predictions.c.id, ids, sqlite=on_sqlite))
+        owners = sorted({group[at].owner for at in others})
+        same_key = sa.select(*wanted).where(
+            among(predictions.c.owner, owners, sqlite=on_sqlite), among(predictions.c.idempotency_key, keys, sqlite=on_sqlite)
+        )
+
+        def look(connection: sa.Connection) -> None:
+            by_id.update({found.id: found for found in connection.execute(same_id)})
             if keys:
-                owners = sorted({group[at].owner for at in others})
-                condition = among(predictions.c.owner, owners, sqlite=on_sqlite)
-                condition &= among(predictions.c.idempotency_key, keys, sqlite=on_sqlite)
-                for found in await connection.execute(sa.select(*wanted).where(condition)):
-                    by_key[found.owner, found.idempotency_key] = found
+                by_key.update({(found.owner, found.idempotency_key): found for found in connection.execute(same_key)})
+
+        await self._engine.read(look)
         for at in others:
             new = group[at]
             row: Any = by_id.get(new.id)
