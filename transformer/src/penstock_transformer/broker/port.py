@@ -71,7 +71,9 @@ class Intake(Protocol):
     """A member of a consumer group that reads `read_committed`, from the earliest record where nothing was committed yet."""
 
     def subscribe(self, topics: Sequence[str], assignment: Assignment) -> None:
-        """Join; partitions come and go during `poll`. New partitions of a topic are noticed within the metadata's age."""
+        """Join; partitions come and go during `poll`. New partitions of a topic are noticed within the metadata's age.
+
+        One topic alone that begins with `^` is a regular expression: every topic that it matches, new ones noticed likewise."""
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
         """Records of partitions that are ours and not paused, in offset order within each. Raises BrokerError, Retriable."""

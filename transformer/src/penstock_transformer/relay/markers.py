@@ -18,7 +18,8 @@ from penstock_transformer.broker.kafka_python.errors import translated
 from penstock_transformer.broker.kafka_python.options import connection
 from penstock_transformer.broker.port import BrokerError, Retriable
 from penstock_transformer.broker.settings import BrokerSettings
-from penstock_transformer.relay.publishing import MARKERS, number_of
+from penstock_transformer.broker.topics import MARKERS
+from penstock_transformer.relay.publishing import number_of
 
 
 class KafkaMarkers:

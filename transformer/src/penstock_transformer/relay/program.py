@@ -5,7 +5,9 @@ SIGTERM -> not ready -> the batch under way is finished, the slot given back -> 
 """
 
 import asyncio
+import logging
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -31,11 +33,15 @@ from penstock_transformer.settings import PREFIX
 DESCRIPTION = "Publish submitted predictions to Kafka, each exactly once."
 _MEASURE_S = 2.0
 
+logger = logging.getLogger(__name__)
+
 
 class Relay:
-    """One relay with what it stands on. Opened on the event loop."""
+    """One relay with what it stands on. `status` is what the process exits with: 1 if it ended by itself."""
 
     def __init__(self, settings: RelaySettings) -> None:
+        self.status = 0
+        self._draining = False
         self._predictions = open_predictions(settings.database)
         self._intents = DatabaseIntents(self._predictions.engine, self._predictions)
         topics = RelayTopics(settings)
@@ -52,6 +58,7 @@ class Relay:
         await self._predictions.start()
         self._predictions.arrivals(ANY_MODEL, self._shell.wake)
         self._running = asyncio.create_task(self._shell.run())
+        self._running.add_done_callback(self._ended)
         self._measuring = asyncio.create_task(self._measure())
 
     def check(self) -> str | None:
@@ -62,18 +69,27 @@ class Relay:
 
     async def stop(self) -> None:
         """Finish the batch under way and give the slot back."""
+        self._draining = True
         self._shell.stop()
         if self._running is not None:
             await self._running
 
     async def close(self) -> None:
         """Let the database go."""
+        self._draining = True
         for task in (self._measuring, self._running):
             if task is not None:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
         await self._predictions.close()
+
+    def _ended(self, running: "asyncio.Task[None]") -> None:
+        if not self._draining and not running.cancelled():
+            # A fault of ours: the process goes the way that a signal sends it, and whoever runs it starts it anew.
+            self.status = 1
+            logger.error("relay ended", exc_info=running.exception())
+            signal.raise_signal(signal.SIGTERM)
 
     async def _measure(self) -> None:
         while True:
@@ -82,9 +98,10 @@ class Relay:
             await asyncio.sleep(_MEASURE_S)
 
 
-def build(settings: RelaySettings) -> Service:
-    """The service of the process. Nothing is connected yet: that is a start hook's work."""
+def build(settings: RelaySettings, relays: list[Relay]) -> Service:
+    """The service of the process. Nothing is connected yet: that is a start hook's work. The relay is added to `relays`."""
     lifecycle, relay = Lifecycle(), Relay(settings)
+    relays.append(relay)
     lifecycle.on_start("relay", relay.start)
     lifecycle.add_check("relay", relay.check)
     lifecycle.on_stop("relay", relay.stop, StopPhase.FINISH)
@@ -93,10 +110,14 @@ def build(settings: RelaySettings) -> Service:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The program. Exits 0 after a drain, 2 for wrong options."""
+    """The program. Exits 0 after a drain, 1 if it cannot go on, 2 for wrong options."""
     arguments = sys.argv[1:] if argv is None else argv
     settings = parse(RelaySettings, arguments, os.environ, PREFIX, program="penstock-transformer relay", description=DESCRIPTION)
-    run(lambda: build(settings), settings, most_workers=1)
+    relays: list[Relay] = []
+    run(lambda: build(settings, relays), settings, most_workers=1)
+    status = max((relay.status for relay in relays), default=0)
+    if status:
+        sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,10 @@ a time-out counts from there, and not from when the relay came to it.
 """
 
 from penstock_transformer.broker.records import Headers, OutRecord
+from penstock_transformer.broker.topics import MARKERS, requests_topic
 from penstock_transformer.relay.port import Intent
 from penstock_transformer.worker import headers as names
 from penstock_transformer.worker.headers import moment_of
-
-MARKERS = "penstock.relays"
-"""The compacted topic of markers: key = slot, value = the number of the batch that was sent last, in decimal."""
 
 
 def request_of(intent: Intent) -> OutRecord:
@@ -29,11 +27,11 @@ def request_of(intent: Intent) -> OutRecord:
     if payload.reference is not None:
         headers = (*headers, (names.REFERENCE, payload.reference.encode()))
     body = b"" if payload.body is None else payload.body
-    return OutRecord(f"{intent.model}.requests", intent.key, body, headers, timestamp_ms=int(intent.created_s * 1000))
+    return OutRecord(requests_topic(intent.model), intent.key, body, headers, timestamp_ms=int(intent.created_s * 1000))
 
 
 def marker_of(slot: str, number: int) -> OutRecord:
-    """The record that says: this batch of the slot was sent."""
+    """The record that says: this batch of the slot was sent. The number is in decimal."""
     return OutRecord(MARKERS, slot.encode(), b"%d" % number)
 
 

@@ -63,7 +63,11 @@ class KafkaPythonIntake:
     def subscribe(self, topics: Sequence[str], assignment: Assignment) -> None:
         """Join; partitions come and go during `poll`."""
         self._listener = _Listener(assignment, self._consumer._net)
-        self._consumer.subscribe(topics=list(topics), listener=self._listener)
+        pattern = next((topic for topic in topics if topic.startswith("^")), None)
+        if pattern is not None:
+            self._consumer.subscribe(pattern=pattern, listener=self._listener)
+        else:
+            self._consumer.subscribe(topics=list(topics), listener=self._listener)
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
         """Records of partitions that are ours and not paused."""

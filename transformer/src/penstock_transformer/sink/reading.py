@@ -1,0 +1,55 @@
+"""A record of `<model>.predictions` or `<model>.dead-letters` as the ending of a prediction.
+
+    prediction  -> succeeded: its value, the headers that say how to read it, its bundle
+    dead letter -> failed: reason, message and field as they were written
+
+Invariant: `read_ending` raises nothing: a record that is none of these is None, and left behind.
+"""
+
+from penstock_transformer.broker.records import Headers, Record
+from penstock_transformer.broker.topics import dead_letters_topic, predictions_topic
+from penstock_transformer.predictions.resource import Ending, Payload, State
+from penstock_transformer.worker import headers as names
+from penstock_transformer.worker.dead_letters import read_letter
+from penstock_transformer.worker.headers import by_name, usable_id
+
+_PREDICTIONS, _DEAD_LETTERS = predictions_topic(""), dead_letters_topic("")
+_FORM = (names.CONTENT_TYPE, names.HEADER_LENGTH)
+
+
+def read_ending(record: Record) -> Ending | None:
+    """The ending that a record tells; None for a record of another kind, or without an id of its own."""
+    if record.partition.topic.endswith(_PREDICTIONS):
+        return _succeeded(record)
+    return _failed(record) if record.partition.topic.endswith(_DEAD_LETTERS) else None
+
+
+def _succeeded(record: Record) -> Ending | None:
+    given = by_name(record.headers)
+    identity = usable_id(given.get(names.ID))
+    if identity is None or record.value is None:
+        return None
+    form: Headers = tuple((name, given[name]) for name in _FORM if name in given)
+    return Ending(
+        identity,
+        State.SUCCEEDED,
+        Payload(record.value, form, len(record.value)),
+        bundle=given.get(names.BUNDLE, b"").decode("utf-8", "replace"),
+        ended_s=record.timestamp_ms / 1e3,
+        replayed=names.REPLAYED in given,
+    )
+
+
+def _failed(record: Record) -> Ending | None:
+    letter = read_letter(record)
+    if letter.foreign:
+        return None
+    return Ending(
+        letter.id,
+        State.FAILED,
+        kind=letter.reason,
+        message=letter.message,
+        field=letter.field,
+        ended_s=record.timestamp_ms / 1e3 if letter.failed_s is None else letter.failed_s,
+        replayed=names.REPLAYED in by_name(letter.headers),
+    )
