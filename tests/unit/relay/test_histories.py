@@ -13,7 +13,7 @@ from penstock_transformer.relay import effects as fx
 from penstock_transformer.relay import events as ev
 from penstock_transformer.relay.machine import RelayMachine
 
-HISTORIES = int(os.environ.get("PENSTOCK_HISTORIES", "1500"))
+HISTORIES = int(os.environ.get("PENSTOCK_HISTORIES", "1000"))
 SEED = int(os.environ.get("PENSTOCK_SEED", "0"))
 CAUGHT_WITHIN = 3000
 

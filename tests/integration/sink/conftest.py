@@ -1,0 +1,191 @@
+"""A real Kafka and a real PostgreSQL; relay and sink in processes of their own, and a worker's part played by the test."""
+
+import asyncio
+import itertools
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import asyncpg
+import pytest
+
+from penstock.errors import InvalidInput
+from penstock.testing.committed import Seen, records, until
+from penstock.testing.kafka import KafkaServer
+from penstock.testing.server import ServerProcess
+from penstock.testing.servers import PostgresServer, ServerMissing
+from penstock_transformer.broker.opening import open_admin, open_producer
+from penstock_transformer.broker.records import OutRecord, Partition, Record
+from penstock_transformer.broker.settings import TopicSettings
+from penstock_transformer.broker.topics import model_topics, prepare
+from penstock_transformer.predictions.database.opening import open_predictions
+from penstock_transformer.predictions.resource import NewPrediction, Payload, Prediction, new_id
+from penstock_transformer.worker.dead_letters import DeadLetters
+
+T = TypeVar("T")
+JSON = (("content-type", b"application/json"),)
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    try:
+        server = KafkaServer().start()
+    except ServerMissing as missing:
+        pytest.skip(str(missing))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    try:
+        server = PostgresServer().start()
+    except ServerMissing as missing:
+        pytest.skip(str(missing))
+    yield server
+    server.close()
+
+
+@dataclass
+class Place:
+    """One test's schema and model, and the programs that it starts."""
+
+    kafka: KafkaServer
+    postgres: PostgresServer
+    database: str
+    model: str
+    stack: ExitStack
+    submitted: list[str] = field(default_factory=list)
+
+    def settings(self) -> TopicSettings:
+        """As the programs have them."""
+        return TopicSettings(
+            kafka_bootstrap=self.kafka.bootstrap,
+            kafka_client="confluent",
+            kafka_create_topics=True,
+            kafka_partitions=2,
+            kafka_replication=1,
+            kafka_min_insync=1,
+        )
+
+    def start(self, program: str, *arguments: str, failpoints: str = "", instance: str = "a") -> ServerProcess:
+        """A relay or a sink that was started; not awaited."""
+        process = ServerProcess(
+            "penstock_transformer",
+            *("--kafka_bootstrap", self.kafka.bootstrap, "--kafka_instance", instance, "--drain_delay_s", "0"),
+            *("--kafka_timeout_s", "6", *arguments),
+            env={"PENSTOCK_FAILPOINTS": failpoints, "PENSTOCK_TRANSFORMER_DATABASE": self.database},
+            program=(program,),
+        )
+        self.stack.callback(_end, process)
+        return process.start()
+
+    def sink(self, *arguments: str, failpoints: str = "", instance: str = "a") -> ServerProcess:
+        """A sink of this place's model, which finds out quickly when another has died."""
+        options = ("--models", self.model, "--sink_records", "10", "--kafka_session_timeout_s", "2")
+        return self.start("sink", *options, *arguments, failpoints=failpoints, instance=instance)
+
+    def using(self, case: Callable[[Any], Awaitable[T]]) -> T:
+        """Run a case with the predictions of this place."""
+
+        async def go() -> T:
+            predictions = open_predictions(self.database)
+            await predictions.start()
+            try:
+                async with asyncio.timeout(60):
+                    return await case(predictions)
+            finally:
+                await predictions.close()
+
+        return asyncio.run(go())
+
+    def submit(self, count: int) -> list[str]:
+        """Submit so many; their ids, in that order."""
+
+        async def case(predictions: Any) -> list[str]:
+            made = [NewPrediction(new_id(), self.model, "ann", Payload(b"{}", JSON, 2), 1, b"d") for _ in range(count)]
+            for new in made:
+                await predictions.submit(new)
+            return [new.id for new in made]
+
+        made = self.using(case)
+        self.submitted += made
+        return made
+
+    def make_topics(self) -> None:
+        """The model's three."""
+        admin = open_admin(self.settings())
+        prepare(admin, self.settings(), model_topics(self.settings(), self.model))
+        admin.close()
+
+    def answer(self, *ids: str, **headers: bytes) -> None:
+        """Predictions of these, as a worker writes them."""
+        given = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+        self.write([self.answered(identity, given) for identity in ids])
+
+    def answered(self, identity: str, more: Any = ()) -> OutRecord:
+        """A prediction's record."""
+        known = (("ce_id", identity.encode()), *JSON, ("penstock-bundle", b"m@sha256:1"), *more)
+        return OutRecord(f"{self.model}.predictions", None, b"[1]", known)
+
+    def refuse(self, *ids: str) -> None:
+        """Dead letters of these."""
+        letters = DeadLetters(f"{self.model}.dead-letters")
+        place = Partition(f"{self.model}.requests", 0)
+        requests = [Record(place, 0, 0, None, b"{}", (("ce_id", identity.encode()),)) for identity in ids]
+        self.write([letters.of(request, InvalidInput("wrong", field="rows[0]"), None) for request in requests])
+
+    def write(self, out: list[OutRecord]) -> None:
+        """Write records."""
+        producer = open_producer(self.settings())
+        producer.send(out)
+        producer.close()
+
+    def requests(self) -> list[Seen]:
+        """What is committed in the model's requests."""
+        return records(self.kafka.bootstrap, f"{self.model}.requests")
+
+    def predictions(self, ids: list[str]) -> dict[str, Prediction]:
+        """These, as they are in the database now."""
+
+        async def case(predictions: Any) -> dict[str, Prediction]:
+            return {identity: await predictions.get(identity, None) for identity in ids}
+
+        return self.using(case)
+
+    def wait_ended(self, ids: list[str], within_s: float = 40.0) -> dict[str, Prediction]:
+        """These, once all of them have ended."""
+
+        def found() -> dict[str, Prediction] | None:
+            kept = self.predictions(ids)
+            return kept if all(one.ended_s is not None for one in kept.values()) else None
+
+        ended = until(found, within_s, "all have ended")
+        assert ended is not None
+        return ended
+
+
+def _end(process: ServerProcess) -> None:
+    if not process.output_ended:
+        os.kill(process.pid, signal.SIGCONT)
+        process.stop()
+
+
+@pytest.fixture
+def place(kafka: KafkaServer, postgres: PostgresServer) -> Iterator[Place]:
+    name = f"sink{next(_numbers)}"
+
+    async def make() -> None:
+        connection = await asyncpg.connect(postgres.url())
+        await connection.execute(f"CREATE SCHEMA {name}")
+        await connection.close()
+
+    asyncio.run(make())
+    with ExitStack() as stack:
+        made = Place(kafka, postgres, f"{postgres.url()}?search_path={name}", f"m{name}", stack)
+        made.make_topics()
+        yield made
