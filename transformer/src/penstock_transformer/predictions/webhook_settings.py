@@ -25,6 +25,12 @@ class WebhookSettings:
     webhook_timeout_s: float = setting(
         15.0, "Longest time for one attempt, from the name's look-up to the answer.", unit="s", least=0.1
     )
+    webhook_lease_s: float = setting(
+        30.0,
+        "Beyond the time of an attempt: a deliverer that is silent for so long loses the webhook to another.",
+        unit="s",
+        least=0.1,
+    )
     webhook_attempts: int = setting(12, "Attempts at most, over about a day and a half.", least=1)
     webhook_first_retry_s: float = setting(
         5.0, "Wait before the second attempt; each further one is four times as long.", unit="s"

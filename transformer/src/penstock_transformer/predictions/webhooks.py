@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 _IDLE_S = 60.0
 _AWAY_S = 1.0
-# Beside the time of an attempt: for the claim's answer and the settling.
-_LEASE_MARGIN_S = 30.0
 
 
 class Sending(Protocol):
@@ -43,7 +41,7 @@ class Deliverer:
         self._queue = queue
         self._sender = sender
         self._settings = settings
-        self._lease_s = settings.webhook_timeout_s + _LEASE_MARGIN_S
+        self._lease_s = settings.webhook_timeout_s + settings.webhook_lease_s
         self._tasks: set[asyncio.Task[None]] = set()
         self._hosts: Counter[str] = Counter()
         self._outcomes: Counter[str] = Counter()

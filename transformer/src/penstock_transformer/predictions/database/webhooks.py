@@ -80,19 +80,24 @@ class DatabaseWebhooks:
         full = [host for host, count in under_way.items() if count >= per_host]
         due = (table.c.due_s <= now) & table.c.host.not_in(full)
         candidates = sa.select(table.c.id, table.c.host).where(due).order_by(table.c.due_s).limit(limit * _VIEW)
-        async with self._engine.reading() as connection:
-            # Without the writer's lock, which SQLite has but one of: mostly there is nothing to do.
-            if (await connection.execute(candidates.limit(1))).first() is None:
-                return []
-        async with self._engine.writing() as connection:
-            found = (await connection.execute(candidates.with_for_update(skip_locked=True))).all()
+        lease = {"lease": secrets.token_hex(8), "due_s": now + lease_s, "attempts": table.c.attempts + 1}
+
+        def anything(connection: sa.Connection) -> bool:
+            return connection.execute(candidates.limit(1)).first() is not None
+
+        def take(connection: sa.Connection) -> list[Any]:
+            found = connection.execute(candidates.with_for_update(skip_locked=True)).all()
             chosen = _choose(found, limit, per_host, under_way)
             if not chosen:
                 return []
-            lease = {"lease": secrets.token_hex(8), "due_s": now + lease_s, "attempts": table.c.attempts + 1}
             taken = sa.update(table).where(table.c.id.in_(chosen)).values(lease).returning(*table.c)
-            rows = {row.id: row for row in await connection.execute(taken)}
-        return [_webhook(rows[one]) for one in chosen if one in rows]
+            rows = {row.id: row for row in connection.execute(taken)}
+            return [rows[one] for one in chosen if one in rows]
+
+        # First without the writer's lock, which SQLite has but one of: mostly there is nothing to do.
+        if not await self._engine.read(anything):
+            return []
+        return [_webhook(row) for row in await self._engine.write(take)]
 
     async def settle(self, settled: Settled) -> bool:
         ours = (table.c.id == settled.id) & (table.c.lease == settled.lease)
@@ -100,13 +105,11 @@ class DatabaseWebhooks:
             statement: Any = sa.delete(table).where(ours)
         else:
             statement = sa.update(table).where(ours).values(lease=None, due_s=self._engine.now + settled.again_s)
-        async with self._engine.writing() as connection:
-            return bool((await connection.execute(statement)).rowcount)
+        return await self._engine.write(lambda connection: bool(connection.execute(statement).rowcount))
 
     async def wait(self, timeout_s: float, busy_hosts: Sequence[str]) -> None:
         first = sa.select(sa.func.min(table.c.due_s) - self._engine.now).where(table.c.host.not_in(list(busy_hosts)))
-        async with self._engine.reading() as connection:
-            until_s = (await connection.execute(first)).scalar()
+        until_s = await self._engine.read(lambda connection: connection.execute(first).scalar())
         # What is due and could not be claimed is in another's hands at this moment.
         wait_s = min(timeout_s, _UNSEEN_S, float("inf") if until_s is None else max(_OTHERS_S, until_s))
         with contextlib.suppress(TimeoutError):
