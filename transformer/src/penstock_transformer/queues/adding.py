@@ -18,6 +18,7 @@ from penstock_transformer.queues.metrics import QueueMetrics
 from penstock_transformer.queues.monitor import QueueMonitor
 from penstock_transformer.queues.opening import KafkaParts
 from penstock_transformer.queues.settings import QueuesSettings
+from penstock_transformer.worker.box_opening import KafkaBroker
 
 
 class QueuesHttp:
@@ -35,9 +36,8 @@ class QueuesHttp:
     ) -> None:
         looker = desk = None
         if settings.kafka_bootstrap:
-            parts = KafkaParts(settings)
-            looker = Looker(model, settings.group_id or f"penstock-{model}", parts)
-            desk = Desk(model, parts, changed=self._changed)
+            looker = Looker(model, settings.group_id or f"penstock-{model}", KafkaParts(settings))
+            desk = Desk(model, KafkaBroker(settings), changed=self._changed)
         self.monitor = QueueMonitor(lifecycle, looker=looker, refresh_s=settings.queues_refresh_s, worker=worker, backlog=backlog)
         self._desk = desk
         if desk is not None:

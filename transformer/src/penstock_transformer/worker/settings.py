@@ -6,6 +6,7 @@ from penstock.serving.options import ServingSettings
 from penstock.settings import setting
 from penstock_transformer.broker.settings import TopicSettings
 from penstock_transformer.predictions.object_settings import ObjectSettings
+from penstock_transformer.queues.settings import QueuesSettings
 from penstock_transformer.settings import PipelineSettings
 from penstock_transformer.worker.policy import Policy
 
@@ -13,7 +14,7 @@ DELIVERIES = ("exactly-once", "at-least-once")
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerSettings(ServingSettings, PipelineSettings, TopicSettings, ObjectSettings):
+class WorkerSettings(ServingSettings, PipelineSettings, TopicSettings, QueuesSettings, ObjectSettings):
     """Everything that `penstock-transformer worker` takes."""
 
     predictor_host: str = setting("", "HOST[:PORT] of the predictor; not needed with a route file.")
@@ -22,7 +23,6 @@ class WorkerSettings(ServingSettings, PipelineSettings, TopicSettings, ObjectSet
         "Predictions and offsets in one transaction, or without: sooner, and doubled after a crash.",
         choices=DELIVERIES,
     )
-    group_id: str = setting("", "Consumer group, shared by the workers of one model; without it: penstock-<model>.")
     held_records: int = setting(8192, "Records that are held from reading to commit.", unit="records", least=1)
     held_mb: float = setting(256.0, "Bytes of records that are held from reading to commit.", unit="MiB", least=0.001)
     transaction_records: int = setting(2000, "Records that one transaction writes.", unit="records", least=1)
