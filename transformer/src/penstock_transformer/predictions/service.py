@@ -11,8 +11,8 @@ Invariant: a prediction that `submit` returned is in the store, whatever becomes
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,22 +131,27 @@ class PredictionService:
         return await (await self._existing(prediction_id)).store.cancel(prediction_id, owner)
 
     async def ended(self, prediction: Prediction, wait_s: float) -> Prediction:
-        """The prediction once it has ended, or as it is after `wait_s`, or when this process stops. Raises Overloaded."""
+        """The prediction once it has ended, or as it is after `wait_s`, or when this process stops. Never raises: it is kept, and
+        whoever waits must learn its id whatever becomes of the waiting."""
         if prediction.state in ENDED or wait_s <= 0:
             return prediction
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(wait_s), self.follow(prediction.id) as states:
-                async for _ in states:
-                    pass
-        return await (await self._opened()).store.get(prediction.id, None)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s), self.follow(prediction.id) as states:
+                    async for _ in states:
+                        pass
+            return await (await self._opened()).store.get(prediction.id, None)
+        except PenstockError as error:
+            logger.info("prediction is not waited for", extra={"request_id": prediction.id, "reason": error.message})
+            return prediction
 
     @asynccontextmanager
-    async def follow(self, prediction_id: str) -> AsyncIterator[AsyncIterator[PredictionState]]:
+    async def follow(self, prediction_id: str) -> AsyncIterator[AsyncGenerator[PredictionState]]:
         """The states of a prediction as they come, until its end or until this process stops. Raises NotFound, Overloaded."""
         store = (await self._existing(prediction_id)).store
         with self.followers.taken():
-            async with store.changes(prediction_id) as states:
-                yield self._until_leaving(states)
+            async with store.changes(prediction_id) as states, aclosing(self._until_leaving(states)) as following:
+                yield following
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Run the answering of a request; awaited before the process ends."""
@@ -155,22 +160,22 @@ class PredictionService:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _until_leaving(self, states: AsyncIterator[PredictionState]) -> AsyncIterator[PredictionState]:
+    async def _until_leaving(self, states: AsyncIterator[PredictionState]) -> AsyncGenerator[PredictionState]:
         leaving = asyncio.ensure_future(self.leaving.wait())
+        following = asyncio.ensure_future(anext(states, None))
         try:
             while True:
-                following = asyncio.ensure_future(anext(states, None))
                 await asyncio.wait({leaving, following}, return_when=asyncio.FIRST_COMPLETED)
-                if not following.done():
-                    following.cancel()
-                    await asyncio.gather(following, return_exceptions=True)
-                    return
-                state = following.result()
+                state = following.result() if following.done() else None
                 if state is None:
                     return
                 yield state
+                following = asyncio.ensure_future(anext(states, None))
         finally:
-            leaving.cancel()
+            # The states must stand still before whoever gave them closes them.
+            for task in (leaving, following):
+                task.cancel()
+            await asyncio.gather(leaving, following, return_exceptions=True)
 
     def _may_exist(self) -> bool:
         """Whether anything can have been kept: asked first, so that a look makes no database."""
