@@ -1,10 +1,12 @@
 """A headless Chromium that loads a page and gives back what a script in it computed, over the DevTools protocol.
 
     with Browser() as browser: browser.outcome("http://127.0.0.1:1234/page.html", "globalThis.outcome")
+    with browser.tab("http://127.0.0.1:1234/page.html") as tab: tab.press("Tab"); tab.value("document.activeElement.id")
 
 Every wait has a deadline. The profile is a directory of its own, gone at the end.
 """
 
+import base64
 import itertools
 import json
 import os
@@ -13,6 +15,8 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -40,16 +44,26 @@ class Browser:
 
         Raises RuntimeError with what the page says if the expression throws, TimeoutError if it takes too long.
         """
+        with self.tab(url, within_s) as tab:
+            return tab.value(expression)
+
+    @contextmanager
+    def tab(self, url: str, within_s: float = 60.0, *, media: Mapping[str, str] | None = None, width: int = 0) -> Iterator["Tab"]:
+        """A page that has been loaded; all that is done with it ends `within_s`. `media` are features of the user's, such as
+        `prefers-color-scheme`; `width` is the page's, in CSS pixels (0: the window's)."""
         target = self._ask("PUT", f"/json/new?{quote('about:blank')}")
         with connect(target["webSocketDebuggerUrl"], max_size=None) as page:
-            tab = _Tab(page, time.monotonic() + within_s)
+            tab = Tab(page, url, time.monotonic() + within_s)
             tab.call("Page.enable")
+            tab.call("Runtime.enable")
+            tab.call("Log.enable")
+            if media:
+                tab.call("Emulation.setEmulatedMedia", features=[{"name": name, "value": text} for name, text in media.items()])
+            if width:
+                tab.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
             tab.call("Page.navigate", url=url)
             tab.until("Page.loadEventFired")
-            found = tab.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
-        if "exceptionDetails" in found:
-            raise RuntimeError(f"{url}: {json.dumps(found['exceptionDetails'])[:2000]}")
-        return found["result"].get("value")
+            yield tab
 
     def _ask(self, method: str, path: str) -> Any:
         request = urllib.request.Request(f"http://127.0.0.1:{self._port()}{path}", method=method)
@@ -93,16 +107,56 @@ class Browser:
         shutil.rmtree(self._profile, ignore_errors=True)
 
 
-class _Tab:
-    """One page's side of the DevTools protocol: calls with answers, and events between them."""
+class Tab:
+    """One page's side of the DevTools protocol: calls with answers, and events between them. `complaints` is what the page has
+    logged as an error or a warning, or thrown."""
 
-    def __init__(self, connection: ClientConnection, deadline: float) -> None:
+    def __init__(self, connection: ClientConnection, url: str, deadline: float) -> None:
+        self.complaints: list[str] = []
         self._connection = connection
+        self._url = url
         self._deadline = deadline
         self._ids = itertools.count(1)
         self._events: set[str] = set()
 
+    def value(self, expression: str) -> Any:
+        """The value of a JavaScript expression, which may be a promise; JSON values only. Raises RuntimeError if it throws."""
+        found = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True, userGesture=True)
+        if "exceptionDetails" in found:
+            raise RuntimeError(f"{self._url}: {json.dumps(found['exceptionDetails'])[:2000]}")
+        return found["result"].get("value")
+
+    def wait(self, expression: str) -> Any:
+        """The value of an expression once it is true. Raises TimeoutError with the page's text."""
+        while not (found := self.value(expression)):
+            if time.monotonic() > self._deadline - 1:
+                raise TimeoutError(f"{expression}: not in time; the page says:\n{self.value('document.body.innerText')}")
+            time.sleep(_PAUSE_S)
+        return found
+
+    def press(self, key: str, *, shift: bool = False) -> None:
+        """Press a key: `Tab`, `Enter`, `Escape`, or a single character."""
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        code = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}.get(key, ord(key[0].upper()))
+        common = {"key": key, "windowsVirtualKeyCode": code, "modifiers": 8 if shift else 0}
+        self.call(
+            "Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", **({"text": text} if text else {}), **common
+        )
+        self.call("Input.dispatchKeyEvent", type="keyUp", **common)
+
+    def type(self, text: str) -> None:
+        """Put text where the focus is."""
+        self.call("Input.insertText", text=text)
+
+    def picture(self, path: Path) -> None:
+        """A PNG of the whole page."""
+        size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
+        found = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        path.write_bytes(base64.b64decode(found["data"]))
+
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One call of the protocol. Raises RuntimeError for an error, TimeoutError."""
         id = next(self._ids)
         self._connection.send(json.dumps({"id": id, "method": method, "params": parameters}))
         while True:
@@ -114,6 +168,7 @@ class _Tab:
                 return result
 
     def until(self, event: str) -> None:
+        """Wait for an event of the protocol."""
         while event not in self._events:
             self._read()
 
@@ -121,4 +176,11 @@ class _Tab:
         said: dict[str, Any] = json.loads(self._connection.recv(max(0.0, self._deadline - time.monotonic())))
         if "method" in said:
             self._events.add(said["method"])
+            self._note(said["method"], said.get("params", {}))
         return said
+
+    def _note(self, method: str, parameters: dict[str, Any]) -> None:
+        if method == "Runtime.exceptionThrown":
+            self.complaints.append(json.dumps(parameters["exceptionDetails"])[:2000])
+        elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
+            self.complaints.append(parameters["entry"]["text"])
