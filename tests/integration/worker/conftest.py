@@ -78,7 +78,7 @@ class Bench:
         self._producer = ck.Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5})
         admin = open_admin(BrokerSettings(kafka_bootstrap=kafka.bootstrap, kafka_client="confluent"))
         for topic in (self.requests, self.predictions, self.letters):
-            admin.create(TopicState(topic, partitions, 1, {}))
+            admin.create(TopicState(topic, partitions, 1, {"max.message.bytes": str(10 * 2**20)}))
         admin.close()
 
     def start_predictor(self, port: int = 0) -> ServerProcess:
@@ -91,7 +91,7 @@ class Bench:
             "penstock_transformer",
             *("--model_name", self.model, "--predictor_host", self.predictor_host, "--kafka_bootstrap", self.kafka.bootstrap),
             *("--kafka_instance", instance, "--kafka_client", client, "--kafka_replication", "1", "--kafka_min_insync", "1"),
-            *("--kafka_timeout_s", "10", "--kafka_session_timeout_s", "3", "--kafka_transaction_timeout_s", "3"),
+            *("--kafka_timeout_s", "10", "--kafka_session_timeout_s", "3", "--kafka_transaction_timeout_s", "4"),
             *("--kafka_metadata_age_s", "1", "--predictor_poll_s", "0.2", "--drain_timeout_s", "20", *options),
             env={"PENSTOCK_FAILPOINTS": failpoints},
             program=("worker",),

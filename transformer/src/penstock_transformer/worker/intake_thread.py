@@ -96,6 +96,8 @@ class IntakeThread:
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end; whether it came."""
+        if self._thread.ident is None:  # never started
+            return True
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

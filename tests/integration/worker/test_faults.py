@@ -1,0 +1,139 @@
+"""Faults of the worker and of what it stands on, each caused: afterwards every request has exactly one output."""
+
+import signal
+from typing import Any
+
+import pytest
+
+from penstock.testing.committed import until
+from penstock_transformer.broker.settings import CLIENTS
+
+POINTS = ("worker.predicted", "worker.begun", "worker.produced", "worker.offsets_sent", "worker.committed")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_between_two_effects(bench: Any, point: str, client: str) -> None:
+    bench.send(60)
+    killed = bench.worker("--transaction_records", "20", failpoints=f"{point}=kill@2", client=client)
+    assert killed.wait(60) == -signal.SIGKILL, "\n".join(killed.lines[-6:])
+    bench.worker(client=client).wait_ready()
+    bench.send(30)
+    bench.wait_all()
+
+
+def test_a_commit_whose_answer_is_lost_is_asked_for(bench: Any) -> None:
+    bench.send(60)
+    worker = bench.worker("--transaction_records", "20", failpoints="worker.committed=error@2")
+    bench.wait_all()
+    worker.wait_event("commit failed", 10, lambda event: event["failure"] == "in doubt")
+
+
+def test_predictor_away_then_back(bench: Any) -> None:
+    worker = bench.worker().wait_ready()
+    bench.send(30)
+    bench.wait_all()
+    port = bench.predictor.port
+    bench.predictor.signal(signal.SIGKILL)
+    bench.predictor.wait()
+    bench.send(60)
+    until(lambda: metric(worker, "penstock_worker_retries_total") > 0, 30, "records tried again")
+    assert len(bench.outputs()) == 30
+    bench.start_predictor(port)
+    seen = bench.wait_all()
+    assert {record.topic for record in seen} == {bench.predictions}
+
+
+def test_two_workers_with_one_transactional_id(bench: Any) -> None:
+    first = bench.worker("--transaction_records", "5").wait_ready()
+    bench.send(100)
+    second = bench.worker("--transaction_records", "5").wait_ready()
+    bench.send(100)
+    assert first.wait(60) == 1
+    bench.wait_all()
+    assert second.stop() == 0
+
+
+def test_rebalances_in_mid_batch(bench: Any) -> None:
+    first = bench.worker("--transaction_records", "7", instance="a").wait_ready()
+    bench.send(150)
+    second = bench.worker("--transaction_records", "7", instance="b").wait_ready()
+    bench.send(150)
+    until(lambda: metric(second, "penstock_worker_partitions") > 0, 30, "partitions of the second worker")
+    bench.send(150)
+    assert first.stop() == 0
+    bench.send(50)
+    bench.wait_all()
+    assert second.stop() == 0
+
+
+def test_a_worker_that_hangs_is_fenced_when_it_goes_on(bench: Any) -> None:
+    hung = bench.worker("--transaction_records", "10", failpoints="worker.produced=pause@2")
+    bench.send(90)
+    until(lambda: stopped(hung), 60, "the first to hang")
+    bench.worker(instance="b").wait_ready()
+    bench.wait_all()
+    hung.signal(signal.SIGCONT)
+    bench.send(60)
+    bench.wait_all()
+
+
+def test_drained_on_sigterm(bench: Any) -> None:
+    worker = bench.worker().wait_ready()
+    bench.send(500)
+    until(bench.outputs, 30, "the first predictions")
+    assert worker.stop() == 0
+    before = bench.outputs()
+    assert worker.wait_event("worker stops", 1)["reason"] == "drained"
+    bench.worker().wait_ready()
+    seen = bench.wait_all()
+    assert len(seen) >= len(before)
+
+
+def test_broker_restarted_with_requests_in_flight(bench: Any) -> None:
+    worker = bench.worker("--transaction_records", "10").wait_ready()
+    bench.send(200)
+    bench.kafka.kill()
+    bench.kafka.start()
+    bench.send(100)
+    bench.wait_all(90)
+    assert worker.stop() == 0
+
+
+def test_partition_added_while_running(bench: Any) -> None:
+    worker = bench.worker().wait_ready()
+    bench.send(30)
+    for topic in (bench.predictions, bench.letters, bench.requests):
+        bench.kafka.console("kafka-topics", "--alter", "--topic", topic, "--partitions", "5")
+    bench.partitions = 5
+    bench.send(50)
+    bench.wait_all()
+    assert metric(worker, "penstock_worker_partitions") == 5
+
+
+def test_what_cannot_be_predicted_is_a_dead_letter_and_blocks_nobody(bench: Any) -> None:
+    bench.worker().wait_ready()
+    bench.send(10)
+    bench.send(1, body=b"no JSON")
+    bench.send(1, body={"rows": [{"b": 1}]})
+    bench.send(10)
+    seen = bench.wait_all()
+    letters = [record for record in seen if record.topic == bench.letters]
+    assert [letter.header("penstock-reason") for letter in letters] == [b"invalid_input"] * 2
+    assert {letter.value for letter in letters} == {b"no JSON", b'{"rows": [{"b": 1}]}'}
+
+
+
+
+def metric(worker: Any, name: str) -> float:
+    import httpx
+
+    for line in httpx.get(f"{worker.url}/metrics", timeout=20).text.splitlines():
+        if line.startswith(name + " "):
+            return float(line.split()[1])
+    raise AssertionError(f"no metric {name}")
+
+
+def stopped(process: Any) -> bool:
+    with open(f"/proc/{process.pid}/stat") as stat:
+        return stat.read().rsplit(")", 1)[1].split()[0] == "T"
