@@ -38,7 +38,9 @@ ID_CHARACTERS = 200
 
 def by_name(headers: Headers) -> dict[str, bytes]:
     """Headers by their names in lower case; the last of a name."""
-    return {name.lower(): value for name, value in headers}
+    found = dict(headers)
+    # Nearly everybody writes them in lower case: looked at once for all, not one by one.
+    return found if "".join(found).islower() else {name.lower(): value for name, value in headers}
 
 
 def usable_id(value: bytes | None) -> str | None:
