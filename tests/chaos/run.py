@@ -1,0 +1,118 @@
+"""Chaos: every process of asynchronous serving is killed at random moments while requests come; then everything is counted.
+
+    tests/chaos/run.py [--kills 1000] [--seed 0] [--kills_a_second 1.0] [--client kafka-python|confluent]
+
+Exits 1 if an id was lost or doubled, or if the database says other than Kafka. `kill -9` every time; what was killed starts again
+at once. The seed decides who is killed and after how long; what the machine makes of it is chance.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+from cast import MODEL, Cast
+from judge import Judge
+from load import Produced, Submissions
+from topics import make_topics
+
+# The broker and the database take seconds to come back, during which the others have nothing to do: they are killed less often.
+WEIGHTS = {"worker-0": 5, "worker-1": 5, "relay": 4, "sink": 4, "predictor": 3, "transformer": 3, "broker": 1, "database": 1}
+_QUIET_S = 90.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills_a_second", type=float, default=1.0)
+    parser.add_argument("--client", default="kafka-python", choices=("kafka-python", "confluent"))
+    given = parser.parse_args()
+    directory = Path(tempfile.mkdtemp(prefix="penstock-chaos-"))
+    print(f"logs: {directory}", flush=True)
+    with Cast(directory, client=given.client) as cast:
+        sys.exit(chaos(cast, given.kills, given.seed, 1.0 / given.kills_a_second))
+
+
+def chaos(cast: Cast, kills: int, seed: int, pause_s: float) -> int:
+    """Kill so many times; the exit status."""
+    make_topics(cast.kafka.bootstrap)
+    await_first(cast)
+    submissions, produced = Submissions(cast.url, 0.02), Produced(cast.kafka.bootstrap, 0.05, seed)
+    submissions.start()
+    produced.start()
+    killed = kill(cast, kills, random.Random(seed), pause_s)
+    submissions.stop()
+    produced.stop()
+    submitted, foreign = set(submissions.taken), set(produced.taken)
+    judge = Judge(cast.kafka.bootstrap)
+    try:
+        judge.read_until_all(submitted | foreign, _QUIET_S)
+        judge.ask_states(cast.url, submitted, _QUIET_S)
+        if judge.verdict.lost(submitted | foreign):
+            print("\n".join(judge.where_it_stands(f"penstock-{MODEL}")), flush=True)
+    finally:
+        judge.close()
+    verdict = judge.verdict
+    lost, doubled, disagreeing = verdict.lost(submitted | foreign), verdict.doubled(), verdict.disagreeing(submitted)
+    print(f"kills {sum(killed.values())}: {', '.join(f'{name} {count}' for name, count in sorted(killed.items()))}")
+    records = ", ".join(f"{topic} {counts.total()}" for topic, counts in verdict.seen.items())
+    print(f"taken {len(submitted)} over HTTP, {len(foreign)} on Kafka; records: {records}")
+    print(f"lost {len(lost)}, doubled {len(doubled)}, disagreeing {len(disagreeing)}", flush=True)
+    for kind, names in (("lost", lost), ("doubled", doubled), ("disagreeing", disagreeing)):
+        if names:
+            print(f"{kind}: {', '.join(sorted(names)[:20])}", flush=True)
+    return 1 if lost or doubled or disagreeing else 0
+
+
+def kill(cast: Cast, kills: int, chance: random.Random, pause_s: float) -> Counter[str]:
+    """Kill and start again; who was killed how often."""
+    names = list(WEIGHTS)
+    killed: Counter[str] = Counter()
+    while killed.total() < kills:
+        time.sleep(chance.uniform(0, 2 * pause_s))
+        name = chance.choices(names, [WEIGHTS[name] for name in names])[0]
+        target = cast.targets[name]
+        if not target.running:
+            # Programs that could not do without something that is away have ended by themselves, as pods do.
+            target.start()
+            continue
+        target.kill()
+        target.start()
+        killed[name] += 1
+        revive(cast)
+        if killed.total() % 50 == 0:
+            print(f"{killed.total()} kills", flush=True)
+    return killed
+
+
+def revive(cast: Cast) -> None:
+    """What has ended by itself is started again, as a kubelet would."""
+    for program in cast.programs:
+        if not program.running:
+            program.start()
+
+
+def await_first(cast: Cast, within_s: float = 120.0) -> None:
+    """Return when one prediction has gone all the way. Raises RuntimeError if none does."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        revive(cast)
+        try:
+            answer = httpx.post(
+                f"{cast.url}/models/{MODEL}/predictions", json={"rows": [{"a": 1.0}]}, headers={"Prefer": "wait=5"}, timeout=10.0
+            )
+            if answer.status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise RuntimeError(f"no prediction within {within_s:g} s; the logs say why")
+
+
+if __name__ == "__main__":
+    main()
