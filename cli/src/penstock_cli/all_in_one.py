@@ -116,7 +116,7 @@ def build(settings: ServeSettings, places: Sequence[Place]) -> tuple[Service, Tr
     limits = Limits(body_bytes=settings.body_bytes)
     predictions = None
     if has_predictions(settings):
-        predictions = PredictionsHttp(settings, transformers, by_model, lifecycle, limits=limits)
+        predictions = PredictionsHttp(settings, transformers, by_model, lifecycle, limits=limits, metrics=metrics)
     app = build_app(
         transformers,
         lifecycle=lifecycle,

@@ -48,7 +48,7 @@ def build(settings: TransformerSettings) -> Service:
     lifecycle.on_stop("requests", transformer.drain, StopPhase.FINISH)
     limits = Limits(body_bytes=settings.body_bytes)
     # Without a database nothing of predictions is imported, and their paths are not there.
-    predictions = _predictions(settings, transformer, lifecycle, limits) if settings.database is not None else None
+    predictions = _predictions(settings, transformer, lifecycle, limits, metrics) if settings.database is not None else None
     app = build_app(
         transformer,
         lifecycle=lifecycle,
@@ -69,13 +69,13 @@ def build(settings: TransformerSettings) -> Service:
 
 
 def _predictions(
-    settings: TransformerSettings, transformer: Transformer, lifecycle: Lifecycle, limits: Limits
+    settings: TransformerSettings, transformer: Transformer, lifecycle: Lifecycle, limits: Limits, metrics: Metrics
 ) -> "PredictionsHttp":
     from penstock_transformer.predictions.http.adding import PredictionsHttp
 
     # With Kafka the relay publishes what is handed in, and workers predict it; without, this process does.
     drained = {} if settings.kafka_bootstrap else {settings.model_name: transformer}
-    return PredictionsHttp(settings, transformer, drained, lifecycle, limits=limits)
+    return PredictionsHttp(settings, transformer, drained, lifecycle, limits=limits, metrics=metrics)
 
 
 def _describe_topics(settings: TransformerSettings, app: FastAPI, transformer: Transformer) -> None:

@@ -8,7 +8,10 @@ Invariant: an object is deleted only after the row that names it.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, cast
+
+from prometheus_client.core import Metric
 
 from penstock.errors import PenstockError
 from penstock_transformer.predictions.claim_check import ClaimCheck
@@ -16,6 +19,9 @@ from penstock_transformer.predictions.draining import Drain, Pipelines
 from penstock_transformer.predictions.object_settings import objects_beside
 from penstock_transformer.predictions.opening import Store, import_client, open_store, path_of
 from penstock_transformer.predictions.settings import MEMORY, PredictionsSettings
+
+if TYPE_CHECKING:
+    from penstock_transformer.predictions.webhook_delivery import WebhookDelivery
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +38,7 @@ class Backing:
         self.store = store
         self.claims = claims
         self._drain = drain
+        self._webhooks: WebhookDelivery | None = None
         self._tasks = [asyncio.create_task(self._expire())]
 
     @classmethod
@@ -54,6 +61,8 @@ class Backing:
         drain = Drain(store, pipelines, claims, None if objects is None else objects.get)
         drain.start()
         backing = cls(store, claims, drain)
+        if settings.webhook_secret and url != MEMORY:
+            backing._webhooks = await _webhooks(store, settings)
         if objects is not None and settings.objects_sweep_s > 0:
             from penstock_transformer.predictions.sweep import sweep_every
 
@@ -67,8 +76,14 @@ class Backing:
         """Take nothing more from the queue; what was taken is ended or given back when this returns."""
         await self._drain.stop()
 
+    def families(self) -> Iterable[Metric]:
+        """Metrics of what works here."""
+        return [] if self._webhooks is None else self._webhooks.families()
+
     async def close(self) -> None:
         """Close everything; after `stop_intake`."""
+        if self._webhooks is not None:
+            await self._webhooks.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -85,3 +100,11 @@ class Backing:
             except PenstockError as error:
                 logger.warning("predictions could not be removed", extra={"reason": error.message})
             await asyncio.sleep(EXPIRE_EVERY_S)
+
+
+async def _webhooks(store: Store, settings: PredictionsSettings) -> "WebhookDelivery":
+    from penstock_transformer.predictions.webhook_delivery import Database, WebhookDelivery
+
+    delivery = WebhookDelivery(cast(Database, store), settings)
+    await delivery.start()
+    return delivery

@@ -11,12 +11,13 @@ Invariant: a prediction that `submit` returned is in the store, whatever becomes
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
+from prometheus_client.core import Metric
 
 from penstock.errors import InvalidInput, NotFound, NotReady, PenstockError, UpstreamUnavailable
 from penstock.failpoints import failpoint
@@ -28,7 +29,8 @@ from penstock_transformer.predictions.port import Filter, Page
 from penstock_transformer.predictions.resource import ENDED, NewPrediction, Payload, Prediction
 from penstock_transformer.predictions.resource import State as PredictionState
 from penstock_transformer.predictions.room import Room
-from penstock_transformer.predictions.settings import PredictionsSettings
+from penstock_transformer.predictions.settings import MEMORY, PredictionsSettings
+from penstock_transformer.predictions.webhook_target import Policy
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class PredictionService:
         self._opener = opener
         self._backing: Backing | None = None
         self._opening: asyncio.Task[Backing] | None = None
+        self._webhooks = Policy(settings)
         self._tasks: set[asyncio.Task[Any]] = set()
         lifecycle.on_start("predictions", self.start)
         lifecycle.on_stop("predictions", self.close, StopPhase.RELEASE)
@@ -92,6 +95,17 @@ class PredictionService:
             await asyncio.gather(self._opening, return_exceptions=True)
         if self._backing is not None:
             await self._backing.close()
+        self._webhooks.close()
+
+    async def check_webhook(self, url: str) -> None:
+        """Raises InvalidInput for an address that no webhook is sent to."""
+        if self.settings.database == MEMORY:
+            raise InvalidInput("webhooks need a database: memory:// keeps none of them", field="webhook")
+        await self._webhooks.check(url)
+
+    def families(self) -> Iterable[Metric]:
+        """For `Metrics.add_source`."""
+        return [] if self._backing is None else self._backing.families()
 
     async def submit(self, new: NewPrediction) -> tuple[Prediction, bool]:
         """Keep a prediction; the one kept, and whether it is new. Raises as `Predictions.submit`."""

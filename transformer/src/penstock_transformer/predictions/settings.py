@@ -6,13 +6,14 @@ from penstock.errors import InvalidInput
 from penstock.features.durations import read_duration
 from penstock.settings import setting
 from penstock_transformer.predictions.object_settings import ObjectSettings
+from penstock_transformer.predictions.webhook_settings import WebhookSettings
 
 MEMORY = "memory://"
 """Predictions that end with the process: for tests, and for who wants no file."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionsSettings(ObjectSettings):
+class PredictionsSettings(ObjectSettings, WebhookSettings):
     """Where predictions are kept, for how long, and how many may be handed in at once."""
 
     database: str | None = setting(
@@ -39,3 +40,4 @@ class PredictionsSettings(ObjectSettings):
             self.keep_s()
         except InvalidInput as error:
             raise ValueError(str(error)) from None
+        self.check_webhooks()

@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from penstock.lifecycle import Lifecycle
+from penstock.metrics import Metrics
 from penstock.protocol.limits import Limits
 from penstock.serving.routes import HotRoutes
 from penstock_transformer.http.routes import hot_routes
@@ -26,9 +27,12 @@ class PredictionsHttp:
         lifecycle: Lifecycle,
         *,
         limits: Limits | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         """`plane` answers for all models, `pipelines` are theirs one by one."""
         self.service = PredictionService(settings, pipelines, lifecycle)
+        if metrics is not None:
+            metrics.add_source(self.service.families, summed=True)
         ways = PredictionWays(plane, self.service, limits=limits)
         self.routes: HotRoutes = hot_routes(plane, limits=limits, later=ways)
         self.routes.extend(prediction_routes(ways))

@@ -41,7 +41,7 @@ def new_prediction(
     keep_s: float | None,
 ) -> NewPrediction:
     """The prediction that a request asks for. Raises InvalidInput naming the header at fault."""
-    key = headers.get(b"idempotency-key")
+    key, webhook = headers.get(b"idempotency-key"), headers.get(b"penstock-webhook")
     travelling = _travelling(context, headers)
     return NewPrediction(
         id=new_id(),
@@ -53,6 +53,7 @@ def new_prediction(
         key=None if context.route_key is None else context.route_key.encode(),
         headers=travelling,
         idempotency_key=None if key is None else _idempotency_key(key),
+        webhook=None if webhook is None else webhook.decode("latin-1").strip(),
         keep_s=keep_s,
     )
 

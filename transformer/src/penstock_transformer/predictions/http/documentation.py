@@ -62,6 +62,7 @@ SUBMIT: Schema = {
     "parameters": [
         *POST_PREDICT["parameters"],
         _header("Idempotency-Key", "the same key and the same request again: the first prediction; another request: 422"),
+        _header("Penstock-Webhook", "an https:// address that is told, signed, when the prediction has ended; refused with 400"),
         _header("Prefer", "wait=n: 200 with the prediction if it has ended within n seconds"),
     ],
     "requestBody": {

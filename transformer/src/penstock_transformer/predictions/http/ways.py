@@ -95,6 +95,8 @@ class PredictionWays:
             refuse_encoding(exchange)
         with self._service.submits.taken(len(exchange.body)):
             new = await self._new(exchange, context)
+            if new.webhook is not None:
+                await self._service.check_webhook(new.webhook)
             prediction, is_new = await self._service.submit(new)
         if b"x-request-id" not in exchange.headers:
             exchange.request_id = prediction.id.encode()
