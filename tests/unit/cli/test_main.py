@@ -29,7 +29,7 @@ def test_help_imports_nothing_that_takes_time() -> None:
     "arguments, words",
     [
         (["sreve"], "there is no command 'sreve'; expected serve"),
-        (["features", "everything"], "expected apply or load or show or training-set"),
+        (["features", "everything"], "expected apply or load or stream or show or training-set"),
         (["predict", "--record", "a", "--timeout", "-1"], "not in the range"),
         (["serve"], "Missing argument"),
         (["serve", "x", "--http_port", "many"], "expected a whole number"),
