@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -98,6 +99,11 @@ class Place:
         self.submitted += made
         return made
 
+    def make_requests_topic(self) -> None:
+        """The model's requests, by Kafka's own tool."""
+        size = {"max.message.bytes": "20000000", "min.insync.replicas": "1"}
+        self.kafka.create_topic(f"{self.model}.requests", 2, size)
+
     def requests(self) -> list[Any]:
         """What is committed in the model's requests."""
         return records(self.kafka.bootstrap, f"{self.model}.requests")
@@ -129,9 +135,11 @@ class Place:
 
 
 def _end(process: ServerProcess) -> None:
-    if not process.output_ended:
-        os.kill(process.pid, 18)
-        process.stop()
+    if process.output_ended:
+        process.wait()
+        return
+    os.kill(process.pid, signal.SIGCONT)
+    process.stop()
 
 
 @pytest.fixture

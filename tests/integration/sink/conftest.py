@@ -170,9 +170,11 @@ class Place:
 
 
 def _end(process: ServerProcess) -> None:
-    if not process.output_ended:
-        os.kill(process.pid, signal.SIGCONT)
-        process.stop()
+    if process.output_ended:
+        process.wait()
+        return
+    os.kill(process.pid, signal.SIGCONT)
+    process.stop()
 
 
 @pytest.fixture

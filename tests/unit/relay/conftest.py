@@ -219,7 +219,7 @@ class World:
                 return broker.commit(slot, process.producer, number, list(intents))
             case fx.MarkBatch(slot, number):
                 database.end(slot, number, keep=False)
-                return ev.Marked()
+                return ev.Marked(0)
             case fx.UnclaimBatch(slot, number):
                 database.end(slot, number, keep=True)
                 return ev.Unclaimed()

@@ -41,7 +41,7 @@ def test_a_batch_is_claimed_sent_marked_in_that_order() -> None:
     assert isinstance(send, fx.Send)
     assert (send.slot, send.number, send.intents) == (SLOT, 5, batch)
     assert machine.handle(ev.Sent(), 0.0) == [fx.MarkBatch(SLOT, 5)]
-    [again] = machine.handle(ev.Marked(), 0.0)
+    [again] = machine.handle(ev.Marked(1), 0.0)
     assert isinstance(again, fx.ClaimBatch)
     assert machine.handle(ev.Claimed([]), 1.0) == []
     assert [type(effect) for effect in machine.handle(ev.Woken(), 1.0)] == [fx.ClaimBatch]
@@ -67,9 +67,9 @@ def test_a_model_whose_topic_refuses_is_found_and_left_out() -> None:
     claim = _refused(machine, [intent("b", "bad")], 1.0)
     assert claim.what.avoid == frozenset({"bad"})
     machine.handle(ev.Claimed([intent("a", "good")]), 1.0)
-    assert machine.published == 0
     machine.handle(ev.Sent(), 1.0)
-    assert machine.published == 1
+    machine.handle(ev.Marked(1), 1.0)
+    assert (machine.batches, machine.published) == (1, 1)
 
 
 def _refused(machine: RelayMachine, batch: list[Intent], now: float) -> fx.ClaimBatch:
@@ -103,7 +103,7 @@ def test_stopping_finishes_the_batch_and_gives_the_slot_back() -> None:
     machine.handle(ev.Claimed([intent("a")]), 0.0)
     assert machine.handle(ev.Stop(), 0.0) == []
     assert machine.handle(ev.Sent(), 0.0) == [fx.MarkBatch(SLOT, 5)]
-    assert machine.handle(ev.Marked(), 0.0) == [fx.Release(SLOT)]
+    assert machine.handle(ev.Marked(1), 0.0) == [fx.Release(SLOT)]
     assert machine.handle(ev.Released(), 0.0) == [fx.Finish()]
     assert machine.finished
 
@@ -159,8 +159,9 @@ class Scripted:
     async def load(self, *_: Any) -> Any:
         return self.play("load", ())
 
-    async def mark(self, *_: Any) -> None:
+    async def mark(self, *_: Any) -> int:
         self.play("mark")
+        return 1
 
     async def unclaim(self, *_: Any) -> None:
         self.play("unclaim")

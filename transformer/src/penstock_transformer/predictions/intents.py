@@ -93,20 +93,22 @@ class DatabaseIntents:
             await _held(connection, slot)
             return await _batch(connection, slot, number)
 
-    async def mark(self, slot: Slot, number: int) -> None:
+    async def mark(self, slot: Slot, number: int) -> int:
         """As `Intents.mark`."""
-        await self._settle(slot, number, sa.delete(intents))
+        return await self._settle(slot, number, sa.delete(intents))
 
     async def unclaim(self, slot: Slot, number: int) -> None:
         """As `Intents.unclaim`."""
         await self._settle(slot, number, sa.update(intents).values(holder=None, batch=None))
 
-    async def _settle(self, slot: Slot, number: int, statement: sa.Delete | sa.Update) -> None:
+    async def _settle(self, slot: Slot, number: int, statement: sa.Delete | sa.Update) -> int:
         async with self._engine.writing() as connection:
             batch, pending = await _held(connection, slot)
-            if batch == number and pending:
-                await connection.execute(statement.where(_intents.holder == slot.name, _intents.batch == number))
-                await connection.execute(_of(sa.update(relay_slots), slot).values(pending=False))
+            if batch != number or not pending:
+                return 0
+            done = await connection.execute(statement.where(_intents.holder == slot.name, _intents.batch == number))
+            await connection.execute(_of(sa.update(relay_slots), slot).values(pending=False))
+            return int(done.rowcount)
 
     async def refuse(self, slot: Slot, number: int, intent_id: str, message: str) -> None:
         """As `Intents.refuse`. The ending comes first and tells who waits; made again, both change nothing."""

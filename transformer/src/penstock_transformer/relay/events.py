@@ -53,7 +53,10 @@ class SendFailed(msgspec.Struct, frozen=True):
     at: int | None = None
 
 
-class Marked(msgspec.Struct, frozen=True): ...
+class Marked(msgspec.Struct, frozen=True):
+    """So many intents are gone."""
+
+    intents: int
 
 
 class Unclaimed(msgspec.Struct, frozen=True): ...

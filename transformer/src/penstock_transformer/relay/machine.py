@@ -143,6 +143,9 @@ class RelayMachine:
                 return self._do(fx.Restore(self._held))
             case ev.Marked() | ev.Unclaimed():
                 self._backoff.reset()
+                if isinstance(event, ev.Marked):
+                    self.batches += 1
+                    self.published += event.intents
                 self._pending, self._intents = False, None
                 return self._next()
             case ev.Released():
@@ -258,12 +261,9 @@ class RelayMachine:
         return self._do(fx.Send(self._held, self._number, self._intents))
 
     def _sent(self) -> list[fx.Effect]:
-        assert self._intents is not None
         self._backoff.reset()
         self._marker = self._number
         self._shunned.accept(self._models())
-        self.batches += 1
-        self.published += len(self._intents)
         return self._do(fx.MarkBatch(self._held, self._number))
 
     def _send_failed(self, event: ev.SendFailed) -> list[fx.Effect]:

@@ -92,8 +92,8 @@ class Intents(Protocol):
     async def load(self, slot: Slot, number: int) -> Sequence[Intent]:
         """The pending batch, in the order it was claimed."""
 
-    async def mark(self, slot: Slot, number: int) -> None:
-        """It was sent: its intents are gone. One that is marked already stays so."""
+    async def mark(self, slot: Slot, number: int) -> int:
+        """It was sent: its intents are gone; how many those were. One that is marked already stays so."""
 
     async def unclaim(self, slot: Slot, number: int) -> None:
         """It was not sent and will not be under this number: its intents wait again."""

@@ -132,9 +132,9 @@ class RelayShell:
                     failpoint("relay.claimed")
                 return ev.Claimed(claimed)
             case fx.MarkBatch(slot, number):
-                await intents.mark(slot, number)
+                gone = await intents.mark(slot, number)
                 failpoint("relay.marked")
-                return ev.Marked()
+                return ev.Marked(gone)
             case fx.UnclaimBatch(slot, number):
                 await intents.unclaim(slot, number)
                 return ev.Unclaimed()
