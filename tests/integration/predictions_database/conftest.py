@@ -30,17 +30,22 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture
-def postgres_url(postgres: PostgresServer) -> str:
-    """The URL of a schema of the test's own."""
-    name = f"test{next(_schemas)}"
+def own_schema() -> Callable[[PostgresServer], str]:
+    """Makes a schema on a server; its URL."""
 
-    async def make() -> None:
-        connection = await asyncpg.connect(postgres.url())
+    async def make(server: PostgresServer, name: str) -> str:
+        connection = await asyncpg.connect(server.url())
         await connection.execute(f"CREATE SCHEMA {name}")
         await connection.close()
+        return f"{server.url()}?search_path={name}"
 
-    asyncio.run(make())
-    return f"{postgres.url()}?search_path={name}"
+    return lambda server: asyncio.run(make(server, f"test{next(_schemas)}"))
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer, own_schema: Callable[[PostgresServer], str]) -> str:
+    """The URL of a schema of the test's own."""
+    return own_schema(postgres)
 
 
 @pytest.fixture
