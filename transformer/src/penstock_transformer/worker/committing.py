@@ -64,7 +64,7 @@ class Committing:
         self.until = 0.0
         self.tries = 0
         self.batch: Batch | None = None
-        self.began = 0.0
+        self.began = float("-inf")
         self._backoff = backoff
         self._random = random
         self._records_most = records_most
