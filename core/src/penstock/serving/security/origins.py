@@ -8,7 +8,7 @@ from penstock.errors import InvalidInput
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
 REQUEST_HEADERS = [
     "Authorization", "Content-Type", "Idempotency-Key", "Inference-Header-Content-Length", "Penstock-Expect-Bundle",
-    "Penstock-Priority", "Penstock-Route-Key", "Penstock-Timeout-Ms", "Prefer", "traceparent", "X-Request-Id",
+    "Penstock-Priority", "Penstock-Route-Key", "Penstock-Timeout-Ms", "Penstock-Webhook", "Prefer", "traceparent", "X-Request-Id",
 ]  # fmt: skip
 EXPOSED_HEADERS = [
     "Inference-Header-Content-Length", "Location", "Penstock-Bundle", "Preference-Applied", "Retry-After", "Retry-After-Ms",
