@@ -72,7 +72,7 @@ class Place:
         self._options = ("--model_name", self.model, "--predictor_host", predictor, "--predictor_poll_s", "0.2")
         self._kafka_options = ("--kafka_bootstrap", kafka.bootstrap, "--queues_refresh_s", "0.2")
         self._producer = ck.Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5})
-        admin = open_admin(BrokerSettings(kafka_bootstrap=kafka.bootstrap))
+        admin = open_admin(BrokerSettings(kafka_bootstrap=kafka.bootstrap, kafka_client="confluent"))
         for topic in (self.requests, self.predictions, self.letters):
             admin.create(TopicState(topic, partitions, 1, {}))
         admin.close()

@@ -131,7 +131,7 @@ function state(kind, words) {
 
 function makeModel(model) {
   const caption = make("caption", { id: `caption-${model.model}` });
-  const heads = ["Topic", "Lag", "Oldest waiting", "In per second", "Out per second", "Records kept"];
+  const heads = ["Topic", "Lag", "Oldest waiting", "In per second", "Out per second", "Kept, about"];
   const head = make("tr", {}, ...heads.map((name, at) => make("th", { scope: "col", className: at ? "number" : "" }, name)));
   const table = make("table", {}, caption, make("thead", {}, head), make("tbody", {}));
   const wide = make("div", { className: "wide", tabIndex: 0 }, table);
@@ -157,7 +157,7 @@ function makePartitions(topic) {
   const name = `${topic.topic}: ${topic.partitions.length} partitions`;
   const heads = ["Partition", "Lag", "Oldest waiting", "In per second", "Out per second", "Next to read", "End"];
   const head = make("tr", {}, ...heads.map((one, at) => make("th", { scope: "col", className: at ? "number" : "" }, one)));
-  const table = make("table", {}, make("caption", {}, name), make("thead", {}, head), make("tbody", {}));
+  const table = make("table", {}, make("caption", { className: "unseen" }, name), make("thead", {}, head), make("tbody", {}));
   const wide = make("div", { className: "wide", tabIndex: 0 }, table);
   wide.setAttribute("role", "region");
   wide.setAttribute("aria-label", name);
@@ -245,13 +245,14 @@ function makeLetter({ letter }) {
   };
   const when = new Date(letter.failed_s * 1000);
   const time = make("time", { dateTime: when.toISOString() }, when.toLocaleString("en", { dateStyle: "medium", timeStyle: "medium" }));
-  return make("tr", {},
-    make("td", { className: "time" }, time),
-    make("td", {}, letter.reason),
-    make("th", { scope: "row", className: "id" }, letter.id),
-    make("td", { className: "place" }, placeOf(letter)),
-    make("td", { className: "why" }, `${letter.field ? `${letter.field}: ` : ""}${letter.message}`),
-    make("td", { className: "actions" }, action("Show", look), action("Replay", replay), action("Drop", drop)));
+  const wrong = [letter.field, letter.message].filter(Boolean).join(": ");
+  return make("tr", { role: "row" },
+    make("td", { className: "time", role: "cell" }, time),
+    make("td", { role: "cell" }, letter.reason),
+    make("th", { scope: "row", className: "id", role: "rowheader" }, letter.id),
+    make("td", { className: "place", role: "cell" }, placeOf(letter)),
+    make("td", { className: "why", role: "cell" }, wrong),
+    make("td", { className: "actions", role: "cell" }, action("Show", look), action("Replay", replay), action("Drop", drop)));
 }
 
 function updateLetter(row, { letter, done }) {

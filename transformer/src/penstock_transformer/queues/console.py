@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 PAGE, SCRIPT, STYLE = "/console/queues", "/console/queues.js", "/console/queues.css"
 
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _HEADERS = {

@@ -1,7 +1,7 @@
 """The queues over HTTP: figures, the same as events, dead letters and what is done with them.
 
-A letter's bytes, key and headers are somebody's request: they are given to whoever has scope `admin` for the model alone, as are
-replaying and dropping. Those two take a JSON body, which no form of another site can send.
+A letter's bytes, key and headers are somebody's request, and its message may quote from it: they are given to whoever has scope
+`admin` for the model alone, as are replaying and dropping. Those two take a JSON body, which no form of another site can send.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from fastapi.responses import StreamingResponse
 from penstock.errors import InvalidInput, NotFound, UnsupportedType
 from penstock.serving.asgi import plain_response, read_members
 from penstock.serving.events import CONTENT_TYPE, HEARTBEAT, HEARTBEAT_S, format_event
+from penstock.serving.security.scopes import ADMIN, Caller
 from penstock_transformer.http.records import Strict
 from penstock_transformer.queues.counts import NEWEST, Entry
 from penstock_transformer.queues.desk import Desk, Done
@@ -32,6 +33,7 @@ _LETTER = "/queues/{model}/dead-letters/{partition:int}/{offset:int}"
 
 Partition = Annotated[int, Path(ge=0, lt=2**31)]
 Offset = Annotated[int, Path(ge=0, lt=2**62)]
+Limit = Annotated[int, Query(ge=1, le=NEWEST)]
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -77,7 +79,12 @@ class QueueRoutes:
         return _Followed(_events(documents), following)
 
     async def letters(
-        self, model: str, reason: str | None = None, done: bool = False, limit: Annotated[int, Query(ge=1, le=NEWEST)] = 100
+        self,
+        request: Request,
+        model: str,
+        reason: str | None = None,
+        done: bool = False,
+        limit: Limit = 100,
     ) -> Response:
         """`GET /queues/{model}/dead-letters`: of the newest thousand; `done` shows those that were seen to, too."""
         self._of(model)
@@ -87,7 +94,8 @@ class QueueRoutes:
             for listed in self._monitor.looker.newest
             if (reason is None or listed.entry.reason == reason) and (done or listed.done is None)
         ]
-        rows = [Row(listed.entry, listed.done) for listed in found[:limit]]
+        quoting = may_quote(request.scope.get("caller"), model)
+        rows = [Row(listed.entry if quoting else unquoted(listed.entry), listed.done) for listed in found[:limit]]
         return _answer(msgspec.json.encode({"model": model, "dead_letters": rows, "more": len(found) > limit}))
 
     async def letter(self, model: str, partition: Partition, offset: Offset) -> Response:
@@ -117,6 +125,16 @@ class QueueRoutes:
         if self._desk is None or self._desk.model != model:
             raise NotFound(f"no model {model[:100]!r} has dead letters here")
         return self._desk
+
+
+def may_quote(caller: Caller | None, model: str) -> bool:
+    """Whether a caller may see what messages quote; where nobody is asked who he is, everybody may."""
+    return caller is None or caller.may(ADMIN, model)
+
+
+def unquoted(entry: Entry) -> Entry:
+    """A letter without its message."""
+    return msgspec.structs.replace(entry, message="")
 
 
 _UNSEEN = b"cache-control: no-store\r\n"
