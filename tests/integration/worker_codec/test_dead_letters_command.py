@@ -56,12 +56,14 @@ def test_letters_are_listed_and_shown(filled):
     assert (missing.returncode, b"no dead letter" in missing.stderr) == (1, True)
 
 
-def test_each_is_put_back_once_byte_for_byte_though_the_command_is_killed(filled):
-    killed = penstock(filled, "replay", "--all", env={VARIABLE: "replay.committed=kill@2"})
-    assert killed.returncode == -signal.SIGKILL
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_each_is_put_back_once_byte_for_byte_though_the_command_is_killed(filled, client):
+    chosen = {"PENSTOCK_TRANSFORMER_KAFKA_CLIENT": client}
+    killed = penstock(filled, "replay", "--all", env={**chosen, VARIABLE: "replay.committed=kill@2"})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     some = len(filled.read("requests"))
     assert 0 < some < LETTERS
-    replayed = penstock(filled, "replay", "--all")
+    replayed = penstock(filled, "replay", "--all", env=chosen)
     assert replayed.returncode == 0, replayed.stderr
     assert f"{LETTERS - some} replayed" in replayed.stderr.decode()
     back = filled.read("requests")

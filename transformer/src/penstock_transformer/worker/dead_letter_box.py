@@ -27,6 +27,8 @@ from penstock_transformer.worker.dead_letters import Letter, read_letter
 REPLAYED, DROPPED = "replayed", "dropped"
 _MOST_TRIES = 6
 _FIRST_PAUSE_S = 0.2
+_BEYOND = 2**62
+_DURABLE = ("min.insync.replicas", "unclean.leader.election.enable")
 _CHUNK_LETTERS = 200
 _CHUNK_BYTES = 4 * 2**20
 
@@ -65,6 +67,16 @@ class Wanted(NamedTuple):
     ids: frozenset[str] | None = None
     done: bool = False
 
+    def places(self, topic: str) -> set[tuple[Partition, int]] | None:
+        """Where in `topic` the letters stand, if that is all that `ids` names."""
+        found = set()
+        for name in self.ids or ():
+            parts = name.rsplit("/", 2)
+            if len(parts) != 3 or parts[0] != topic or not (parts[1].isdecimal() and parts[2].isdecimal()):
+                return None
+            found.add((Partition(topic, int(parts[1])), int(parts[2])))
+        return found or None
+
     def takes(self, filed: Filed) -> bool:
         """Whether a letter is one of these."""
         letter = filed.letter
@@ -96,14 +108,13 @@ class DeadLetterBox:
 
     def find(self, wanted: Wanted, limit: int) -> list[Filed]:
         """The newest `limit` of the letters that are wanted, oldest first. Raises BrokerError, Retriable."""
-        self._check_topic()
-        marks = self._read_marks()
-        found = (filed for filed in self._filed(marks) if wanted.takes(filed))
+        letters, marks = self._topics()
+        found = (filed for filed in self._filed(letters, self._read_marks(marks), wanted) if wanted.takes(filed))
         return sorted(heapq.nlargest(limit, found, key=_age), key=_age)
 
     def replay(self, wanted: Wanted, limit: int | None = None) -> Report:
         """Put the originals back into the requests, at most `limit`. Raises BrokerError, Retriable: what was not committed by
-        then stays, and the same call later goes on with it."""
+        then stays, and the same call later goes on with it; Fenced if another box began meanwhile."""
         return self._see_to(wanted, limit, REPLAYED)
 
     def drop(self, wanted: Wanted, limit: int | None = None) -> Report:
@@ -111,25 +122,25 @@ class DeadLetterBox:
         return self._see_to(wanted, limit, DROPPED)
 
     def _see_to(self, wanted: Wanted, limit: int | None, what: str) -> Report:
-        letters = self._check_topic()
-        self._make_marks(letters)
+        letters, marks = self._topics(make_marks=True)
         outlet = self._broker.outlet(self._transactional_id)
         report = Report([], [])
         try:
             outlet.open()
-            marks = self._read_marks()
-            for chunk in _chunks(self._open_ones(wanted._replace(done=False), marks, report, what, limit)):
+            known = self._read_marks(marks)
+            filed = self._filed(letters, known, wanted._replace(done=False))
+            for chunk in _chunks(self._open_ones(filed, wanted._replace(done=False), report, what, limit)):
                 self._commit(outlet, chunk, what, report)
-            self._forget(outlet, marks)
+            self._forget(outlet, known)
         finally:
             outlet.close()
         return report
 
     def _open_ones(
-        self, wanted: Wanted, marks: dict[str, Mark], report: Report, what: str, limit: int | None
+        self, letters: Iterator[Filed], wanted: Wanted, report: Report, what: str, limit: int | None
     ) -> Iterator[Letter]:
         taken = 0
-        for filed in self._filed(marks):
+        for filed in letters:
             if limit is not None and taken >= limit:
                 return
             if not wanted.takes(filed):
@@ -160,7 +171,7 @@ class DeadLetterBox:
                 self._pause(_FIRST_PAUSE_S * 2**failures)
                 outlet.restore()
                 if isinstance(error, InDoubt):
-                    marks = self._read_marks()
+                    marks = self._read_marks(there=True)
                     report.done.extend(letter for letter in letters if _mark_of(letter, marks) is not None)
                     letters = [letter for letter in letters if _mark_of(letter, marks) is None]
             else:
@@ -189,19 +200,30 @@ class DeadLetterBox:
         finally:
             admin.close()
 
-    def _filed(self, marks: dict[str, Mark]) -> Iterator[Filed]:
+    def _filed(self, topic: TopicState, marks: dict[str, Mark], wanted: Wanted) -> Iterator[Filed]:
+        """All letters, or those alone whose places are asked for."""
+        places = wanted.places(self.letters)
+        start: dict[Partition, int] = {}
+        for partition, offset in places or ():
+            start[partition] = min(offset, start.get(partition, offset))
+        if places is not None:
+            start = {Partition(self.letters, number): _BEYOND for number in range(topic.partitions)} | start
         reader = self._broker.reader()
         try:
-            for record in reader.read(self.letters):
+            for record in reader.read(self.letters, start):
                 letter = read_letter(record)
                 yield Filed(letter, _mark_of(letter, marks))
+                if places is not None:
+                    places.discard((record.partition, record.offset))
+                    if not places:
+                        return
         finally:
             reader.close()
 
-    def _read_marks(self) -> dict[str, Mark]:
-        if self._topic(self.marks) is None:
-            return {}
+    def _read_marks(self, there: bool) -> dict[str, Mark]:
         marks: dict[str, Mark] = {}
+        if not there:
+            return marks
         reader = self._broker.reader()
         try:
             for record in reader.read(self.marks):
@@ -216,25 +238,19 @@ class DeadLetterBox:
             reader.close()
         return marks
 
-    def _check_topic(self) -> TopicState:
-        topic = self._topic(self.letters)
-        if topic is None:
-            raise BrokerError(f"there is no topic {self.letters}")
-        return topic
-
-    def _make_marks(self, letters: TopicState) -> None:
-        """One partition, compacted: as many marks as there are letters that were seen to."""
-        if self._topic(self.marks) is None:
-            admin = self._broker.admin()
-            try:
-                admin.create(TopicState(self.marks, 1, letters.replication, {"cleanup.policy": "compact"}))
-            finally:
-                admin.close()
-
-    def _topic(self, name: str) -> TopicState | None:
+    def _topics(self, *, make_marks: bool = False) -> tuple[TopicState, bool]:
+        """The letters' topic, and whether that of the marks is there. Raises BrokerError without the first."""
         admin = self._broker.admin()
         try:
-            return admin.topics([name]).get(name)
+            found = admin.topics([self.letters, self.marks])
+            letters = found.get(self.letters)
+            if letters is None:
+                raise BrokerError(f"there is no topic {self.letters}")
+            if make_marks and self.marks not in found:
+                # One partition, compacted: as many marks as there are letters that were seen to. As durable as the letters.
+                kept = {name: letters.settings[name] for name in _DURABLE if name in letters.settings}
+                admin.create(TopicState(self.marks, 1, letters.replication, {"cleanup.policy": "compact"} | kept))
+            return letters, make_marks or self.marks in found
         finally:
             admin.close()
 
