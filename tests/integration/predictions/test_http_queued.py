@@ -115,6 +115,12 @@ def test_a_wait_that_is_over_answers_202_and_loses_nothing(stopped: Pair) -> Non
         assert stopped.show(one.json()["id"], prefer="wait=20")["state"] == "succeeded"
 
 
+def test_a_deadline_counts_from_the_submission(stopped: Pair) -> None:
+    id = stopped.submit(**{"penstock-timeout-ms": "200"})
+    ended = stopped.show(id, prefer="wait=20")
+    assert (ended["state"], ended["error"]["kind"], ended["error"]["status"]) == ("failed", "deadline_exceeded", 504)
+
+
 def test_what_is_cancelled_stays_cancelled(stopped: Pair) -> None:
     ids = [stopped.submit() for _ in range(3)]
     until(lambda: stopped.show(ids[0])["state"] == "processing")

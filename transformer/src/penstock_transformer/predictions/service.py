@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
-from prometheus_client.core import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from penstock.errors import InvalidInput, NotFound, NotReady, PenstockError, UpstreamUnavailable
 from penstock.failpoints import failpoint
@@ -59,6 +59,7 @@ class PredictionService:
         self.submits = Room("predictions are being handed in", settings.async_submits, settings.async_submit_mb * 2**20)
         self.followers = Room("callers wait for predictions", settings.async_followers)
         self.leaving = asyncio.Event()
+        self._submitted = {"new": 0, "repeated": 0}
         self._pipelines = pipelines
         self._file = file
         self._opener = opener
@@ -105,13 +106,23 @@ class PredictionService:
 
     def families(self) -> Iterable[Metric]:
         """For `Metrics.add_source`."""
-        return [] if self._backing is None else self._backing.families()
+        submitted = CounterMetricFamily("penstock_predictions_submitted", "Predictions handed in.", labels=("outcome",))
+        for outcome, count in self._submitted.items():
+            submitted.add_metric((outcome,), count)
+        yield submitted
+        yield GaugeMetricFamily(
+            "penstock_predictions_submits_in_flight", "Predictions on their way into the database.", self.submits.count
+        )
+        yield GaugeMetricFamily("penstock_predictions_followers", "Callers that follow or await one.", self.followers.count)
+        if self._backing is not None:
+            yield from self._backing.families()
 
     async def submit(self, new: NewPrediction) -> tuple[Prediction, bool]:
         """Keep a prediction; the one kept, and whether it is new. Raises as `Predictions.submit`."""
         backing = await self._opened()
         kept = await backing.claims.submit(backing.store, new)
         failpoint("submit.written")
+        self._submitted["new" if kept[1] else "repeated"] += 1
         return kept
 
     async def get(self, prediction_id: str, owner: str | None) -> tuple[Prediction, int | None]:

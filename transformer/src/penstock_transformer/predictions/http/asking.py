@@ -49,7 +49,7 @@ def new_prediction(
         owner=owner,
         payload=accepted.payload,
         rows=accepted.rows,
-        digest=_digest(model, accepted, context),
+        digest=_digest(model, accepted, context, webhook or b""),
         key=None if context.route_key is None else context.route_key.encode(),
         headers=travelling,
         idempotency_key=None if key is None else _idempotency_key(key),
@@ -72,9 +72,9 @@ def _travelling(context: Context, headers: Mapping[bytes, bytes]) -> Headers:
     return tuple(found)
 
 
-def _digest(model: str, accepted: Accepted, context: Context) -> bytes:
+def _digest(model: str, accepted: Accepted, context: Context, webhook: bytes) -> bytes:
     digest = hashlib.sha256()
-    parts = [model.encode(), (context.route_key or "").encode(), (context.expect_bundle or "").encode()]
+    parts = [model.encode(), (context.route_key or "").encode(), (context.expect_bundle or "").encode(), webhook]
     for name, value in accepted.payload.headers:
         parts += [name.encode(), value]
     for part in parts:
