@@ -85,6 +85,12 @@ def read_key(key: str) -> ObjectName | None:
     return ObjectName(Kind(found["kind"]), found["id"], int(found["ms"]), int(found["nbytes"]), found["sha256"])
 
 
+def stated_bytes(reference: str) -> int:
+    """How long a body is by its reference, 0 for a text that is none: nothing is believed of it but for show."""
+    name = read_key("/".join(reference.split("/")[-3:]))
+    return 0 if name is None else name.nbytes
+
+
 def read_reference(base: str, reference: str) -> ObjectName:
     """The name behind a reference of the store at `base`. Raises InvalidInput for one that this store did not write: whoever can
     write a record must not be able to have any other object or file read for him."""

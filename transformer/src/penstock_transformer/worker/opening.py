@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from random import Random
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from penstock.protocol.limits import Limits
 from penstock_transformer.broker.opening import open_admin, open_at_least_once, open_intake, open_outlet, transactional_id
@@ -18,33 +18,39 @@ from penstock_transformer.broker.port import BrokerError, Intake, Outlet, Retria
 from penstock_transformer.broker.topics import Fault, dead_letters_topic, model_topics, predictions_topic, prepare, requests_topic
 from penstock_transformer.transformer import Transformer
 from penstock_transformer.worker.backoff import Backoff
-from penstock_transformer.worker.predicting import Fetch, TransformerPredicting
+from penstock_transformer.worker.large_answers import ClosedPredicting, LargeAnswers
+from penstock_transformer.worker.predicting import TransformerPredicting
 from penstock_transformer.worker.settings import WorkerSettings
 from penstock_transformer.worker.shell import WorkerShell
+
+if TYPE_CHECKING:
+    from penstock_transformer.predictions.objects import Objects
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 
-async def open_worker(settings: WorkerSettings, transformer: Transformer) -> tuple[WorkerShell, TransformerPredicting]:
+async def open_worker(settings: WorkerSettings, transformer: Transformer) -> tuple[WorkerShell, ClosedPredicting]:
     """A worker that has not begun. Raises BrokerError for topics that cannot be used."""
     for fault in await _reached(lambda: _prepare(settings)):
         logger.warning("topic", extra={"reason": str(fault)})
     model = settings.model_name
+    objects = await _objects(settings)
     predicting = TransformerPredicting(
         transformer,
         model,
         predictions=predictions_topic(model),
         dead_letters=dead_letters_topic(model),
-        fetch=await _fetch(settings),
+        fetch=None if objects is None else objects.get,
         limits=Limits(body_bytes=settings.body_bytes),
     )
     intake, outlet = await _reached(lambda: _open(settings))
+    answering: ClosedPredicting = predicting if objects is None else LargeAnswers(predicting, objects, settings.inline_bytes)
     shell = WorkerShell(
-        intake, outlet, predicting, [requests_topic(model)], policy=settings.policy, poll_records=settings.poll_records
+        intake, outlet, answering, [requests_topic(model)], policy=settings.policy, poll_records=settings.poll_records
     )
-    return shell, predicting
+    return shell, answering
 
 
 def _prepare(settings: WorkerSettings) -> list[Fault]:
@@ -68,14 +74,14 @@ def _open(settings: WorkerSettings) -> tuple[Intake, Outlet]:
     return open_intake(settings, group), outlet
 
 
-async def _fetch(settings: WorkerSettings) -> Fetch | None:
+async def _objects(settings: WorkerSettings) -> "Objects | None":
     if settings.objects is None:
         return None
     from penstock_transformer.predictions.objects import open_objects
 
     objects = open_objects(settings.objects, most_bytes=settings.object_bytes, timeout_s=settings.objects_timeout_s)
     await objects.start()
-    return objects.get
+    return objects
 
 
 async def _reached(call: Callable[[], T]) -> T:

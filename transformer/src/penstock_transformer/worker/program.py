@@ -23,9 +23,9 @@ from penstock_transformer.settings import PREFIX
 from penstock_transformer.transformer import Transformer
 from penstock_transformer.worker.asyncapi import asyncapi_router
 from penstock_transformer.worker.effects import Stop
+from penstock_transformer.worker.large_answers import ClosedPredicting
 from penstock_transformer.worker.metrics import WorkerMetrics
 from penstock_transformer.worker.opening import open_worker
-from penstock_transformer.worker.predicting import TransformerPredicting
 from penstock_transformer.worker.settings import WorkerSettings
 from penstock_transformer.worker.shell import WorkerShell
 
@@ -45,7 +45,7 @@ class Worker:
         self._transformer = transformer
         self._metrics = WorkerMetrics()
         self._shell: WorkerShell | None = None
-        self._predicting: TransformerPredicting | None = None
+        self._predicting: ClosedPredicting | None = None
         self._draining = False
         metrics.add_source(self._metrics.families)
 
