@@ -35,7 +35,8 @@ from penstock_transformer.predictions.webhook_target import Policy
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# A database that opens takes less; a request does not wait longer for one that does not.
+# A database that opens takes less; a start, or a request, does not wait longer for one that does not.
+START_S = 20.0
 OPEN_S = 5.0
 ID_CHARACTERS = 200
 DEFAULT_FILE = Path(".penstock") / "predictions.db"
@@ -81,7 +82,7 @@ class PredictionService:
         if self.settings.database is None and not self._file.exists():
             return
         try:
-            await self._opened()
+            await self._opened(START_S)
         except InvalidInput:
             raise
         except PenstockError as error:
@@ -212,7 +213,7 @@ class PredictionService:
             raise NotFound(f"no prediction {prediction_id[:100]!r}")
         return await self._opened()
 
-    async def _opened(self) -> Backing:
+    async def _opened(self, within_s: float = OPEN_S) -> Backing:
         """The store and what works on it. Raises UpstreamUnavailable while it cannot be opened; opening goes on meanwhile."""
         if self._backing is not None:
             return self._backing
@@ -221,7 +222,7 @@ class PredictionService:
         if self._opening is None:
             self._opening = asyncio.create_task(self._open())
         opening = self._opening
-        await asyncio.wait({opening}, timeout=OPEN_S)
+        await asyncio.wait({opening}, timeout=within_s)
         if not opening.done():
             raise UpstreamUnavailable("the database of predictions cannot be reached")
         if opening.cancelled():
