@@ -23,10 +23,17 @@ from penstock_predictor.__main__ import build as build_predictor
 from penstock_predictor.settings import PredictorSettings
 from penstock_predictor.source import open_source
 from penstock_transformer.__main__ import build as build_transformer
+from penstock_transformer.broker.port import Retriable
 from penstock_transformer.http.records import records_router
 from penstock_transformer.predictions.http.adding import PredictionsHttp
 from penstock_transformer.predictions.settings import MEMORY, PredictionsSettings
+from penstock_transformer.queues.console import console_router
+from penstock_transformer.queues.desk import Desk
+from penstock_transformer.queues.http import queues_router
+from penstock_transformer.queues.looking import Looker
+from penstock_transformer.queues.monitor import QueueMonitor
 from penstock_transformer.settings import TransformerSettings
+from penstock_transformer.worker.asyncapi import asyncapi_router
 
 Send = Callable[[str], Awaitable[int]]
 
@@ -51,7 +58,23 @@ def everything(settings: ServingSettings) -> Service:
     app.include_router(records_router(plane))
     predictions.mount(app)
     app.include_router(repository_router(Repository()))
+    monitor = QueueMonitor(lifecycle, looker=Looker("echo", "g", NoBroker()))
+    app.include_router(queues_router(monitor, Desk("echo", NoBroker())))
+    app.include_router(console_router())
+    app.include_router(asyncapi_router(plane, "echo"))
     return Service(app, lifecycle, metrics)
+
+
+class NoBroker:
+    """A broker that is away."""
+
+    def admin(self) -> Any:
+        raise Retriable("away")
+
+    reader = glance = admin
+
+    def outlet(self, _: str) -> Any:
+        raise Retriable("away")
 
 
 class Repository:
@@ -162,7 +185,9 @@ def test_somebody_has_decided_what_every_route_of_every_program_needs(tmp_path: 
     predictor = PredictorSettings(model_name="echo", model_dir=str(tmp_path), repository_api=True)
     programs = [
         everything(ServingSettings()).app,
-        build_transformer(TransformerSettings(model_name="echo", predictor_host="localhost", database=MEMORY)).app,
+        build_transformer(
+            TransformerSettings(model_name="echo", predictor_host="localhost", database=MEMORY, kafka_bootstrap="localhost:1")
+        ).app,
         build_predictor(predictor, open_source(str(tmp_path), "echo", tmp_path / "cache")).app,
     ]
     walked = [set(routes_of(app)) for app in programs]
