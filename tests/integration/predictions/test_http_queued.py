@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from penstock.testing.flights import write_flights, write_store
 from penstock.testing.server import ServerProcess
@@ -162,3 +163,30 @@ def test_a_second_process_on_one_file_says_why_it_cannot(pair: Pair, tmp_path_fa
     server = ServerProcess("penstock_transformer", *given, "--workers", "2").start()
     assert server.wait() == 2
     assert "postgresql://" in "".join(server.lines)
+
+
+def test_a_stream_tells_of_what_it_subscribes_to(stopped: Pair) -> None:
+    id = stopped.submit()
+    url = stopped.transformer.url.replace("http", "ws")
+    with connect(f"{url}/v2/models/flights/stream") as stream:
+        credit = json.loads(stream.recv(timeout=20))["credit"]
+        stream.send(json.dumps({"subscribe": id}))
+        while (told := json.loads(stream.recv(timeout=20)))["event"] == "starting":
+            pass
+        assert (told["subscription"], told["event"]) == (id, "processing")
+        stream.send(json.dumps({"subscribe": id}))
+        twice = json.loads(stream.recv(timeout=20))
+        assert (twice["subscription"], twice["status"]) == (id, 409)
+        stream.send(json.dumps({"subscribe": "nobody"}))
+        unknown = json.loads(stream.recv(timeout=20))
+        assert (unknown["subscription"], unknown["status"]) == ("nobody", 404)
+        stopped.predictor.signal(signal.SIGCONT)
+        told = json.loads(stream.recv(timeout=20))
+        assert told["event"] == told["prediction"]["state"] == "succeeded"
+        assert told["prediction"]["result"]["predictions"]
+        # Each took a credit, and gave it back.
+        for number in range(credit + 8):
+            stream.send(json.dumps({"subscribe": f"nobody {number}"}))
+            while "credit" in (answer := json.loads(stream.recv(timeout=20))):
+                pass
+            assert answer["status"] == 404

@@ -18,7 +18,7 @@ from penstock.errors import Conflict, ErrorKind, NotReady, PenstockError
 from penstock.protocol.limits import Limits
 from penstock.serving.context import context_of, new_request_id
 from penstock.serving.faults import fault
-from penstock.serving.security.scopes import PREDICT
+from penstock.serving.security.scopes import PREDICT, Caller
 from penstock.serving.shell import SMALL_BODY_BYTES, Reservation, Shell
 from penstock.serving.websocket.limits import StreamLimits
 from penstock.serving.websocket.messages import (
@@ -30,6 +30,7 @@ from penstock.serving.websocket.messages import (
     read_request,
     split_binary,
 )
+from penstock.serving.websocket.subscriptions import Follow, Subscriptions, subject_of
 
 logger = logging.getLogger(__name__)
 
@@ -39,12 +40,13 @@ POLICY_VIOLATION = 1008
 
 @dataclass(frozen=True)
 class Streams:
-    """What all streams of one server share."""
+    """What all streams of one server share. `follow` None: there is nothing to subscribe to."""
 
     plane: DataPlane
     shell: Shell
     limits: Limits
     stream_limits: StreamLimits = field(default_factory=StreamLimits)
+    follow: Follow | None = None
 
 
 class Sink(Protocol):
@@ -101,6 +103,7 @@ class Stream:
         self._credentials = {name: headers[name] for name in (b"authorization",) if name in headers}
         self._peer = peer
         self._flying: dict[str, StreamReply] = {}
+        self._subscriptions: Subscriptions | None = None
         self._owed = 0
         self._draining = False
         self._in_flight = shared.shell.metrics.in_flight(model)
@@ -129,9 +132,13 @@ class Stream:
         try:
             if self._shared.shell.starting:
                 raise NotReady("starting: the model is being loaded")
+            caller = None
             if self._shared.shell.guard is not None:
                 # Each message anew: a key may be taken away, and a rate is one of requests.
-                self._shared.shell.guard.admit(self._credentials, model=self._model, verb=PREDICT, peer=self._peer)
+                caller = self._shared.shell.guard.admit(self._credentials, model=self._model, verb=PREDICT, peer=self._peer)
+            if self._shared.follow is not None and text and (subject := subject_of(message)) is not None:
+                self._subscribe(self._shared.follow, subject, caller)
+                return
             if not text:
                 body, header_length = split_binary(message)
             if len(message) > SMALL_BODY_BYTES:
@@ -151,6 +158,11 @@ class Stream:
         self._flying[request.id or ""] = reply
         self._in_flight.count += 1
         self._shared.plane.submit(request, reply)
+
+    def _subscribe(self, follow: Follow, subject: str, caller: Caller | None) -> None:
+        if self._subscriptions is None:
+            self._subscriptions = Subscriptions(follow, lambda message: self._sink.send(True, message), self._answered)
+        self._subscriptions.begin(subject, caller)
 
     def _read(self, body: bytes, header_length: int | None, started: float) -> InferRequest:
         headers = self._headers
@@ -222,14 +234,18 @@ class Stream:
             self._owed = 0
 
     def drain(self) -> None:
-        """Take nothing more; close once everything taken is answered."""
+        """Take nothing more; close once everything taken is answered. What is followed can be followed elsewhere."""
         self._draining = True
+        if self._subscriptions is not None:
+            self._subscriptions.stop()
         if not self._flying:
             self._sink.close(GOING_AWAY, "the server stops")
 
     def abandon(self) -> None:
         """The connection is gone: what has not begun need not run any more."""
         self.closed = True
+        if self._subscriptions is not None:
+            self._subscriptions.stop()
         for reply in self._flying.values():
             self._in_flight.count -= 1
             if reply.held is not None:

@@ -1,5 +1,7 @@
 """Predictions added to an application: their routes, and the service behind them."""
 
+from dataclasses import replace
+
 from fastapi import FastAPI
 
 from penstock.lifecycle import Lifecycle
@@ -9,6 +11,7 @@ from penstock.serving.routes import HotRoutes
 from penstock_transformer.http.routes import hot_routes
 from penstock_transformer.http.several import TransformerPlane
 from penstock_transformer.predictions.draining import Pipelines
+from penstock_transformer.predictions.http.events import StreamEvents
 from penstock_transformer.predictions.http.router import predictions_router
 from penstock_transformer.predictions.http.routes import prediction_routes
 from penstock_transformer.predictions.http.ways import PredictionWays
@@ -38,5 +41,6 @@ class PredictionsHttp:
         self.routes.extend(prediction_routes(ways))
 
     def mount(self, app: FastAPI) -> None:
-        """Add what is not hot."""
+        """Add what is not hot, and what a stream may subscribe to."""
         app.include_router(predictions_router(self.service))
+        app.state.streams = replace(app.state.streams, follow=StreamEvents(self.service))

@@ -1,24 +1,33 @@
-"""A prediction's states as server-sent events, the result with the last.
+"""A prediction's states as server-sent events and as messages of a stream, the result with the last.
 
     service.follow --State--> `event: processing`, `id: 2`, `data: {document}`
+
+On a stream the same are messages, `{"event": "processing", "prediction": {document}}`, to who said `{"subscribe": id}`.
 
 An event's id is its stage: 1 queued, 2 being processed, 3 ended. Who comes back with `Last-Event-ID` is told what followed; who
 has seen the end is answered 204, which tells an `EventSource` to come no more.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
+import orjson
 from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from penstock.errors import PenstockError
 from penstock.serving.events import CONTENT_TYPE, HEARTBEAT, HEARTBEAT_S, format_event
+from penstock.serving.faults import fault
+from penstock.serving.security.scopes import Caller
+from penstock_transformer.predictions.http.asking import seen_by
 from penstock_transformer.predictions.http.documents import encode
 from penstock_transformer.predictions.resource import State, stage
 from penstock_transformer.predictions.service import PredictionService
+
+logger = logging.getLogger(__name__)
 
 _LAST_STAGE = 3
 
@@ -87,3 +96,41 @@ class _Followed(StreamingResponse):
             closing: Any = self._stream
             await closing.aclose()
             await self._following.aclose()
+
+
+class StreamEvents:
+    """Implements `penstock.serving.websocket.subscriptions.Follow` for predictions."""
+
+    def __init__(self, service: PredictionService) -> None:
+        self._service = service
+
+    def __call__(
+        self, subject: str, caller: Caller | None, tell: Callable[[bytes], None], ended: Callable[[PenstockError | None], None]
+    ) -> Callable[[], None]:
+        task = self._service.spawn(self._follow(subject, seen_by(caller), tell, ended))
+
+        def stop() -> None:
+            task.cancel()
+
+        return stop
+
+    async def _follow(
+        self,
+        prediction_id: str,
+        owner: str | None,
+        tell: Callable[[bytes], None],
+        ended: Callable[[PenstockError | None], None],
+    ) -> None:
+        try:
+            await self._service.get(prediction_id, owner)
+            async with self._service.follow(prediction_id) as states:
+                async for state in states:
+                    prediction, position = await self._service.get(prediction_id, owner)
+                    told = {"event": state.value, "prediction": orjson.Fragment(encode(prediction, position))}
+                    tell(orjson.dumps(told))
+        except PenstockError as error:
+            ended(error)
+        except Exception as error:
+            ended(fault(logger, "prediction could not be followed", error, prediction_id))
+        else:
+            ended(None)
