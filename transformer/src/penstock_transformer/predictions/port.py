@@ -116,8 +116,8 @@ class Predictions(Protocol):
         """Canceled now unless it has ended; how it is then. Raises NotFound."""
 
     async def end(self, endings: Sequence[Ending]) -> list[str]:
-        """Write what came of these, in one transaction; the ids that were changed by it (`resource.changed_by`: the first ending
-        counts, but for a replay's). The same ending twice changes nothing; ids that are not here are left out."""
+        """Write what came of these, each whole or not at all; the ids that were changed by it (`resource.changed_by`: the first
+        ending counts, but for a replay's). The same ending twice changes nothing; ids that are not here are left out."""
 
     async def expire(self, now_s: float, limit: int) -> Expired:
         """Remove up to so many of the ended whose time is over, with all that hangs on them. As many as `limit`: ask again."""

@@ -4,17 +4,20 @@ A claim of ours has no batch number: those that have one belong to a relay, and 
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock_transformer.predictions.changes import Changes
 from penstock_transformer.predictions.database.engine import Engine
-from penstock_transformer.predictions.database.listening import ARRIVALS, notify, notify_changes
+from penstock_transformer.predictions.database.postgres_statements import ARRIVALS, claim_statement, notify_statement
 from penstock_transformer.predictions.database.rows import CLAIM, OPEN, among, claim_of
 from penstock_transformer.predictions.database.tables import intents, predictions, queue_holders
 from penstock_transformer.predictions.port import Claim, fitting
 from penstock_transformer.predictions.resource import State
+
+_CLAIM = claim_statement()
 
 p, i, h = predictions.c, intents.c, queue_holders.c
 
@@ -28,13 +31,17 @@ class Claiming:
 
     async def claim(self, model: str, holder: str, limit: int, nbytes: int) -> list[Claim]:
         """As `Claims.claim`."""
-        on_sqlite = self._engine.is_sqlite
+        if self._engine.is_sqlite:
+            return await self._claim_sqlite(model, holder, limit, nbytes)
+        rows = await self._engine.fetch(_CLAIM, model, limit, holder, nbytes)
+        return [claim_of(row) for row in sorted((row for row in rows if row[0] is not None), key=itemgetter("place"))]
+
+    async def _claim_sqlite(self, model: str, holder: str, limit: int, nbytes: int) -> list[Claim]:
         waiting = (
             sa.select(i.sequence, i.nbytes)
             .where(i.model == model, i.holder.is_(None))
             .order_by(i.priority, i.sequence)
             .limit(limit)
-            .with_for_update(skip_locked=True)
         )
 
         def take(connection: sa.Connection) -> list[Claim]:
@@ -42,20 +49,16 @@ class Claiming:
             if not found:
                 return []
             sequences = [row[0] for row in found[: fitting([row[1] for row in found], nbytes)]]
-            connection.execute(
-                sa.update(intents).where(among(i.sequence, sequences, sqlite=on_sqlite)).values(holder=holder, batch=None)
-            )
+            held = sa.update(intents).where(among(i.sequence, sequences, sqlite=True)).values(holder=holder, batch=None)
+            connection.execute(held)
             started = (
                 sa.update(predictions)
-                .where(among(p.sequence, sequences, sqlite=on_sqlite), p.state.in_(OPEN))
+                .where(among(p.sequence, sequences, sqlite=True), p.state.in_(OPEN))
                 .values(state=State.PROCESSING.value, started_s=sa.func.coalesce(p.started_s, self._engine.now))
                 .returning(*CLAIM)
             )
             rows = {row[0]: claim_of(row) for row in connection.execute(started)}
-            claims = [rows[sequence] for sequence in sequences if sequence in rows]
-            if not on_sqlite:
-                notify_changes(connection, ((claim.id, State.PROCESSING) for claim in claims))
-            return claims
+            return [rows[sequence] for sequence in sequences if sequence in rows]
 
         return await self._engine.write(take, self._taken)
 
@@ -115,7 +118,8 @@ class Claiming:
         waiting = sa.update(intents).where(among(i.sequence, sequences, sqlite=self._engine.is_sqlite)).values(holder=None)
         models = {row[0] for row in connection.execute(waiting.returning(i.model))}
         if not self._engine.is_sqlite:
-            notify(connection, ARRIVALS, models)
+            for model in models:
+                connection.execute(notify_statement(ARRIVALS, model))
         return models
 
     def _tell(self, models: set[str]) -> None:

@@ -1,7 +1,7 @@
 """Endings: written once, with the intent gone and the caller's webhook due, in one transaction.
 
-Rows are locked in one order everywhere (intents by sequence, then predictions by sequence), so that no two transactions wait for
-each other in a circle. Which ending a prediction takes is `resource.changed_by`'s to say, whoever writes it.
+PostgreSQL takes ordinary endings in one statement (`postgres_statements`, which tells of locks too). Which ending a prediction
+takes is `resource.changed_by`'s to say, whoever writes it.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from penstock_transformer.predictions.changes import Changes
 from penstock_transformer.predictions.database.engine import Engine
-from penstock_transformer.predictions.database.listening import notify_changes
+from penstock_transformer.predictions.database.postgres_statements import CHANGES, END, SEPARATOR, end_statement, notify_statement
 from penstock_transformer.predictions.database.rows import (
     OPEN,
     PREDICTION,
@@ -29,14 +29,11 @@ from penstock_transformer.predictions.resource import Ending, State, changed_by
 p = predictions.c
 # Predictions that one statement takes.
 _CHUNK = 1000
-_COLUMNS = (
-    "state", "ended_s", "expires_s", "bundle", "kind", "message", "field",
-    "result_body", "result_headers", "result_nbytes", "result_reference",
-)  # fmt: skip
+_END = end_statement()
 _UPDATE = (
     sa.update(predictions)
     .where(p.sequence == sa.bindparam("at"))
-    .values({name: sa.bindparam(f"new_{name}") for name in _COLUMNS})
+    .values({name: sa.bindparam(f"new_{name}") for name in (*END[1:], "expires_s")})
 )
 
 
@@ -64,6 +61,15 @@ class EndingWriter:
                 by_id.setdefault(ending.id, []).append(ending)
         if not by_id:
             return []
+        if self._engine.is_sqlite or any(len(of) > 1 or of[0].replayed for of in by_id.values()):
+            return await self._end_any(by_id)
+        rows = await self._engine.fetch(_END, *zip(*(_row(of[0]) for of in by_id.values()), strict=True))
+        ended = [row[0] for row in rows if row[1] is not None and row[1] > 0]
+        left = {row[0]: by_id[row[0]] for row in rows if row[1] == -1}
+        return ended + await self._end_any(left) if left else ended
+
+    async def _end_any(self, by_id: dict[str, list[Ending]]) -> list[str]:
+        """In one transaction of several statements: with webhooks, replays, and on any database."""
         taken, _ = await self._engine.write(lambda connection: self._write(connection, by_id), self._committed)
         return [one.ending.id for one in taken]
 
@@ -88,22 +94,21 @@ class EndingWriter:
         sequences = [row[0] for row in connection.execute(known)]
         if not sequences:
             return []
-        if not on_sqlite:
-            lock = sa.select(intents.c.sequence).where(among(intents.c.sequence, sequences, sqlite=False))
-            connection.execute(lock.order_by(intents.c.sequence).with_for_update())
         still = sa.select(*PREDICTION, p.keep_s).where(among(p.sequence, sequences, sqlite=on_sqlite))
         rows = (connection.execute(still.order_by(p.sequence).with_for_update())).all()
         taken = [one for row in rows if (one := _taken(row, endings[row.id])) is not None]
         if taken:
             connection.execute(_UPDATE, [_values(one) for one in taken])
             gone = among(intents.c.sequence, [one.row.sequence for one in taken], sqlite=on_sqlite)
+            connection.execute(sa.select(intents.c.sequence).where(gone).order_by(intents.c.sequence).with_for_update())
             connection.execute(sa.delete(intents).where(gone))
         return taken
 
     def _tell_in(self, connection: sa.Connection, taken: Sequence[_Taken]) -> int:
         """Webhooks of those that ended for the first time, and (PostgreSQL) news for who waits; how many webhooks."""
         if not self._engine.is_sqlite:
-            notify_changes(connection, ((one.ending.id, one.ending.state) for one in taken))
+            for one in taken:
+                connection.execute(notify_statement(CHANGES, f"{one.ending.state}{SEPARATOR}{one.ending.id}"))
         told = [
             replace(
                 prediction_of(one.row),
@@ -136,12 +141,13 @@ def _expires_s(one: _Taken) -> float | None:
     return None if one.row.keep_s is None else one.ending.ended_s + one.row.keep_s
 
 
-def _values(one: _Taken) -> dict[str, Any]:
-    ending, payload = one.ending, one.ending.payload
-    values = (
+def _row(ending: Ending) -> tuple[Any, ...]:
+    """The values of `END`."""
+    payload = ending.payload
+    return (
+        ending.id,
         ending.state.value,
         ending.ended_s,
-        _expires_s(one),
         cleaned(ending.bundle),
         ending.kind,
         None if ending.message is None else cleaned(ending.message),
@@ -152,4 +158,8 @@ def _values(one: _Taken) -> dict[str, Any]:
             else (payload.body, headers_as_kept(payload.headers), payload.nbytes, payload.reference)
         ),
     )
-    return {"at": one.row.sequence} | {f"new_{name}": value for name, value in zip(_COLUMNS, values, strict=True)}
+
+
+def _values(one: _Taken) -> dict[str, Any]:
+    values = {f"new_{name}": value for name, value in zip(END, _row(one.ending), strict=True) if name != "id"}
+    return {"at": one.row.sequence, "new_expires_s": _expires_s(one), **values}

@@ -72,6 +72,14 @@ class Engine:
         async with self._translated():
             return await self._threads.write(work, committed)
 
+    async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
+        """The rows of one statement, a transaction by itself, straight from PostgreSQL's driver."""
+        async with self.reading() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            found: list[Any] = await driver.fetch(statement, *arguments)
+            return found
+
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[AsyncConnection]:
         """The connection of a `read`, for who must await between statements."""

@@ -1,6 +1,6 @@
 """News from PostgreSQL: one connection a process that LISTENs, and tells those who wait in this process.
 
-    NOTIFY penstock_changes "state id id ..."   -> Changes.tell       NOTIFY penstock_arrivals "model"   -> Changes.arrived
+    NOTIFY penstock_changes "state⏎id⏎id …"   -> Changes.tell       NOTIFY penstock_arrivals "model"   -> Changes.arrived
 
 Notifications are sent in the transactions whose news they are, and come when those are committed. A connection that ended is made
 anew, with backoff; what was told in between is lost, so everybody reads for himself then (`Changes.missed`). One that is silent
@@ -10,22 +10,18 @@ is asked from time to time whether it still lives.
 import asyncio
 import logging
 import random
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 import asyncpg
-import sqlalchemy as sa
 
 from penstock_transformer.predictions.changes import Changes
 from penstock_transformer.predictions.database.engine import Engine, connect_postgres
+from penstock_transformer.predictions.database.postgres_statements import ARRIVALS, CHANGES, SEPARATOR
 from penstock_transformer.predictions.resource import State
 
 logger = logging.getLogger(__name__)
 
-CHANGES, ARRIVALS = "penstock_changes", "penstock_arrivals"
-# PostgreSQL takes 8,000 bytes.
-_PAYLOAD_BYTES = 7000
 _CHECK_S = 15.0
 _BACKOFF_S, _MOST_BACKOFF_S = 0.05, 5.0
 _ERRORS = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -89,32 +85,9 @@ class Listening:
             connection.terminate()
 
     def _changed(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
-        state, *ids = payload.split(" ")
+        state, *ids = payload.split(SEPARATOR)
         for prediction_id in ids:
             self._changes.tell(prediction_id, State(state))
 
     def _arrived(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
         self._changes.arrived(payload)
-
-
-def notify_changes(connection: sa.Connection, states: Iterable[tuple[str, State]]) -> None:
-    """Tell, in this transaction, that predictions are in these states."""
-    by_state: dict[State, list[str]] = {}
-    for prediction_id, state in states:
-        if " " not in prediction_id:
-            by_state.setdefault(state, []).append(prediction_id)
-    for state, ids in by_state.items():
-        payload = str(state)
-        payloads: list[str] = []
-        for prediction_id in ids:
-            if len(payload) + len(prediction_id) * 4 > _PAYLOAD_BYTES:
-                payloads.append(payload)
-                payload = str(state)
-            payload += f" {prediction_id}"
-        notify(connection, CHANGES, [*payloads, payload])
-
-
-def notify(connection: sa.Connection, channel: str, payloads: Iterable[str]) -> None:
-    """Tell, in this transaction."""
-    for payload in payloads:
-        connection.execute(sa.select(sa.func.pg_notify(channel, payload)))

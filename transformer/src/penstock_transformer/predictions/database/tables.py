@@ -91,7 +91,14 @@ intents = sa.Table(
     sa.Column("holder", sa.Text),
     sa.Column("batch", sa.BigInteger),
 )
-sa.Index("penstock_ix_intents_waiting", intents.c.model, intents.c.holder, intents.c.priority, intents.c.sequence)
+sa.Index(
+    "penstock_ix_intents_waiting",
+    intents.c.model,
+    intents.c.priority,
+    intents.c.sequence,
+    postgresql_where=intents.c.holder.is_(None),
+    sqlite_where=intents.c.holder.is_(None),
+)
 sa.Index(
     "penstock_ix_intents_holder",
     intents.c.holder,

@@ -1,28 +1,24 @@
 """The transaction of a group of submits: predictions and their intents, and what was in the way of those that are not new.
 
-PostgreSQL takes a group in one statement, a transaction by itself, as arrays (through the driver: SQLAlchemy would cost more than
-the rest of a submit together); it tells the queues and relays in the same transaction. SQLite takes it as many rows of VALUES.
+PostgreSQL takes a group in one statement (`postgres_statements`), SQLite as many rows of VALUES.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from penstock_transformer.predictions.changes import Changes
 from penstock_transformer.predictions.database.engine import Engine
-from penstock_transformer.predictions.database.listening import ARRIVALS
+from penstock_transformer.predictions.database.postgres_statements import SUBMIT, submit_statement
 from penstock_transformer.predictions.database.rows import PREDICTION, among, headers_as_kept, prediction_of, submitted
 from penstock_transformer.predictions.database.submitting import Answer
 from penstock_transformer.predictions.database.tables import intents, predictions
 from penstock_transformer.predictions.port import repeated
 from penstock_transformer.predictions.resource import NewPrediction, State, priority_of
 
-_COLUMNS = (
-    "id", "owner", "model", "state", "rows", "created_s", "keep_s", "idempotency_key", "digest", "webhook", "record_key",
-    "headers", "input_body", "input_headers", "input_nbytes", "input_reference",
-)  # fmt: skip
+_SUBMIT = submit_statement()
 
 
 class Writing:
@@ -31,7 +27,6 @@ class Writing:
     def __init__(self, engine: Engine, changes: Changes) -> None:
         self._engine = engine
         self._changes = changes
-        self._statement = _postgres_statement()
 
     async def write(self, group: Sequence[NewPrediction]) -> list[Answer | Exception | None]:
         """For each in its order: what it is now and whether it is new, what refuses it, or None if it is to be tried again."""
@@ -54,15 +49,12 @@ class Writing:
 
     async def _write_postgres(self, group: list[NewPrediction]) -> dict[str, int]:
         columns = [list(column) for column in zip(*((*_values(new), priority_of(new.headers)) for new in group), strict=True)]
-        async with self._engine.reading() as connection:
-            driver = (await connection.get_raw_connection()).driver_connection
-            assert driver is not None
-            found = await driver.fetch(self._statement, *columns)
+        found = await self._engine.fetch(_SUBMIT, *columns)
         return {row[0]: row[1] for row in found if row[1] is not None}
 
     async def _write_sqlite(self, group: list[NewPrediction]) -> dict[str, int]:
         insert = sqlite.insert(predictions).on_conflict_do_nothing().returning(predictions.c.id, predictions.c.sequence)
-        rows = [dict(zip(_COLUMNS, _values(new), strict=True)) for new in group]
+        rows = [dict(zip(SUBMIT, _values(new), strict=True)) for new in group]
         priorities = {new.id: priority_of(new.headers) for new in group}
 
         def work(connection: sa.Connection) -> dict[str, int]:
@@ -141,21 +133,4 @@ def _values(new: NewPrediction) -> tuple[Any, ...]:
         headers_as_kept(payload.headers),
         payload.nbytes,
         payload.reference,
-    )
-
-
-def _postgres_statement() -> str:
-    """One statement for a group: a parameter a column, each an array with an element a row."""
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    types = [predictions.c[name].type.compile(dialect) for name in _COLUMNS]
-    arrays = ", ".join(f"${at}::{kind}[]" for at, kind in enumerate([*types, "INTEGER"], 1))
-    columns = ", ".join(f'"{name}"' for name in _COLUMNS)
-    return (
-        f"WITH given AS (SELECT * FROM unnest({arrays}) AS given({columns}, priority)), "
-        f"kept AS (INSERT INTO {predictions.name} ({columns}) SELECT {columns} FROM given ON CONFLICT DO NOTHING "
-        "RETURNING id, sequence, model), "
-        f"published AS (INSERT INTO {intents.name} (sequence, prediction_id, model, record_key, nbytes, priority, created_s) "
-        "SELECT kept.sequence, id, given.model, record_key, input_nbytes, priority, created_s FROM kept JOIN given USING (id)) "
-        "SELECT id, sequence FROM kept "
-        f"UNION ALL SELECT pg_notify('{ARRIVALS}', model)::text, NULL FROM (SELECT DISTINCT model FROM kept) AS models"
     )

@@ -76,7 +76,14 @@ def upgrade() -> None:
         sa.Column("holder", sa.Text),
         sa.Column("batch", sa.BigInteger),
     )
-    op.create_index("penstock_ix_intents_waiting", "penstock_intents", ["model", "holder", "priority", "sequence"])
+    waits = sa.text("holder IS NULL")
+    op.create_index(
+        "penstock_ix_intents_waiting",
+        "penstock_intents",
+        ["model", "priority", "sequence"],
+        postgresql_where=waits,
+        sqlite_where=waits,
+    )
     held = sa.text("holder IS NOT NULL")
     op.create_index(
         "penstock_ix_intents_holder", "penstock_intents", ["holder", "batch"], postgresql_where=held, sqlite_where=held
