@@ -21,7 +21,7 @@ def written(updates: Any, expected: dict[int, int | None]) -> None:
 
 
 def test_updates_are_written_late_and_repeated_ones_change_nothing_bad_ones_are_dead_letters(updates: Any) -> None:
-    process = updates.stream()
+    process = updates.stream("--kafka_client", "confluent" if updates.url.startswith("redis") else "kafka-python")
     updates.send(1, 100, 2_000.0)
     updates.send(1, 90, 1_000.0)
     updates.send(1, 101, 2_000.0)
@@ -81,6 +81,24 @@ def test_a_store_that_is_away_is_waited_for(updates_of_redis: Any, redis: Any) -
     redis.start()
     written(updates, {number: number for number in range(2, 30)})
     assert updates.dead() == []
+    assert process.stop() == 0
+
+
+def test_a_broker_that_is_killed_is_waited_for(updates_of_sqlite: Any, kafka: Any) -> None:
+    updates = updates_of_sqlite
+    process = updates.stream().wait_ready()
+    for number in range(50):
+        updates.send(number, number, 10.0)
+    updates.send_raw(b"bad")
+    updates.flush()
+    kafka.kill()
+    kafka.start()
+    for number in range(50, 100):
+        updates.send(number, number, 10.0)
+    updates.flush()
+    written(updates, {number: number for number in range(100)})
+    until(lambda: len(updates.dead()) >= 1, WAIT_S, "the dead letter")
+    assert len(updates.dead()) == 1
     assert process.stop() == 0
 
 

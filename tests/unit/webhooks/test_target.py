@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.errors import InvalidInput, UpstreamUnavailable
+from penstock_transformer.predictions import webhook_target
 from penstock_transformer.predictions.addresses import Address
 from penstock_transformer.predictions.webhook_settings import WebhookSettings
 from penstock_transformer.predictions.webhook_target import Policy, read_target
@@ -99,6 +100,15 @@ def test_a_name_server_that_is_away_does_not_refuse_a_submission_but_a_delivery(
     asyncio.run(away.check("https://example.com/"))
     with pytest.raises(UpstreamUnavailable):
         asyncio.run(away.addresses(read_target("https://example.com/")))
+
+
+def test_a_submission_does_not_wait_for_a_name_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hang(host: str, port: int) -> Sequence[Address]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(webhook_target, "_SUBMISSION_S", 0.0)
+    asyncio.run(Policy(WebhookSettings(webhook_secret=SECRET), hang).check("https://example.com/"))
 
 
 def test_without_a_secret_there_are_no_webhooks() -> None:

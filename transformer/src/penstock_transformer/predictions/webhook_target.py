@@ -29,6 +29,8 @@ _URL = re.compile(
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?", re.ASCII)
 _PORTS = {"http": 80, "https": 443}
 _LOOKUPS = 4
+# A caller who waits for his 202 does not wait for a slow name server.
+_SUBMISSION_S = 2.0
 
 Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 
@@ -99,8 +101,9 @@ class Policy:
         """What is asked at submission. Raises InvalidInput; a name that cannot be looked up now is left to the delivery."""
         target = self.read(url)
         try:
-            await self.addresses(target)
-        except UpstreamUnavailable:
+            async with asyncio.timeout(_SUBMISSION_S):
+                await self.addresses(target)
+        except (UpstreamUnavailable, TimeoutError):
             return
 
     async def addresses(self, target: Target) -> Sequence[Address]:
