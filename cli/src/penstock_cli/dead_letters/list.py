@@ -67,9 +67,13 @@ def _row(filed: Filed) -> list[str]:
     letter, mark = filed
     said = f"{letter.field}: {letter.message}" if letter.field else letter.message
     said = said if len(said) <= _MESSAGE_SHOWN else said[: _MESSAGE_SHOWN - 1] + "…"
-    plain = "".join(c if c.isprintable() else "?" for c in said)
     state = f"({mark.what}) " if mark is not None else ""
-    return [_moment(letter.since_s)[:19], letter.reason, letter.id, letter.place, state + plain]
+    return [printable(cell) for cell in (_moment(letter.since_s)[:19], letter.reason, letter.id, letter.place, state + said)]
+
+
+def printable(text: str) -> str:
+    """Text without what would steer a terminal: anybody may have written it."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _moment(seconds: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from penstock_cli.dead_letters.choosing import broker, open_box, wanted_of
-from penstock_cli.dead_letters.list import described
+from penstock_cli.dead_letters.list import described, printable
 from penstock_cli.errors import Command, Failure
 
 
@@ -28,7 +28,8 @@ def command(model: str, id: str, value_only: bool, **options: Any) -> None:
         return
     for name, value in described(found[0]).items():
         if value is not None:
-            click.echo(f"{name:<12} {json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value}")
+            said = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+            click.echo(f"{name:<12} {printable(said)}")
     if letter.key is not None:
         click.echo(f"{'key':<12} {_shown(letter.key)}")
     for header, content in letter.headers:

@@ -1,0 +1,54 @@
+"""`penstock dead-letters`: what may be asked for, and how it is said, without a broker."""
+
+import time
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from penstock_cli.__main__ import penstock
+from penstock_cli.dead_letters.choosing import Moment
+from penstock_cli.dead_letters.list import _row
+from penstock_cli.dead_letters.show import _shown
+from penstock_transformer.broker.records import Partition, Record
+from penstock_transformer.worker.dead_letter_box import Filed
+from penstock_transformer.worker.dead_letters import read_letter
+
+
+@pytest.mark.parametrize(("text", "ago_s"), [("90m", 5400), ("2d", 172800), ("1h30m", 5400)])
+def test_how_long_ago(text, ago_s):
+    assert Moment().convert(text, None, None) == pytest.approx(time.time() - ago_s, abs=5)
+
+
+def test_a_time_is_in_utc_unless_it_says_so():
+    assert Moment().convert("1970-01-02T00:00", None, None) == 86400
+    assert Moment().convert("1970-01-02T00:00+01:00", None, None) == 82800
+    with pytest.raises(click.UsageError, match="a time such as"):
+        Moment().convert("yesterday", None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["list", "flights"], "say where Kafka is"),
+        (["replay", "flights", "--kafka_bootstrap", "x:1"], "expected --all, or which are meant"),
+        (["drop", "flights", "--kafka_bootstrap", "x:1", "--all", "--id", "1"], "expected --all, or which are meant"),
+        (["list", "flights", "--kafka_bootstrap", "x:1", "--kafka_security", "TLS"], "expected one of PLAINTEXT"),
+        (["list", "flights", "--kafka_bootstrap", "x:1", "--kafka_security", "SASL_SSL"], "expected --kafka_username"),
+        (["list", "flights", "--kafka_bootstrap", "x:1", "--kafka_password", "secret"], "PENSTOCK_TRANSFORMER_KAFKA_PASSWORD"),
+        (["lst", "flights"], "list"),
+    ],
+)
+def test_wrong_usage_is_said_before_anything_is_reached(arguments, said, monkeypatch):
+    monkeypatch.delenv("PENSTOCK_TRANSFORMER_KAFKA_BOOTSTRAP", raising=False)
+    result = CliRunner().invoke(penstock, ["dead-letters", *arguments])
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+
+
+def test_what_is_shown_steers_no_terminal():
+    record = Record(Partition("t", 0), 0, 0, None, b"", (("penstock-reason", b"\x1b[2J"), ("penstock-message", b"a\rb")))
+    cells = _row(Filed(read_letter(record), None))
+    assert all(cell.isprintable() for cell in cells)
+    assert _shown(b"a\x1b[2Jb\n") == "a\\x1b[2Jb\n"
+    assert _shown(b"\xff\x00") == r"\xff\x00"
