@@ -402,3 +402,18 @@ def test_arrivals_wake_the_queue_of_the_model(run: Any) -> None:
 
 def _same(one: Any, other: Any) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in one.__struct_fields__)
+
+
+def test_the_backlog_counts_what_waits_and_what_is_taken(run: Any) -> None:
+    async def case(p: Any) -> None:
+        assert await p.backlog() == []
+        asked = [new(model=model, created_s=1000.0 + at) for at, model in enumerate("baab")]
+        for one in asked:
+            await p.submit(one)
+        await p.renew("h", 60)
+        taken = await p.claim("a", "h", 1)
+        assert [tuple(found) for found in await p.backlog()] == [("a", 1, 1, 1001.0), ("b", 2, 0, 1000.0)]
+        await p.end([succeeded(taken[0].id), succeeded(asked[0].id)])
+        assert [tuple(found) for found in await p.backlog()] == [("a", 1, 0, 1002.0), ("b", 1, 0, 1003.0)]
+
+    run(case)

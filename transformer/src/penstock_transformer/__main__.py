@@ -64,7 +64,7 @@ def build(settings: TransformerSettings) -> Service:
     if settings.kafka_bootstrap:
         _describe_topics(settings, app, transformer)
     if settings.kafka_bootstrap or predictions is not None:
-        _watch_queues(settings, app, lifecycle, metrics)
+        _watch_queues(settings, app, lifecycle, metrics, predictions)
     return Service(app, lifecycle, metrics, route_admin(transformer), grpc_servers(app, settings, limits=limits))
 
 
@@ -84,10 +84,17 @@ def _describe_topics(settings: TransformerSettings, app: FastAPI, transformer: T
     app.include_router(asyncapi_router(transformer, settings.model_name, bootstrap=settings.kafka_bootstrap))
 
 
-def _watch_queues(settings: TransformerSettings, app: FastAPI, lifecycle: Lifecycle, metrics: Metrics) -> None:
+def _watch_queues(
+    settings: TransformerSettings,
+    app: FastAPI,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    predictions: "PredictionsHttp | None",
+) -> None:
     from penstock_transformer.queues.adding import QueuesHttp
 
-    QueuesHttp(settings, settings.model_name, lifecycle, metrics).mount(app)
+    backlog = None if predictions is None else predictions.service.backlog
+    QueuesHttp(settings, settings.model_name, lifecycle, metrics, backlog=backlog).mount(app)
 
 
 def route_admin(transformer: Transformer) -> AdminRoutes:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from penstock.errors import NotFound, Overloaded
 from penstock_transformer.predictions.changes import Changes
 from penstock_transformer.predictions.cursor import cursor_after, sequence_before
-from penstock_transformer.predictions.port import CLAIM_BYTES, Claim, Expired, Filter, Page, fitting, repeated
+from penstock_transformer.predictions.port import CLAIM_BYTES, Backlog, Claim, Expired, Filter, Page, fitting, repeated
 from penstock_transformer.predictions.resource import Ending, NewPrediction, Payload, Prediction, State, changed_by, priority_of
 
 
@@ -155,6 +155,16 @@ class MemoryPredictions:
     async def held(self, model: str, holder: str) -> list[str]:
         """As `Claims.held`."""
         return [i for i, kept in self._kept.items() if kept.holder == holder and kept.new.model == model]
+
+    async def backlog(self) -> list[Backlog]:
+        """As `Claims.backlog`."""
+        open_ones = [kept for kept in self._kept.values() if kept.waiting or kept.holder is not None]
+        found = []
+        for model in sorted({kept.new.model for kept in open_ones}):
+            ours = [kept for kept in open_ones if kept.new.model == model]
+            waiting = sum(kept.waiting for kept in ours)
+            found.append(Backlog(model, waiting, len(ours) - waiting, min(kept.new.created_s for kept in ours)))
+        return found
 
     async def give_back(self, holder: str, ids: Sequence[str] | None = None) -> None:
         """As `Claims.give_back`."""

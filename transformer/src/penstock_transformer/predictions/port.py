@@ -129,6 +129,16 @@ class Predictions(Protocol):
         at entering."""
 
 
+class Backlog(NamedTuple):
+    """How many predictions of a model wait, how many somebody has taken (a worker, or a relay on its way to Kafka), and when the
+    oldest of both came, in s of the Unix epoch."""
+
+    model: str
+    waiting: int
+    taken: int
+    oldest_s: float
+
+
 class Claims(Protocol):
     """The predictions table as the queue, for a process that has no broker; `holder` names the process that holds what it took.
 
@@ -142,6 +152,9 @@ class Claims(Protocol):
 
     async def held(self, model: str, holder: str) -> list[str]:
         """The ids that this holder has and that have not ended."""
+
+    async def backlog(self) -> list["Backlog"]:
+        """What waits and what is taken, of each model that has any of it: for who watches the queues."""
 
     async def give_back(self, holder: str, ids: Sequence[str] | None = None) -> None:
         """These, or all that it holds, wait again: for a holder that goes in order."""

@@ -25,7 +25,7 @@ from penstock.lifecycle import Lifecycle, State, StopPhase
 from penstock_transformer.predictions.backing import Backing, Opener
 from penstock_transformer.predictions.draining import Pipelines
 from penstock_transformer.predictions.opening import open_store
-from penstock_transformer.predictions.port import Filter, Page
+from penstock_transformer.predictions.port import Backlog, Filter, Page
 from penstock_transformer.predictions.resource import ENDED, NewPrediction, Payload, Prediction
 from penstock_transformer.predictions.resource import State as PredictionState
 from penstock_transformer.predictions.room import Room
@@ -151,6 +151,10 @@ class PredictionService:
         if not self._may_exist():
             return Page((), None)
         return await (await self._opened()).store.find(wanted, limit, cursor)
+
+    async def backlog(self) -> list[Backlog] | None:
+        """What waits and what is taken; None where there is no store yet. Raises UpstreamUnavailable."""
+        return None if self._backing is None else await self._backing.store.backlog()
 
     async def cancel(self, prediction_id: str, owner: str | None) -> Prediction:
         """Canceled, unless it had ended; how it is then. Raises NotFound."""

@@ -9,9 +9,10 @@ from fastapi import FastAPI
 
 from penstock.lifecycle import Lifecycle, StopPhase
 from penstock.metrics import Metrics
+from penstock_transformer.predictions.port import Backlog
 from penstock_transformer.queues.console import console_router
 from penstock_transformer.queues.desk import Desk
-from penstock_transformer.queues.figures import Backlog, WorkerFigures
+from penstock_transformer.queues.figures import WorkerFigures
 from penstock_transformer.queues.http import queues_router
 from penstock_transformer.queues.looking import Looker
 from penstock_transformer.queues.metrics import QueueMetrics

@@ -1,6 +1,6 @@
 """What `GET /queues` says beside the topics' figures, and the document of it all.
 
-ModelFigures (looking), WorkerFigures (this process's machine), Backlog (the database) --> Queues --encode--> JSON
+ModelFigures (looking), WorkerFigures (this process's machine), DatabaseQueue --> Queues --encode--> JSON
 """
 
 import time
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from penstock_transformer.predictions.port import Backlog
 from penstock_transformer.queues.looking import ModelFigures
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ class WorkerFigures(msgspec.Struct, frozen=True):
     rebalances: int
 
 
-class Backlog(msgspec.Struct, frozen=True):
-    """The predictions database as a queue, for one model: how many wait, how many are being processed, the oldest one's age."""
+class DatabaseQueue(msgspec.Struct, frozen=True):
+    """The predictions database as a queue, for one model: how many wait, how many are being processed (by a worker, or by a relay
+    on its way to Kafka), the oldest one's age in s."""
 
     model: str
     waiting: int
@@ -62,7 +64,7 @@ class Queues(msgspec.Struct, frozen=True):
     broker: BrokerState | None
     models: list[ModelFigures]
     worker: WorkerFigures | None = None
-    database: list[Backlog] | None = None
+    database: list[DatabaseQueue] | None = None
     database_message: str | None = None
 
 
@@ -91,3 +93,8 @@ def worker_figures(shell: "WorkerShell", now: Callable[[], float] = time.time) -
         aborts=dict(tally.aborts),
         rebalances=tally.rebalances,
     )
+
+
+def database_queue(backlog: Backlog, now: Callable[[], float] = time.time) -> DatabaseQueue:
+    """A model's backlog as it is shown."""
+    return DatabaseQueue(backlog.model, backlog.waiting, backlog.taken, max(0.0, round(now() - backlog.oldest_s, 3)))

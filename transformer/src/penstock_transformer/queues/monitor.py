@@ -16,7 +16,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 from penstock.errors import Overloaded, PenstockError
 from penstock.lifecycle import Lifecycle, State, StopPhase
-from penstock_transformer.queues.figures import AWAY, STARTING, UP, Backlog, BrokerState, Queues, WorkerFigures, encode
+from penstock_transformer.predictions.port import Backlog
+from penstock_transformer.queues.figures import (
+    AWAY,
+    STARTING,
+    UP,
+    BrokerState,
+    DatabaseQueue,
+    Queues,
+    WorkerFigures,
+    database_queue,
+    encode,
+)
 from penstock_transformer.queues.looking import Looker, ModelFigures
 
 logger = logging.getLogger(__name__)
@@ -24,6 +35,8 @@ logger = logging.getLogger(__name__)
 MOST_FOLLOWERS = 200
 _LONGEST_PAUSE = 10
 """Rounds between two looks while the broker is away, at most."""
+_LOOKS_APART = 20
+"""A look at the database is followed by so many times its length without one."""
 
 
 class QueueMonitor:
@@ -47,7 +60,8 @@ class QueueMonitor:
         self._state = STARTING
         self._since_s = time.time()
         self._message: str | None = None
-        self._database: list[Backlog] | None = None
+        self._database: list[DatabaseQueue] | None = None
+        self._database_due = 0.0
         self._database_message: str | None = None
         self._version = 0
         self._followers = 0
@@ -154,12 +168,17 @@ class QueueMonitor:
         self._message = message
 
     async def _ask_database(self, backlog: Callable[[], Awaitable[Sequence[Backlog] | None]]) -> None:
+        began = time.monotonic()
+        if began < self._database_due:
+            return
         try:
             found = await backlog()
         except PenstockError as error:
             self._database_message = error.message
         else:
-            self._database, self._database_message = None if found is None else list(found), None
+            self._database, self._database_message = None if found is None else [database_queue(one) for one in found], None
+        # Counting a long queue takes the database a while: it is asked the less often, the longer it takes.
+        self._database_due = began + _LOOKS_APART * (time.monotonic() - began)
 
     async def _tell(self) -> None:
         self._version += 1

@@ -14,7 +14,7 @@ from penstock_transformer.predictions.database.engine import Engine
 from penstock_transformer.predictions.database.postgres_statements import ARRIVALS, claim_statement, notify_statement
 from penstock_transformer.predictions.database.rows import CLAIM, OPEN, among, claim_of
 from penstock_transformer.predictions.database.tables import intents, predictions, queue_holders
-from penstock_transformer.predictions.port import Claim, fitting
+from penstock_transformer.predictions.port import Backlog, Claim, fitting
 from penstock_transformer.predictions.resource import State
 
 _CLAIM = claim_statement()
@@ -70,6 +70,14 @@ class Claiming:
         """As `Claims.held`."""
         held = sa.select(i.prediction_id).where(i.holder == holder, i.batch.is_(None), i.model == model)
         return await self._engine.read(lambda connection: list(connection.execute(held).scalars()))
+
+    async def backlog(self) -> list[Backlog]:
+        """As `Claims.backlog`."""
+        waiting = sa.func.count().filter(i.holder.is_(None))
+        counted = sa.select(i.model, waiting, sa.func.count() - waiting, sa.func.min(i.created_s)).group_by(i.model)
+        return await self._engine.read(
+            lambda connection: [Backlog(*row) for row in connection.execute(counted.order_by(i.model))]
+        )
 
     async def give_back(self, holder: str, ids: Sequence[str] | None = None) -> None:
         """As `Claims.give_back`."""

@@ -21,7 +21,7 @@ from penstock_transformer.predictions.database.listening import Listening
 from penstock_transformer.predictions.database.migrating import migrate
 from penstock_transformer.predictions.database.submitting import Submitting
 from penstock_transformer.predictions.database.writing import Writing
-from penstock_transformer.predictions.port import CLAIM_BYTES, Claim, Expired, Filter, Page
+from penstock_transformer.predictions.port import CLAIM_BYTES, Backlog, Claim, Expired, Filter, Page
 from penstock_transformer.predictions.resource import Ending, NewPrediction, Payload, Prediction, State
 
 logger = logging.getLogger(__name__)
@@ -129,6 +129,10 @@ class DatabasePredictions:
     async def held(self, model: str, holder: str) -> list[str]:
         """As `Claims.held`."""
         return await self._claiming.held(model, holder)
+
+    async def backlog(self) -> list[Backlog]:
+        """As `Claims.backlog`."""
+        return await self._claiming.backlog()
 
     async def give_back(self, holder: str, ids: Sequence[str] | None = None) -> None:
         """As `Claims.give_back`."""
