@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from penstock.features.spec import StoreLayout
 from penstock.testing.bundles import FakePredictor, bundle_files
 from penstock_transformer.broker.records import OutRecord, Partition, Record
 from penstock_transformer.memory_store import MemoryStore
@@ -108,22 +109,25 @@ def desk(files: dict[str, bytes]) -> Callable[..., Any]:
     """`async with desk() as d`: started, with plane N1 of weight 2.5 stored."""
 
     @asynccontextmanager
-    async def made(*, fetch: Any = None, settings: dict[str, Any] | None = None) -> AsyncIterator[Desk]:
+    async def made(
+        *, fetch: Any = None, settings: dict[str, Any] | None = None, own: dict[str, bytes] | None = None
+    ) -> AsyncIterator[Desk]:
         stores: list[MemoryStore] = []
 
         def opener(layout: Any) -> MemoryStore:
             stores.append(MemoryStore(layout))
             return stores[-1]
 
-        predictor = FakePredictor(files)
+        predictor = FakePredictor(files if own is None else own)
         transformer = Transformer(PipelineSettings(model_name="flights", **(settings or {})), predictor=predictor, opener=opener)
         await transformer.start()
-        await stores[0].write([RowWrite("planes", ("N1",), {"weight": 2.5}, time.time())])
+        if stores:
+            await stores[0].write([RowWrite("planes", ("N1",), {"weight": 2.5}, time.time())])
         predicting = TransformerPredicting(
             transformer, "flights", predictions="flights.predictions", dead_letters="flights.dead-letters", fetch=fetch
         )
         try:
-            yield Desk(predicting, transformer, predictor, stores[0])
+            yield Desk(predicting, transformer, predictor, stores[0] if stores else MemoryStore(StoreLayout("none", 3, {})))
         finally:
             await predicting.close()
             await transformer.drain()

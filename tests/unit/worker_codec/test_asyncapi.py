@@ -6,16 +6,19 @@ import jsonschema
 import pytest
 
 from penstock.serving.docs_model import model_docs
+from penstock.testing.bundles import bundle_files
 from penstock_transformer.worker.asyncapi import document
 from penstock_transformer.worker.outcomes import Answered
 
 ROW = b'{"rows":[{"distance":1,"tailnum":"N1"}]}'
 
 
-@pytest.fixture
-def made(desk, run):
+@pytest.fixture(params=["features", "plain"])
+def made(desk, run, request):
+    """The document of a bundle with stored features, and of a plain model."""
+
     async def go():
-        async with desk() as d:
+        async with desk(own=None if request.param == "features" else bundle_files(None)) as d:
             return await document(d.transformer, "flights", bootstrap="one:9092,two:9092")
 
     return run(go())
@@ -81,6 +84,21 @@ def test_examples_are_what_the_schemas_say(made):
     assert shown == 3
 
 
+def test_a_plain_models_rows_are_its_tensors(desk, run, record):
+    async def go():
+        async with desk(own=bundle_files(None)) as d:
+            made = await document(d.transformer, "flights")
+            value = made["components"]["messages"]["rows"]["examples"][0]["payload"]
+            answered = await d.outcome(record(json.dumps(value).encode()))
+            return made, value, answered
+
+    made, value, answered = run(go())
+    assert "servers" not in made
+    check(made, "rows", value)
+    check(made, "predictions", json.loads(answered.record.value))
+
+
+@pytest.mark.parametrize("made", ["features"], indirect=True)
 def test_what_is_read_and_written_is_what_the_schemas_say(desk, run, record, made):
     async def go():
         async with desk() as d:
