@@ -18,7 +18,7 @@ from penstock.testing.committed import Seen, records, until
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.models import mlp
 from penstock.testing.server import ServerProcess
-from penstock.testing.servers import ServerMissing
+from penstock.testing.servers import ServerMissing, free_port
 from penstock_transformer.broker.opening import open_admin
 from penstock_transformer.broker.port import TopicState
 from penstock_transformer.broker.settings import BrokerSettings
@@ -61,10 +61,15 @@ def start_predictor(bundle: Path, model: str, port: int = 0) -> ServerProcess:
     return ServerProcess("penstock_predictor", *options, *(["--http_port", str(port)] if port else []))
 
 
+def start_mortal_predictor(bundle: Path, model: str) -> ServerProcess:
+    options = ["--model_name", model, "--bundle", str(bundle), "--drain_delay_s", "0", "--http_port", str(free_port())]
+    return ServerProcess("penstock.testing.mortal_predictor", *options)
+
+
 class Bench:
     """One test's model: its topics, its predictor and the workers on it."""
 
-    def __init__(self, kafka: KafkaServer, bundle: Path, stack: ExitStack, partitions: int = 3) -> None:
+    def __init__(self, kafka: KafkaServer, bundle: Path, stack: ExitStack, *, partitions: int = 3, mortal: bool = False) -> None:
         self.kafka = kafka
         self.bundle = bundle
         self.model = f"m{next(_numbers)}-{os.getpid()}"
@@ -73,7 +78,7 @@ class Bench:
         self.partitions = partitions
         self.sent = 0
         self._stack = stack
-        self.predictor = self.start_predictor()
+        self.predictor = stack.enter_context(start_mortal_predictor(bundle, self.model)) if mortal else self.start_predictor()
         self.predictor_host = f"127.0.0.1:{self.predictor.port}"
         self._producer = ck.Producer({"bootstrap.servers": kafka.bootstrap, "linger.ms": 5})
         admin = open_admin(BrokerSettings(kafka_bootstrap=kafka.bootstrap, kafka_client="confluent"))
@@ -98,6 +103,13 @@ class Bench:
         )
         self._stack.callback(end, process)
         return process.start()
+
+    def add_partitions(self, partitions: int) -> None:
+        """Give the topics more, the requests last."""
+        for topic in (self.predictions, self.letters, self.requests):
+            self.kafka.console("kafka-topics", "--alter", "--topic", topic, "--partitions", str(partitions))
+        self.partitions = partitions
+        self._producer = ck.Producer({"bootstrap.servers": self.kafka.bootstrap})
 
     def send(self, count: int, *, body: Any = None, partition: int | None = None, headers: Sequence[Any] = ()) -> None:
         """So many requests, numbered by `a`; `body` in place of the row."""
@@ -153,3 +165,10 @@ def end(process: ServerProcess) -> None:
 def bench(kafka: KafkaServer, bundle: Path) -> Iterator[Bench]:
     with ExitStack() as stack:
         yield Bench(kafka, bundle, stack)
+
+
+@pytest.fixture
+def mortal_bench(kafka: KafkaServer, bundle: Path) -> Iterator[Bench]:
+    """One whose predictor dies of the row `a: 666`, and comes back."""
+    with ExitStack() as stack:
+        yield Bench(kafka, bundle, stack, mortal=True)

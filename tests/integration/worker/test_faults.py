@@ -12,13 +12,12 @@ POINTS = ("worker.predicted", "worker.begun", "worker.produced", "worker.offsets
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_between_two_effects(bench: Any, point: str, client: str) -> None:
-    bench.send(60)
-    killed = bench.worker("--transaction_records", "20", failpoints=f"{point}=kill@2", client=client)
-    assert killed.wait(60) == -signal.SIGKILL, "\n".join(killed.lines[-6:])
+def test_killed_between_any_two_effects(bench: Any, client: str) -> None:
+    for point in POINTS:
+        bench.send(40)
+        killed = bench.worker("--transaction_records", "10", failpoints=f"{point}=kill@2", client=client)
+        assert killed.wait(60) == -signal.SIGKILL, "\n".join(killed.lines[-6:])
     bench.worker(client=client).wait_ready()
-    bench.send(30)
     bench.wait_all()
 
 
@@ -103,9 +102,7 @@ def test_broker_restarted_with_requests_in_flight(bench: Any) -> None:
 def test_partition_added_while_running(bench: Any) -> None:
     worker = bench.worker().wait_ready()
     bench.send(30)
-    for topic in (bench.predictions, bench.letters, bench.requests):
-        bench.kafka.console("kafka-topics", "--alter", "--topic", topic, "--partitions", "5")
-    bench.partitions = 5
+    bench.add_partitions(5)
     bench.send(50)
     bench.wait_all()
     assert metric(worker, "penstock_worker_partitions") == 5
@@ -123,6 +120,42 @@ def test_what_cannot_be_predicted_is_a_dead_letter_and_blocks_nobody(bench: Any)
     assert {letter.value for letter in letters} == {b"no JSON", b'{"rows": [{"b": 1}]}'}
 
 
+@pytest.mark.parametrize("place", [0, 4, 9])
+def test_a_poison_record_is_a_dead_letter_wherever_it_is_and_nobody_else_is(mortal_bench: Any, place: int) -> None:
+    bench = mortal_bench
+    bench.send(place, partition=0)
+    bench.send(1, body={"rows": [{"a": 666}]}, partition=0)
+    bench.send(9 - place, partition=0)
+    worker = bench.worker("--predictor_timeout_ms", "5000").wait_ready()
+    seen = bench.wait_all()
+    (letter,) = [record for record in seen if record.topic == bench.letters]
+    assert letter.header("penstock-reason") == b"crashed"
+    assert letter.header("penstock-attempts") == b"3"
+    assert letter.header("penstock-position") == f"{bench.requests}/0/{place}".encode()
+    assert metric(worker, "penstock_worker_isolating") == 0
+
+
+def test_predictions_too_large_for_the_topic_are_dead_letters(bench: Any) -> None:
+    bench.kafka.console(
+        "kafka-configs", "--alter", "--entity-type", "topics", "--entity-name", bench.predictions,
+        "--add-config", "max.message.bytes=3000",
+    )  # fmt: skip
+    bench.worker().wait_ready()
+    bench.send(5)
+    bench.send(1, body={"rows": [{"a": n} for n in range(500)]})
+    bench.send(5)
+    seen = bench.wait_all()
+    assert [record.header("penstock-reason") for record in seen if record.topic == bench.letters] == [b"too_large"]
+
+
+def test_at_least_once_loses_nothing(bench: Any) -> None:
+    killed = bench.worker("--delivery", "at-least-once", "--transaction_records", "10", failpoints="worker.committed=kill@3")
+    bench.send(60)
+    assert killed.wait(60) == -signal.SIGKILL
+    worker = bench.worker("--delivery", "at-least-once").wait_ready()
+    bench.send(30)
+    until(lambda: len({record.header("ce_id") for record in bench.outputs()}) == 90, 60, "an output of each")
+    assert worker.stop() == 0
 
 
 def metric(worker: Any, name: str) -> float:
@@ -137,3 +170,4 @@ def metric(worker: Any, name: str) -> float:
 def stopped(process: Any) -> bool:
     with open(f"/proc/{process.pid}/stat") as stat:
         return stat.read().rsplit(")", 1)[1].split()[0] == "T"
+

@@ -1,11 +1,9 @@
 """The worker over a real broker: requests in, predictions out, seen by an independent `read_committed` reader."""
 
 import json
-import signal
 from typing import Any
 
 import httpx
-import pytest
 
 
 def test_each_request_has_its_prediction_once(bench: Any) -> None:

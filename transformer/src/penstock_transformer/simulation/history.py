@@ -45,6 +45,7 @@ class History:
         self.number = number
         self.random = random = Random(number)
         self.now = 0.0
+        self._steps = 0
         self.events: dict[str, int] = {}
         self._make = machine
         self._rate = random.choice((0.0, 0.002, 0.01, 0.03))
@@ -123,16 +124,20 @@ class History:
     # --- time and faults
 
     def _pass(self) -> None:
+        self._steps += 1
+        if self._steps % 4:
+            self.now += self.random.random() * 0.01
+            return
         idle = all(process.idle for process in self.processes.values())
-        self.now += self.random.random() * (0.2 if idle else 0.01)
+        self.now += self.random.random() * (0.8 if idle else 0.01)
         self.broker.pass_time(self.now)
 
     def _step(self) -> None:
-        running = [process for process in self.processes.values() if process.paused_until <= self.now]
-        if not running:
-            self.now = min((process.paused_until for process in self.processes.values()), default=self.now)
+        processes = list(self.processes.values())
+        process = processes[int(self.random.random() * len(processes))]
+        if process.paused_until > self.now:
+            self.now += 0.05
             return
-        process = self.random.choice(running)
         try:
             process.step(self.now)
         except Crashed:
@@ -195,6 +200,6 @@ class History:
         for _ in range(_CALM_STEPS):
             self._pass()
             self._step()
-            if self._done():
+            if self._steps % 16 == 0 and self._done():
                 return []
         return [f"came to a halt: committed {self.broker.committed}"]

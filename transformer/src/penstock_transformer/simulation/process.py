@@ -59,6 +59,7 @@ class SimProcess:
         self._outlet: Steps | None = self._opening()
         self._intake: Steps | None = None
         self._probing = False
+        self._threads = (self._step_loop, self._step_intake, self._step_outlet, self._step_predictor)
         self._carry: dict[type, Callable[[Any], None]] = {
             effects.Predict: self._predict,
             effects.Pause: lambda effect: self._commands.append(lambda: self._paused.update(effect.partitions)),
@@ -79,11 +80,10 @@ class SimProcess:
         member = self._broker.members.get(self._member)
         if member is not None:
             member.seen = now
-        threads = [self._step_loop, self._step_intake, self._step_outlet, self._step_predictor]
         if self._probing and self._random.random() < 0.5:
             self._probing = False
             self._tell(events.Health(self.predictor.healthy(now)))
-        self._random.choice(threads)(now)
+        self._threads[int(self._random.random() * 4)](now)
         if self.ended is None and self.wake is not None and now >= self.wake:
             self.wake = None
             self._handle(events.Tick(), now)
