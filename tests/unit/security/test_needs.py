@@ -19,6 +19,7 @@ from penstock.serving.security.needs import UNKNOWN, Need, is_open, model_in, ne
         ("GET", "/v2/models/stats", Need("describe", None)),
         ("HEAD", "/v2/models/m/versions/3/ready", Need("describe", "m")),
         ("GET", "/v2/models/m/bundle/features.yaml", Need("read", "m")),
+        ("GET", "/asyncapi.json", Need("read", None)),
         ("GET", "/records", Need("read", None, in_query=True)),
         ("GET", "/records/a/b", Need("read", None, in_query=True)),
         ("DELETE", "/records/a", Need("write", None, in_query=True)),
