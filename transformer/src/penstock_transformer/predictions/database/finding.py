@@ -18,6 +18,19 @@ p = predictions.c
 MOST_POSITION = 10_000
 
 
+class _One:
+    """A read of one prediction by its id and, if given, its owner: for SQLAlchemy, and as text for PostgreSQL's driver."""
+
+    def __init__(self, columns: Sequence[sa.Column[Any]]) -> None:
+        owner = sa.bindparam("owner", type_=sa.Text)
+        self.statement = sa.select(*columns).where(p.id == sa.bindparam("wanted"), owner.is_(None) | (p.owner == owner))
+        listed = ", ".join(f'"{column.name}"' for column in columns)
+        self.text = f"SELECT {listed} FROM {predictions.name} WHERE id = $1 AND ($2::text IS NULL OR owner = $2)"
+
+
+_WHOLE, _INPUT, _STATE = _One(PREDICTION), _One(INPUT), _One((p.state,))
+
+
 class Finding:
     """Reads of one database."""
 
@@ -26,23 +39,24 @@ class Finding:
 
     async def get(self, prediction_id: str, owner: str | None) -> Prediction:
         """As `Predictions.get`."""
-        return prediction_of(await self._one(PREDICTION, prediction_id, owner))
+        return prediction_of(await self._one(_WHOLE, prediction_id, owner))
 
     async def input(self, prediction_id: str, owner: str | None) -> Payload:
         """As `Predictions.input`."""
-        return payload_of(await self._one(INPUT, prediction_id, owner))
+        return payload_of(await self._one(_INPUT, prediction_id, owner))
 
     async def state(self, prediction_id: str) -> State:
         """Raises NotFound."""
-        return State((await self._one((p.state,), prediction_id, None))[0])
+        return State((await self._one(_STATE, prediction_id, None))[0])
 
-    async def _one(self, columns: Sequence[sa.Column[Any]], prediction_id: str, owner: str | None) -> Sequence[Any]:
-        row = None
-        if storable(prediction_id):
-            wanted = sa.select(*columns).where(p.id == prediction_id)
-            if owner is not None:
-                wanted = wanted.where(p.owner == owner)
-            row = await self._engine.read(lambda connection: connection.execute(wanted).first())
+    async def _one(self, wanted: "_One", prediction_id: str, owner: str | None) -> Sequence[Any]:
+        row: Any = None
+        if storable(prediction_id) and (owner is None or storable(owner)):
+            if self._engine.is_sqlite:
+                given = {"wanted": prediction_id, "owner": owner}
+                row = await self._engine.read(lambda connection: connection.execute(wanted.statement, given).first())
+            else:
+                row = next(iter(await self._engine.fetch(wanted.text, prediction_id, owner)), None)
         if row is None:
             raise NotFound(f"no prediction {prediction_id[:100]!r}")
         return tuple(row)

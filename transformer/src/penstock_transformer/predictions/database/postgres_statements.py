@@ -24,8 +24,8 @@ SEPARATOR = "\n"
 _IDS_AT_ONCE, _ORDINARY_BYTES, _MOST_BYTES = 100, 60, 7900
 
 SUBMIT = (
-    "id", "owner", "model", "state", "rows", "created_s", "keep_s", "idempotency_key", "digest", "webhook", "record_key",
-    "headers", "input_body", "input_headers", "input_nbytes", "input_reference",
+    "id", "owner", "model", "state", "rows", "priority", "created_s", "keep_s", "idempotency_key", "digest", "webhook",
+    "record_key", "headers", "input_body", "input_headers", "input_nbytes", "input_reference",
 )  # fmt: skip
 END = (
     "id", "state", "ended_s", "bundle", "kind", "message", "field",
@@ -36,10 +36,10 @@ _P, _I = predictions.name, intents.name
 _OPEN = ", ".join(f"'{state}'" for state in OPEN)
 
 
-def _arrays(names: Sequence[str], *more: str) -> str:
+def _arrays(names: Sequence[str]) -> str:
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     types = [predictions.c[name].type.compile(dialect) for name in names]
-    return ", ".join(f"${at}::{kind}[]" for at, kind in enumerate([*types, *more], 1))
+    return ", ".join(f"${at}::{kind}[]" for at, kind in enumerate(types, 1))
 
 
 def _listed(names: Sequence[str], table: str = "") -> str:
@@ -57,14 +57,14 @@ def _told(rows: str) -> str:
 
 
 def submit_statement() -> str:
-    """Arrays of `SUBMIT` and of priorities -> rows (id, sequence) of those that were new."""
+    """Arrays of `SUBMIT` -> rows (id, sequence) of those that were new."""
     columns = _listed(SUBMIT)
+    intent = "sequence, {}, model, record_key, {}, priority, created_s"
     return (
-        f"WITH given AS (SELECT * FROM unnest({_arrays(SUBMIT, 'INTEGER')}) AS given({columns}, priority)), "
-        f"kept AS (INSERT INTO {_P} ({columns}) SELECT {columns} FROM given ON CONFLICT DO NOTHING "
-        "RETURNING id, sequence, model), "
-        f"published AS (INSERT INTO {_I} (sequence, prediction_id, model, record_key, nbytes, priority, created_s) "
-        "SELECT kept.sequence, id, given.model, record_key, input_nbytes, priority, created_s FROM kept JOIN given USING (id)) "
+        f"WITH kept AS (INSERT INTO {_P} ({columns}) SELECT * FROM unnest({_arrays(SUBMIT)}) ON CONFLICT DO NOTHING "
+        f"RETURNING {intent.format('id', 'input_nbytes')}), "
+        f"published AS (INSERT INTO {_I} ({intent.format('prediction_id', 'nbytes')}) "
+        f"SELECT {intent.format('id', 'input_nbytes')} FROM kept) "
         "SELECT id, sequence FROM kept "
         f"UNION ALL SELECT pg_notify('{ARRIVALS}', model)::text, NULL FROM (SELECT DISTINCT model FROM kept) AS models"
     )
@@ -93,13 +93,14 @@ def end_statement() -> str:
     """Arrays of `END`, ids different -> rows (id, sequence) of those that ended by it, and (id, -1) of those that have a webhook
     and are still to be ended, by the way that writes it."""
     columns = _listed(END)
-    values = ", ".join(f'"{name}" = given."{name}"' for name in END[1:])
+    values = ", ".join(f'"{name}" = open."{name}"' for name in END[1:])
     return (
         f"WITH given AS (SELECT * FROM unnest({_arrays(END)}) AS given({columns})), "
-        f"open AS (SELECT p.sequence, p.id, p.keep_s, p.webhook FROM {_P} AS p JOIN given ON given.id = p.id "
+        # With all that is given: a join of two of these, whose sizes the planner does not know, would compare all with all.
+        f"open AS (SELECT p.sequence, p.keep_s, p.webhook, given.* FROM {_P} AS p JOIN given ON given.id = p.id "
         f"WHERE p.state IN ({_OPEN}) ORDER BY p.sequence FOR UPDATE OF p), "
-        f"ended AS (UPDATE {_P} AS p SET {values}, expires_s = given.ended_s + open.keep_s "
-        "FROM open JOIN given ON given.id = open.id WHERE p.sequence = open.sequence AND open.webhook IS NULL "
+        f"ended AS (UPDATE {_P} AS p SET {values}, expires_s = open.ended_s + open.keep_s "
+        "FROM open WHERE p.sequence = open.sequence AND open.webhook IS NULL "
         "RETURNING p.sequence, p.id, p.state), "
         f"locked AS (SELECT i.sequence FROM {_I} AS i JOIN ended ON ended.sequence = i.sequence "
         "ORDER BY i.sequence FOR UPDATE OF i), "

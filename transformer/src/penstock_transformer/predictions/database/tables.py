@@ -35,6 +35,7 @@ predictions = sa.Table(
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("rows", sa.Integer, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
     sa.Column("created_s", _SECONDS, nullable=False),
     sa.Column("started_s", _SECONDS),
     sa.Column("ended_s", _SECONDS),

@@ -48,14 +48,13 @@ class Writing:
         return answers
 
     async def _write_postgres(self, group: list[NewPrediction]) -> dict[str, int]:
-        columns = [list(column) for column in zip(*((*_values(new), priority_of(new.headers)) for new in group), strict=True)]
+        columns = [list(column) for column in zip(*map(_values, group), strict=True)]
         found = await self._engine.fetch(_SUBMIT, *columns)
         return {row[0]: row[1] for row in found if row[1] is not None}
 
     async def _write_sqlite(self, group: list[NewPrediction]) -> dict[str, int]:
         insert = sqlite.insert(predictions).on_conflict_do_nothing().returning(predictions.c.id, predictions.c.sequence)
         rows = [dict(zip(SUBMIT, _values(new), strict=True)) for new in group]
-        priorities = {new.id: priority_of(new.headers) for new in group}
 
         def work(connection: sa.Connection) -> dict[str, int]:
             found: dict[str, int] = {row[0]: row[1] for row in connection.execute(insert, rows)}
@@ -66,7 +65,7 @@ class Writing:
                     "model": row["model"],
                     "record_key": row["record_key"],
                     "nbytes": row["input_nbytes"],
-                    "priority": priorities[row["id"]],
+                    "priority": row["priority"],
                     "created_s": row["created_s"],
                 }
                 for row in rows
@@ -122,6 +121,7 @@ def _values(new: NewPrediction) -> tuple[Any, ...]:
         new.model,
         State.STARTING.value,
         new.rows,
+        priority_of(new.headers),
         new.created_s,
         new.keep_s,
         new.idempotency_key,

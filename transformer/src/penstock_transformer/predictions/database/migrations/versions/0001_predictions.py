@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("model", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("rows", sa.Integer, nullable=False),
+        sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
         sa.Column("created_s", sa.Double, nullable=False),
         sa.Column("started_s", sa.Double),
         sa.Column("ended_s", sa.Double),
