@@ -104,7 +104,7 @@ class Updates:
     def options(self) -> list[str]:
         """How to reach Kafka, with time-outs for tests."""
         return [
-            *("--kafka_bootstrap", self.kafka.bootstrap, "--kafka_transaction_timeout_s", "3", "--kafka_timeout_s", "10"),
+            *("--kafka_bootstrap", self.kafka.bootstrap, "--kafka_transaction_timeout_s", "3", "--kafka_timeout_s", "9"),
             *("--kafka_session_timeout_s", "3", "--write_timeout_s", "1"),
         ]
 
