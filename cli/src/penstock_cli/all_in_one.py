@@ -30,6 +30,8 @@ from penstock_transformer.http.routes import hot_routes
 from penstock_transformer.http.several import Transformers
 from penstock_transformer.predictions.http.adding import PredictionsHttp
 from penstock_transformer.predictions.settings import PredictionsSettings
+from penstock_transformer.queues.adding import QueuesHttp
+from penstock_transformer.queues.settings import QueuesSettings
 from penstock_transformer.settings import PipelineSettings
 from penstock_transformer.transformer import Transformer
 
@@ -129,6 +131,8 @@ def build(settings: ServeSettings, places: Sequence[Place]) -> tuple[Service, Tr
     app.include_router(records_router(transformers))
     if predictions is not None:
         predictions.mount(app)
+        backlog = predictions.service.backlog
+        QueuesHttp(QueuesSettings(), next(iter(names)), lifecycle, metrics, backlog=backlog).mount(app)
     return Service(app, lifecycle, metrics, side_servers=grpc_servers(app, settings, limits=limits)), transformers
 
 
