@@ -223,7 +223,7 @@ def test_a_second_box_takes_over_and_the_first_ends(fill):
 def test_one_that_the_topic_does_not_take_harms_no_other(fill):
     broker = fill(MemoryBroker([(TooLargeForTopic("9 bytes, the topic takes 8", at=2), False)]), 5)
     report = box_over(broker).replay(ALL)
-    assert [(letter.value, why) for letter, why in report.refused] == [(b"2", "9 bytes, the topic takes 8")]
+    assert [(letter.id, why) for letter, why in report.refused] == [("id-2", "9 bytes, the topic takes 8")]
     assert replayed(broker) == [0, 1, 3, 4]
 
 

@@ -89,7 +89,8 @@ class Wanted(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What came of a replay or a drop: letters seen to, and those that could not be, each with the reason."""
+    """What came of a replay or a drop: letters seen to (without what they hold, as there may be many), and those that could not
+    be, each with the reason."""
 
     done: list[Letter]
     refused: list[tuple[Letter, str]]
@@ -147,7 +148,9 @@ class DeadLetterBox:
                 continue
             if what == REPLAYED and filed.letter.omitted:
                 left_out = " and ".join(filed.letter.omitted)
-                report.refused.append((filed.letter, f"its {left_out} did not fit into the topic; send it again from its source"))
+                report.refused.append(
+                    (_bare(filed.letter), f"its {left_out} did not fit into the topic; send it again from its source")
+                )
                 continue
             taken += 1
             yield filed.letter
@@ -161,7 +164,7 @@ class DeadLetterBox:
             except TooLargeForTopic as error:
                 if error.at is None or error.at >= len(letters) or what == DROPPED:
                     raise
-                report.refused.append((letters[error.at], error.message))
+                report.refused.append((_bare(letters[error.at]), error.message))
                 letters = letters[: error.at] + letters[error.at + 1 :]
                 outlet.restore()
             except Retriable as error:
@@ -172,10 +175,10 @@ class DeadLetterBox:
                 outlet.restore()
                 if isinstance(error, InDoubt):
                     marks = self._read_marks(there=True)
-                    report.done.extend(letter for letter in letters if _mark_of(letter, marks) is not None)
+                    report.done.extend(_bare(letter) for letter in letters if _mark_of(letter, marks) is not None)
                     letters = [letter for letter in letters if _mark_of(letter, marks) is None]
             else:
-                report.done.extend(letters)
+                report.done.extend(map(_bare, letters))
                 failpoint("replay.committed")
                 return
 
@@ -257,6 +260,10 @@ class DeadLetterBox:
 
 def _age(filed: Filed) -> tuple[int, int, int]:
     return filed.letter.written_ms, filed.letter.at.number, filed.letter.offset
+
+
+def _bare(letter: Letter) -> Letter:
+    return msgspec.structs.replace(letter, key=None, value=None, headers=())
 
 
 def _mark_of(letter: Letter, marks: dict[str, Mark]) -> Mark | None:
