@@ -94,7 +94,8 @@ def _exemplify(operation: dict[str, Any], docs: ModelDocs | None) -> None:
 
 def _is_supposed(response: Any) -> bool:
     """Whether nothing but the framework's own guess is known of an answer."""
-    return response is None or response.get("content", {}).get("application/json", {"schema": {}}).get("schema") == {}
+    content = {} if response is None else response.get("content", {})
+    return not content or content.get("application/json", {}).get("schema") == {}
 
 
 def _of_model(path: str, operations: dict[str, Any], name: str, docs: ModelDocs) -> dict[str, Any]:

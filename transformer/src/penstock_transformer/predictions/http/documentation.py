@@ -100,7 +100,7 @@ EVENTS: Schema = {
     "responses": {
         "200": {
             "description": "An event a state, named by it, its data the prediction; the last has the result",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {}},
         },
         "204": {"description": "Last-Event-ID says that the end has been seen"},
     }

@@ -4,7 +4,7 @@ Whose predictions a caller sees is decided by the guard's caller alone; somebody
 """
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -24,6 +24,8 @@ LARGEST_PAGE = 1000
 
 Id = Annotated[str, Path(description="A prediction's id")]
 Limit = Annotated[int, Query(ge=1, le=LARGEST_PAGE)]
+# Spelled out: the document of the API has it in the parameter itself.
+StateName = Literal["starting", "processing", "succeeded", "failed", "canceled"]
 When = Annotated[str | None, Query(description="RFC 3339, or seconds since 1970")]
 
 
@@ -39,7 +41,7 @@ def predictions_router(service: PredictionService) -> APIRouter:
     add(f"{one}/input", routes.input, methods=["GET"], summary="What was asked, as it is kept", openapi_extra=PAYLOAD)
     add(f"{one}/result", routes.result, methods=["GET"], summary="What came of it, as it was written", openapi_extra=PAYLOAD)
     add(f"{one}/events", routes.events, methods=["GET"], summary="Its states as they come, as server-sent events",
-        openapi_extra=EVENTS)  # fmt: skip
+        openapi_extra=EVENTS, response_class=Response)  # fmt: skip
     return router
 
 
@@ -53,7 +55,7 @@ class PredictionRoutes:
         self,
         request: Request,
         model: str | None = None,
-        state: State | None = None,
+        state: StateName | None = None,
         after: When = None,
         before: When = None,
         cursor: str | None = None,
@@ -61,7 +63,8 @@ class PredictionRoutes:
     ) -> Response:
         """`GET /predictions`."""
         owner = seen_by(request.scope.get("caller"))
-        wanted = Filter(owner, model, state, _seconds(after, "after"), _seconds(before, "before"))
+        known = None if state is None else State(state)
+        wanted = Filter(owner, model, known, _seconds(after, "after"), _seconds(before, "before"))
         found = await self._service.find(wanted, limit, cursor)
         listed = [document(prediction, whole=False) for prediction in found.predictions]
         return _json(orjson.dumps({"predictions": listed, "cursor": found.cursor}))
