@@ -3,6 +3,7 @@
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -142,3 +143,16 @@ def test_events_bring_the_same_and_end_with_the_server(place: Any) -> None:
         server.signal(signal.SIGTERM)
         for _ in lines:
             assert time.monotonic() < deadline
+
+
+def test_predictions_that_wait_in_the_database_are_shown(place: Any, wait: Any, tmp_path: Path) -> None:
+    # With a broker it is a relay that takes them from the database, and none runs here.
+    place.watch("--database", f"sqlite:///{tmp_path / 'predictions.db'}")
+    for _ in range(3):
+        assert httpx.post(f"{place.url}/models/{place.model}/predictions", json=GOOD).status_code == 202
+    found = wait(lambda: (found := place.get("/queues")["database"]) and found[0]["waiting"] == 3 and found, "three waiting")
+    assert (found[0]["model"], found[0]["processing"]) == (place.model, 0)
+    assert found[0]["oldest_s"] >= 0
+    metrics = httpx.get(f"{place.url}/metrics").text
+    assert f'penstock_queue_predictions{{model="{place.model}",state="waiting"}} 3.0' in metrics
+    assert place.get("/queues?model=nobody")["database"] == []

@@ -19,6 +19,7 @@ class Memory:
             name: [[], []] for name in ("m.requests", "m.predictions", "m.dead-letters")
         }
         self.offsets: dict[Partition, int] = {}
+        self.sink_offsets: dict[Partition, int] = {}
         self.reads = 0
         self.closed = 0
         self.away = False
@@ -52,8 +53,7 @@ class Memory:
         }
 
     def committed(self, group: str) -> dict[Partition, int]:
-        assert group == "g"
-        return dict(self.offsets)
+        return dict(self.offsets) if group == "g" else dict(self.sink_offsets)
 
     def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterator[Record]:
         self.reads += 1
@@ -130,3 +130,12 @@ def test_what_does_not_exist_is_missing_and_what_is_away_is_opened_anew(broker: 
     assert broker.closed == 1
     broker.away = False
     looker.look()
+
+
+def test_a_sink_counts_once_it_has_committed(broker: Memory) -> None:
+    looker = Looker("m", "g", broker, groups={"predictions": "s", "dead-letters": "s"}, now=lambda: 1000.0)
+    broker.put("m.predictions", 0, 5)
+    assert [topic.group for topic in looker.look().topics] == ["g", None, None]
+    broker.sink_offsets = {Partition("m.predictions", 0): 3}
+    topics = looker.look().topics
+    assert [(topic.group, topic.lag_records) for topic in topics] == [("g", 0), ("s", 2), (None, None)]

@@ -92,9 +92,11 @@ def _watch_queues(
     predictions: "PredictionsHttp | None",
 ) -> None:
     from penstock_transformer.queues.adding import QueuesHttp
+    from penstock_transformer.sink.settings import group_of
 
     backlog = None if predictions is None else predictions.service.backlog
-    QueuesHttp(settings, settings.model_name, lifecycle, metrics, backlog=backlog).mount(app)
+    sink = settings.sink_group or (group_of(settings.database) if settings.database is not None else None)
+    QueuesHttp(settings, settings.model_name, lifecycle, metrics, sink=sink, backlog=backlog).mount(app)
 
 
 def route_admin(transformer: Transformer) -> AdminRoutes:

@@ -14,7 +14,7 @@ from penstock_transformer.queues.console import console_router
 from penstock_transformer.queues.desk import Desk
 from penstock_transformer.queues.figures import WorkerFigures
 from penstock_transformer.queues.http import queues_router
-from penstock_transformer.queues.looking import Looker
+from penstock_transformer.queues.looking import LETTERS, PREDICTIONS, Looker
 from penstock_transformer.queues.metrics import QueueMetrics
 from penstock_transformer.queues.monitor import QueueMonitor
 from penstock_transformer.queues.opening import KafkaParts
@@ -23,7 +23,7 @@ from penstock_transformer.worker.box_opening import KafkaBroker
 
 
 class QueuesHttp:
-    """Make it before the server starts; then `mount` it. `group` reads the requests of `model`."""
+    """Make it before the server starts; then `mount` it. `sink`: the group that writes predictions into a database, if any."""
 
     def __init__(
         self,
@@ -32,12 +32,14 @@ class QueuesHttp:
         lifecycle: Lifecycle,
         metrics: Metrics,
         *,
+        sink: str | None = None,
         worker: Callable[[], WorkerFigures | None] | None = None,
         backlog: Callable[[], Awaitable[Sequence[Backlog] | None]] | None = None,
     ) -> None:
         looker = desk = None
         if settings.kafka_bootstrap:
-            looker = Looker(model, settings.group_id or f"penstock-{model}", KafkaParts(settings))
+            groups = {} if sink is None else {PREDICTIONS: sink, LETTERS: sink}
+            looker = Looker(model, settings.group_id or f"penstock-{model}", KafkaParts(settings), groups=groups)
             desk = Desk(model, KafkaBroker(settings), changed=self._changed)
         self.monitor = QueueMonitor(lifecycle, looker=looker, refresh_s=settings.queues_refresh_s, worker=worker, backlog=backlog)
         self._desk = desk

@@ -125,6 +125,8 @@ function show(queues) {
 }
 
 function state(kind, words) {
+  // Said when it goes, and when it comes back; not with each second that passes meanwhile.
+  if ((kind === "away") !== $("state").classList.contains("away")) say(words);
   $("state").className = `state ${kind}`;
   text($("state"), words);
 }

@@ -99,7 +99,7 @@ EVENTS: Schema = {
     "responses": {
         "200": {
             "description": "Events named `queues`, the data of each the whole document",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {}},
         }
     }
 }

@@ -49,7 +49,8 @@ def queues_router(monitor: QueueMonitor, desk: Desk | None) -> APIRouter:
     routes = QueueRoutes(monitor, desk)
     add = router.add_api_route
     add("/queues", routes.queues, methods=["GET"], summary="How the queues stand", openapi_extra=QUEUES)
-    add("/queues/events", routes.events, methods=["GET"], summary="The same, as server-sent events", openapi_extra=EVENTS)
+    add("/queues/events", routes.events, methods=["GET"], summary="The same, as server-sent events", openapi_extra=EVENTS,
+        response_class=Response)  # fmt: skip
     if desk is not None:
         add("/queues/{model}/dead-letters", routes.letters, methods=["GET"], summary="The newest dead letters",
             openapi_extra=LETTERS)  # fmt: skip

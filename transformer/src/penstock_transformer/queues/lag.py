@@ -109,7 +109,10 @@ class Window:
             lag_records=lag_records,
             lag_s=lag_s,
             rate_in=_rate(newest.end - before.end, newest, before),
-            rate_out=_rate(place_of(newest) - place_of(before), newest, before) if grouped else None,
+            # What retention takes away was not read: only where the group stands is a place that it has come to.
+            rate_out=_rate(0 if newest.committed is None else newest.committed - place_of(before), newest, before)
+            if grouped
+            else None,
         )
 
 

@@ -56,7 +56,8 @@ class Listed(NamedTuple):
 
 
 class Looker:
-    """Looks at one model's queues. `group` reads the requests; `groups` others by the role of their topic.
+    """Looks at one model's queues. `group` reads the requests. `groups` may read others, by the role of their topic: each counts
+    once it has committed anything there, as not everybody has such a group.
 
     `newest` are the newest dead letters as the last look found them, the newest first; any thread may read it."""
 
@@ -111,17 +112,22 @@ class Looker:
         bounds = self._admin.ends([*self._topics.values(), self._marks_topic])
         committed = {group: self._admin.committed(group) for group in set(self._groups.values())}
         at_s = self._clock()
+        reading = {
+            role: group
+            for role, group in self._groups.items()
+            if role == REQUESTS or any(partition.topic == self._topics[role] for partition in committed[group])
+        }
         samples: dict[str, dict[Partition, Sample]] = {}
         for partition, (first, end) in bounds.items():
             role = next((role for role, topic in self._topics.items() if topic == partition.topic), None)
             if role is not None:
-                offsets = committed.get(self._groups.get(role, ""), {})
+                offsets = committed.get(reading.get(role, ""), {})
                 samples.setdefault(role, {})[partition] = Sample(at_s, first, end, offsets.get(partition))
         self._forget(bounds)
         for role, found in samples.items():
-            if role in self._groups:
+            if role in reading:
                 self._find_oldest(found)
-        topics = [self._figures(role, samples[role]) for role in self._topics if role in samples]
+        topics = [self._figures(role, samples[role], reading.get(role)) for role in self._topics if role in samples]
         letters = self._count_letters(bounds) if LETTERS in samples else None
         missing = [topic for role, topic in self._topics.items() if role not in samples]
         return ModelFigures(self.model, topics, missing, letters)
@@ -131,8 +137,7 @@ class Looker:
             for partition in [partition for partition in known if partition not in bounds]:
                 del known[partition]
 
-    def _figures(self, role: str, samples: Mapping[Partition, Sample]) -> TopicFigures:
-        group = self._groups.get(role)
+    def _figures(self, role: str, samples: Mapping[Partition, Sample], group: str | None) -> TopicFigures:
         now_ms = self._now() * 1e3
         found: list[PartitionFigures] = []
         for partition, sample in sorted(samples.items()):

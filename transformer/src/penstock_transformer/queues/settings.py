@@ -11,6 +11,7 @@ class QueuesSettings(BrokerSettings):
     """Where the queues are, and how often they are looked at. Without `kafka_bootstrap` no broker is asked."""
 
     group_id: str = setting("", "Consumer group, shared by the workers of one model; without it: penstock-<model>.")
+    sink_group: str = setting("", "Consumer group of the sinks; without it, made of the database's address.")
     queues_refresh_s: float = setting(
         2.0, "How often the monitor asks Kafka how the queues stand, however many look at it.", unit="s", least=0.1
     )

@@ -14,6 +14,13 @@ from penstock_transformer.sink.machine import SinkLimits
 EVERY_MODEL = r"^.+\.(predictions|dead-letters)$"
 
 
+def group_of(database: str) -> str:
+    """Two databases in one group would each get half of both's endings: so the address makes the name."""
+    parts = urlsplit(database)
+    address = f"{parts.hostname}:{parts.port or 5432}{parts.path}?{parts.query}"
+    return f"penstock-sink-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SinkSettings(ServingSettings, BrokerSettings):
     """Everything that `penstock-transformer sink` takes."""
@@ -36,12 +43,8 @@ class SinkSettings(ServingSettings, BrokerSettings):
 
     @property
     def group(self) -> str:
-        """Two databases in one group would each get half of both's endings: so the address makes the name."""
-        if self.sink_group:
-            return self.sink_group
-        parts = urlsplit(self.database)
-        address = f"{parts.hostname}:{parts.port or 5432}{parts.path}?{parts.query}"
-        return f"penstock-sink-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+        """The consumer group."""
+        return self.sink_group or group_of(self.database)
 
     @property
     def topics(self) -> list[str]:
