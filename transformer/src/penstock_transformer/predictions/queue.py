@@ -45,6 +45,9 @@ LEASE_S = 10.0
 _RENEWALS = 3
 # Notifications wake the reader; it looks by itself only this often, for what was lost with a listening connection.
 _LOOK_S = 15.0
+# A claim that brought some, but fewer than asked for, may have been cut short by its bytes: it looks again, but not in the way of
+# what it brought.
+_AGAIN_S = 0.05
 _CALL_S = 60.0
 
 T = TypeVar("T")
@@ -143,6 +146,8 @@ class TableIntake:
         self._queue = queue
         self._news = threading.Event()
         self._woken = False
+        self._arrived = True
+        self._look_at = 0.0
         self._doubtful = False
         self._assignment: Assignment | None = None
         self._end_arrivals: Callable[[], None] = lambda: None
@@ -157,7 +162,7 @@ class TableIntake:
 
     async def _start(self) -> None:
         queue = self._queue
-        self._end_arrivals = queue.table.arrivals(queue.model, self._news.set)
+        self._end_arrivals = queue.table.arrivals(queue.model, self._arrive)
         with contextlib.suppress(UpstreamUnavailable):
             await queue.table.renew(queue.holder, queue.lease_s)
         self._renewing = asyncio.ensure_future(self._renew())
@@ -180,26 +185,34 @@ class TableIntake:
         while True:
             self._news.clear()
             records = self._take(max_records)
-            if not records and not all(lane.paused for lane in self._queue.lanes):
+            idle = all(lane.paused for lane in self._queue.lanes)
+            if not records and not idle and (self._arrived or time.monotonic() >= self._look_at):
                 records = self._claim(max_records)
-            wait_s = min(deadline - time.monotonic(), _LOOK_S)
-            if records or self._woken or wait_s <= 0.0:
+            now = time.monotonic()
+            if records or self._woken or now >= deadline:
                 self._woken = False
                 return records
-            self._news.wait(wait_s)
+            self._news.wait((deadline if idle else min(deadline, self._look_at)) - now)
+
+    def _arrive(self) -> None:
+        self._arrived = True
+        self._news.set()
 
     def _claim(self, limit: int) -> list[Record]:
         queue = self._queue
-        if self._doubtful:
-            queue.call(self._give_back_unknown())
-            self._doubtful = False
+        self._arrived = False
         try:
+            if self._doubtful:
+                queue.call(self._give_back_unknown())
+                self._doubtful = False
             claims = queue.call(queue.table.claim(queue.model, queue.holder, limit, CLAIM_BYTES))
         except Retriable:
-            self._doubtful = True
+            self._doubtful = self._arrived = True
             raise
         for claim in claims:
             queue.place(claim)
+        wait_s = 0.0 if len(claims) == limit else _AGAIN_S if claims else _LOOK_S
+        self._look_at = time.monotonic() + wait_s
         failpoint("queue.claimed")
         return self._take(limit)
 

@@ -6,11 +6,12 @@ A claim of ours has no batch number: those that have one belong to a relay, and 
 from collections.abc import Sequence
 from operator import itemgetter
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock_transformer.predictions.changes import Changes
-from penstock_transformer.predictions.database.engine import Engine
+from penstock_transformer.predictions.database.engine import SQLITE_NOW, Engine
 from penstock_transformer.predictions.database.postgres_statements import ARRIVALS, claim_statement, notify_statement
 from penstock_transformer.predictions.database.rows import CLAIM, OPEN, among, claim_of
 from penstock_transformer.predictions.database.tables import intents, predictions, queue_holders
@@ -20,6 +21,22 @@ from penstock_transformer.predictions.resource import State
 _CLAIM = claim_statement()
 
 p, i, h = predictions.c, intents.c, queue_holders.c
+
+# SQLite's claim. Built once: building a statement costs more than SQLite's part of it.
+_WAITING = (
+    sa.select(i.sequence, i.nbytes)
+    .where(i.model == sa.bindparam("of_model"), i.holder.is_(None))
+    .order_by(i.priority, i.sequence)
+    .limit(sa.bindparam("most"))
+)
+_TAKEN = sa.select(sa.func.json_each(sa.bindparam("taken", type_=sa.Text)).table_valued("value").c.value)
+_HOLD = sa.update(intents).where(i.sequence.in_(_TAKEN)).values(holder=sa.bindparam("by"), batch=None)
+_START = (
+    sa.update(predictions)
+    .where(p.sequence.in_(_TAKEN), p.state.in_(OPEN))
+    .values(state=State.PROCESSING.value, started_s=sa.func.coalesce(p.started_s, SQLITE_NOW))
+    .returning(*CLAIM)
+)
 
 
 class Claiming:
@@ -37,27 +54,15 @@ class Claiming:
         return [claim_of(row) for row in sorted((row for row in rows if row[0] is not None), key=itemgetter("place"))]
 
     async def _claim_sqlite(self, model: str, holder: str, limit: int, nbytes: int) -> list[Claim]:
-        waiting = (
-            sa.select(i.sequence, i.nbytes)
-            .where(i.model == model, i.holder.is_(None))
-            .order_by(i.priority, i.sequence)
-            .limit(limit)
-        )
-
         def take(connection: sa.Connection) -> list[Claim]:
-            found = connection.execute(waiting).all()
+            found = connection.execute(_WAITING, {"of_model": model, "most": limit}).all()
             if not found:
                 return []
             sequences = [row[0] for row in found[: fitting([row[1] for row in found], nbytes)]]
-            held = sa.update(intents).where(among(i.sequence, sequences, sqlite=True)).values(holder=holder, batch=None)
-            connection.execute(held)
-            started = (
-                sa.update(predictions)
-                .where(among(p.sequence, sequences, sqlite=True), p.state.in_(OPEN))
-                .values(state=State.PROCESSING.value, started_s=sa.func.coalesce(p.started_s, self._engine.now))
-                .returning(*CLAIM)
-            )
-            rows = {row[0]: claim_of(row) for row in connection.execute(started)}
+            taken = {"taken": msgspec.json.encode(sequences).decode()}
+            connection.execute(_HOLD, taken | {"by": holder})
+            started = connection.execute(_START, taken)
+            rows = {row[0]: claim_of(row) for row in started}
             return [rows[sequence] for sequence in sequences if sequence in rows]
 
         return await self._engine.write(take, self._taken)

@@ -90,17 +90,14 @@ class EndingWriter:
     def _end(self, connection: sa.Connection, endings: dict[str, list[Ending]]) -> list[_Taken]:
         on_sqlite = self._engine.is_sqlite
         open_states = [*OPEN, State.FAILED.value] if any(e.replayed for of in endings.values() for e in of) else list(OPEN)
-        known = sa.select(p.sequence).where(among(p.id, list(endings), sqlite=on_sqlite), p.state.in_(open_states))
-        sequences = [row[0] for row in connection.execute(known)]
-        if not sequences:
-            return []
-        still = sa.select(*PREDICTION, p.keep_s).where(among(p.sequence, sequences, sqlite=on_sqlite))
-        rows = (connection.execute(still.order_by(p.sequence).with_for_update())).all()
+        wanted = sa.select(*PREDICTION, p.keep_s).where(among(p.id, list(endings), sqlite=on_sqlite), p.state.in_(open_states))
+        rows = connection.execute(wanted.order_by(p.sequence).with_for_update()).all()
         taken = [one for row in rows if (one := _taken(row, endings[row.id])) is not None]
         if taken:
             connection.execute(_UPDATE, [_values(one) for one in taken])
             gone = among(intents.c.sequence, [one.row.sequence for one in taken], sqlite=on_sqlite)
-            connection.execute(sa.select(intents.c.sequence).where(gone).order_by(intents.c.sequence).with_for_update())
+            if not on_sqlite:
+                connection.execute(sa.select(intents.c.sequence).where(gone).order_by(intents.c.sequence).with_for_update())
             connection.execute(sa.delete(intents).where(gone))
         return taken
 

@@ -31,6 +31,8 @@ from penstock_transformer.predictions.database.sqlite_threads import PRAGMAS, Sq
 
 T = TypeVar("T")
 
+SQLITE_NOW: sa.ColumnElement[float] = (sa.func.julianday("now") - 2440587.5) * 86400.0
+
 
 class Engine:
     """Connections of one process to one database. Used on the event loop's thread."""
@@ -51,7 +53,7 @@ class Engine:
     def now(self) -> sa.ColumnElement[float]:
         """The database's own clock, in s of the Unix epoch: leases are by it, whatever the clocks of its clients say."""
         if self.is_sqlite:
-            return (sa.func.julianday("now") - 2440587.5) * 86400.0
+            return SQLITE_NOW
         return sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()), sa.Double)
 
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
