@@ -31,6 +31,17 @@ def test_a_slow_partition_leaves_the_others_theirs(make: Any) -> None:
     assert [partition for pause in driven.all(effects.Pause) for partition in pause.partitions] == [A]
 
 
+def test_a_pause_that_is_still_on_its_way_when_the_partition_comes_back_does_not_outlast_it(make: Any) -> None:
+    driven = make(held_records=4)
+    driven.assign(A)
+    driven.poll(4, A)
+    driven.tell(events.Lost((A,)))
+    driven.assign(A)
+    asked = [effect for effect in driven.effects if isinstance(effect, effects.Pause | effects.Resume)]
+    assert isinstance(asked[-1], effects.Resume)
+    assert list(asked[-1].partitions) == [A]
+
+
 def test_bytes_are_bounded_too(make: Any) -> None:
     driven = make(held_bytes=2000)
     driven.assign()

@@ -276,7 +276,7 @@ class SimProcess:
         self._generation, target = broker.sync(self._member)
         give = set(self._owned) - target
         if give:
-            self._tell(events.Revoked(tuple(give)))
+            self._tell(events.Revoked(tuple(sorted(give))))
             for partition in give:
                 del self._owned[partition]
             yield
@@ -288,7 +288,7 @@ class SimProcess:
             return
         taken = broker.claim(self._member)
         if taken:
-            self._owned.update(dict.fromkeys(taken))
+            self._owned.update(dict.fromkeys(sorted(taken)))
             self._paused -= taken
             self._tell(events.Assigned(tuple(sorted(taken))), (self._member, self._generation))
             yield

@@ -107,6 +107,9 @@ class Machine:
         self._forget(event.partitions)
         for partition in event.partitions:
             self.queues[partition] = PartitionQueue(partition)
+        if event.partitions and not self.draining:
+            # A pause from the time before may still be on its way to the reading thread: what is asked for last counts.
+            self._effects.append(effects.Resume(event.partitions))
 
     def _revoked(self, event: events.Revoked | events.Lost, now: float) -> None:
         del now
