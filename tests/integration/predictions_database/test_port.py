@@ -385,6 +385,46 @@ def test_only_what_a_replay_brings_changes_an_end(run: Any) -> None:
     run(case)
 
 
+def test_what_a_dead_holder_held_waits_again_though_nobody_drains(run: Any) -> None:
+    async def case(p: Any) -> None:
+        await p.submit(new())
+        await p.submit(new())
+        await p.renew("here", 100.0)
+        (kept,) = await p.claim("m", "here", 1)
+        (lost,) = await p.claim("m", "dead", 1)
+        await p.expire(0.0, 1)
+        assert await p.held("m", "here") == [kept.id]
+        assert [x.id for x in await p.claim("m", "next", 2)] == [lost.id]
+
+    run(case)
+
+
+def test_ids_of_any_length_are_told(run: Any) -> None:
+    async def case(p: Any) -> None:
+        ids = ["é" * 190, "x" * 200, *(f"{i:060d}" for i in range(150)), *(f"short {i}" for i in range(150))]
+        await asyncio.gather(*(p.submit(new(id=one)) for one in ids))
+        told: list[State] = []
+
+        async def watch(prediction_id: str) -> None:
+            async with p.changes(prediction_id) as states:
+                assert await anext(states) is State.STARTING
+                watching.discard(prediction_id)
+                if not watching:
+                    ready.set()
+                told.extend([state async for state in states])
+
+        watching, ready = set(ids), asyncio.Event()
+        tasks = [asyncio.ensure_future(watch(one)) for one in ids]
+        await ready.wait()
+        await p.renew("here", 100.0)
+        assert len(await p.claim("m", "here", 1000)) == len(ids)
+        await p.end([succeeded(one) for one in ids])
+        await asyncio.gather(*tasks)
+        assert told.count(State.SUCCEEDED) == len(ids)
+
+    run(case)
+
+
 def test_arrivals_wake_the_queue_of_the_model(run: Any) -> None:
     async def case(p: Any) -> None:
         woken = asyncio.Event()

@@ -123,6 +123,7 @@ class MemoryPredictions:
 
     async def expire(self, now_s: float, limit: int) -> Expired:
         """As `Predictions.expire`."""
+        await self._bury()
         over = [k for k in self._kept.values() if k.prediction.expires_s is not None and k.prediction.expires_s <= now_s][:limit]
         for kept in over:
             del self._kept[kept.new.id]
@@ -175,11 +176,14 @@ class MemoryPredictions:
 
     async def renew(self, holder: str, lease_s: float) -> None:
         """As `Claims.renew`."""
+        self._leases[holder] = time.monotonic() + lease_s
+        await self._bury()
+
+    async def _bury(self) -> None:
         now = time.monotonic()
-        self._leases[holder] = now + lease_s
-        for other in [name for name, until in self._leases.items() if until < now]:
-            del self._leases[other]
-            await self.give_back(other)
+        self._leases = {holder: until for holder, until in self._leases.items() if until >= now}
+        for holder in {kept.holder for kept in self._kept.values()} - self._leases.keys() - {None}:
+            await self.give_back(str(holder))
 
     def arrivals(self, model: str, wake: Callable[[], None]) -> Callable[[], None]:
         """As `Claims.arrivals`."""

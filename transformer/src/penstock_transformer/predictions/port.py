@@ -142,8 +142,8 @@ class Backlog(NamedTuple):
 class Claims(Protocol):
     """The predictions table as the queue, for a process that has no broker; `holder` names the process that holds what it took.
 
-    A holder that has not renewed in time loses all that it holds to the next. Whoever ends a prediction first has ended it
-    (`Predictions.end`), so that a holder which comes back late changes nothing.
+    A holder that has not renewed in time loses all that it holds to the next, once another renews or `expire` is called. Whoever
+    ends a prediction first has ended it (`Predictions.end`), so that a holder which comes back late changes nothing.
     """
 
     async def claim(self, model: str, holder: str, limit: int, nbytes: int = CLAIM_BYTES) -> list[Claim]:

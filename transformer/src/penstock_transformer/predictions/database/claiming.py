@@ -112,16 +112,22 @@ class Claiming:
         now = self._engine.now
         insert = sqlite.insert if self._engine.is_sqlite else postgresql.insert
         mine = insert(queue_holders).values(holder=holder, until_s=now + lease_s)
-        living = sa.select(h.holder).where(h.until_s >= now)
 
         def hold(connection: sa.Connection) -> set[str]:
             connection.execute(mine.on_conflict_do_update(index_elements=[h.holder], set_={"until_s": mine.excluded.until_s}))
-            dead = i.holder.is_not(None) & i.batch.is_(None) & i.holder.not_in(living)
-            models = self._let_wait(connection, dead)
-            connection.execute(sa.delete(queue_holders).where(h.until_s < now))
-            return models
+            return self._bury(connection)
 
         await self._engine.write(hold, self._tell)
+
+    async def bury(self) -> None:
+        """What holders out of time held waits again: for a database whose queue nobody drains any more, but a relay."""
+        await self._engine.write(self._bury, self._tell)
+
+    def _bury(self, connection: sa.Connection) -> set[str]:
+        living = sa.select(h.holder).where(h.until_s >= self._engine.now)
+        models = self._let_wait(connection, i.holder.is_not(None) & i.batch.is_(None) & i.holder.not_in(living))
+        connection.execute(sa.delete(queue_holders).where(h.until_s < self._engine.now))
+        return models
 
     def _let_wait(self, connection: sa.Connection, which: sa.ColumnElement[bool]) -> set[str]:
         locked = sa.select(i.sequence).where(which).order_by(i.sequence).with_for_update()

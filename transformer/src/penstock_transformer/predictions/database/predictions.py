@@ -112,6 +112,7 @@ class DatabasePredictions:
 
     async def expire(self, now_s: float, limit: int) -> Expired:
         """As `Predictions.expire`."""
+        await self._claiming.bury()
         return await expire(self.engine, now_s, limit)
 
     def on_webhooks(self, wake: Callable[[], None]) -> None:
