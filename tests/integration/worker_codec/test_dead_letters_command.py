@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -78,6 +79,16 @@ def test_each_is_put_back_once_byte_for_byte_though_the_command_is_killed(filled
         assert record.header("penstock-replayed").startswith(f"{filled.model}.dead-letters/".encode())
     assert b"0 replayed" in penstock(filled, "replay", "--all").stderr
     assert len(filled.read("requests")) == LETTERS
+
+
+def test_of_two_at_once_each_letter_is_put_back_by_one(filled):
+    """One may be fenced by the other: then it says so, and what it did counts."""
+    with ThreadPoolExecutor() as pool:
+        both = list(pool.map(lambda _: penstock(filled, "replay", "--all"), range(2)))
+    for one in both:
+        assert one.returncode == 0 or b"another program began" in one.stderr, one.stderr
+    assert penstock(filled, "replay", "--all").returncode == 0
+    assert sorted(int(record.value[1:]) for record in filled.read("requests")) == list(range(LETTERS))
 
 
 def test_one_is_chosen_and_another_dropped(filled):

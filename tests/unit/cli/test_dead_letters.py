@@ -9,9 +9,12 @@ from click.testing import CliRunner
 from penstock_cli.__main__ import penstock
 from penstock_cli.dead_letters.choosing import Moment
 from penstock_cli.dead_letters.list import _row
+from penstock_cli.dead_letters.seeing_to import seen_to
 from penstock_cli.dead_letters.show import _shown
+from penstock_cli.errors import Failure
+from penstock_transformer.broker.port import Fenced, Retriable
 from penstock_transformer.broker.records import Partition, Record
-from penstock_transformer.worker.dead_letter_box import Filed
+from penstock_transformer.worker.dead_letter_box import Filed, Report
 from penstock_transformer.worker.dead_letters import read_letter
 
 
@@ -52,3 +55,24 @@ def test_what_is_shown_steers_no_terminal():
     assert all(cell.isprintable() for cell in cells)
     assert _shown(b"a\x1b[2Jb\n") == "a\\x1b[2Jb\n"
     assert _shown(b"\xff\x00") == r"\xff\x00"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [(Fenced("newer"), "another program began"), (Retriable("no answer"), "run this again for the rest")]
+)
+def test_what_could_not_be_ended_says_that_it_can_be_gone_on_with(error, said):
+    def call():
+        raise error
+
+    with pytest.raises(Failure, match=said):
+        seen_to(call, "replayed")
+
+
+def test_what_could_not_be_replayed_is_said_and_ends_with_1(capsys):
+    record = Record(Partition("t", 0), 7, 0, None, b"", (("ce_id", b"a"), ("penstock-reason", b"internal")))
+    letter = read_letter(record)
+    assert seen_to(lambda: Report([letter], [(letter, "too large")]), "replayed") == 1
+    out, err = capsys.readouterr()
+    assert out == f"replayed  t/0/7  {letter.id}\n"
+    assert "not replayed  t/0/7" in err
+    assert "1 replayed, 1 not" in err

@@ -30,6 +30,7 @@ class MemoryBroker:
         self.owner = 0
         self.first = 0
         self.read_records = 0
+        self.opened = 0
 
     def put(self, out):
         partition = Partition(out.topic, out.partition or 0)
@@ -39,9 +40,11 @@ class MemoryBroker:
         self.logs[out.topic].append(Record(partition, offset, at, out.key, out.value, out.headers))
 
     def reader(self):
+        self.opened += 1
         return self
 
     def admin(self):
+        self.opened += 1
         return self
 
     def outlet(self, transactional_id):
@@ -63,7 +66,7 @@ class MemoryBroker:
         return {Partition(topic, number): (self.first, 2**40) for topic in topics for number in range(4)}
 
     def close(self):
-        return
+        self.opened -= 1
 
 
 class MemoryOutlet:
@@ -215,8 +218,9 @@ def test_a_second_box_takes_over_and_the_first_ends(fill):
         return found
 
     broker.read = taken_over
-    with pytest.raises(Fenced):
+    with pytest.raises(Fenced) as caught:
         box.replay(ALL)
+    assert broker.opened == 0, f"a client was left open by {caught.value}"
     assert replayed(broker) == [0, 1, 2, 3]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from penstock_cli.dead_letters.choosing import broker, choices, open_box, wanted_of
-from penstock_cli.dead_letters.seeing_to import check_chosen, said
+from penstock_cli.dead_letters.seeing_to import check_chosen, seen_to
 from penstock_cli.errors import Command
 
 
@@ -29,4 +29,5 @@ def command(
     Nothing is deleted: the topic keeps them for as long as it keeps records, and `list --all` shows them.
     """
     check_chosen(reason, since, ids, everything)
-    return said(open_box(model, options).drop(wanted_of(reason, since, ids), limit), "dropped")
+    box, wanted = open_box(model, options), wanted_of(reason, since, ids)
+    return seen_to(lambda: box.drop(wanted, limit), "dropped")

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from penstock_cli.dead_letters.choosing import broker, choices, open_box, wanted_of
-from penstock_cli.dead_letters.seeing_to import check_chosen, said
+from penstock_cli.dead_letters.seeing_to import check_chosen, seen_to
 from penstock_cli.errors import Command
 
 
@@ -30,4 +30,5 @@ def command(
     again, and no letter is replayed twice or passed over. Ends with 1 if some could not be replayed.
     """
     check_chosen(reason, since, ids, everything)
-    return said(open_box(model, options).replay(wanted_of(reason, since, ids), limit), "replayed")
+    box, wanted = open_box(model, options), wanted_of(reason, since, ids)
+    return seen_to(lambda: box.replay(wanted, limit), "replayed")

@@ -14,6 +14,7 @@ Blocking: for a command, or a thread.
 import heapq
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -110,8 +111,9 @@ class DeadLetterBox:
     def find(self, wanted: Wanted, limit: int) -> list[Filed]:
         """The newest `limit` of the letters that are wanted, oldest first. Raises BrokerError, Retriable."""
         letters, marks = self._topics()
-        found = (filed for filed in self._filed(letters, self._read_marks(marks), wanted) if wanted.takes(filed))
-        return sorted(heapq.nlargest(limit, found, key=_age), key=_age)
+        with closing(self._broker.reader()) as reader:
+            filed = self._filed(reader, letters, self._read_marks(marks), wanted)
+            return sorted(heapq.nlargest(limit, filter(wanted.takes, filed), key=_age), key=_age)
 
     def replay(self, wanted: Wanted, limit: int | None = None) -> Report:
         """Put the originals back into the requests, at most `limit`. Raises BrokerError, Retriable: what was not committed by
@@ -124,17 +126,16 @@ class DeadLetterBox:
 
     def _see_to(self, wanted: Wanted, limit: int | None, what: str) -> Report:
         letters, marks = self._topics(make_marks=True)
-        outlet = self._broker.outlet(self._transactional_id)
+        wanted = wanted._replace(done=False)
         report = Report([], [])
-        try:
+        # A client that is left open, be it in a generator that an error left behind, keeps the program from ending.
+        with closing(self._broker.outlet(self._transactional_id)) as outlet, closing(self._broker.reader()) as reader:
             outlet.open()
             known = self._read_marks(marks)
-            filed = self._filed(letters, known, wanted._replace(done=False))
-            for chunk in _chunks(self._open_ones(filed, wanted._replace(done=False), report, what, limit)):
+            filed = self._filed(reader, letters, known, wanted)
+            for chunk in _chunks(self._open_ones(filed, wanted, report, what, limit)):
                 self._commit(outlet, chunk, what, report)
             self._forget(outlet, known)
-        finally:
-            outlet.close()
         return report
 
     def _open_ones(
@@ -192,18 +193,16 @@ class DeadLetterBox:
 
     def _forget(self, outlet: Outlet, marks: dict[str, Mark]) -> None:
         """Remove the marks of letters that are gone. Only tidiness: what fails here is done next time."""
-        admin = self._broker.admin()
         try:
-            ends = admin.ends([self.letters])
+            with closing(self._broker.admin()) as admin:
+                ends = admin.ends([self.letters])
             gone = [place for place in marks if _is_gone(place, ends)]
             if gone:
                 outlet.commit([OutRecord(self.marks, place.encode(), None) for place in gone], {}, None)
         except BrokerError:
             return
-        finally:
-            admin.close()
 
-    def _filed(self, topic: TopicState, marks: dict[str, Mark], wanted: Wanted) -> Iterator[Filed]:
+    def _filed(self, reader: Reader, topic: TopicState, marks: dict[str, Mark], wanted: Wanted) -> Iterator[Filed]:
         """All letters, or those alone whose places are asked for."""
         places = wanted.places(self.letters)
         start: dict[Partition, int] = {}
@@ -211,24 +210,19 @@ class DeadLetterBox:
             start[partition] = min(offset, start.get(partition, offset))
         if places is not None:
             start = {Partition(self.letters, number): _BEYOND for number in range(topic.partitions)} | start
-        reader = self._broker.reader()
-        try:
-            for record in reader.read(self.letters, start):
-                letter = read_letter(record)
-                yield Filed(letter, _mark_of(letter, marks))
-                if places is not None:
-                    places.discard((record.partition, record.offset))
-                    if not places:
-                        return
-        finally:
-            reader.close()
+        for record in reader.read(self.letters, start):
+            letter = read_letter(record)
+            yield Filed(letter, _mark_of(letter, marks))
+            if places is not None:
+                places.discard((record.partition, record.offset))
+                if not places:
+                    return
 
     def _read_marks(self, there: bool) -> dict[str, Mark]:
         marks: dict[str, Mark] = {}
         if not there:
             return marks
-        reader = self._broker.reader()
-        try:
+        with closing(self._broker.reader()) as reader:
             for record in reader.read(self.marks):
                 place = (record.key or b"").decode("utf-8", "replace")
                 marks.pop(place, None)
@@ -237,14 +231,11 @@ class DeadLetterBox:
                         marks[place] = msgspec.json.decode(record.value, type=Mark)
                     except msgspec.MsgspecError:
                         raise InvalidInput(f"{record.position} is no mark of ours", field=self.marks) from None
-        finally:
-            reader.close()
         return marks
 
     def _topics(self, *, make_marks: bool = False) -> tuple[TopicState, bool]:
         """The letters' topic, and whether that of the marks is there. Raises BrokerError without the first."""
-        admin = self._broker.admin()
-        try:
+        with closing(self._broker.admin()) as admin:
             found = admin.topics([self.letters, self.marks])
             letters = found.get(self.letters)
             if letters is None:
@@ -254,8 +245,6 @@ class DeadLetterBox:
                 kept = {name: letters.settings[name] for name in _DURABLE if name in letters.settings}
                 admin.create(TopicState(self.marks, 1, letters.replication, {"cleanup.policy": "compact"} | kept))
             return letters, make_marks or self.marks in found
-        finally:
-            admin.close()
 
 
 def _age(filed: Filed) -> tuple[int, int, int]:
