@@ -228,7 +228,10 @@ async function list() {
   try {
     const found = await (await ask(`/queues/${encodeURIComponent(shown.model)}/dead-letters?${query}`)).json();
     if (mine !== listing) return;
+    const focused = $("letter-rows").contains(document.activeElement) ? document.activeElement : null;
     rows($("letter-rows"), found.dead_letters, (row) => placeOf(row.letter), makeLetter, updateLetter);
+    // What had the focus may be gone with its row, or hidden: reading then goes on from the heading.
+    if (focused && (!focused.isConnected || focused.hidden)) $("letters-heading").focus();
     $("letters-none").hidden = found.dead_letters.length > 0;
     $("letters-table").hidden = found.dead_letters.length === 0;
     text($("letters-more"), found.more ? `There are more than these ${LIMIT}; penstock dead-letters list has all of them.` : "");
@@ -281,8 +284,6 @@ async function settle(letter, verb, words, explanation) {
     const done = await (await ask(`${pathOf(letter)}:${verb}`, options)).json();
     say(`Dead letter ${placeOf(letter)} was ${done.done}.`);
     await list();
-    // Its row may be gone, and the focus with it.
-    if (document.activeElement === document.body) $("letters-heading").focus();
   } catch (error) {
     say(`Dead letter ${placeOf(letter)} was not seen to: ${error.message}`);
     list();
