@@ -7,6 +7,7 @@ import pytest
 
 from penstock.serving.docs_model import model_docs
 from penstock.testing.bundles import bundle_files
+from penstock_transformer.worker import headers
 from penstock_transformer.worker.asyncapi import document
 from penstock_transformer.worker.outcomes import Answered
 
@@ -123,7 +124,11 @@ def test_what_is_read_and_written_is_what_the_schemas_say(desk, run, record, mad
             check(made, "rows", wrong)
 
 
-def test_header_names_are_those_that_are_written(made):
+def test_headers_are_described_by_the_names_that_are_written(made):
+    """Every name that `worker.headers` has, but those that nobody looks at in a request."""
     schemas = made["components"]["schemas"]
+    described = {name for schema in schemas.values() for name in schema.get("properties", {})}
+    known = {value for name, value in vars(headers).items() if name.isupper() and isinstance(value, str)}
+    assert known - described == {headers.REQUESTED, headers.MADE, headers.CONTENT_ENCODING}
     assert set(schemas["deadLetterHeaders"]["properties"]) >= set(schemas["requestHeaders"]["properties"])
     assert set(schemas["binaryAnswerHeaders"]["required"]) <= set(schemas["binaryAnswerHeaders"]["properties"])

@@ -27,10 +27,12 @@ def header_schemas() -> dict[str, Schema]:
     answered = event | {
         names.CONTENT_TYPE: _TEXT,
         names.BUNDLE: {"type": "string", "description": "name@sha256:…, which made the prediction"},
+        names.REFERENCE: {"type": "string", "description": "where a large value is; the record has none then"},
         names.POSITION: {"type": "string", "description": "topic/partition/offset of the request"},
     }
     needed = [names.SPECVERSION, names.ID, names.SOURCE, names.TYPE, names.TIME, names.CONTENT_TYPE, names.BUNDLE, names.POSITION]
     refused = asked | {
+        names.REPLAYED: {"type": "string", "description": "topic/partition/offset of the dead letter that it was before"},
         names.REASON: {"type": "string", "description": "a kind of error, or `crashed`"},
         names.MESSAGE: _TEXT,
         names.FIELD: {"type": "string", "description": "the field at fault, as in rows[3].carrier"},
