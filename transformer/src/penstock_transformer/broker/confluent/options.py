@@ -27,7 +27,8 @@ def connection(settings: BrokerSettings, troubles: "Troubles") -> dict[str, Any]
         "metadata.max.age.ms": int(settings.kafka_metadata_age_s * 3000),
         "allow.auto.create.topics": False,
         "log.connection.close": False,
-        "log_level": 3,
+        # It tells each failed attempt to connect; ours tell what came of it.
+        "log_level": 2,
         "logger": _LOG,
         "error_cb": troubles.note,
     }

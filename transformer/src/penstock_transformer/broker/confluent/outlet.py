@@ -10,6 +10,7 @@ Invariant: `commit` either returns, and everything is durable, or raises; and on
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -28,6 +29,8 @@ _BATCH_BYTES = 2**18
 _UNASSIGNED = -1
 # A number of partitions that seems too small is looked up again this much later.
 _LOOK_AGAIN_S = 1.0
+# A refused record is noticed so soon.
+_SLICE_S = 0.05
 
 
 class _Client:
@@ -98,15 +101,30 @@ class _Client:
         size = self._sizes[topic] = (len(found.partitions), monotonic())
         return size
 
+    def flush(self) -> None:
+        """Until every record has been answered for. Raises Retriable, or what the first refused one reported: librdkafka would
+        keep those that come after it until their time is up."""
+        until = monotonic() + self._timeout_s
+        while self.producer.flush(_SLICE_S):
+            if self.failed:
+                raise KafkaException(self.failed[0][0])
+            if monotonic() > until:
+                self.troubles.raise_hopeless()
+                raise Retriable("writing to Kafka: no answer")
+        if self.failed:
+            raise KafkaException(self.failed[0][0])
+
     def give_up(self) -> None:
         """What is queued is not sent any more."""
         self.producer.purge()
 
-    def failure(self, records: Sequence[OutRecord], error: BaseException | None) -> BrokerError | None:
+    def failure(self, records: Sequence[OutRecord], error: BaseException | None, at: int | None = None) -> BrokerError | None:
         """What was wrong first: a record's own error says more than that of the transaction it spoilt."""
-        known = translate(error, "writing to Kafka") if error is not None else None
+        known = translate(error, "writing to Kafka", at=at) if error is not None else None
         failed, self.failed = self.failed, []
         own = [(code, message) for code, message in failed if code.code() not in _SPOILT]
+        if isinstance(known, TooLargeForTopic) and known.at is not None:
+            return known
         if own and not isinstance(known, Fenced):
             # The broker refuses a whole batch: the largest of it is the one that spoilt it.
             code, message = max(own, key=lambda pair: len(pair[1]))
@@ -161,6 +179,7 @@ class ConfluentOutlet:
             for record in records:
                 client.send(record)
                 at += 1
+            client.flush()
             failpoint("worker.produced")
             if offsets:
                 assert group is not None
@@ -168,10 +187,9 @@ class ConfluentOutlet:
                 producer.send_offsets_to_transaction(given, group.metadata, self._timeout_s)
             failpoint("worker.offsets_sent")
         except (KafkaException, BufferError, BrokerError) as error:
-            failure = translate(error, "writing to Kafka", at=at if at < len(records) else None)
-            if not isinstance(failure, TooLargeForTopic):
-                failure = client.failure(records, error) or failure
-            self._abort(client)
+            failure = translate(error, "writing to Kafka")
+            failure = client.failure(records, error, at if at < len(records) else None) or failure
+            self._abort(client, failure)
             raise failure from error
         try:
             producer.commit_transaction(self._timeout_s)
@@ -180,15 +198,18 @@ class ConfluentOutlet:
                 self._give_up(client)
                 raise InDoubt(f"committing: {error}") from error
             failure = client.failure(records, error) or translate(error, "committing")
-            self._abort(client)
+            self._abort(client, failure)
             raise failure from error
 
-    def _abort(self, client: _Client) -> None:
-        """Leave nothing open; a producer that cannot even do that is given up."""
+    def _abort(self, client: _Client, failure: BrokerError) -> None:
+        """Leave nothing open. A producer that cannot even do that is given up, for another where that is possible at once."""
         try:
             client.producer.abort_transaction(self._timeout_s)
         except KafkaException:
             self._give_up(client)
+            if not isinstance(failure, (Fenced, Retriable)):
+                with suppress(BrokerError):
+                    self.open()
         client.failed.clear()
 
     def _give_up(self, client: _Client) -> None:
@@ -224,8 +245,8 @@ class ConfluentProducer:
             waiting = client.producer.flush(self._timeout_s)
         except (KafkaException, BufferError, BrokerError) as error:
             client.producer.flush(self._timeout_s)
-            client.failed.clear()
-            raise translate(error, "writing to Kafka", at=at if at < len(records) else None) from error
+            failure = client.failure(records, error, at if at < len(records) else None)
+            raise failure or translate(error, "writing to Kafka") from error
         failure = client.failure(records, None)
         if failure is None and waiting:
             client.troubles.raise_hopeless()

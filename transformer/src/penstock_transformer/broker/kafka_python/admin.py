@@ -6,7 +6,7 @@ from kafka import KafkaAdminClient, errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from penstock_transformer.broker.kafka_python.errors import translated
-from penstock_transformer.broker.kafka_python.options import connection
+from penstock_transformer.broker.kafka_python.options import build, connection
 from penstock_transformer.broker.kafka_python.reader import KafkaPythonReader
 from penstock_transformer.broker.port import BrokerError, TopicState
 from penstock_transformer.broker.records import Partition
@@ -21,7 +21,7 @@ class KafkaPythonAdmin:
         options = connection(settings, f"penstock-{settings.instance}")
         del options["metrics_enabled"]
         with translated("reaching Kafka"):
-            self._client = KafkaAdminClient(**options)
+            self._client = build(KafkaAdminClient, options)
             self._reader = KafkaPythonReader(settings)
 
     def topics(self, names: Sequence[str]) -> dict[str, TopicState]:

@@ -10,6 +10,7 @@ no answer to a commit within the time-out                  InDoubt      (in `out
 anything else                                              BrokerError  no right, wrong password, unknown topic, bad settings
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,13 +54,20 @@ def translate(error: BaseException, doing: str, *, at: int | None = None) -> Bro
         return Rebalanced(text)
     if isinstance(error, _TOO_LARGE):
         return TooLargeForTopic(text, at=at)
-    # It wraps the first error of a transaction into one without a class of its own.
-    inner = next((part for part in error.args if isinstance(part, errors.KafkaError)), None)
-    if inner is not None and inner is not error:
-        return translate(inner, doing, at=at)
+    if type(error) is errors.KafkaError and (named := _named(text)) is not None:
+        return translate(named, text, at=at)
     if isinstance(error, _MENDED_BY_ANOTHER_TRY):
         return Retriable(text)
     return BrokerError(text)
+
+
+def _named(text: str) -> errors.KafkaError | None:
+    """kafka-python wraps some errors into one without a class of its own: what was wrong is named in its text alone."""
+    for word in re.findall(r"\w+Error\b", text):
+        kind = getattr(errors, word, None)
+        if isinstance(kind, type) and issubclass(kind, errors.KafkaError) and kind is not errors.KafkaError:
+            return kind()
+    return None
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from kafka.structs import OffsetAndMetadata
 from kafka.util import Timer
 
 from penstock_transformer.broker.kafka_python.errors import translated
-from penstock_transformer.broker.kafka_python.options import connection
+from penstock_transformer.broker.kafka_python.options import build, connection
 from penstock_transformer.broker.membership import Membership
 from penstock_transformer.broker.port import Assignment, Retriable
 from penstock_transformer.broker.records import Headers, Partition, Record
@@ -38,23 +38,23 @@ class KafkaPythonIntake:
         self._timeout_ms = int(settings.kafka_timeout_s * 1000)
         session_ms = int(settings.kafka_session_timeout_s * 1000)
         with translated("joining Kafka"):
-            self._consumer = KafkaConsumer(
-                **connection(settings, f"penstock-{settings.instance}"),
-                group_id=group,
-                group_instance_id=instance,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                isolation_level="read_committed",
-                allow_auto_create_topics=False,
-                partition_assignment_strategy=[CooperativeStickyAssignor],
-                session_timeout_ms=session_ms,
-                heartbeat_interval_ms=min(3000, session_ms // 4),
-                max_poll_interval_ms=int(settings.kafka_poll_interval_s * 1000),
-                metadata_max_age_ms=int(settings.kafka_metadata_age_s * 1000),
-                fetch_max_bytes=settings.fetch_bytes,
-                max_partition_fetch_bytes=min(settings.fetch_bytes, settings.record_bytes + 2**20),
-                retry_backoff_ms=50,
-            )
+            options = connection(settings, f"penstock-{settings.instance}") | {
+                "group_id": group,
+                "group_instance_id": instance,
+                "enable_auto_commit": False,
+                "auto_offset_reset": "earliest",
+                "isolation_level": "read_committed",
+                "allow_auto_create_topics": False,
+                "partition_assignment_strategy": [CooperativeStickyAssignor],
+                "session_timeout_ms": session_ms,
+                "heartbeat_interval_ms": min(3000, session_ms // 4),
+                "max_poll_interval_ms": int(settings.kafka_poll_interval_s * 1000),
+                "metadata_max_age_ms": int(settings.kafka_metadata_age_s * 1000),
+                "fetch_max_bytes": settings.fetch_bytes,
+                "max_partition_fetch_bytes": min(settings.fetch_bytes, settings.record_bytes + 2**20),
+                "retry_backoff_ms": 50,
+            }
+            self._consumer = build(KafkaConsumer, options)
         self._listener: _Listener | None = None
         self._woken = False
         self._bell: Any = None

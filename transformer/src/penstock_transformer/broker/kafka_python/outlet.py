@@ -18,7 +18,7 @@ from kafka.structs import OffsetAndMetadata
 
 from penstock.failpoints import failpoint
 from penstock_transformer.broker.kafka_python.errors import translate, translated
-from penstock_transformer.broker.kafka_python.options import connection
+from penstock_transformer.broker.kafka_python.options import build, connection
 from penstock_transformer.broker.membership import Membership
 from penstock_transformer.broker.port import BrokerError, Fenced, InDoubt, Retriable, TooLargeForTopic
 from penstock_transformer.broker.records import OutRecord, Partition
@@ -47,20 +47,21 @@ class _Client:
         if transactional_id is not None:
             timeout_ms = int(settings.kafka_transaction_timeout_s * 1000)
             options = {"transactional_id": transactional_id, "transaction_timeout_ms": timeout_ms}
-        self._producer = KafkaProducer(
-            **connection(settings, f"penstock-{settings.instance}"),
-            **options,
-            value_serializer=_Value(),
-            allow_auto_create_topics=False,
-            delivery_timeout_ms=self._timeout_ms,
-            max_block_ms=self._timeout_ms,
-            metadata_max_age_ms=int(settings.kafka_metadata_age_s * 1000),
-            max_request_size=settings.record_bytes + _FRAME_BYTES,
-            batch_size=_BATCH_BYTES,
-            compression_type=None if settings.kafka_compression == "none" else settings.kafka_compression,
+        options |= {
+            "value_serializer": _Value(),
+            "allow_auto_create_topics": False,
+            # A request that takes longer spoils kafka-python's producer for good: our waits end before.
+            "request_timeout_ms": self._timeout_ms + 5000,
+            "delivery_timeout_ms": self._timeout_ms + 6000,
+            "max_block_ms": self._timeout_ms,
+            "metadata_max_age_ms": int(settings.kafka_metadata_age_s * 1000),
+            "max_request_size": settings.record_bytes + _FRAME_BYTES,
+            "batch_size": _BATCH_BYTES,
+            "compression_type": None if settings.kafka_compression == "none" else settings.kafka_compression,
             # The broker asks for a moment's patience at the start of nearly every transaction.
-            retry_backoff_ms=10,
-        )
+            "retry_backoff_ms": 10,
+        }
+        self._producer = build(KafkaProducer, connection(settings, f"penstock-{settings.instance}") | options)
         self._known: set[str] = set()
 
     def take_over(self) -> None:
@@ -105,8 +106,13 @@ class _Client:
         given = {TopicPartition(*partition): OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
         self._wait(self._producer._transaction_manager.send_offsets_to_transaction(given, metadata))
 
+    @property
+    def abortable(self) -> bool:
+        """Whether the transaction failed in a way that lets it be aborted."""
+        return bool(self._producer._transaction_manager.has_abortable_error())
+
     def commit(self) -> None:
-        """Commit the transaction."""
+        """Commit the transaction. kafka-python writes the records first, and asks for the commit only if all are written."""
         self._wait(self._producer._transaction_manager.begin_commit())
 
     def abort(self) -> None:
@@ -171,24 +177,28 @@ class KafkaPythonOutlet:
             failpoint("worker.offsets_sent")
         except (errors.KafkaError, OSError, BrokerError) as error:
             failure = _first_failure(futures, error, len(futures))
-            self._abort(client)
+            self._abort(client, failure)
             raise failure from error
         try:
             client.commit()
-        except errors.KafkaTimeoutError as error:
-            self._give_up(client)
-            raise InDoubt(f"committing: {error}") from error
-        except errors.KafkaError as error:
+        except (errors.KafkaError, OSError) as error:
             failure = _first_failure(futures, error, None)
-            self._abort(client)
-            raise failure from error
+            if client.abortable or isinstance(failure, Fenced):
+                # A record's own failure: the commit was not asked for.
+                self._abort(client, failure)
+                raise failure from error
+            self._give_up(client)
+            raise InDoubt(f"committing: {failure}") from error
 
-    def _abort(self, client: _Client) -> None:
-        """Leave nothing open; a producer that cannot even do that is given up."""
+    def _abort(self, client: _Client, failure: BrokerError) -> None:
+        """Leave nothing open. A producer that cannot even do that is given up, for another where that is possible at once."""
         try:
             client.abort()
         except (errors.KafkaError, OSError):
             self._give_up(client)
+            if not isinstance(failure, (Fenced, Retriable)):
+                with suppress(BrokerError):
+                    self.open()
 
     def _give_up(self, client: _Client) -> None:
         self._client = None

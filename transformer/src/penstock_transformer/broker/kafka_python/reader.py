@@ -7,7 +7,7 @@ from kafka import KafkaConsumer, TopicPartition, errors
 
 from penstock_transformer.broker.kafka_python.errors import translated
 from penstock_transformer.broker.kafka_python.intake import to_records
-from penstock_transformer.broker.kafka_python.options import connection
+from penstock_transformer.broker.kafka_python.options import build, connection
 from penstock_transformer.broker.port import BrokerError, Retriable
 from penstock_transformer.broker.records import Partition, Record
 from penstock_transformer.broker.settings import BrokerSettings
@@ -22,17 +22,17 @@ class KafkaPythonReader:
     def __init__(self, settings: BrokerSettings) -> None:
         self._timeout_s = settings.kafka_timeout_s
         with translated("opening a reader"):
-            self._consumer = KafkaConsumer(
-                **connection(settings, f"penstock-{settings.instance}"),
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                isolation_level="read_committed",
-                allow_auto_create_topics=False,
-                fetch_max_bytes=settings.fetch_bytes,
-                max_partition_fetch_bytes=min(settings.fetch_bytes, settings.record_bytes + 2**20),
-                retry_backoff_ms=50,
-            )
+            options = connection(settings, f"penstock-{settings.instance}") | {
+                "group_id": None,
+                "enable_auto_commit": False,
+                "auto_offset_reset": "earliest",
+                "isolation_level": "read_committed",
+                "allow_auto_create_topics": False,
+                "fetch_max_bytes": settings.fetch_bytes,
+                "max_partition_fetch_bytes": min(settings.fetch_bytes, settings.record_bytes + 2**20),
+                "retry_backoff_ms": 50,
+            }
+            self._consumer = build(KafkaConsumer, options)
 
     def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterator[Record]:
         """What there is of a topic at the moment of the first step."""
@@ -44,6 +44,8 @@ class KafkaPythonReader:
                 left[TopicPartition(*partition)] = end
         with translated(f"reading {topic}"):
             self._consumer.assign(list(left))
+            # One that an earlier reading has come to the end of is still held back.
+            self._consumer.resume(*left)
             for place in left:
                 partition = Partition(*place)
                 self._consumer.seek(place, max(bounds[partition][0], (start or {}).get(partition, 0)))
