@@ -1,6 +1,10 @@
 """The schema of a database: made at opening, once, whoever opens it; what a newer release made is refused."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +97,27 @@ def test_what_failed_half_way_leaves_nothing(url: str, monkeypatch: pytest.Monke
         await engine.close()
 
     asyncio.run(go())
+
+
+def test_the_program_migrates_and_says_what_it_cannot(postgres_url: str, tmp_path: Path) -> None:
+    secret = tmp_path / "database"
+    secret.write_text(postgres_url)
+    command = [sys.executable, "-m", "penstock_transformer", "migrate"]
+    environment = os.environ | {"PENSTOCK_TRANSFORMER_DATABASE_FILE": str(secret)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout.splitlines()[-1])["revision"] == HEAD
+
+    async def newer() -> None:
+        engine = Engine(read_address(postgres_url), DatabaseSettings())
+        await engine.write(lambda c: c.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'")))
+        await engine.close()
+
+    asyncio.run(newer())
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 1
+    assert "9999" in refused.stdout
+    assert "p%40ss" not in refused.stdout
 
 
 def _fail(*_: object, **__: object) -> None:
