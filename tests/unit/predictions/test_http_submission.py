@@ -16,9 +16,11 @@ from penstock.testing.flights import FLIGHTS, PICTURES
 from penstock_transformer.broker.records import Partition, Record
 from penstock_transformer.http.limits import WayInLimits
 from penstock_transformer.plan import plan_of
+from penstock_transformer.predictions import checking
 from penstock_transformer.predictions.resource import Payload
 from penstock_transformer.predictions.submission import Body, Intake
 from penstock_transformer.requests import PredictRequest
+from penstock_transformer.row_source import RowSource
 from penstock_transformer.worker.reading import Reader
 
 LIMITS, WAYS = Limits(), WayInLimits(rows=50)
@@ -111,3 +113,12 @@ def test_too_many_rows(kind: bytes, body: bytes) -> None:
     with pytest.raises(TooLarge) as caught:
         flights.read(Body(body, kind))
     assert caught.value.field == "rows"
+
+
+@given(rows)
+def test_the_short_look_at_few_rows_refuses_nothing_less_than_the_whole_one(found: list[dict[str, Any]]) -> None:
+    plan = plan_of(read_spec(FLIGHTS))
+    for row in found:
+        row.pop("else", None)
+    if found and checking._plainly_fine(found, plan):
+        checking._check_values(RowSource([found], [len(found)]), plan)

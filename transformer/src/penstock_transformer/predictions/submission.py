@@ -69,11 +69,14 @@ class Accepted(NamedTuple):
 
 
 class Intake:
-    """Reads bodies for one model. Without I/O; a large body is read in a thread. `plan` None: a bundle without features."""
+    """Reads bodies for one model. Without I/O; a large body is read in a thread. `plan` None: a bundle without features,
+    whose `metadata` is then needed."""
 
-    def __init__(self, model: str, plan: FetchPlan | None, metadata: ModelMetadata, ways: WayInLimits, limits: Limits) -> None:
+    def __init__(
+        self, model: str, plan: FetchPlan | None, metadata: ModelMetadata | None, ways: WayInLimits, limits: Limits
+    ) -> None:
         self._model = model
-        self._plan = plan
+        self.plan = plan
         self._metadata = metadata
         self._ways = ways
         self._limits = limits
@@ -93,11 +96,11 @@ class Intake:
             raise
         if body.query:
             return self._canonical(rows, (options or {}) | (asked(body.query)[1] or {}))
-        check_rows(rows, self._plan, self._metadata)
+        check_rows(rows, self.plan, self._metadata)
         return Accepted(Payload(body.data, _JSON, len(body.data)), len(rows))
 
     def _rows(self, body: Body) -> list[Row]:
-        types: Types | None = None if self._plan is None else self._plan.column_types
+        types: Types | None = None if self.plan is None else self.plan.column_types
         if body.kind == b"text/csv":
             return csv_rows(body.data, types, most_rows=self._ways.rows)
         if body.kind == b"multipart/form-data":
@@ -112,7 +115,7 @@ class Intake:
         raise UnsupportedType(f"expected one of {ACCEPTED}, got {shown}", field="Content-Type")
 
     def _canonical(self, rows: list[Row], options: dict[str, Any] | None) -> Accepted:
-        check_rows(rows, self._plan, self._metadata)
+        check_rows(rows, self.plan, self._metadata)
         document: dict[str, Any] = {"rows": rows} | ({"options": options} if options else {})
         try:
             data = orjson.dumps(document)
@@ -125,7 +128,7 @@ class Intake:
         request = v2.decode_request(
             body.data, model=self._model, version=None, context=Context(""), header_length=length, limits=self._limits
         )
-        check_tensors(request, self._plan, self._metadata)
+        check_tensors(request, self.plan, self._metadata)
         headers = _JSON
         if body.header_length is not None:
             headers = (

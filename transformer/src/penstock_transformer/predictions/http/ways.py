@@ -50,6 +50,7 @@ class PredictionWays:
         self._limits = limits or Limits()
         self._ways = ways or WayInLimits()
         self.async_rows = service.settings.async_rows
+        self._intakes: dict[str, Intake] = {}
 
     def post(self, exchange: Exchange) -> None:
         """`POST /models/{m}/predictions`. Raises PenstockError for what is wrong with the headers."""
@@ -107,8 +108,7 @@ class PredictionWays:
 
     async def _new(self, exchange: Exchange, context: Context) -> NewPrediction:
         model, get = exchange.params[0], exchange.headers.get
-        plan = self._plane.plan(model)
-        intake = Intake(model, plan, await self._plane.metadata(model), self._ways, self._limits)
+        intake = await self._intake(model)
         length = get(b"inference-header-content-length")
         body = Body(exchange.body, get(b"content-type", b""), length, exchange.query)
 
@@ -120,6 +120,15 @@ class PredictionWays:
         if len(body.data) <= self._ways.inline_bytes:
             return read()
         return await asyncio.get_running_loop().run_in_executor(None, read)
+
+    async def _intake(self, model: str) -> Intake:
+        """What reads bodies for the bundle that answers now. Raises NotFound, NotReady."""
+        plan = self._plane.plan(model)
+        found = self._intakes.get(model)
+        if found is None or plan is None or found.plan is not plan:
+            metadata = await self._plane.metadata(model) if plan is None else None
+            found = self._intakes[model] = Intake(model, plan, metadata, self._ways, self._limits)
+        return found
 
     async def _shown(self, exchange: Exchange) -> None:
         prediction, position = await self._service.get(exchange.params[0], seen_by(caller_of(exchange)))
