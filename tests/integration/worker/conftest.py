@@ -77,6 +77,7 @@ class Bench:
         self.letters = f"{self.model}.dead-letters"
         self.partitions = partitions
         self.sent = 0
+        self.processes: list[ServerProcess] = []
         self._stack = stack
         self.predictor = stack.enter_context(start_mortal_predictor(bundle, self.model)) if mortal else self.start_predictor()
         self.predictor_host = f"127.0.0.1:{self.predictor.port}"
@@ -101,6 +102,7 @@ class Bench:
             env={"PENSTOCK_FAILPOINTS": failpoints},
             program=("worker",),
         )
+        self.processes.append(process)
         self._stack.callback(end, process)
         return process.start()
 
@@ -133,7 +135,11 @@ class Bench:
             seen = self.outputs()
             return seen if len({position(record) for record in seen}) >= self.sent else []
 
-        seen = until(found, within_s, f"outputs of {self.sent} requests")
+        try:
+            seen = until(found, within_s, f"outputs of {self.sent} requests")
+        except AssertionError as error:
+            logs = [line[:400] for process in self.processes for line in process.lines[-8:]]
+            raise AssertionError("\n".join([f"{error}; got {len(self.outputs())}", *logs])) from None
         self.check(seen)
         return seen
 
