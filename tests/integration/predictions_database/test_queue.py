@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from penstock.errors import TooLarge
+from penstock_transformer.broker.port import TooLargeForTopic
 from penstock_transformer.broker.records import OutRecord, Partition, Record
 from penstock_transformer.predictions.queue import TableIntake, TableOutlet, TableQueue
 from penstock_transformer.predictions.resource import NewPrediction, Payload, State, new_id
@@ -280,6 +282,27 @@ def test_large_results_are_put_away_first(run: Any) -> None:
         await worker.commit(answer(records[0]), letter(records[1]), upto=records)
         assert put == [asked.id]
         assert (await p.get(asked.id, None)).result.reference == f"file:{asked.id}"
+        await worker.close()
+
+    run(case)
+
+
+def test_a_result_that_no_store_takes_is_said_with_its_place(run: Any) -> None:
+    async def case(p: Any) -> None:
+        async def pack(_: str, payload: Payload) -> Payload:
+            if payload.nbytes > 10:
+                raise TooLarge("expected at most 10 bytes")
+            return payload
+
+        worker = await worker_of(p, pack=pack).start()
+        for _ in range(3):
+            await p.submit(new())
+        records = await worker.poll_all(3)
+        outs = [letter(records[0]), answer(records[1]), answer(records[2], b"x" * 11)]
+        with pytest.raises(TooLargeForTopic, match="at most 10") as raised:
+            await worker.commit(*outs, upto=records)
+        assert raised.value.at == 2
+        assert (await p.get(id_of(records[0]), None)).state is State.PROCESSING
         await worker.close()
 
     run(case)

@@ -2,10 +2,7 @@
 
     arrivals --wake--> TableIntake.poll --claim--> Record ... --> worker --> TableOutlet.commit --end, one transaction--> rows
 
-It looks like a topic `<model>.requests` to its reader. Its partitions are lanes, so that one slow prediction holds up the few of
-its own lane and not all: rows of one key share a lane, others go to the one with the least. Offsets are the queue's own count of
-what it has handed out, lane by lane: rows do not come in the order of their sequences, for some are urgent and some were taken
-over from a process that died.
+It looks like a topic `<model>.requests` to its reader, whose partitions are lanes (`lanes`).
 
 Intake and outlet are blocking ports, called from threads; the database is the event loop's, with its pools, its notifications and
 its one writer (SQLite). So they hand each call to the loop and wait. They must not be called on the loop's own thread.
@@ -21,25 +18,22 @@ import logging
 import threading
 import time
 import uuid
-import zlib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from msgspec.structs import replace
 
-from penstock.errors import PenstockError, UpstreamUnavailable
+from penstock.errors import PenstockError, TooLarge, UpstreamUnavailable
 from penstock.failpoints import failpoint
-from penstock_transformer.broker.port import Assignment, Retriable
+from penstock_transformer.broker.port import Assignment, BrokerError, Retriable, TooLargeForTopic
 from penstock_transformer.broker.records import OutRecord, Partition, Record
 from penstock_transformer.predictions.answers import answer_of, letter_of
-from penstock_transformer.predictions.port import CLAIM_BYTES, Claim, Claims
+from penstock_transformer.predictions.lanes import Lanes
+from penstock_transformer.predictions.port import CLAIM_BYTES, Claims
 from penstock_transformer.predictions.resource import Ending, Payload
-from penstock_transformer.relay.port import Intent
-from penstock_transformer.relay.publishing import request_of
 
 logger = logging.getLogger(__name__)
 
-LANES = 16
 LEASE_S = 10.0
 # Of the lease, after which it is renewed: two renewals may fail.
 _RENEWALS = 3
@@ -73,8 +67,7 @@ class TableQueue:
         self.holder = f"queue-{uuid.uuid4().hex}"
         self.lease_s = lease_s
         self.pack = pack
-        self.lanes = [_Lane(Partition(self.topic, number)) for number in range(LANES)]
-        self.lock = threading.Lock()
+        self.lanes = Lanes(self.topic)
         self._loop = loop
         # It is made on the loop's thread.
         self._thread = threading.get_ident()
@@ -95,48 +88,11 @@ class TableQueue:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result(_CALL_S)
+        except BrokerError:
+            raise
         except (UpstreamUnavailable, TimeoutError) as error:
             future.cancel()
             raise Retriable(str(error) or "no answer in time") from None
-
-    def soon(self, function: Callable[[], None]) -> None:
-        """Do this on the loop, without waiting."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(function)
-
-    def place(self, claim: Claim) -> None:
-        """Give a row that was claimed its lane and offset."""
-        with self.lock:
-            if claim.key is None:
-                lane = min(self.lanes, key=lambda lane: (lane.paused, len(lane.held)))
-            else:
-                lane = self.lanes[zlib.crc32(claim.key) % LANES]
-            lane.put(claim)
-
-    def finish(self, offsets: Mapping[Partition, int]) -> list[str]:
-        """The ids before these offsets, which are not held any more."""
-        with self.lock:
-            return [prediction_id for lane in self.lanes for prediction_id in lane.finish(offsets.get(lane.partition, 0))]
-
-
-class _Lane:
-    """One partition: `held` are rows that were handed out or are about to be, by offset; `ready` the latter."""
-
-    def __init__(self, partition: Partition) -> None:
-        self.partition = partition
-        self.paused = False
-        self.next = 0
-        self.held: dict[int, str] = {}
-        self.ready: list[Record] = []
-
-    def put(self, claim: Claim) -> None:
-        self.ready.append(_record(claim, self.partition, self.next))
-        self.held[self.next] = claim.id
-        self.next += 1
-
-    def finish(self, offset: int) -> list[str]:
-        done = [number for number in self.held if number < offset]
-        return [self.held.pop(number) for number in done]
 
 
 class TableIntake:
@@ -180,12 +136,12 @@ class TableIntake:
         """Rows that wait, by priority and in their order. Raises Retriable."""
         if self._assignment is not None:
             assignment, self._assignment = self._assignment, None
-            assignment.assigned([lane.partition for lane in self._queue.lanes])
+            assignment.assigned(self._queue.lanes.partitions)
         deadline = time.monotonic() + timeout_s
         while True:
             self._news.clear()
-            records = self._take(max_records)
-            idle = all(lane.paused for lane in self._queue.lanes)
+            records = self._queue.lanes.take(max_records)
+            idle = self._queue.lanes.idle
             if not records and not idle and (self._arrived or time.monotonic() >= self._look_at):
                 records = self._claim(max_records)
             now = time.monotonic()
@@ -210,29 +166,19 @@ class TableIntake:
             self._doubtful = self._arrived = True
             raise
         for claim in claims:
-            queue.place(claim)
+            queue.lanes.put(claim)
         wait_s = 0.0 if len(claims) == limit else _AGAIN_S if claims else _LOOK_S
         self._look_at = time.monotonic() + wait_s
         failpoint("queue.claimed")
-        return self._take(limit)
+        return queue.lanes.take(limit)
 
     async def _give_back_unknown(self) -> None:
         """Rows of a claim whose answer was lost wait again."""
         queue = self._queue
-        with queue.lock:
-            known = {prediction_id for lane in queue.lanes for prediction_id in lane.held.values()}
+        known = queue.lanes.held()
         unknown = [one for one in await queue.table.held(queue.model, queue.holder) if one not in known]
         if unknown:
             await queue.table.give_back(queue.holder, unknown)
-
-    def _take(self, limit: int) -> list[Record]:
-        found: list[Record] = []
-        with self._queue.lock:
-            for lane in self._queue.lanes:
-                if not lane.paused and lane.ready and len(found) < limit:
-                    taken, lane.ready = lane.ready[: limit - len(found)], lane.ready[limit - len(found) :]
-                    found += taken
-        return found
 
     def wake(self) -> None:
         """Make a poll that waits return. Any thread."""
@@ -241,31 +187,25 @@ class TableIntake:
 
     def pause(self, partitions: Sequence[Partition]) -> None:
         """Hand out nothing of these lanes; no new row without a key goes there."""
-        self._set_paused(partitions, True)
+        self._queue.lanes.pause(partitions, True)
 
     def resume(self, partitions: Sequence[Partition]) -> None:
         """Hand these out again."""
-        self._set_paused(partitions, False)
-
-    def _set_paused(self, partitions: Sequence[Partition], paused: bool) -> None:
-        with self._queue.lock:
-            for partition in partitions:
-                self._queue.lanes[partition.number].paused = paused
+        self._queue.lanes.pause(partitions, False)
 
     def seek(self, partition: Partition, offset: int) -> None:
         """Only to where it stands: what was handed out is in the worker's hands until it is committed."""
-        if offset != self._queue.lanes[partition.number].next:
-            raise ValueError(f"{partition}: expected {self._queue.lanes[partition.number].next}, got {offset}")
+        at = self._queue.lanes.ends([partition])[partition]
+        if offset != at:
+            raise ValueError(f"{partition}: expected {at}, got {offset}")
 
     def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
         """One past what is ended, lane by lane."""
-        with self._queue.lock:
-            lanes = [self._queue.lanes[partition.number] for partition in partitions]
-            return {lane.partition: min(lane.held, default=lane.next) for lane in lanes}
+        return dict(self._queue.lanes.committed(partitions))
 
     def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """One past what was handed out."""
-        return {partition: self._queue.lanes[partition.number].next for partition in partitions}
+        return self._queue.lanes.ends(partitions)
 
     def group(self) -> None:
         """There is none: what fences here is that a prediction takes one ending."""
@@ -298,39 +238,28 @@ class TableOutlet:
         """Nothing to close."""
 
     def commit(self, records: Sequence[OutRecord], offsets: Mapping[Partition, int], group: Any) -> None:
-        """End the predictions that these records answer, in one transaction. Raises Retriable: the same may be tried again."""
+        """End the predictions that these records answer.
+
+        Raises Retriable: the same may be tried again; TooLargeForTopic for a result that the object store does not take."""
         del group
         queue = self._queue
-        endings = [ending for record in records if (ending := self._ending(record)) is not None]
-        queue.call(self._end(endings))
+        queue.call(self._end([self._ending(record) for record in records]))
         failpoint("queue.written")
-        queue.finish(offsets)
+        queue.lanes.finish(offsets)
 
     def _ending(self, record: OutRecord) -> Ending | None:
         if record.topic.endswith(".dead-letters"):
             return letter_of(record.headers)
         return answer_of(record.value, record.headers)
 
-    async def _end(self, endings: list[Ending]) -> None:
-        pack = self._queue.pack
-        if pack is not None:
-            endings = [
-                ending if ending.payload is None else replace(ending, payload=await pack(ending.id, ending.payload))
-                for ending in endings
-            ]
-        await self._queue.table.end(endings)
+    async def _end(self, endings: Sequence[Ending | None]) -> None:
+        packed = [await self._packed(ending, at) for at, ending in enumerate(endings) if ending is not None]
+        await self._queue.table.end(packed)
 
-
-def _record(claim: Claim, partition: Partition, offset: int) -> Record:
-    """The very record that the relay would publish."""
-    intent = Intent(
-        id=claim.id,
-        model=claim.model,
-        sequence=claim.sequence,
-        payload=claim.payload,
-        key=claim.key,
-        headers=claim.headers,
-        created_s=claim.created_s,
-    )
-    out = request_of(intent)
-    return Record(partition, offset, out.timestamp_ms or 0, out.key, out.value, out.headers)
+    async def _packed(self, ending: Ending, at: int) -> Ending:
+        if self._queue.pack is None or ending.payload is None:
+            return ending
+        try:
+            return replace(ending, payload=await self._queue.pack(ending.id, ending.payload))
+        except TooLarge as error:
+            raise TooLargeForTopic(str(error), at=at) from None
