@@ -74,6 +74,7 @@ class KafkaPythonIntake:
         until = monotonic() + timeout_s
         while True:
             self._hang_bell()
+            self._let_parked_in()
             left = 0.0 if self._woken else min(until - monotonic(), _SLICE_S)
             with translated("reading from Kafka"):
                 # Not its `poll`: that one starts over until its time is up, whatever woke it.
@@ -91,6 +92,13 @@ class KafkaPythonIntake:
         if bell is not None:
             # Futures belong to the client's own thread.
             self._consumer._net.call_soon_threadsafe(lambda: bell.is_done or bell.success(None))
+
+    def _let_parked_in(self) -> None:
+        """kafka-python 3.0.12 parks what was fetched of a partition that is paused. Once that is resumed it takes it back only into
+        a place that is None, where it leaves the drained records of another partition: then it waits for ever."""
+        fetcher = self._consumer._fetcher
+        if not fetcher._next_partition_records:
+            fetcher._next_partition_records = None
 
     def _hang_bell(self) -> None:
         """kafka-python has no wake-up: a future of ours among the fetches that `poll` waits for is one."""
