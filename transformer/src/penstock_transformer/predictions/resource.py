@@ -4,8 +4,8 @@
          |                     |
          +----------+----------+--> canceled
 
-A prediction that has ended never changes again, but for its removal, and for one thing that an operator does: a `failed` one whose
-dead letter is replayed takes what comes of that (`changed_by`). Its id is the `ce_id` of its request and of its answer on
+A prediction that has ended never changes again, but for its removal, and for one thing that an operator does: a `failed` one
+whose dead letter is replayed takes what comes of that (`changed_by`). Its id is the `ce_id` of its request and of its answer on
 Kafka, the `request_id` of every log line about it, and its key in the database.
 """
 
@@ -84,8 +84,8 @@ class Ending(msgspec.Struct, frozen=True, eq=False):
 def changed_by(state: State, ending: Ending) -> bool:
     """Whether a prediction in `state` takes this ending.
 
-    The first ending counts, whatever comes twice, late or by a race, so that what a caller has seen stays so. Only a replay, which
-    somebody asked for, is more than that; in whichever order its outcome and the first failure come, the outcome stays.
+    The first ending counts, whatever comes twice, late or by a race, so that what a caller has seen stays so. Only a replay,
+    which somebody asked for, is more than that; in whichever order its outcome and the first failure come, the outcome stays.
     """
     return state not in ENDED or (state is State.FAILED and ending.replayed)
 
