@@ -94,8 +94,8 @@ class KafkaPythonIntake:
             self._consumer._net.call_soon_threadsafe(lambda: bell.is_done or bell.success(None))
 
     def _let_parked_in(self) -> None:
-        """kafka-python 3.0.12 parks what was fetched of a partition that is paused. Once that is resumed it takes it back only into
-        a place that is None, where it leaves the drained records of another partition: then it waits for ever."""
+        """kafka-python 3.0.12 parks what was fetched of a partition that is paused. Once that is resumed it takes it back only
+        into a place that is None, where it leaves the drained records of another partition: then it waits for ever."""
         fetcher = self._consumer._fetcher
         if not fetcher._next_partition_records:
             fetcher._next_partition_records = None
@@ -103,7 +103,7 @@ class KafkaPythonIntake:
     def _hang_bell(self) -> None:
         """kafka-python has no wake-up: a future of ours among the fetches that `poll` waits for is one."""
         if self._bell is None or self._bell.is_done:
-            self._bell = Future()
+            self._bell = _Bell()
             self._consumer._net.call_soon_threadsafe(self._add_bell)
 
     def _add_bell(self) -> None:
@@ -165,6 +165,17 @@ class KafkaPythonIntake:
             finally:
                 if self._listener is not None:
                     self._listener.close()
+
+
+class _Bell(Future):  # type: ignore[misc]
+    """A future that many polls wait for, one after the other: each forgets the one before, which would be kept for ever."""
+
+    def add_both(self, f: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._lock:
+            if not self.is_done:
+                self._callbacks.clear()
+                self._errbacks.clear()
+        return super().add_both(f, *args, **kwargs)
 
 
 class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
