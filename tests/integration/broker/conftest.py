@@ -180,6 +180,12 @@ def take(intake: Intake, count: int) -> list[Record]:
     return taken
 
 
+def polled(intake: Intake) -> bool:
+    """Poll once, for a condition that only polling brings about."""
+    intake.poll(0.2, 100)
+    return True
+
+
 def records_of(topic: str, count: int, start: int = 0, partition: int | None = None) -> list[OutRecord]:
     return [OutRecord(topic, b"k%d" % number, b"v%d" % number, partition=partition) for number in range(start, start + count)]
 
@@ -207,5 +213,6 @@ class Helpers:
     Members = Members
     until = staticmethod(until)
     take = staticmethod(take)
+    polled = staticmethod(polled)
     records_of = staticmethod(records_of)
     Bed = Bed

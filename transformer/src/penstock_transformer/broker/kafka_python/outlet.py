@@ -1,6 +1,6 @@
 """Records and offsets in one transaction, and records alone, on kafka-python.
 
-    begin -> records into the producer's buffers -> offsets -> commit        each wait has an end
+    begin -> records into the producer's buffers, all written -> offsets -> commit        each wait has an end
       any error before the commit was asked for: abort; if that fails too, the producer is of no more use until `restore`
       no answer to the commit: in doubt, and of no more use until `restore`
 
@@ -10,6 +10,7 @@ Invariant: `commit` either returns, and everything is durable, or raises; and on
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from threading import Event
+from time import monotonic
 from typing import Any
 
 from kafka import KafkaProducer, TopicPartition, errors
@@ -27,6 +28,7 @@ from penstock_transformer.broker.settings import BrokerSettings
 # A record is bigger on the wire than its parts.
 _FRAME_BYTES = 2**16
 _BATCH_BYTES = 2**18
+_ABORT_MS = 2000
 # kafka-python refuses a record without key and value, which Kafka takes: its value is this object until it is written.
 _NOTHING = object()
 
@@ -107,27 +109,28 @@ class _Client:
         self._wait(self._producer._transaction_manager.send_offsets_to_transaction(given, metadata))
 
     @property
-    def abortable(self) -> bool:
-        """Whether the transaction failed in a way that lets it be aborted."""
-        return bool(self._producer._transaction_manager.has_abortable_error())
+    def epoch(self) -> Any:
+        """Under which the broker knows this producer. It changes when kafka-python renews the producer after an error of
+        sequence: the transaction is gone then, and a commit that waits is answered as if there had been nothing to commit."""
+        return self._producer._transaction_manager.producer_id_and_epoch
 
     def commit(self) -> None:
-        """Commit the transaction. kafka-python writes the records first, and asks for the commit only if all are written."""
+        """Commit the transaction; all its records are written."""
         self._wait(self._producer._transaction_manager.begin_commit())
 
     def abort(self) -> None:
-        """Abort the transaction."""
-        self._wait(self._producer._transaction_manager.begin_abort())
+        """Abort the transaction. What a refused record left in the buffers may hold that up for ever."""
+        self._wait(self._producer._transaction_manager.begin_abort(), min(_ABORT_MS, self._timeout_ms))
 
     def flush(self) -> None:
         """Until every record has been answered for."""
         self._producer.flush(self._timeout_ms / 1000)
 
-    def _wait(self, result: Any) -> None:
+    def _wait(self, result: Any, timeout_ms: int | None = None) -> None:
         """kafka-python's own methods would wait for ever."""
         self._producer._sender.wakeup()
-        if not result.wait(self._timeout_ms):
-            raise errors.KafkaTimeoutError(f"no answer within {self._timeout_ms} ms")
+        if not result.wait(timeout_ms or self._timeout_ms):
+            raise errors.KafkaTimeoutError(f"no answer within {timeout_ms or self._timeout_ms} ms")
 
     def close(self, timeout_s: float) -> None:
         """In order, within the time."""
@@ -137,7 +140,8 @@ class _Client:
     def drop(self) -> None:
         """At once, with what is in the buffers."""
         self._producer._sender.force_close()
-        self._producer._sender.join(1)
+        # A sender that lives on would fight its successor over their name.
+        self._producer._sender.join(self._timeout_ms / 1000)
         self.close(0)
 
 
@@ -168,27 +172,38 @@ class KafkaPythonOutlet:
         futures: list[Any] = []
         try:
             client.begin()
+            epoch = client.epoch
             failpoint("worker.begun")
             futures += map(client.send, records)
+            self._await(futures)
             failpoint("worker.produced")
             if offsets:
                 assert group is not None
                 client.add_offsets(offsets, group.metadata)
             failpoint("worker.offsets_sent")
         except (errors.KafkaError, OSError, BrokerError) as error:
-            failure = _first_failure(futures, error, len(futures))
+            failure = _first_failure(futures, error, len(futures) if len(futures) < len(records) else None)
             self._abort(client, failure)
             raise failure from error
         try:
             client.commit()
         except (errors.KafkaError, OSError) as error:
-            failure = _first_failure(futures, error, None)
-            if client.abortable or isinstance(failure, Fenced):
-                # A record's own failure: the commit was not asked for.
-                self._abort(client, failure)
-                raise failure from error
+            # Never `abort` now: kafka-python would send the commit that is still in its queue, and then report an abort.
             self._give_up(client)
+            failure = translate(error, "committing")
+            if isinstance(failure, Fenced):
+                raise failure from error
             raise InDoubt(f"committing: {failure}") from error
+        if client.epoch != epoch:
+            self._give_up(client)
+            raise InDoubt("committing: kafka-python renewed its producer on the way")
+
+    def _await(self, futures: Sequence[Any]) -> None:
+        """Until every record is written. Raises what the first that is refused reports."""
+        until = monotonic() + self._settings.kafka_timeout_s
+        for future in futures:
+            if not future.is_done or future.failed():
+                future.get(max(0.0, until - monotonic()))
 
     def _abort(self, client: _Client, failure: BrokerError) -> None:
         """Leave nothing open. A producer that cannot even do that is given up, for another where that is possible at once."""
@@ -231,7 +246,7 @@ class KafkaPythonProducer:
             futures += map(self._client.send, records)
             self._client.flush()
         except (errors.KafkaError, OSError, BrokerError) as error:
-            raise _first_failure(futures, error, len(futures)) from error
+            raise _first_failure(futures, error, len(futures) if len(futures) < len(records) else None) from error
         for at, future in enumerate(futures):
             if not future.is_done:
                 raise Retriable("writing to Kafka: no answer")
