@@ -94,7 +94,7 @@ class KafkaPythonIntake:
             self._consumer._net.call_soon_threadsafe(lambda: bell.is_done or bell.success(None))
 
     def _let_parked_in(self) -> None:
-        """kafka-python 3.0.12 parks what was fetched of a partition that is paused. Once that is resumed it takes it back only
+        """kafka-python 3.0.12 parks what was fetched of a partition that is paused. When that is resumed, it takes it back only
         into a place that is None, where it leaves the drained records of another partition: then it waits for ever."""
         fetcher = self._consumer._fetcher
         if not fetcher._next_partition_records:
