@@ -12,7 +12,7 @@ BASE_IMAGE ?= docker.io/library/python:3.12-slim-bookworm
 # Without its bytecode cache every start of a program compiles its imports anew: 10 s for Feast alone.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run test lint types fuzz soak bench images lock clean
+.PHONY: help setup run run-kafka test lint types fuzz soak chaos bench images lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,11 @@ setup: .venv/ready ## install everything into .venv
 run: setup ## first prediction with stored features: fills the example store, builds the bundle, serves it
 	@$(BIN)/python examples/flights/run.py $(ARGS)
 
+run-kafka: setup ## the same over Kafka: starts a real broker, kcat sends a request and reads its prediction
+	@$(BIN)/python tools/get_servers.py default-jre-headless maven kcat
+	@$(BIN)/python tools/get_kafka.py
+	@$(BIN)/python examples/flights/run_kafka.py $(ARGS)
+
 test: setup ## run every test; as root on Debian it installs missing servers first
 	@$(BIN)/python tools/get_servers.py
 	@$(BIN)/python tools/get_judges.py
@@ -48,6 +53,11 @@ fuzz: setup ## a million inputs for every decoder
 
 soak: setup ## a million requests of random shapes; memory must stay flat
 	@$(BIN)/python bench/soak.py $(ARGS)
+
+chaos: setup ## a thousand kills of every process, broker and database included; prints what was lost or doubled
+	@$(BIN)/python tools/get_servers.py default-jre-headless maven postgresql
+	@$(BIN)/python tools/get_kafka.py
+	@$(BIN)/python tests/chaos/run.py $(ARGS)
 
 bench: setup ## measure beside the peers; writes docs/benchmarks.md
 	@$(BIN)/python bench/run.py $(ARGS)

@@ -1,4 +1,5 @@
-"""Makes sure that the servers and programs which the integration tests start are installed. Called by `make test`.
+"""Makes sure that the servers and programs which the integration tests start are installed. Called by `make test`,
+and by others with the packages that they need.
 
 As root on Debian it installs what is missing with apt-get and says so; anywhere else it changes nothing, and the tests that need
 a missing server skip themselves with a line that names the package. Debian starts a server when it installs one: that is
@@ -48,16 +49,17 @@ def install(packages: list[str]) -> int:
 
 
 def main() -> None:
-    missing = [package for package, here in SERVERS.items() if not here()]
+    wanted = sys.argv[1:] or SERVERS
+    missing = [package for package in wanted if not SERVERS[package]()]
     if not missing:
         return
     if sys.platform == "linux" and os.geteuid() == 0 and shutil.which("apt-get"):
-        print(f"installing with apt-get for the tests: {', '.join(missing)}", flush=True)
+        print(f"installing with apt-get: {', '.join(missing)}", flush=True)
         if install(missing) == 0:
             return
-        print("apt-get failed; tests that need these are skipped")
+        print("apt-get failed; what needs these is skipped")
     else:
-        print(f"not installed: {', '.join(missing)}; tests that need them are skipped")
+        print(f"not installed: {', '.join(missing)}; what needs them is skipped")
 
 
 if __name__ == "__main__":
