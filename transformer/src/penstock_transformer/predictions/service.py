@@ -35,9 +35,11 @@ from penstock_transformer.predictions.webhook_target import Policy
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# A database that opens takes less; a start, or a request, does not wait longer for one that does not.
+# A database that opens takes less; a start, or a request, does not wait longer for one that does not. Our own file is never far
+# away, and its first request brings what is imported for it, too.
 START_S = 20.0
 OPEN_S = 5.0
+OPEN_FILE_S = 30.0
 ID_CHARACTERS = 200
 DEFAULT_FILE = Path(".penstock") / "predictions.db"
 
@@ -217,7 +219,7 @@ class PredictionService:
             raise NotFound(f"no prediction {prediction_id[:100]!r}")
         return await self._opened()
 
-    async def _opened(self, within_s: float = OPEN_S) -> Backing:
+    async def _opened(self, within_s: float | None = None) -> Backing:
         """The store and what works on it. Raises UpstreamUnavailable while it cannot be opened; opening goes on meanwhile."""
         if self._backing is not None:
             return self._backing
@@ -226,6 +228,8 @@ class PredictionService:
         if self._opening is None:
             self._opening = asyncio.create_task(self._open())
         opening = self._opening
+        if within_s is None:
+            within_s = OPEN_FILE_S if self.settings.database is None else OPEN_S
         await asyncio.wait({opening}, timeout=within_s)
         if not opening.done():
             raise UpstreamUnavailable("the database of predictions cannot be reached")
@@ -243,7 +247,7 @@ class PredictionService:
         url = self.settings.database
         if url is None:
             try:
-                self._file.parent.mkdir(parents=True, exist_ok=True)
+                self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise UpstreamUnavailable(f"cannot make {self._file.parent} ({error.strerror}); name a --database") from None
             url = f"sqlite:///{self._file}"
