@@ -7,6 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+
+from penstock_transformer.broker.port import Retriable
+from penstock_transformer.broker.settings import BrokerSettings
+from penstock_transformer.queues.looking import Looker
+from penstock_transformer.queues.opening import KafkaParts
 
 JSON = {"content-type": "application/json"}
 GOOD = {"rows": [{"a": 1}]}
@@ -83,6 +89,29 @@ def test_dead_letters_are_counted_by_reason_and_replayed_once(place: Any, wait: 
     assert [row["done"] for row in left] == [None]
     everything = place.get(f"/queues/{place.model}/dead-letters?done=true")["dead_letters"]
     assert sorted(str(row["done"]) for row in everything) == ["None", "dropped", "replayed"]
+
+
+@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+def test_a_look_is_the_same_with_either_client(place: Any, client: str, wait: Any) -> None:
+    place.send(*[GOOD] * 3)
+    parts = KafkaParts(BrokerSettings(kafka_bootstrap=place.kafka.bootstrap, kafka_client=client))
+    looker = Looker(place.model, "nobody", parts)
+
+    def look() -> Any:
+        try:
+            return looker.look()
+        except Retriable:
+            return None  # a broker that is young has no groups yet
+
+    try:
+        found = wait(look, "a look")
+    finally:
+        looker.close()
+    requests = found.topics[0]
+    assert (requests.lag_records, [one.lag_records for one in requests.partitions]) == (3, [3, 0])
+    assert requests.lag_s is not None
+    assert found.dead_letters is not None
+    assert found.dead_letters.counted
 
 
 def test_what_cannot_be_done_is_said(place: Any, wait: Any) -> None:

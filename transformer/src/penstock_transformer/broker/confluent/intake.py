@@ -37,6 +37,8 @@ def consumer_options(settings: BrokerSettings, group: str, troubles: Troubles) -
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
         "fetch.max.bytes": settings.fetch_bytes,
+        # librdkafka refuses a fetch that is smaller than what a producer might send, which this never is.
+        "message.max.bytes": min(settings.fetch_bytes, 1_000_000),
         "max.partition.fetch.bytes": min(settings.fetch_bytes, settings.record_bytes + 2**20),
         "receive.message.max.bytes": settings.fetch_bytes + settings.record_bytes + 2**21,
         "queued.max.messages.kbytes": max(1, settings.fetch_bytes // 1024),
