@@ -79,7 +79,13 @@ class Engine:
         async with self.reading() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None
-            found: list[Any] = await driver.fetch(statement, *arguments)
+            try:
+                found: list[Any] = await driver.fetch(statement, *arguments)
+            except Exception as error:
+                # The pool learns that it is of no more use. (Of a call that was cancelled the driver itself takes care.)
+                if not isinstance(error, asyncpg.PostgresError) or reason_of(error) is not None:
+                    driver.terminate()
+                raise
             return found
 
     @asynccontextmanager

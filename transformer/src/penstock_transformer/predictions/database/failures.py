@@ -7,7 +7,9 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 
 from penstock.settings import hide_password
 
-DATABASE_ERRORS = (DBAPIError, InvalidRequestError, sqlite3.Error, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+# asyncpg calls it a fault of its own (InternalClientError) when it is used between the server's last words and its end.
+_LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresConnectionError)
+DATABASE_ERRORS = (DBAPIError, InvalidRequestError, sqlite3.Error, asyncpg.PostgresError, *_LOST, OSError)
 
 # SQLSTATEs that tell of the database's state and are no fault of a statement: connection, resources, intervention, system.
 _STATES = ("08", "25006", "40", "53", "55P03", "57", "58", "28", "3D000", "42501")
@@ -38,5 +40,5 @@ def reason_of(error: BaseException) -> str | None:
         return f"answered: {text}" if any(part in text for part in _FILE_TROUBLES) else None
     if isinstance(origin, OSError):
         return f"cannot be reached: {text}"
-    lost = isinstance(origin, (asyncpg.InterfaceError, asyncpg.PostgresConnectionError)) or "connection" in text.lower()
+    lost = isinstance(origin, _LOST) or "connection" in text.lower()
     return f"ended the connection: {text}" if lost else None

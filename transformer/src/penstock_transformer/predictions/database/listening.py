@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 _CHECK_S = 15.0
 _BACKOFF_S, _MOST_BACKOFF_S = 0.05, 5.0
-_ERRORS = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_ERRORS = (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Listening:
