@@ -13,7 +13,8 @@ A, B = Partition("m.requests", 0), Partition("m.requests", 1)
 
 
 def position(record: Any) -> bytes:
-    return dict(record.headers)["penstock-position"]
+    found: bytes = dict(record.headers)["penstock-position"]
+    return found
 
 
 def test_what_is_read_is_predicted_and_committed_with_its_offset(driven: Any) -> None:

@@ -6,6 +6,7 @@ side.
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from penstock_transformer.simulation.broker import SimBroker
 from penstock_transformer.simulation.checker import faults
 from penstock_transformer.simulation.history import History
 from penstock_transformer.simulation.predictor import SimLetters, letter, prediction
-from penstock_transformer.worker import events
+from penstock_transformer.worker import effects, events
 from penstock_transformer.worker.committing import Committing, OutletState
 from penstock_transformer.worker.entries import PartitionQueue
 from penstock_transformer.worker.events import Failure
@@ -41,6 +42,11 @@ def test_histories_lose_nothing_and_double_nothing(shard: int) -> None:
         happened.update(report.events)
     if HISTORIES >= 600:
         assert [kind for kind in SEEN if kind != "commit fenced" and not happened[kind]] == []
+
+
+def change_commits(machine: Any, change: Callable[[effects.Commit], effects.Commit]) -> None:
+    """Change what it has just asked to commit."""
+    machine._effects[:] = [change(effect) if isinstance(effect, effects.Commit) else effect for effect in machine._effects]
 
 
 class TakesAnyFailureForSuccess(Machine):
@@ -111,21 +117,14 @@ class GivesSuspectsUp(Machine):
 
 class CommitsOneOffsetTooMany(Machine):
     def _commit(self, now: float) -> None:
-        before = len(self._effects)
         super()._commit(now)
-        for effect in self._effects[before:]:
-            offsets: Any = getattr(effect, "offsets", {})
-            for partition in offsets:
-                offsets[partition] += 1
+        change_commits(self, lambda commit: effects.Commit(commit.records, {p: at + 1 for p, at in commit.offsets.items()}))
 
 
 class CommitsOffsetsFirst(Machine):
     def _commit(self, now: float) -> None:
-        before = len(self._effects)
         super()._commit(now)
-        for effect in self._effects[before:]:
-            if hasattr(effect, "offsets") and len(effect.records) > 1:
-                effect.records.pop()
+        change_commits(self, lambda commit: effects.Commit(commit.records[:-1] or commit.records, commit.offsets))
 
 
 class DropsTheBoundWhileTooLarge(Machine):

@@ -12,6 +12,8 @@ from multiprocessing import Pool
 
 from penstock_transformer.simulation.history import History, Report
 
+_TOLD = 5000
+
 
 def run(number: int) -> Report:
     """One history."""
@@ -25,10 +27,13 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     options = parser.parse_args()
-    began, events, records, failed = time.monotonic(), Counter[str](), 0, 0
+    began, events, records, failed, done = time.monotonic(), Counter[str](), 0, 0, 0
     with Pool(options.processes) as pool:
         for report in pool.imap_unordered(run, range(options.first, options.first + options.histories), chunksize=20):
             events.update(report.events)
+            done += 1
+            if done % _TOLD == 0:
+                print(f"{done} histories, {failed} failed, {time.monotonic() - began:.0f} s", flush=True)
             records += report.records
             if report.faults:
                 failed += 1
