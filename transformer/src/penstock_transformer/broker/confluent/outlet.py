@@ -60,6 +60,8 @@ class _Client:
                 "transactional.id": transactional_id,
                 "transaction.timeout.ms": int(timeout_s * 1000),
                 "message.timeout.ms": int(min(timeout_s, self._timeout_s) * 1000),
+                # librdkafka wants both to end before the transaction does.
+                "socket.timeout.ms": min(options["socket.timeout.ms"], int(timeout_s * 1000)),
             }
         self.producer = Producer(options)
         self._sizes: dict[str, tuple[int, float]] = {}
