@@ -38,16 +38,19 @@ class SqliteFile:
     def __init__(self, path: Path, project: str, *, writable: bool, wait_s: float) -> None:
         self._project = project
         self._columns: dict[str, set[str]] = {}
-        mode = "rw" if writable else "ro"
         try:
+            # Readers too: what a writer that was killed has left half done is undone by whoever opens the file next, and a reader
+            # that may not would be refused until somebody writes. On a file that is not writable it means read-only.
             self._connection = sqlite3.connect(
-                f"file:{_uri_path(path)}?mode={mode}",
+                f"file:{_uri_path(path)}?mode=rw",
                 uri=True,
                 timeout=wait_s,
                 isolation_level=None,
                 check_same_thread=False,
                 cached_statements=256,
             )
+            if not writable:
+                self._connection.execute("PRAGMA query_only = ON").close()
         except sqlite3.Error as error:
             raise UpstreamUnavailable(f"the feature store {path} cannot be opened: {error}") from None
 
