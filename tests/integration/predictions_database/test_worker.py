@@ -215,3 +215,37 @@ def test_many_workers_drain_many_rows_with_cancels(postgres_url: str) -> None:
             await predictions.close()
 
     asyncio.run(go())
+
+
+SUBMIT = """
+import asyncio, sys
+from penstock_transformer.predictions.database.opening import open_predictions
+from penstock_transformer.predictions.resource import NewPrediction, Payload
+
+async def main(url):
+    predictions = open_predictions(url)
+    await predictions.start()
+    asked = [NewPrediction(f"p{i}", "m", "ann", Payload(b"", (), 0), 1, b"d") for i in range(9)]
+    await asyncio.gather(*map(predictions.submit, asked))
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_a_process_killed_before_it_answers_a_submit_has_kept_it_once(url: str) -> None:
+    environment = os.environ | {VARIABLE: "submit.written=kill"}
+    killed = subprocess.run([sys.executable, "-c", SUBMIT, url], env=environment, timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+    async def go() -> None:
+        predictions = open_predictions(url)
+        await predictions.start()
+        try:
+            for i in range(9):
+                asked = NewPrediction(f"p{i}", "m", "ann", Payload(b"", (), 0), 1, b"d")
+                assert not (await predictions.submit(asked))[1]
+            assert len(await predictions.claim("m", "here", 100)) == 9
+        finally:
+            await predictions.close()
+
+    asyncio.run(go())
