@@ -15,6 +15,7 @@ const RETRY = ["attempts", "baseMs", "maxWaitMs"];
 const MANY = ["rowsPerRequest", "requestsAtOnce", "data"];
 const FIRST_LOOK_MS = 50;
 const LONGEST_LOOK_MS = 2000;
+const LONGEST_KEPT_MS = 20000;
 
 /**
  * @typedef {import("./call.js").CallOptions} CallOptions
@@ -264,6 +265,16 @@ export class Client {
   }
 
   /**
+   * A page of your asynchronous predictions, newest first and without their results; times are when they were handed in.
+   * @param {CallOptions & import("./predicting.js").PredictionQuery} [options]
+   */
+  predictions(options = {}) {
+    const { model, state, after, before, cursor, limit } = options;
+    const own = ["model", "state", "after", "before", "cursor", "limit"];
+    return this._run(() => calls.listPredictions({ model, state, after, before, cursor, limit }), options, own);
+  }
+
+  /**
    * Cancel an asynchronous prediction that has not ended.
    * @param {string} id @param {CallOptions} [options]
    */
@@ -280,7 +291,10 @@ export class Client {
     const { timeoutMs = Infinity, signal } = options;
     const deadline = performance.now() + timeoutMs;
     for (let look = FIRST_LOOK_MS; ; look = Math.min(LONGEST_LOOK_MS, 2 * look)) {
-      const found = await this.prediction(id, signal ? { signal } : {});
+      // The server keeps each look back until the end, as long as the call may take; the pauses are for one that does not.
+      const own = this._settings.timeoutMs ?? Infinity;
+      const kept = Math.min(LONGEST_KEPT_MS, own / 2, Math.max(0, deadline - performance.now()));
+      const found = await this._run(() => calls.look(id, kept), signal ? { signal } : {});
       if (found.done) return found;
       const left = deadline - performance.now();
       if (left <= 0) throw new PenstockError("deadline_exceeded", "the prediction has not ended in the time given");

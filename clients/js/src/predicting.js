@@ -166,9 +166,24 @@ export function submit(model, rows, key) {
   return { method: "POST", path, body: JSON.stringify({ rows }), headers, read: asyncPredictionOf, outlives: true };
 }
 
-/** @param {string} id @returns {import("./call.js").Call<AsyncPrediction>} */
-export function look(id) {
-  return { method: "GET", path: pathOf("/predictions/{}", [id]), read: asyncPredictionOf };
+/**
+ * How a prediction stands; the server answers at its end, or after `waitMs`.
+ * @param {string} id @param {number} [waitMs] @returns {import("./call.js").Call<AsyncPrediction>}
+ */
+export function look(id, waitMs = 0) {
+  /** @type {Record<string, string>} */
+  const headers = waitMs >= 1000 ? { prefer: `wait=${Math.floor(waitMs / 1000)}` } : {};
+  return { method: "GET", path: pathOf("/predictions/{}", [id]), headers, read: asyncPredictionOf };
+}
+
+/** @typedef {{model?: string, state?: AsyncPrediction["state"], after?: Date, before?: Date, cursor?: string, limit?: number}} PredictionQuery */
+
+/** @typedef {{predictions: AsyncPrediction[], cursor: string | null}} AsyncPredictionPage */
+
+/** @param {PredictionQuery} query @returns {import("./call.js").Call<AsyncPredictionPage>} */
+export function listPredictions({ after, before, ...query }) {
+  const path = pathOf("/predictions", [], { ...query, after: after?.toISOString(), before: before?.toISOString() });
+  return { method: "GET", path, read: asyncPageOf };
 }
 
 /** @param {string} id @returns {import("./call.js").Call<AsyncPrediction>} */
@@ -205,9 +220,20 @@ function reportOf(answer) {
   return { written, unchanged, refused, rejected };
 }
 
+/** @param {import("./call.js").Answer} answer @returns {AsyncPredictionPage} */
+function asyncPageOf(answer) {
+  const { predictions, cursor } = documentOf(answer);
+  if (!Array.isArray(predictions)) throw new PenstockError("upstream_unavailable", "the answer holds no predictions");
+  return { predictions: predictions.map(asyncPrediction), cursor: cursor ?? null };
+}
+
 /** @param {import("./call.js").Answer} answer @returns {AsyncPrediction} */
 function asyncPredictionOf(answer) {
-  const document = documentOf(answer);
+  return asyncPrediction(documentOf(answer));
+}
+
+/** @param {Record<string, any>} document @returns {AsyncPrediction} */
+function asyncPrediction(document) {
   const { id, state } = document;
   if (typeof id !== "string" || typeof state !== "string") {
     throw new PenstockError("upstream_unavailable", "the answer holds no id and state of a prediction");

@@ -83,6 +83,22 @@ export const checks = {
     equal((await failure(client.record(id, { model }))).field, "record_id");
   },
 
+  async later(connect, equal) {
+    const client = connect();
+    const key = `js ${Math.random()}`;
+    const submitted = await client.submit("flights", [ROW, { distance: 2 }], { idempotencyKey: key });
+    equal((await client.submit("flights", [ROW, { distance: 2 }], { idempotencyKey: key })).id, submitted.id);
+    const ended = await client.wait(submitted.id, { timeoutMs: 30_000 });
+    equal([ended.state, ended.done, ended.predictions.length], ["succeeded", true, 2]);
+    const now = await client.predict("flights", [ROW, { distance: 2 }]);
+    equal([ended.bundle, ended.predictions[0]?.label], [now.bundle, now.predictions[0]?.label]);
+    equal((await client.cancel(submitted.id)).state, "succeeded");
+    const page = await client.predictions({ model: "flights", state: "succeeded", after: new Date(Date.now() - 60_000), limit: 1 });
+    equal([page.predictions[0]?.done, page.predictions.length], [true, 1]);
+    equal((await client.predict("flights", Array(1001).fill(ROW))).predictions.length, 1001);
+    equal((await failure(client.prediction("nobody"))).kind, "not_found");
+  },
+
   async tensors(connect, equal) {
     const client = connect();
     const inputs = {

@@ -164,6 +164,11 @@ export class Client {
      */
     prediction(id: string, options?: CallOptions): Promise<calls.AsyncPrediction>;
     /**
+     * A page of your asynchronous predictions, newest first and without their results; times are when they were handed in.
+     * @param {CallOptions & import("./predicting.js").PredictionQuery} [options]
+     */
+    predictions(options?: CallOptions & import("./predicting.js").PredictionQuery): Promise<calls.AsyncPredictionPage>;
+    /**
      * Cancel an asynchronous prediction that has not ended.
      * @param {string} id @param {CallOptions} [options]
      */

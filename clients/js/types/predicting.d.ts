@@ -37,8 +37,15 @@ export function listRecords(query: {
 export function importRecords(csv: BodyInit, model: string | undefined): import("./call.js").Call<ImportReport>;
 /** @param {string} model @param {Row[]} rows @param {string} [key] @returns {import("./call.js").Call<AsyncPrediction>} */
 export function submit(model: string, rows: Row[], key?: string): import("./call.js").Call<AsyncPrediction>;
-/** @param {string} id @returns {import("./call.js").Call<AsyncPrediction>} */
-export function look(id: string): import("./call.js").Call<AsyncPrediction>;
+/**
+ * How a prediction stands; the server answers at its end, or after `waitMs`.
+ * @param {string} id @param {number} [waitMs] @returns {import("./call.js").Call<AsyncPrediction>}
+ */
+export function look(id: string, waitMs?: number): import("./call.js").Call<AsyncPrediction>;
+/** @typedef {{model?: string, state?: AsyncPrediction["state"], after?: Date, before?: Date, cursor?: string, limit?: number}} PredictionQuery */
+/** @typedef {{predictions: AsyncPrediction[], cursor: string | null}} AsyncPredictionPage */
+/** @param {PredictionQuery} query @returns {import("./call.js").Call<AsyncPredictionPage>} */
+export function listPredictions({ after, before, ...query }: PredictionQuery): import("./call.js").Call<AsyncPredictionPage>;
 /** @param {string} id @returns {import("./call.js").Call<AsyncPrediction>} */
 export function cancel(id: string): import("./call.js").Call<AsyncPrediction>;
 /** @param {import("./call.js").Answer} answer @returns {Predictions} */
@@ -49,6 +56,18 @@ export function predictionsOf(answer: import("./call.js").Answer): Predictions;
 export type RefusedRow = {
     row: number;
     error: PenstockError;
+};
+export type PredictionQuery = {
+    model?: string;
+    state?: AsyncPrediction["state"];
+    after?: Date;
+    before?: Date;
+    cursor?: string;
+    limit?: number;
+};
+export type AsyncPredictionPage = {
+    predictions: AsyncPrediction[];
+    cursor: string | null;
 };
 /**
  * One row of features and keys, by name.
