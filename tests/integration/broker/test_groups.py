@@ -177,7 +177,7 @@ def test_foreign_clients_read_and_write_our_topics(bed: Any, helpers: Any) -> No
     subprocess.run([*kcat, "-P", "-K:", "-H", "ce_id=one", "-p", "0"], input=b"k:from kcat", check=True, timeout=60)
     keys = [f"key-{number}" for number in range(20)]
     lines = "".join(f"{key}:java\n" for key in keys)
-    properties = ["--reader-property", "parse.key=true", "--reader-property", "key.separator=:"]
+    properties = ["--property", "parse.key=true", "--property", "key.separator=:"]
     bed.kafka.console("kafka-console-producer", "--topic", source, *properties, input=lines)
     bed.producer().send([OutRecord(source, key.encode(), b"ours") for key in keys])
     records = list(bed.reader().read(source))

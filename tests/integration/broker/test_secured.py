@@ -14,6 +14,9 @@ from penstock_transformer.broker.port import BrokerError, TopicState
 from penstock_transformer.broker.records import OutRecord
 from penstock_transformer.broker.settings import BrokerSettings
 
+# kafka-python leaves the socket of a refused log-in to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 USERS = {"alice": "wonder-land", "bob": "builder"}
 
 

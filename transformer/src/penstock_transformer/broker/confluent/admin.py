@@ -10,7 +10,7 @@ from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from penstock_transformer.broker.confluent.errors import translate, translated
-from penstock_transformer.broker.confluent.options import Troubles, connection
+from penstock_transformer.broker.confluent.options import Troubles, connection, reach
 from penstock_transformer.broker.confluent.reader import ConfluentReader
 from penstock_transformer.broker.port import Retriable, TopicState
 from penstock_transformer.broker.records import Partition
@@ -25,15 +25,9 @@ class ConfluentAdmin:
     def __init__(self, settings: BrokerSettings) -> None:
         self._timeout_s = settings.kafka_timeout_s
         self._troubles = Troubles()
-        doing = "reaching Kafka"
-        with translated(doing):
+        with translated("reaching Kafka"):
             self._client = AdminClient(connection(settings, self._troubles))
-        try:
-            self._client.list_topics(timeout=self._timeout_s)
-        except KafkaException as error:
-            self._client.poll(0)
-            self._troubles.raise_hopeless()
-            raise translate(error, doing) from error
+            reach(self._client, self._troubles, self._timeout_s)
         self._reader = ConfluentReader(settings)
 
     def topics(self, names: Sequence[str]) -> dict[str, TopicState]:

@@ -7,13 +7,13 @@ Invariant: a record is given out once for each time its partition is assigned, i
 
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, TopicPartition
 
 from penstock_transformer.broker.confluent.errors import translate, translate_code, translated
-from penstock_transformer.broker.confluent.options import Troubles, connection
+from penstock_transformer.broker.confluent.options import Troubles, connection, reach
 from penstock_transformer.broker.membership import Membership
 from penstock_transformer.broker.port import Assignment, Retriable
 from penstock_transformer.broker.records import Headers, Partition, Record
@@ -64,7 +64,7 @@ class ConfluentIntake:
         with translated("joining Kafka"):
             self._consumer = Consumer(options)
         with translated("reaching Kafka"):
-            self._consumer.list_topics("__consumer_offsets", timeout=self._timeout_s)
+            reach(self._consumer, self._troubles, self._timeout_s)
         self._woken = Event()
         self._partitions: dict[tuple[str, int], Partition] = {}
 
@@ -116,8 +116,16 @@ class ConfluentIntake:
 
     def seek(self, partition: Partition, offset: int) -> None:
         """Read on from this offset."""
-        with translated("seeking"):
-            self._consumer.seek(TopicPartition(partition.topic, partition.number, offset))
+        until = monotonic() + self._timeout_s
+        while True:
+            try:
+                self._consumer.seek(TopicPartition(partition.topic, partition.number, offset))
+                return
+            except KafkaException as error:
+                # A partition that was assigned a moment ago takes no seek until librdkafka has looked up where it stands.
+                if error.args[0].code() != KafkaError._STATE or monotonic() >= until:
+                    raise translate(error, "seeking") from error
+            sleep(_SLICE_S)
 
     def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
         """The group's committed offsets, of transactions that are over."""

@@ -1,9 +1,10 @@
 """The options that confluent-kafka's consumers, producers and administration share, from our settings."""
 
 import logging
+from time import monotonic
 from typing import Any
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from penstock_transformer.broker.confluent.errors import translate_code
 from penstock_transformer.broker.port import BrokerError
@@ -40,6 +41,20 @@ def connection(settings: BrokerSettings, troubles: "Troubles") -> dict[str, Any]
         options["sasl.username"] = settings.kafka_username
         options["sasl.password"] = settings.kafka_password
     return options
+
+
+def reach(client: Any, troubles: "Troubles", timeout_s: float) -> None:
+    """Wait until a broker answers. Raises what waiting does not mend as soon as it is known, else KafkaException."""
+    until = monotonic() + timeout_s
+    while True:
+        try:
+            client.list_topics(timeout=min(1.0, max(0.1, until - monotonic())))
+            return
+        except KafkaException:
+            client.poll(0)
+            troubles.raise_hopeless()
+            if monotonic() >= until:
+                raise
 
 
 class Troubles:

@@ -18,7 +18,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from penstock.failpoints import failpoint
 from penstock_transformer.broker.confluent.errors import TIMED_OUT, translate, translate_code, translated
-from penstock_transformer.broker.confluent.options import Troubles, connection
+from penstock_transformer.broker.confluent.options import Troubles, connection, reach
 from penstock_transformer.broker.membership import Membership
 from penstock_transformer.broker.port import BrokerError, Fenced, InDoubt, Retriable, TooLargeForTopic
 from penstock_transformer.broker.records import OutRecord, Partition
@@ -108,13 +108,17 @@ class _Client:
         keep those that come after it until their time is up."""
         until = monotonic() + self._timeout_s
         while self.producer.flush(_SLICE_S):
-            if self.failed:
-                raise KafkaException(self.failed[0][0])
+            self._raise_refused()
             if monotonic() > until:
                 self.troubles.raise_hopeless()
                 raise Retriable("writing to Kafka: no answer")
-        if self.failed:
-            raise KafkaException(self.failed[0][0])
+        self._raise_refused()
+
+    def _raise_refused(self) -> None:
+        """Of records that were only dropped with their transaction the reason comes with the next step of that."""
+        for code, _ in self.failed:
+            if code.code() not in _SPOILT:
+                raise KafkaException(code)
 
     def give_up(self) -> None:
         """What is queued is not sent any more."""
@@ -161,11 +165,8 @@ class ConfluentOutlet:
         doing = f"opening the producer {self._id}"
         with translated(doing):
             client = _Client(self._settings, self._id)
-        try:
+            reach(client.producer, client.troubles, self._timeout_s)
             client.producer.init_transactions(self._timeout_s)
-        except KafkaException as error:
-            client.troubles.raise_hopeless()
-            raise translate(error, doing) from error
         self._client = client
 
     def commit(self, records: Sequence[OutRecord], offsets: Mapping[Partition, int], group: Membership | None) -> None:

@@ -49,10 +49,14 @@ def build(kind: Callable[..., T], options: dict[str, Any]) -> T:
 
     try:
         return kind(**options, kafka_client=begin)
-    except BaseException:
+    except BaseException as error:
+        # A refused log-in is tried until the time is up, and then told as a time-out.
+        refused = next((failure for client in begun for failure in client._manager._auth_failures.values()), None)
         for client in begun:
             client._net.stop(timeout_ms=1000)
             client.close()
+        if refused is not None:
+            raise refused from error
         raise
 
 

@@ -183,7 +183,7 @@ class KafkaPythonOutlet:
             failpoint("worker.offsets_sent")
         except (errors.KafkaError, OSError, BrokerError) as error:
             failure = _first_failure(futures, error, len(futures) if len(futures) < len(records) else None)
-            self._abort(client, failure)
+            self._abort(client, failure, spoilt=any(future.is_done and future.failed() for future in futures))
             raise failure from error
         try:
             client.commit()
@@ -205,9 +205,12 @@ class KafkaPythonOutlet:
             if not future.is_done or future.failed():
                 future.get(max(0.0, until - monotonic()))
 
-    def _abort(self, client: _Client, failure: BrokerError) -> None:
-        """Leave nothing open. A producer that cannot even do that is given up, for another where that is possible at once."""
+    def _abort(self, client: _Client, failure: BrokerError, *, spoilt: bool) -> None:
+        """Leave nothing open. A producer that cannot even do that is given up, for another where that is possible at once; and so
+        is one that had a record refused: kafka-python numbers those that come after it wrongly."""
         try:
+            if spoilt:
+                raise errors.TransactionAbortedError
             client.abort()
         except (errors.KafkaError, OSError):
             self._give_up(client)
