@@ -4,6 +4,7 @@ perf_analyzer    NVIDIA's load generator: of the tritonclient wheel 2.41 (later 
                  the CUDA runtime library of another wheel; it also needs Debian's libb64-0d, and no GPU
 schemathesis     in an environment of its own: it wants other versions of what the tests use
 grpcurl          built by Go, if that is here
+versitygw        an S3-compatible server, built by Go, if that is here
 TypeScript       for the types of clients/js, by npm, if that is here
 
 What cannot be had is said in a line, and the tests that need it skip.
@@ -16,6 +17,7 @@ import sys
 from pathlib import Path
 
 from penstock.testing.programs import cache_directory
+from penstock.testing.s3 import MODULE as VERSITYGW
 
 WHEELS = ("tritonclient==2.41.0", "nvidia-cuda-runtime-cu12==12.9.79")
 SCHEMATHESIS = "schemathesis==4.32.5"
@@ -43,14 +45,14 @@ def schemathesis() -> None:
     run("schemathesis", [uv, "pip", "install", "--quiet", "--python", str(target / "bin" / "python"), SCHEMATHESIS])
 
 
-def grpcurl() -> None:
+def built_by_go(name: str, module: str) -> None:
     target = cache_directory() / "go" / "bin"
-    if shutil.which("grpcurl") or (target / "grpcurl").exists():
+    if shutil.which(name) or (target / name).exists():
         return
     if shutil.which("go") is None:
-        print("grpcurl needs Go; the tests that need it are skipped")
+        print(f"{name} needs Go; the tests that need it are skipped")
         return
-    run("grpcurl", ["go", "install", GRPCURL], {"GOBIN": str(target)})
+    run(name, ["go", "install", module], {"GOBIN": str(target)})
 
 
 def typescript() -> None:
@@ -71,5 +73,6 @@ def run(name: str, command: list[str], environment: dict[str, str] | None = None
 if __name__ == "__main__":
     perf_analyzer()
     schemathesis()
-    grpcurl()
+    built_by_go("grpcurl", GRPCURL)
+    built_by_go("versitygw", VERSITYGW)
     typescript()
