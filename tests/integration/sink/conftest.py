@@ -89,6 +89,11 @@ class Place:
         options = ("--models", self.model, "--sink_records", "10", "--kafka_session_timeout_s", "2")
         return self.start("sink", *options, *arguments, failpoints=failpoints, instance=instance)
 
+    def relay(self, *arguments: str, failpoints: str = "", instance: str = "a") -> ServerProcess:
+        """A relay of this place's database."""
+        options = ("--kafka_replication", "1", "--kafka_min_insync", "1", "--relay_records", "10", "--relay_lease_s", "1")
+        return self.start("relay", *options, *arguments, failpoints=failpoints, instance=instance)
+
     def using(self, case: Callable[[Any], Awaitable[T]]) -> T:
         """Run a case with the predictions of this place."""
 
