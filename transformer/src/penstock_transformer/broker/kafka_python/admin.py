@@ -1,6 +1,7 @@
 """Topics and where groups stand, on kafka-python."""
 
 from collections.abc import Sequence
+from time import monotonic, sleep
 
 from kafka import KafkaAdminClient, errors
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -11,6 +12,8 @@ from penstock_transformer.broker.kafka_python.reader import KafkaPythonReader
 from penstock_transformer.broker.port import BrokerError, TopicState
 from penstock_transformer.broker.records import Partition
 from penstock_transformer.broker.settings import BrokerSettings
+
+_PAUSE_S = 0.1
 
 
 class KafkaPythonAdmin:
@@ -66,11 +69,19 @@ class KafkaPythonAdmin:
 
     def committed(self, group: str) -> dict[Partition, int]:
         """A group's offsets."""
+        until = monotonic() + self._timeout_ms / 1000
         with translated(f"looking at group {group}"):
-            try:
-                found = self._client.list_group_offsets({group: None})[group]
-            except errors.GroupIdNotFoundError:
-                return {}
+            while True:
+                try:
+                    found = self._client.list_group_offsets({group: None})[group]
+                    break
+                except errors.GroupIdNotFoundError:
+                    return {}
+                except (errors.CoordinatorNotAvailableError, errors.CoordinatorLoadInProgressError):
+                    # A cluster makes room for groups when it is asked for the first.
+                    if monotonic() >= until:
+                        raise
+                sleep(_PAUSE_S)
         return {Partition(place.topic, place.partition): entry.offset for place, entry in found.items() if entry.offset >= 0}
 
     def close(self) -> None:

@@ -1,9 +1,11 @@
 """The options that kafka-python's consumers, producers and administration share, from our settings."""
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from kafka.errors import SaslAuthenticationFailedError
 from kafka.net.compat import KafkaNetClient
 
 from penstock_transformer.broker.kafka_python.sockets import DIRECT
@@ -41,17 +43,26 @@ def connection(settings: BrokerSettings, client_id: str) -> dict[str, Any]:
 def build(kind: Callable[..., T], options: dict[str, Any]) -> T:
     """A client of this kind. Where its making fails, what it had begun by then is ended: kafka-python itself leaves a thread."""
     begun: list[KafkaNetClient] = []
+    failures: deque[BaseException] = deque(maxlen=16)
 
     def begin(**given: Any) -> KafkaNetClient:
         client = KafkaNetClient(**given)
         begun.append(client)
+        connect = client._manager.get_connection
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            connection = connect(*arguments, **options)
+            connection.init_future.add_errback(failures.append)
+            return connection
+
+        client._manager.get_connection = watched
         return client
 
     try:
         return kind(**options, kafka_client=begin)
     except BaseException as error:
         # A refused log-in is tried until the time is up, and then told as a time-out.
-        refused = next((failure for client in begun for failure in client._manager._auth_failures.values()), None)
+        refused = next((failure for failure in failures if isinstance(failure, SaslAuthenticationFailedError)), None)
         for client in begun:
             client._net.stop(timeout_ms=1000)
             client.close()
