@@ -8,6 +8,8 @@ import pytest
 from penstock.testing.committed import until
 from penstock_transformer.broker.settings import CLIENTS
 
+# Seconds each where the machine is free; several processes are started in every one.
+pytestmark = pytest.mark.timeout(300)
 POINTS = ("worker.predicted", "worker.begun", "worker.produced", "worker.offsets_sent", "worker.committed")
 
 
