@@ -22,7 +22,7 @@ from penstock_transformer.worker.entries import PartitionQueue
 from penstock_transformer.worker.events import Failure
 from penstock_transformer.worker.machine import Machine
 
-HISTORIES = int(os.environ.get("PENSTOCK_HISTORIES", "1200"))
+HISTORIES = int(os.environ.get("PENSTOCK_HISTORIES", "800"))
 FIRST = int(os.environ.get("PENSTOCK_HISTORIES_FIRST", "1000000"))
 SHARDS = 4
 # What must happen in so many histories, or they prove little.
