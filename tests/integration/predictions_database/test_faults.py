@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -225,6 +226,17 @@ def test_a_full_disk_is_said_and_loses_nothing(sqlite_url: str) -> None:
         assert await p.end([Ending(kept[0], State.SUCCEEDED, Payload(b"x" * 100_000, JSON, 100_000))]) == [kept[0]]
         assert {one.id for one in (await p.find(Filter(None), 1000, None)).predictions} == set(kept)
         assert len(await p.claim("m", "here", 1000)) == len(kept) - 1
+
+    run(sqlite_url, case)
+
+
+def test_an_sqlite_file_is_its_owners_alone(sqlite_url: str) -> None:
+    async def case(p: Any) -> None:
+        await p.submit(new())
+        file = Path(sqlite_url.removeprefix("sqlite:///"))
+        modes = {path.name: path.stat().st_mode & 0o077 for path in file.parent.glob(f"{file.name}*")}
+        assert len(modes) > 1
+        assert not any(modes.values()), modes
 
     run(sqlite_url, case)
 

@@ -18,6 +18,7 @@ class FileLock:
     """The lock beside one database file."""
 
     def __init__(self, path: Path) -> None:
+        self._database = path
         self._path = path.with_name(path.name + ".lock")
         self._file: int | None = None
 
@@ -27,6 +28,8 @@ class FileLock:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # Made here, for its owner alone: SQLite would let everybody read what callers sent.
+            os.close(os.open(self._database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise InvalidInput(f"{self._path}: {error.strerror}", field="database") from None
         while True:
