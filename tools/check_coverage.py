@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-FLOORS_PERCENT = {"core": 90.0, "predictor": 95.0, "transformer": 88.0, "cli": 92.0}
+FLOORS_PERCENT = {"core": 90.0, "predictor": 95.0, "transformer": 94.0, "cli": 92.0}
 
 
 def coverage_of(member: str, files: dict[str, dict[str, dict[str, int]]]) -> float:

@@ -1,5 +1,6 @@
 """TLS and log-ins against the real broker, with both clients; what is refused says so and is not retried for ever."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,17 @@ from penstock_transformer.broker.port import BrokerError, TopicState
 from penstock_transformer.broker.records import OutRecord
 from penstock_transformer.broker.settings import BrokerSettings
 
-# kafka-python leaves the socket of a refused log-in to the garbage collector.
+# kafka-python leaves the socket of a refused log-in to the garbage collector, which `collected` calls while this holds.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 USERS = {"alice": "wonder-land", "bob": "builder"}
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What a test leaves to the collector is collected before another test is blamed for it."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
