@@ -21,7 +21,7 @@ import peer_models
 from overload import load
 from peer_table import PEERS, Start
 from peers import Unavailable, running
-from rig import medians, require
+from rig import medians, reason_shown, require
 
 from penstock.testing.open_loop import OpenLoopResult
 
@@ -100,7 +100,7 @@ def table(result: dict[str, Any]) -> Iterator[str]:
         rate = f"{row['best_rate']:,.0f}" if row["best_rate"] else f"none of {FIRST_RATE:g} and more"
         yield f"| {row['server']} | {row['p50_ms']} | {row['p99_ms']} | {row['p99.9_ms']}{lost} | {rate} |"
     for name, reason in result["failures"].items():
-        yield f"- not measured: {name}: {reason}"
+        yield f"- not measured: {name}: {reason_shown(reason)}"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import peer_models
 from peer_table import CACHE, PEERS, SCRIPTS, Peer, Start, python_of
-from rig import ENVIRONMENT, LOAD_CPU, SERVER_CPU, cpu_s, medians, post_script, require, resident_mib, wrk
+from rig import ENVIRONMENT, LOAD_CPU, SERVER_CPU, cpu_s, medians, post_script, reason_shown, require, resident_mib, wrk
 
 from penstock.testing.servers import free_port
 
@@ -301,7 +301,7 @@ def table(result: dict[str, Any]) -> Iterator[str]:
     for name, value in result["ratios"].items():
         yield f"- {name}: {value}"
     for name, reason in result["failures"].items():
-        yield f"- not measured: {name}: {reason}"
+        yield f"- not measured: {name}: {reason_shown(reason)}"
 
 
 def _shown(floor: dict[str, float]) -> str:

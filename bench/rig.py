@@ -5,6 +5,7 @@ Servers run on the first core that this process may use; wrk and the stores on t
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -34,6 +35,12 @@ def require(bench: str, *programs: str) -> None:
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         sys.exit(f"{bench} needs {' and '.join(missing)} (Debian: apt-get install {' '.join(missing)})")
+
+
+def reason_shown(reason: str) -> str:
+    """Why something was not measured, as the page tells it: one line of moderate length, files without this machine's folders."""
+    line = " ".join(re.sub(r"(?:/[\w.-]+)+/", "", reason.replace("\\n", " ")).split())
+    return line if len(line) <= 160 else f"{line[:157]}..."
 
 
 def medians(samples: Sequence[dict[Key, float]], digits: int = 2) -> dict[Key, float]:
