@@ -1,6 +1,7 @@
 """Records and offsets that go together: all or nothing, whoever dies. Each test runs with both clients."""
 
 import signal
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -60,29 +61,46 @@ def test_a_zombie_by_transactional_id_is_fenced(bed: Any, helpers: Any) -> None:
 def test_a_zombie_by_generation_is_fenced_and_its_producer_works_on(bed: Any, helpers: Any) -> None:
     source, target = bed.topic("in"), bed.topic("out")
     bed.producer().send(helpers.records_of(source, 1))
-    first, members = bed.joined(source)
+    first, _ = bed.joined(source)
     stale = first.group()
     outlet = bed.outlet()
-    # Another member joins: the generation grows.
-    second = bed.intake(bed.make(kafka_instance=f"{bed.name}-second"))
-    other = helpers.Members()
-    second.subscribe([source], other)
-    before = len(members)
+    _outdate(
+        bed, helpers, first, source, lambda: outlet.commit([OutRecord(target, b"k", b"zombie")], {Partition(source, 0): 1}, stale)
+    )
+    seen = bed.settled(target)
+    outlet.commit([OutRecord(target, b"k", b"fresh")], {Partition(source, 0): 1}, first.group())
+    assert bed.settled(target) == [*seen, b"fresh"]
 
-    def moved() -> bool:
+
+def test_offsets_of_an_aborted_transaction_do_not_come_with_the_next(bed: Any, helpers: Any) -> None:
+    source, target = bed.topic("in", partitions=2), bed.topic("out")
+    one, other = Partition(source, 0), Partition(source, 1)
+    intake, _ = bed.joined(source)
+    stale = intake.group()
+    outlet = bed.outlet()
+    _outdate(bed, helpers, intake, source, lambda: outlet.commit([], {other: 1}, stale))
+    with pytest.raises(Rebalanced):
+        outlet.commit([OutRecord(target, b"k", b"aborted")], {one: 1}, stale)
+    outlet.commit([OutRecord(target, b"k", b"kept")], {other: 1}, intake.group())
+    assert bed.settled(target) == [b"kept"]
+    assert intake.committed([one, other]) == {one: None, other: 1}
+
+
+def _outdate(bed: Any, helpers: Any, intake: Any, topic: str, commit: Callable[[], None]) -> None:
+    """Have another member join, until the group's generation has grown and `commit` is refused for it."""
+    second = bed.intake(bed.make(kafka_instance=f"{bed.name}-second"))
+    second.subscribe([topic], helpers.Members())
+
+    def refused() -> bool:
         second.poll(0.1, 1)
-        first.poll(0.1, 1)
+        intake.poll(0.1, 1)
         try:
-            outlet.commit([OutRecord(target, b"k", b"zombie")], {Partition(source, 0): 1}, stale)
+            commit()
         except Rebalanced:
             return True
         return False
 
-    del before
-    helpers.until(moved)
-    seen = bed.settled(target)
-    outlet.commit([OutRecord(target, b"k", b"fresh")], {Partition(source, 0): 1}, first.group())
-    assert bed.settled(target) == [*seen, b"fresh"]
+    helpers.until(refused)
 
 
 def test_a_record_over_the_topics_limit_names_itself_and_spoils_nothing(bed: Any, helpers: Any) -> None:

@@ -10,7 +10,7 @@ slower than its events must not hold them all, and an event left out silently wo
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from penstock.errors import Overloaded
 
@@ -37,6 +37,26 @@ def format_event(data: bytes, *, id: str | None = None, event: str | None = None
         lines += [b"data: %b\n" % line for line in broken.split(b"\n")]
     lines.append(b"\n")
     return b"".join(lines)
+
+
+async def heartbeats(events: AsyncGenerator[bytes], every_s: float = HEARTBEAT_S) -> AsyncGenerator[bytes]:
+    """The same events, and a comment after every `every_s` in which none came. Ends with them; raises what they raise."""
+    waiting: asyncio.Future[bytes | None] = asyncio.ensure_future(anext(events, None))
+    try:
+        while True:
+            done, _ = await asyncio.wait({waiting}, timeout=every_s)
+            if not done:
+                yield HEARTBEAT
+                continue
+            event = waiting.result()
+            if event is None:
+                return
+            yield event
+            waiting = asyncio.ensure_future(anext(events, None))
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await events.aclose()
 
 
 class EventQueue:

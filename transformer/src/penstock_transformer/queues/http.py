@@ -4,19 +4,18 @@ A letter's bytes, key and headers are somebody's request, and its message may qu
 `admin` for the model alone, as are replaying and dropping. Those two take a JSON body, which no form of another site can send.
 """
 
-import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
 
 from penstock.errors import InvalidInput, NotFound, UnsupportedType
 from penstock.serving.asgi import plain_response, read_members
-from penstock.serving.events import CONTENT_TYPE, HEARTBEAT, HEARTBEAT_S, format_event
+from penstock.serving.events import format_event
+from penstock.serving.followed_events import FollowedEvents
 from penstock.serving.security.scopes import ADMIN, Caller
 from penstock_transformer.http.records import Strict
 from penstock_transformer.queues.counts import NEWEST, Entry
@@ -77,7 +76,7 @@ class QueueRoutes:
         """`GET /queues/events`: each event a whole document."""
         following = AsyncExitStack()
         documents = await following.enter_async_context(self._monitor.follow(model))
-        return _Followed(_events(documents), following)
+        return FollowedEvents(_events(documents), following)
 
     async def letters(
         self,
@@ -141,40 +140,9 @@ def unquoted(entry: Entry) -> Entry:
 _UNSEEN = b"cache-control: no-store\r\n"
 
 
-async def _events(documents: AsyncIterator[tuple[int, bytes]]) -> AsyncIterator[bytes]:
-    waiting: asyncio.Future[Any] = asyncio.ensure_future(anext(documents, None))
-    try:
-        while True:
-            finished, _ = await asyncio.wait({waiting}, timeout=HEARTBEAT_S)
-            if not finished:
-                yield HEARTBEAT
-                continue
-            found = waiting.result()
-            if found is None:
-                return
-            yield format_event(found[1], id=str(found[0]), event="queues")
-            waiting = asyncio.ensure_future(anext(documents, None))
-    finally:
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-
-
-class _Followed(StreamingResponse):
-    """A stream that gives up its place with its end, whether it was begun or not."""
-
-    def __init__(self, stream: AsyncIterator[bytes], following: AsyncExitStack) -> None:
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        super().__init__(stream, headers=headers, media_type=CONTENT_TYPE.decode())
-        self._stream = stream
-        self._following = following
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            closing: Any = self._stream
-            await closing.aclose()
-            await self._following.aclose()
+async def _events(documents: AsyncIterator[tuple[int, bytes]]) -> AsyncGenerator[bytes]:
+    async for number, document in documents:
+        yield format_event(document, id=str(number), event="queues")
 
 
 async def _confirmed(request: Request) -> None:

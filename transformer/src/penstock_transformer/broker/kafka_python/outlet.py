@@ -72,6 +72,9 @@ class _Client:
 
     def begin(self) -> None:
         """Start a transaction."""
+        # kafka-python 3.0.12 keeps the offsets that a broker refused, and would commit them with the next transaction's: their
+        # records, aborted with the one before, would never be made again.
+        self._producer._transaction_manager._pending_txn_offset_commits.clear()
         self._producer.begin_transaction()
 
     def send(self, record: OutRecord) -> Any:

@@ -8,19 +8,17 @@ An event's id is its stage: 1 queued, 2 being processed, 3 ended. Who comes back
 has seen the end is answered 204, which tells an `EventSource` to come no more.
 """
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from typing import Any
 
 import orjson
 from fastapi import Response
-from fastapi.responses import StreamingResponse
 
 from penstock.errors import PenstockError
-from penstock.serving.events import CONTENT_TYPE, HEARTBEAT, HEARTBEAT_S, format_event
+from penstock.serving.events import HEARTBEAT_S, format_event
 from penstock.serving.faults import fault
+from penstock.serving.followed_events import FollowedEvents
 from penstock.serving.security.scopes import Caller
 from penstock_transformer.predictions.http.asking import seen_by
 from penstock_transformer.predictions.http.documents import encode
@@ -51,51 +49,20 @@ class PredictionEvents:
             return Response(status_code=204)
         following = AsyncExitStack()
         states = await following.enter_async_context(self._service.follow(self._id))
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return _Followed(self._stream(states, seen, following), following, headers)
+        return FollowedEvents(self._events(states, seen), following, self._heartbeat_s)
 
-    async def _stream(self, states: AsyncIterator[State], seen: int, following: AsyncExitStack) -> AsyncIterator[bytes]:
-        async with following:
-            waiting: asyncio.Future[Any] = asyncio.ensure_future(anext(states, None))
-            try:
-                while True:
-                    done, _ = await asyncio.wait({waiting}, timeout=self._heartbeat_s)
-                    if not done:
-                        yield HEARTBEAT
-                        continue
-                    state = waiting.result()
-                    if state is None:
-                        return
-                    if stage(state) + 1 > seen:
-                        yield await self._event(state)
-                    waiting = asyncio.ensure_future(anext(states, None))
-            except PenstockError:
-                return  # the connection ends, and an EventSource asks again from where it was
-            finally:
-                waiting.cancel()
-                await asyncio.gather(waiting, return_exceptions=True)
+    async def _events(self, states: AsyncIterator[State], seen: int) -> AsyncGenerator[bytes]:
+        try:
+            async for state in states:
+                if stage(state) + 1 > seen:
+                    yield await self._event(state)
+        except PenstockError:
+            return  # the connection ends, and an EventSource asks again from where it was
 
     async def _event(self, state: State) -> bytes:
         prediction, position = await self._service.get(self._id, self._owner)
         # What is read may be further on than what was told; its own event follows then, and says the same.
         return format_event(encode(prediction, position), id=str(stage(state) + 1), event=state.value)
-
-
-class _Followed(StreamingResponse):
-    """A stream whose watcher ends with it, whether it was begun or not."""
-
-    def __init__(self, stream: AsyncIterator[bytes], following: AsyncExitStack, headers: dict[str, str]) -> None:
-        super().__init__(stream, headers=headers, media_type=CONTENT_TYPE.decode())
-        self._stream = stream
-        self._following = following
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            closing: Any = self._stream
-            await closing.aclose()
-            await self._following.aclose()
 
 
 class StreamEvents:
