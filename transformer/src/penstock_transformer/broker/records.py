@@ -3,7 +3,7 @@
 topic --Record--> worker, relay, sink --OutRecord--> topic
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -20,7 +20,31 @@ class Partition(NamedTuple):
         return f"{self.topic}/{self.number}"
 
 
-class Record(msgspec.Struct, frozen=True, eq=False):
+class _Content(Protocol):
+    @property
+    def key(self) -> bytes | None: ...
+
+    @property
+    def value(self) -> bytes | None: ...
+
+    @property
+    def headers(self) -> Headers: ...
+
+
+class _Weighed(msgspec.Struct, frozen=True, eq=False):
+    """What records that were read and records to be written have in common."""
+
+    @property
+    def nbytes(self: _Content) -> int:
+        """What it takes of a budget, in bytes: key, value, headers, and 100 for the rest."""
+        # A loop, not a sum over a generator: this is asked of every record, and takes half the time.
+        size = len(self.key or b"") + len(self.value or b"") + 100
+        for name, value in self.headers:
+            size += len(name) + len(value)
+        return size
+
+
+class Record(_Weighed, frozen=True, eq=False):
     """A record that was read. `timestamp_ms` is the topic's (creation or append), in ms of the Unix epoch. `headers` keep their
     order and their doubles; a header without a value is empty."""
 
@@ -36,15 +60,6 @@ class Record(msgspec.Struct, frozen=True, eq=False):
         """`<topic>/<partition>/<offset>`: unique in a cluster, and the id of a record that brings none."""
         return f"{self.partition.topic}/{self.partition.number}/{self.offset}"
 
-    @property
-    def nbytes(self) -> int:
-        """What it takes of a budget: key, value and headers."""
-        # A loop, not a sum over a generator: this is asked of every record, and takes half the time.
-        size = len(self.key or b"") + len(self.value or b"") + 100
-        for name, value in self.headers:
-            size += len(name) + len(value)
-        return size
-
     def header(self, name: str) -> bytes | None:
         """The last header of that name (as CloudEvents readers take it), or None."""
         for key, value in reversed(self.headers):
@@ -53,7 +68,7 @@ class Record(msgspec.Struct, frozen=True, eq=False):
         return None
 
 
-class OutRecord(msgspec.Struct, frozen=True, eq=False):
+class OutRecord(_Weighed, frozen=True, eq=False):
     """A record to be written. `partition` None lets the key decide (murmur2, as Java's clients do); a number that the topic
     does not have does too."""
 
@@ -63,12 +78,3 @@ class OutRecord(msgspec.Struct, frozen=True, eq=False):
     headers: Headers = ()
     partition: int | None = None
     timestamp_ms: int | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """What it takes of a budget: key, value and headers."""
-        # A loop, not a sum over a generator: this is asked of every record, and takes half the time.
-        size = len(self.key or b"") + len(self.value or b"") + 100
-        for name, value in self.headers:
-            size += len(name) + len(value)
-        return size
