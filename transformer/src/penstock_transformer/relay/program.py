@@ -7,17 +7,15 @@ SIGTERM -> not ready -> the batch under way is finished, the slot given back -> 
 import asyncio
 import logging
 import os
-import signal
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
 from penstock.errors import UpstreamUnavailable
 from penstock.lifecycle import Lifecycle, StopPhase
-from penstock.serving.server import Service, run
-from penstock.settings import parse
+from penstock.serving.server import Service
 from penstock_transformer.bare_service import bare_service
 from penstock_transformer.broker.opening import open_outlet
+from penstock_transformer.part import Part, run_part
 from penstock_transformer.predictions.changes import ANY_MODEL
 from penstock_transformer.predictions.database.opening import open_predictions
 from penstock_transformer.predictions.intents import DatabaseIntents
@@ -28,7 +26,6 @@ from penstock_transformer.relay.metrics import RelayMetrics
 from penstock_transformer.relay.settings import RelaySettings
 from penstock_transformer.relay.shell import RelayShell
 from penstock_transformer.relay.topics import RelayTopics
-from penstock_transformer.settings import PREFIX
 
 DESCRIPTION = "Publish submitted predictions to Kafka, each exactly once."
 _MEASURE_S = 2.0
@@ -36,12 +33,11 @@ _MEASURE_S = 2.0
 logger = logging.getLogger(__name__)
 
 
-class Relay:
-    """One relay with what it stands on. `status` is what the process exits with: 1 if it ended by itself."""
+class Relay(Part):
+    """One relay with what it stands on."""
 
     def __init__(self, settings: RelaySettings) -> None:
-        self.status = 0
-        self._draining = False
+        super().__init__()
         self._predictions = open_predictions(settings.database)
         self._intents = DatabaseIntents(self._predictions.engine, self._predictions)
         topics = RelayTopics(settings)
@@ -69,27 +65,27 @@ class Relay:
 
     async def stop(self) -> None:
         """Finish the batch under way and give the slot back."""
-        self._draining = True
+        self.leaving = True
         self._shell.stop()
         if self._running is not None:
-            await self._running
+            await asyncio.wait([self._running])
 
     async def close(self) -> None:
         """Let the database go."""
-        self._draining = True
-        for task in (self._measuring, self._running):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        self.leaving = True
+        tasks = [task for task in (self._measuring, self._running) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._predictions.close()
 
     def _ended(self, running: "asyncio.Task[None]") -> None:
-        if not self._draining and not running.cancelled():
-            # A fault of ours: the process goes the way that a signal sends it, and whoever runs it starts it anew.
-            self.status = 1
-            logger.error("relay ended", exc_info=running.exception())
-            signal.raise_signal(signal.SIGTERM)
+        if running.cancelled():
+            return
+        error = running.exception()
+        if error is not None:
+            logger.error("relay ended", exc_info=error)
+        self.ended()
 
     async def _measure(self) -> None:
         while True:
@@ -98,27 +94,16 @@ class Relay:
             await asyncio.sleep(_MEASURE_S)
 
 
-def build(settings: RelaySettings, relays: list[Relay]) -> Service:
-    """The service of the process. Nothing is connected yet: that is a start hook's work. The relay is added to `relays`."""
+def build(settings: RelaySettings) -> tuple[Service, Relay]:
+    """The service of the process, and the relay in it. Nothing is connected yet."""
     lifecycle, relay = Lifecycle(), Relay(settings)
-    relays.append(relay)
     lifecycle.on_start("relay", relay.start)
     lifecycle.add_check("relay", relay.check)
     lifecycle.on_stop("relay", relay.stop, StopPhase.FINISH)
     lifecycle.on_stop("database", relay.close, StopPhase.RELEASE)
-    return bare_service(settings, lifecycle, relay.metrics.families, title="Penstock relay")
+    return bare_service(settings, lifecycle, relay.metrics.families, title="Penstock relay"), relay
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The program. Exits 0 after a drain, 1 if it cannot go on, 2 for wrong options."""
-    arguments = sys.argv[1:] if argv is None else argv
-    settings = parse(RelaySettings, arguments, os.environ, PREFIX, program="penstock-transformer relay", description=DESCRIPTION)
-    relays: list[Relay] = []
-    run(lambda: build(settings, relays), settings, most_workers=1)
-    status = max((relay.status for relay in relays), default=0)
-    if status:
-        sys.exit(status)
-
-
-if __name__ == "__main__":
-    main()
+    run_part(RelaySettings, build, argv, name="relay", description=DESCRIPTION)

@@ -6,21 +6,16 @@ SIGTERM -> not ready -> what was read is written and committed -> group left -> 
 
 import asyncio
 import logging
-import os
-import signal
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from random import Random
 
 from penstock.lifecycle import Lifecycle, StopPhase
-from penstock.serving.server import Service, run
-from penstock.settings import parse
+from penstock.serving.server import Service
 from penstock_transformer.bare_service import bare_service
 from penstock_transformer.broker.opening import open_intake
 from penstock_transformer.broker.port import Intake, Retriable
+from penstock_transformer.part import Part, run_part
 from penstock_transformer.predictions.database.opening import open_predictions
-from penstock_transformer.settings import PREFIX
 from penstock_transformer.sink.machine import SinkMachine
 from penstock_transformer.sink.metrics import SinkMetrics
 from penstock_transformer.sink.settings import SinkSettings
@@ -32,18 +27,17 @@ DESCRIPTION = "Write what came of predictions on Kafka to the database that keep
 logger = logging.getLogger(__name__)
 
 
-class Sink:
-    """One sink with what it stands on. `status` is what the process exits with: 1 if it ended by itself."""
+class Sink(Part):
+    """One sink with what it stands on."""
 
     def __init__(self, settings: SinkSettings) -> None:
-        self.status = 0
+        super().__init__()
         self._settings = settings
         self._predictions = open_predictions(settings.database)
         self._machine = SinkMachine(settings.sink_limits())
         self.metrics = SinkMetrics(self._machine)
         self._shell: SinkShell | None = None
         self._running: asyncio.Task[None] | None = None
-        self._draining = False
 
     async def start(self) -> None:
         """Open the database, join the group. Waits for either that is away."""
@@ -77,49 +71,38 @@ class Sink:
 
     async def stop(self) -> None:
         """Write and commit what was read."""
-        self._draining = True
+        self.leaving = True
         if self._shell is not None and self._running is not None:
             self._shell.stop()
-            with suppress(Exception):
-                await self._running
+            await asyncio.wait([self._running])
 
     async def close(self) -> None:
         """Let the database go."""
-        self._draining = True
+        self.leaving = True
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
         await self._predictions.close()
 
     def _ended(self, running: "asyncio.Task[None]") -> None:
-        if not self._draining and not running.cancelled():
-            # It ended by itself: the process has nothing to do any more, and goes the way that a signal sends it.
-            self.status = 1
-            logger.error("sink ended", exc_info=running.exception())
-            signal.raise_signal(signal.SIGTERM)
+        if running.cancelled():
+            return
+        error = running.exception()
+        if error is not None:
+            logger.error("sink ended", exc_info=error)
+        self.ended()
 
 
-def build(settings: SinkSettings, sinks: list[Sink]) -> Service:
-    """The service of the process. Nothing is connected yet. The sink is added to `sinks`."""
+def build(settings: SinkSettings) -> tuple[Service, Sink]:
+    """The service of the process, and the sink in it. Nothing is connected yet."""
     lifecycle, sink = Lifecycle(), Sink(settings)
-    sinks.append(sink)
     lifecycle.on_start("sink", sink.start)
     lifecycle.add_check("sink", sink.reason)
     lifecycle.on_stop("sink", sink.stop, StopPhase.FINISH)
     lifecycle.on_stop("database", sink.close, StopPhase.RELEASE)
-    return bare_service(settings, lifecycle, sink.metrics.families, title="Penstock sink")
+    return bare_service(settings, lifecycle, sink.metrics.families, title="Penstock sink"), sink
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The program. Exits 0 after a drain, 1 if it cannot go on, 2 for wrong options."""
-    arguments = sys.argv[1:] if argv is None else argv
-    settings = parse(SinkSettings, arguments, os.environ, PREFIX, program="penstock-transformer sink", description=DESCRIPTION)
-    sinks: list[Sink] = []
-    run(lambda: build(settings, sinks), settings, most_workers=1)
-    status = max((sink.status for sink in sinks), default=0)
-    if status:
-        sys.exit(status)
-
-
-if __name__ == "__main__":
-    main()
+    run_part(SinkSettings, build, argv, name="sink", description=DESCRIPTION)

@@ -5,9 +5,6 @@ SIGTERM -> not ready -> nothing more is read -> what was read is written and com
 """
 
 import asyncio
-import os
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,10 +14,9 @@ from penstock.errors import InvalidInput
 from penstock.features.reading import read_spec
 from penstock.features.spec import FeatureSpec
 from penstock.lifecycle import Lifecycle, StopPhase
-from penstock.serving.server import Service, run
-from penstock.settings import parse
+from penstock.serving.server import Service
 from penstock_transformer.bare_service import bare_service
-from penstock_transformer.settings import PREFIX
+from penstock_transformer.part import Part, run_part
 from penstock_transformer.updates.settings import UpdatesSettings
 from penstock_transformer.updates.stream import Stream
 from penstock_transformer.worker.effects import Stop
@@ -30,11 +26,11 @@ DESCRIPTION = "Write feature updates from Kafka into the online store, each as o
 _CLOSING_S = 5.0
 
 
-class Updates:
-    """The stream within the process. `status` is what the process exits with: 1 if the stream ended by itself."""
+class Updates(Part):
+    """The stream within the process."""
 
     def __init__(self, settings: UpdatesSettings) -> None:
-        self.status = 0
+        super().__init__()
         self._settings = settings
         self._metrics = WorkerMetrics()
         self._stream: Stream | None = None
@@ -56,15 +52,19 @@ class Updates:
         shell = None if self._stream is None else self._stream.shell
         if shell is None:
             return "not connected yet"
+        if shell.stopped.done():
+            return "stopped"
         return None if shell.assigned else "no assignment yet"
 
     async def drain(self) -> None:
         """Write and commit what was read."""
+        self.leaving = True
         if self._stream is not None:
             await self._stream.drain(max(1.0, self._settings.drain_timeout_s - _CLOSING_S))
 
     async def close(self) -> None:
         """Leave the group."""
+        self.leaving = True
         if self._stream is not None:
             await self._stream.close()
 
@@ -74,10 +74,8 @@ class Updates:
         return [*own, *self._metrics.families()]
 
     def _stopped(self, stopped: "asyncio.Future[Stop]") -> None:
-        if stopped.cancelled() or self._stream is None or self._stream.draining:
-            return
-        self.status = stopped.result().status or 1
-        signal.raise_signal(signal.SIGTERM)
+        if not stopped.cancelled():
+            self.ended(stopped.result().status)
 
 
 def read_features(path: Path) -> FeatureSpec:
@@ -100,29 +98,16 @@ def views_of(spec: FeatureSpec, names: Sequence[str]) -> dict[str, str]:
     return {name: spec.sets[name].view for name in names}
 
 
-def build(settings: UpdatesSettings, running: list[Updates]) -> Service:
-    """The service of the process. Nothing is connected yet."""
+def build(settings: UpdatesSettings) -> tuple[Service, Updates]:
+    """The service of the process, and the stream in it. Nothing is connected yet."""
     lifecycle, updates = Lifecycle(), Updates(settings)
-    running.append(updates)
     lifecycle.on_start("updates", updates.start)
     lifecycle.add_check("updates", updates.check)
     lifecycle.on_stop("group", updates.close, StopPhase.RELEASE)
     lifecycle.on_stop("updates", updates.drain, StopPhase.FINISH)
-    return bare_service(settings, lifecycle, updates.families, title="Penstock feature updates")
+    return bare_service(settings, lifecycle, updates.families, title="Penstock feature updates"), updates
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The program. Exits 0 after a drain, 1 if it cannot go on, 2 for wrong options."""
-    arguments = sys.argv[1:] if argv is None else argv
-    settings = parse(
-        UpdatesSettings, arguments, os.environ, PREFIX, program="penstock-transformer updates", description=DESCRIPTION
-    )
-    running: list[Updates] = []
-    run(lambda: build(settings, running), settings, most_workers=1)
-    status = max((updates.status for updates in running), default=0)
-    if status:
-        sys.exit(status)
-
-
-if __name__ == "__main__":
-    main()
+    run_part(UpdatesSettings, build, argv, name="updates", description=DESCRIPTION)

@@ -45,7 +45,6 @@ class Stream:
         self.updating = StoreUpdating(sets, self._store, batch_rows=settings.batch_rows)
         self.shell: WorkerShell | None = None
         self._topics = list(sets)
-        self.draining = False
 
     async def start(self) -> None:
         """Reach store and broker, however long it takes, and begin. Raises BrokerError, InvalidInput for what stays wrong."""
@@ -64,13 +63,11 @@ class Stream:
 
     async def drain(self, grace_s: float) -> None:
         """Read no more; write and commit what was read."""
-        self.draining = True
         if self.shell is not None:
             await self.shell.drain(grace_s)
 
     async def close(self) -> None:
         """Leave the group, close the store."""
-        self.draining = True
         if self.shell is not None:
             await self.shell.close()
         await self.updating.close()

@@ -5,21 +5,16 @@ SIGTERM -> not ready -> nothing more is read -> what is in flight is predicted a
 """
 
 import asyncio
-import logging
-import os
-import signal
-import sys
 from collections.abc import Sequence
 
 from penstock.lifecycle import Lifecycle, StopPhase
 from penstock.metrics import Metrics
 from penstock.serving.app import build_app
-from penstock.serving.server import Service, run
-from penstock.settings import parse
+from penstock.serving.server import Service
 from penstock_transformer.bare_service import NoModels
+from penstock_transformer.part import Part, run_part
 from penstock_transformer.queues.adding import QueuesHttp
 from penstock_transformer.queues.figures import WorkerFigures, worker_figures
-from penstock_transformer.settings import PREFIX
 from penstock_transformer.transformer import Transformer
 from penstock_transformer.worker.asyncapi import asyncapi_router
 from penstock_transformer.worker.effects import Stop
@@ -31,22 +26,20 @@ from penstock_transformer.worker.shell import WorkerShell
 
 DESCRIPTION = "Predict what a Kafka topic brings: read, fetch stored features, encode, call the predictor, write, exactly once."
 
-logger = logging.getLogger(__name__)
 # Of the time to drain, so much is kept for leaving the group and closing.
 _CLOSING_S = 5.0
 
 
-class Worker:
-    """A worker's parts, from start to stop. `status` is what the process exits with: 1 if the worker ended by itself."""
+class Worker(Part):
+    """A worker and what it stands on."""
 
     def __init__(self, settings: WorkerSettings, transformer: Transformer, metrics: Metrics) -> None:
-        self.status = 0
+        super().__init__()
         self._settings = settings
         self._transformer = transformer
         self._metrics = WorkerMetrics()
         self._shell: WorkerShell | None = None
         self._predicting: ClosedPredicting | None = None
-        self._draining = False
         metrics.add_source(self._metrics.families)
 
     def reason(self) -> str | None:
@@ -70,32 +63,28 @@ class Worker:
 
     async def drain(self) -> None:
         """Finish and commit what is in flight."""
-        self._draining = True
+        self.leaving = True
         if self._shell is not None:
             await self._shell.drain(max(1.0, self._settings.drain_timeout_s - _CLOSING_S))
 
     async def close(self) -> None:
         """Leave the group."""
-        self._draining = True
+        self.leaving = True
         if self._shell is not None:
             await self._shell.close()
         if self._predicting is not None:
             await self._predicting.close()
 
     def _stopped(self, stopped: "asyncio.Future[Stop]") -> None:
-        if self._draining or stopped.cancelled():
-            return
-        # It ended by itself: the process has nothing to do any more, and goes the way that a signal sends it.
-        self.status = stopped.result().status or 1
-        signal.raise_signal(signal.SIGTERM)
+        if not stopped.cancelled():
+            self.ended(stopped.result().status)
 
 
-def build(settings: WorkerSettings, workers: list[Worker]) -> Service:
-    """The service of the process. Nothing is connected yet. The worker is added to `workers`."""
+def build(settings: WorkerSettings) -> tuple[Service, Worker]:
+    """The service of the process, and the worker in it. Nothing is connected yet."""
     lifecycle, metrics = Lifecycle(), Metrics()
     transformer = Transformer.open(settings, metrics=metrics)
     worker = Worker(settings, transformer, metrics)
-    workers.append(worker)
     queues = QueuesHttp(settings, settings.model_name, lifecycle, metrics, worker=worker.figures)
     lifecycle.on_start("route", transformer.start)
     lifecycle.on_start("worker", worker.start)
@@ -113,17 +102,9 @@ def build(settings: WorkerSettings, workers: list[Worker]) -> Service:
     )
     queues.mount(app)
     app.include_router(asyncapi_router(transformer, settings.model_name, bootstrap=settings.kafka_bootstrap))
-    return Service(app, lifecycle, metrics)
+    return Service(app, lifecycle, metrics), worker
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The program. Exits 0 after a drain, 1 if it cannot go on, 2 for wrong options."""
-    arguments = sys.argv[1:] if argv is None else argv
-    settings = parse(
-        WorkerSettings, arguments, os.environ, PREFIX, program="penstock-transformer worker", description=DESCRIPTION
-    )
-    workers: list[Worker] = []
-    run(lambda: build(settings, workers), settings, most_workers=1)
-    status = max((worker.status for worker in workers), default=0)
-    if status:
-        sys.exit(status)
+    run_part(WorkerSettings, build, argv, name="worker", description=DESCRIPTION)
