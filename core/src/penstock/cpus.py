@@ -8,44 +8,16 @@ Sources: Linux `Documentation/admin-guide/cgroup-v2.rst` (cpu.max), `Documentati
 
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
+from penstock.cgroups import PROC, ROOT, levels
 
-def cpu_limit(root: Path = Path("/sys/fs/cgroup"), proc: Path = Path("/proc/self/cgroup")) -> int:
+
+def cpu_limit(root: Path = ROOT, proc: Path = PROC) -> int:
     """Whole CPUs this process may use: the tightest cgroup quota rounded up, at most its affinity, at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [quota for quota in _quotas(root, proc) if quota > 0]
+    quotas = [quota for level in levels("cpu", root, proc) if (quota := _quota(level)) is not None and quota > 0]
     return max(1, min([allowed, *(math.ceil(quota) for quota in quotas)]))
-
-
-def _quotas(root: Path, proc: Path) -> Iterator[float]:
-    """Every quota that applies, in CPUs: each level of the process's own group, up to the root that it can see."""
-    for controllers, group in _groups(proc):
-        if not controllers:
-            bases = [root, root / "unified"]
-        elif "cpu" in controllers.split(","):
-            bases = [root / "cpu", root / controllers]
-        else:
-            continue
-        for base in bases:
-            # In a container the group's path is that of the host, the mount shows the container's own group as its root:
-            # levels that do not exist here are skipped, the root always counts.
-            levels = [base]
-            for part in Path(group.lstrip("/")).parts:
-                levels.append(levels[-1] / part)
-            yield from (quota for level in levels if (quota := _quota(level)) is not None)
-
-
-def _groups(proc: Path) -> Iterator[tuple[str, str]]:
-    """(controllers, path) of each hierarchy in /proc/self/cgroup; controllers is empty for v2."""
-    try:
-        lines = proc.read_text().splitlines()
-    except OSError:
-        lines = []
-    yield from (tuple(line.split(":", 2)[1:]) for line in lines if line.count(":") >= 2)  # type: ignore[misc]
-    if not lines:
-        yield ("", "/")
 
 
 def _quota(level: Path) -> float | None:

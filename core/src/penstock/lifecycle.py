@@ -77,11 +77,13 @@ class Lifecycle:
 
     def reasons(self) -> dict[str, str]:
         """Why the process is not ready, by check; empty when it is."""
-        found = {} if self.state is State.READY else {"lifecycle": self.state.value}
+        return {name: reason for name, reason in self.looks().items() if reason is not None}
+
+    def looks(self) -> dict[str, str | None]:
+        """What each check says now: why it holds readiness, or None. The state is the check `lifecycle`."""
+        found: dict[str, str | None] = {"lifecycle": None if self.state is State.READY else self.state.value}
         for name, check in self._checks.items():
-            reason = check()
-            if reason is not None:
-                found[name] = reason
+            found[name] = check()
         return found
 
     async def start(self) -> None:

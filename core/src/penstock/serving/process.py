@@ -34,6 +34,7 @@ from penstock.serving.security.middleware import Guarded
 from penstock.serving.security.opening import admin_guard, secure
 from penstock.serving.shell import Shell
 from penstock.serving.side_server import SideServer
+from penstock.serving.vitals import Vitals
 from penstock.serving.websocket.protocol import StreamProtocol
 
 logger = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ class Process:
         self.admin_socket = admin
         self.link_socket = link
         self.server = http_server(service, settings)
+        service.metrics.add_source(Vitals(service.lifecycle, settings.tls_cert).families)
         self.link = Link({"snapshot": self._tell_snapshot, "admin": self._answer_admin, "merge": self._merge_admin})
         self.stopping = asyncio.Event()
         self.hurry = asyncio.Event()

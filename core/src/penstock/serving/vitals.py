@@ -1,0 +1,57 @@
+"""What every program says of itself when it is scraped: whether it is ready, its release, its memory's limit, its certificate.
+
+    Lifecycle (checks), cgroups, the certificate's file --families--> Metrics.add_source
+
+Of several workers the largest value is shown, which is the worst one: hence `unready`, and not `ready`.
+"""
+
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from penstock import __version__
+from penstock.lifecycle import Lifecycle
+from penstock.memory import memory_limit_bytes
+from penstock.serving.security.expiry import expiry_s
+
+
+class Vitals:
+    """The families of one process; `certificate` is the file of its ports' certificate, if they have one."""
+
+    def __init__(self, lifecycle: Lifecycle, certificate: Path | None = None) -> None:
+        self._lifecycle = lifecycle
+        self._certificate = certificate
+        self._limit_bytes = memory_limit_bytes()
+
+    def families(self) -> Iterable[Metric]:
+        """For `Metrics.add_source`."""
+        yield self._unready()
+        build = GaugeMetricFamily("penstock_build_info", "Always 1; the release and its Python.", labels=("version", "python"))
+        build.add_metric((__version__, platform.python_version()), 1)
+        yield build
+        if self._limit_bytes is not None:
+            text = "Memory that the container may use, by its cgroup."
+            yield GaugeMetricFamily("penstock_memory_limit_bytes", text, self._limit_bytes)
+        ends = self._certificate_ends()
+        if ends is not None:
+            text = "When the certificate of the ports ends, in seconds since the epoch."
+            yield GaugeMetricFamily("penstock_certificate_expiry_timestamp_seconds", text, ends)
+
+    def _unready(self) -> Metric:
+        family = GaugeMetricFamily(
+            "penstock_unready", "Whether this check keeps the process from being ready (1).", labels=("check",)
+        )
+        # Checks are asked in any state, and there are as many as the program has registered.
+        for check, reason in self._lifecycle.looks().items():
+            family.add_metric((check,), reason is not None)
+        return family
+
+    def _certificate_ends(self) -> float | None:
+        if self._certificate is None:
+            return None
+        try:
+            return expiry_s(self._certificate.read_text())
+        except (OSError, ValueError):
+            return None
