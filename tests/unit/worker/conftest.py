@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 import pytest
 
+from penstock_transformer.backoff import Backoff
 from penstock_transformer.broker.records import OutRecord, Partition, Record
 from penstock_transformer.simulation.predictor import SimLetters, letter, prediction
 from penstock_transformer.worker import effects, events
-from penstock_transformer.worker.backoff import Backoff
 from penstock_transformer.worker.machine import Machine
 from penstock_transformer.worker.outcomes import Answered, Away, Died, Refused
 from penstock_transformer.worker.policy import Policy

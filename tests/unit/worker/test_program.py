@@ -48,3 +48,10 @@ def test_metrics_before_there_is_a_worker() -> None:
     metrics = Metrics()
     metrics.add_source(WorkerMetrics().families)
     assert list(metrics.families()) == []
+
+
+def test_settings_of_the_connection_that_do_not_go_together_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(WorkerSettings, [*GIVEN, "--kafka_security", "SASL_SSL"], {}, PREFIX)
+    assert ended.value.code == 2
+    assert "kafka_username" in capsys.readouterr().err

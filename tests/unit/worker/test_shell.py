@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from penstock_transformer.backoff import Backoff
 from penstock_transformer.broker.port import Assignment, BrokerError, Fenced, InDoubt, Retriable
 from penstock_transformer.broker.records import OutRecord, Partition, Record
 from penstock_transformer.simulation.predictor import SimLetters, prediction
-from penstock_transformer.worker.backoff import Backoff
 from penstock_transformer.worker.outcomes import Answered, Away
 from penstock_transformer.worker.policy import Policy
 from penstock_transformer.worker.shell import WorkerShell

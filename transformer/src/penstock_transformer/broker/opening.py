@@ -37,6 +37,17 @@ def open_at_least_once(settings: BrokerSettings) -> Outlet:
     return AtLeastOnce(lambda: open_producer(settings))
 
 
+def open_both(settings: BrokerSettings, group: str, delivery: str) -> tuple[Intake, Outlet]:
+    """What a part stands on that reads in a group and writes what comes of it: in transactions, or `at-least-once`.
+
+    The outlet is not opened yet. Raises Retriable, BrokerError.
+    """
+    # An outlet connects only when it is opened: should the intake find nobody, none is left behind half open.
+    transactional = delivery != "at-least-once"
+    outlet = open_outlet(settings, transactional_id(settings, group)) if transactional else open_at_least_once(settings)
+    return open_intake(settings, group), outlet
+
+
 def open_producer(settings: BrokerSettings) -> Producer:
     """For records that belong to no offsets. Raises Retriable, BrokerError."""
     if _confluent(settings):

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from penstock_transformer.backoff import Backoff
 from penstock_transformer.broker.records import OutRecord, Partition, Record
 from penstock_transformer.simulation.broker import End, SimBroker
 from penstock_transformer.simulation.checker import faults
 from penstock_transformer.simulation.predictor import GROWS, INVALID, POISON, SimLetters, SimPredictor
 from penstock_transformer.simulation.process import Crashed, SimProcess
-from penstock_transformer.worker.backoff import Backoff
 from penstock_transformer.worker.machine import Letters, Machine
 from penstock_transformer.worker.policy import Policy
 

@@ -7,20 +7,18 @@ SIGTERM -> not ready -> what was read is written and committed -> group left -> 
 import asyncio
 import logging
 from collections.abc import Sequence
-from random import Random
 
 from penstock.lifecycle import Lifecycle, StopPhase
 from penstock.serving.server import Service
 from penstock_transformer.bare_service import bare_service
 from penstock_transformer.broker.opening import open_intake
-from penstock_transformer.broker.port import Intake, Retriable
 from penstock_transformer.part import Part, run_part
 from penstock_transformer.predictions.database.opening import open_predictions
+from penstock_transformer.reaching import reached
 from penstock_transformer.sink.machine import SinkMachine
 from penstock_transformer.sink.metrics import SinkMetrics
 from penstock_transformer.sink.settings import SinkSettings
 from penstock_transformer.sink.shell import SinkShell
-from penstock_transformer.worker.backoff import Backoff
 
 DESCRIPTION = "Write what came of predictions on Kafka to the database that keeps them."
 
@@ -42,22 +40,11 @@ class Sink(Part):
     async def start(self) -> None:
         """Open the database, join the group. Waits for either that is away."""
         await self._predictions.start()
-        intake = await self._join()
         settings = self._settings
+        intake = await reached("broker", lambda: asyncio.to_thread(open_intake, settings, settings.group))
         self._shell = SinkShell(self._machine, self._predictions, intake, settings.topics, poll_records=settings.sink_records)
         self._running = asyncio.create_task(self._shell.run())
         self._running.add_done_callback(self._ended)
-
-    async def _join(self) -> Intake:
-        backoff, random, tries = Backoff(), Random(), 0
-        while True:
-            try:
-                return await asyncio.to_thread(open_intake, self._settings, self._settings.group)
-            except Retriable as error:
-                tries += 1
-                if tries == 1:
-                    logger.warning("the broker is not reached yet", extra={"reason": str(error)})
-                await asyncio.sleep(backoff.delay_s(tries, random))
 
     def reason(self) -> str | None:
         """Why it is not ready."""

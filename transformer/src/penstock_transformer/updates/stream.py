@@ -6,14 +6,11 @@ A broker or store that is away at the start is waited for, as it is later.
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Mapping
-from random import Random
+from collections.abc import Mapping
 
-from penstock.errors import UpstreamUnavailable
 from penstock.features.spec import StoreLayout
-from penstock_transformer.broker.opening import open_at_least_once, open_intake, open_outlet, transactional_id
-from penstock_transformer.broker.port import BrokerError, Intake, Outlet
+from penstock_transformer.broker.opening import open_both
+from penstock_transformer.reaching import reached
 from penstock_transformer.store.opening import open_store
 from penstock_transformer.store.settings import StoreSettings
 from penstock_transformer.updates.letters_only import LettersOnly
@@ -21,12 +18,9 @@ from penstock_transformer.updates.settings import StreamSettings
 from penstock_transformer.updates.topics import letters_topic, prepare_topics, updates_topic
 from penstock_transformer.updates.update import UpdateReader
 from penstock_transformer.updates.updating import FeatureSet, StoreUpdating
-from penstock_transformer.worker.backoff import Backoff
 from penstock_transformer.worker.dead_letters import DeadLetters
 from penstock_transformer.worker.effects import Stop
 from penstock_transformer.worker.shell import WorkerShell
-
-logger = logging.getLogger(__name__)
 
 
 class Stream:
@@ -48,16 +42,17 @@ class Stream:
 
     async def start(self) -> None:
         """Reach store and broker, however long it takes, and begin. Raises BrokerError, InvalidInput for what stays wrong."""
-        await _patiently("feature store", self._store.start)
-        await _patiently("broker", lambda: asyncio.to_thread(prepare_topics, self._settings, self._names))
-        intake, outlet = await self._opened()
+        settings, group = self._settings, self._settings.group(self._names)
+        await reached("feature store", self._store.start)
+        await reached("broker", lambda: asyncio.to_thread(prepare_topics, settings, self._names))
+        intake, outlet = await reached("broker", lambda: asyncio.to_thread(open_both, settings, group, settings.delivery))
         self.shell = WorkerShell(
             intake,
             LettersOnly(outlet),
             self.updating,
             self._topics,
-            policy=self._settings.policy,
-            poll_records=self._settings.poll_records,
+            policy=settings.policy,
+            poll_records=settings.poll_records,
         )
         await self.shell.start()
 
@@ -77,25 +72,3 @@ class Stream:
         """How it ended. After `start`."""
         assert self.shell is not None
         return await asyncio.shield(self.shell.stopped)
-
-    async def _opened(self) -> tuple[Intake, Outlet]:
-        settings, group = self._settings, self._settings.group(self._names)
-        intake = await asyncio.to_thread(open_intake, settings, group)
-        if settings.delivery == "at-least-once":
-            return intake, open_at_least_once(settings)
-        return intake, open_outlet(settings, transactional_id(settings, group))
-
-
-async def _patiently(what: str, reach: Callable[[], Awaitable[None]]) -> None:
-    backoff, random, tries = Backoff(), Random(), 0
-    while True:
-        try:
-            await reach()
-            return
-        except UpstreamUnavailable as error:
-            if isinstance(error, BrokerError) and not error.retryable:
-                raise
-            tries += 1
-            if tries == 1:
-                logger.warning("waiting", extra={"part": what, "reason": error.message})
-        await asyncio.sleep(backoff.delay_s(tries, random))

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
+from penstock_transformer.backoff import Backoff
 from penstock_transformer.broker.records import OutRecord, Partition
-from penstock_transformer.worker.backoff import Backoff
 from penstock_transformer.worker.entries import Entry, PartitionQueue
 
 Parts = Sequence[tuple[PartitionQueue, int]]

@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
+from penstock_transformer.backoff import Backoff
 from penstock_transformer.broker.port import BrokerError, Intake, Retriable
 from penstock_transformer.broker.records import Partition, Record
-from penstock_transformer.worker.backoff import Backoff
 from penstock_transformer.worker.events import Assigned, CommittedOffsets, Event, Lost, Polled, Revoked
 
 logger = logging.getLogger(__name__)

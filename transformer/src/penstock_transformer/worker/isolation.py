@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from enum import Enum
 from random import Random
 
-from penstock_transformer.worker.backoff import Backoff
+from penstock_transformer.backoff import Backoff
 from penstock_transformer.worker.entries import Entry
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from penstock_transformer.worker.backoff import Backoff
+from penstock_transformer.backoff import Backoff
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import count
 from random import Random
 
-from penstock_transformer.worker.backoff import Backoff
+from penstock_transformer.backoff import Backoff
 from penstock_transformer.worker.entries import Entry
 
 

@@ -37,6 +37,7 @@ class WorkerSettings(ServingSettings, PipelineSettings, TopicSettings, QueuesSet
     max_queue_items: int = setting(16384, "Requests that may wait for a batch.")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.predictor_host and self.route_file is None:
             raise ValueError("expected --predictor_host or --route_file: without either nobody makes the predictions")
         if not self.kafka_bootstrap:

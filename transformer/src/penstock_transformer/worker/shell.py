@@ -16,10 +16,10 @@ from random import Random
 from typing import Any
 
 from penstock.metrics import LATENCY_BOUNDS_S, Histogram
-from penstock_transformer.broker.port import Intake, Outlet, Retriable
+from penstock_transformer.broker.port import Intake, Outlet
 from penstock_transformer.broker.records import Partition, Record
+from penstock_transformer.reaching import reached
 from penstock_transformer.worker import effects, events
-from penstock_transformer.worker.backoff import Backoff
 from penstock_transformer.worker.events import Event
 from penstock_transformer.worker.intake_thread import IntakeThread
 from penstock_transformer.worker.machine import Machine
@@ -91,16 +91,7 @@ class WorkerShell:
 
     async def start(self) -> None:
         """Take the transactional id over, however long the broker is away, then begin to read. Raises BrokerError, Fenced."""
-        backoff, tries = Backoff(), 0
-        while True:
-            try:
-                await asyncio.wrap_future(self._outlet.open())
-                break
-            except Retriable as error:
-                tries += 1
-                if tries == 1:
-                    logger.warning("the broker is not reached yet", extra={"reason": str(error)})
-                await asyncio.sleep(backoff.delay_s(tries, self._random))
+        await reached("broker", lambda: asyncio.wrap_future(self._outlet.open()))
         self._intake.start()
 
     async def drain(self, grace_s: float) -> None:

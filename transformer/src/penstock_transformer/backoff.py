@@ -1,4 +1,4 @@
-"""How long to wait before the next try: exponential, jittered, bounded. Used wherever the worker waits for others."""
+"""How long to wait before the next try: exponential, jittered, bounded. Used wherever a program waits for others."""
 
 from dataclasses import dataclass
 from random import Random
