@@ -1,8 +1,6 @@
 """The pods behind a Service, watched through the Kubernetes API where this pod may read it, else by DNS.
 
-    Service (which port) -> EndpointSlices: list --> watch --(bookmarks, changes)--> listener
-                                              ^        | 410, an error: list again
-                                              +--------+ disconnected: watch again from where it was, with growing pauses
+    Service (which port) -> KubeWatch of its EndpointSlices -> listener
 
 Invariant: what was known stays in use until the API says otherwise; an API server that is away takes no predictor away.
 """
@@ -10,19 +8,16 @@ Invariant: what was known stays in use until the API says otherwise; an API serv
 import asyncio
 import contextlib
 import logging
-import random
-from urllib.parse import quote, urlencode
+from collections.abc import Coroutine
+from typing import Any
+from urllib.parse import quote
 
 from penstock_transformer.endpoint_slices import EndpointSlices
 from penstock_transformer.endpoints import DnsEndpoints, Endpoint, EndpointSource, FixedEndpoints, Listener, is_address
 from penstock_transformer.kube_api import KubeApi, KubeApiError
+from penstock_transformer.kube_watch import KubeWatch
 
 logger = logging.getLogger(__name__)
-
-WATCH_S = 300
-_SILENT_S = WATCH_S + 30.0
-_FIRST_PAUSE_S = 0.2
-_LONGEST_PAUSE_S = 30.0
 
 
 class ClusterEndpoints:
@@ -34,91 +29,66 @@ class ClusterEndpoints:
         self._namespace = namespace
         self._port = port
         self._fallback = fallback
-        self._watching = False
-        self._task: asyncio.Task[None] | None = None
+        self._slices = EndpointSlices()
+        self._known: tuple[Endpoint, ...] | None = None
+        self._falling_back = False
+        self._reason = ""
+        self._listener: Listener | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, listener: Listener) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run(listener))
+        self._listener = listener
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{quote(self._namespace)}/endpointslices"
+        selector = {"labelSelector": f"kubernetes.io/service-name={self._service}"}
+        watch = KubeWatch(self._api, path, selector, self._slices, self._told, self._failed, before=self._name_port)
+        self._run(watch.run())
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._fallback.close()
 
-    async def _run(self, listener: Listener) -> None:
-        slices: EndpointSlices | None = None
-        pause_s = _FIRST_PAUSE_S
-        falling_back = False
-        while True:
-            try:
-                if slices is None:
-                    slices = await self._list()
-                    if falling_back:
-                        falling_back = False
-                        await self._fallback.close()
-                    self._tell(listener, slices)
-                if not await self._watch(slices, listener):
-                    slices = None
-                pause_s = _FIRST_PAUSE_S
-            except KubeApiError as error:
-                extra = {"service": f"{self._namespace}/{self._service}", "reason": str(error)}
-                if slices is None and not self._watching and not falling_back:
-                    logger.warning("endpoints by DNS: the Kubernetes API does not tell them", extra=extra)
-                    falling_back = True
-                    self._fallback.start(listener)
-                elif not falling_back:
-                    logger.warning("endpoints not watched, those known stay in use", extra=extra)
-                if error.status == 410:
-                    slices = None
-            # Spread in time, so that a whole Deployment does not come back to the API server at once.
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
-            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+    def _told(self) -> None:
+        found = self._slices.endpoints()
+        if self._known is None or self._reason:
+            extra = {"service": f"{self._namespace}/{self._service}", "pods": len(found)}
+            logger.info("endpoints watched", extra=extra)
+        self._reason = ""
+        if self._falling_back:
+            self._falling_back = False
+            self._run(self._fallback.close())
+        if found != self._known and self._listener is not None:
+            self._known = found
+            self._listener(found, "")
 
-    async def _list(self) -> EndpointSlices:
-        slices = EndpointSlices(await self._port_name())
-        try:
-            slices.replace(await self._api.get(self._path()))
-            slices.endpoints()
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise KubeApiError(f"the list of EndpointSlices is not one: {error!r}") from None
-        return slices
+    def _failed(self, error: KubeApiError) -> None:
+        extra = {"service": f"{self._namespace}/{self._service}", "reason": str(error)}
+        first = self._known is None and not self._falling_back
+        if first and self._listener is not None:
+            logger.warning("endpoints by DNS: the Kubernetes API does not tell them", extra=extra)
+            self._falling_back = True
+            self._fallback.start(self._told_by_name)
+        elif str(error) != self._reason:
+            logger.warning("endpoints not watched, those known stay in use", extra=extra)
+        self._reason = str(error)
 
-    async def _port_name(self) -> str | None:
+    def _told_by_name(self, endpoints: tuple[Endpoint, ...] | None, reason: str) -> None:
+        if self._falling_back and self._listener is not None:
+            self._listener(endpoints, reason)
+
+    async def _name_port(self) -> None:
         """The name of the Service's port; None where this pod may not read Services, or the Service has no such port."""
+        self._slices.port_name = None
         with contextlib.suppress(KubeApiError, KeyError, TypeError):
             service = await self._api.get(f"/api/v1/namespaces/{quote(self._namespace)}/services/{quote(self._service)}")
-            return next((str(p.get("name") or "") for p in service["spec"]["ports"] if p.get("port") == self._port), None)
-        return None
+            ports = service["spec"]["ports"]
+            self._slices.port_name = next((str(p.get("name") or "") for p in ports if p.get("port") == self._port), None)
 
-    async def _watch(self, slices: EndpointSlices, listener: Listener) -> bool:
-        """Follow until the server ends the watch; False if a list is needed before the next."""
-        known = slices.endpoints()
-        async with contextlib.aclosing(self._api.watch(self._path(slices.version), _SILENT_S)) as events:
-            async for event in events:
-                try:
-                    if not slices.apply(event):
-                        return False
-                    found = slices.endpoints()
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
-                    raise KubeApiError(f"an EndpointSlice is not one: {error!r}", 410) from None
-                if found != known:
-                    known = found
-                    self._tell(listener, slices)
-        return True
-
-    def _tell(self, listener: Listener, slices: EndpointSlices) -> None:
-        found: tuple[Endpoint, ...] = slices.endpoints()
-        if not self._watching:
-            self._watching = True
-            logger.info("endpoints watched", extra={"service": f"{self._namespace}/{self._service}", "pods": len(found)})
-        listener(found, "")
-
-    def _path(self, version: str | None = None) -> str:
-        asked = {"labelSelector": f"kubernetes.io/service-name={self._service}"}
-        if version is not None:
-            asked |= {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": version, "timeoutSeconds": str(WATCH_S)}
-        return f"/apis/discovery.k8s.io/v1/namespaces/{quote(self._namespace)}/endpointslices?{urlencode(asked)}"
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
 def endpoint_source(host: str, port: int, api: KubeApi | None = None) -> EndpointSource:

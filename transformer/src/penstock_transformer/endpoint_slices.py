@@ -20,15 +20,17 @@ class EndpointSlices:
     def __init__(self, port_name: str | None = None) -> None:
         self.port_name = port_name
         self.version = ""
-        self._slices: dict[str, dict[str, Any]] = {}
+        self._slices: dict[str, frozenset[Endpoint]] = {}
 
     def replace(self, document: dict[str, Any]) -> None:
-        """Take in a whole list."""
-        self._slices = {str(item["metadata"]["name"]): item for item in document.get("items") or ()}
+        """Take in a whole list. Raises KeyError, TypeError, ValueError or AttributeError for what is none, and changes nothing."""
+        slices = {str(item["metadata"]["name"]): self._of(item) for item in document.get("items") or ()}
         self.version = str(document["metadata"]["resourceVersion"])
+        self._slices = slices
 
     def apply(self, event: dict[str, Any]) -> bool:
-        """Take in an event of a watch. False if the watch cannot go on and a list is needed (410 Gone, or any other error)."""
+        """Take in an event of a watch. False if the watch cannot go on and a list is needed (410 Gone, or any other error).
+        Raises as `replace` does."""
         kind, item = event.get("type"), event.get("object") or {}
         if kind not in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK"):
             return False
@@ -36,22 +38,23 @@ class EndpointSlices:
         if kind == "DELETED":
             self._slices.pop(str(metadata.get("name")), None)
         elif kind != "BOOKMARK":
-            self._slices[str(metadata.get("name"))] = item
+            self._slices[str(metadata.get("name"))] = self._of(item)
         self.version = str(metadata.get("resourceVersion", self.version))
         return True
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Every address that takes requests, each once, in order."""
-        found = set()
-        for item in self._slices.values():
-            port = self._port(item.get("ports") or [])
-            if port is not None:
-                found |= {
-                    Endpoint(str(each["addresses"][0]), port, lasting=True)
-                    for each in item.get("endpoints") or ()
-                    if each.get("addresses") and _ready(each.get("conditions") or {})
-                }
-        return tuple(sorted(found))
+        return tuple(sorted(frozenset().union(*self._slices.values())))
+
+    def _of(self, item: dict[str, Any]) -> frozenset[Endpoint]:
+        port = self._port(item.get("ports") or [])
+        if port is None:
+            return frozenset()
+        return frozenset(
+            Endpoint(str(each["addresses"][0]), port, lasting=True)
+            for each in item.get("endpoints") or ()
+            if each.get("addresses") and _ready(each.get("conditions") or {})
+        )
 
     def _port(self, ports: list[dict[str, Any]]) -> int | None:
         by_name = {str(port.get("name") or ""): int(port["port"]) for port in ports if port.get("port")}
