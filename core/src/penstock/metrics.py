@@ -33,6 +33,13 @@ Snapshot = dict[str, Any]
 Source = Callable[[], Iterable[Metric]]
 
 
+def labelled(families: Iterable[Metric], **labels: str) -> Iterable[Metric]:
+    """The families with these labels on every sample, in place."""
+    for family in families:
+        family.samples = [sample._replace(labels={**labels, **sample.labels}) for sample in family.samples]
+        yield family
+
+
 class InFlight:
     """How many requests for one model are taken and not yet answered, and the bytes of the large bodies among them."""
 

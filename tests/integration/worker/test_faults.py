@@ -163,8 +163,8 @@ def metric(worker: Any, name: str) -> float:
     import httpx
 
     for line in httpx.get(f"{worker.url}/metrics", timeout=20).text.splitlines():
-        if line.startswith(name + " "):
-            return float(line.split()[1])
+        if line.startswith(name + "{"):
+            return float(line.rpartition(" ")[2])
     raise AssertionError(f"no metric {name}")
 
 

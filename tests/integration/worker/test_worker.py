@@ -1,6 +1,7 @@
 """The worker over a real broker: requests in, predictions out, seen by an independent `read_committed` reader."""
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -17,5 +18,5 @@ def test_each_request_has_its_prediction_once(bench: Any) -> None:
     assert first.key == b"k0"
     assert "value" in json.loads(first.value)["predictions"][0]
     metrics = httpx.get(f"{worker.url}/metrics").text
-    assert "penstock_worker_predictions_total 300.0" in metrics
+    assert re.search(r'penstock_worker_predictions_total\{model="[^"]+"\} 300.0', metrics)
     assert worker.stop() == 0

@@ -2,7 +2,11 @@
 
 from collections.abc import Iterable
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from penstock.errors import ErrorKind
+from penstock.metrics import LATENCY_BOUNDS_S, Histogram
+from penstock_transformer.store_counters import StoreCounters
 
 _TEXTS = {
     "store_errors": "Batches whose feature store read failed.",
@@ -20,7 +24,7 @@ _TEXTS = {
 class Counters:
     """Counters of one process; only its event loop's thread writes them."""
 
-    __slots__ = (*_TEXTS, "revision")
+    __slots__ = (*_TEXTS, "call_errors", "calls", "revision", "store")
 
     store_errors: int
     degraded: int
@@ -36,6 +40,13 @@ class Counters:
         for name in _TEXTS:
             setattr(self, name, 0)
         self.revision = 0
+        self.call_errors: dict[str, int] = {}
+        self.calls = Histogram(LATENCY_BOUNDS_S)
+        self.store = StoreCounters()
+
+    def call_failed(self, kind: ErrorKind) -> None:
+        """Count a call of a predictor, of a whole batch, that failed after all tries."""
+        self.call_errors[kind.value] = self.call_errors.get(kind.value, 0) + 1
 
     def families(self) -> Iterable[Metric]:
         """For `Metrics.add_source`."""
@@ -46,3 +57,13 @@ class Counters:
         revision = GaugeMetricFamily("penstock_transformer_route_revision", "The route revision that is applied.")
         revision.add_metric((), self.revision)
         yield revision
+        calls = HistogramMetricFamily("penstock_transformer_call_seconds", "Time of a call of a predictor, of a whole batch.")
+        calls.add_metric((), self.calls.buckets(), self.calls.sum)
+        yield calls
+        errors = CounterMetricFamily(
+            "penstock_transformer_call_errors", "Calls of a predictor that failed after all tries.", labels=("kind",)
+        )
+        for kind, count in self.call_errors.items():
+            errors.add_metric((kind,), count)
+        yield errors
+        yield from self.store.families()

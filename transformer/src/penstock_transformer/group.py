@@ -28,6 +28,7 @@ from penstock_transformer.requests import PredictResponse, Row
 from penstock_transformer.resolution import Resolved, resolve
 from penstock_transformer.row_source import RowSource, check_names
 from penstock_transformer.store.port import SetRead
+from penstock_transformer.store_counters import StoreCounters
 from penstock_transformer.work import PredictWork
 
 _ROW = re.compile(r"rows\[(\d+)\]")
@@ -84,7 +85,7 @@ class Group:
             if self.works:
                 self._gather()
 
-    def resolve(self) -> None:
+    def resolve(self, counters: StoreCounters) -> None:
         """Apply the missing policies; works with refused rows, or records that are not there, are failed."""
         assert self.gathered is not None
         faults: dict[int, PenstockError] = {}
@@ -93,7 +94,8 @@ class Group:
             for at, work in enumerate(self.works):
                 if work.request.record_id is not None and not found[self.bounds[at]]:
                     faults[at] = NotFound(f"there is no record {work.request.record_id[:200]!r}", field="record")
-        resolved = resolve(self.plan, self.gathered, time.time())
+        resolved = resolve(self.plan, self.gathered, time.time(), counters)
+        counters.resolved(self.rows, resolved.ages)
         assert self.gathering is not None
         for row, feature in resolved.lacking.items():
             resolved.refused[row] = self.gathering.unknown_record(feature, row) or resolved.refused[row]

@@ -142,7 +142,14 @@ class Pipeline:
 
     async def _read(self, groups: Sequence[Group], reads: Sequence[list[SetRead]]) -> list[list[SetColumns] | PenstockError]:
         """One read per store, whatever the number of groups; the answers, or the error of its store, for each group."""
-        return await read_joined([(g.bundle.store, mine) for g, mine in zip(groups, reads, strict=True)])
+        counters = self._counters.store
+        begun = time.monotonic()
+        answers = await read_joined([(g.bundle.store, mine) for g, mine in zip(groups, reads, strict=True)])
+        keys = sum([len(read.keys) for mine in reads for read in mine])
+        if keys:
+            counters.keys += keys
+            counters.reads.observe(time.monotonic() - begun)
+        return answers
 
     async def _without_store(self, group: Group, error: PenstockError) -> None:
         if isinstance(error, _ONE_AT_FAULT) and len(group.works) > 1:
@@ -163,7 +170,7 @@ class Pipeline:
             return
         bundle = group.bundle
         try:
-            group.resolve()
+            group.resolve(self._counters.store)
             if not group.works or group.resolved is None or self._nobody_waits(group.works):
                 return
             wanted = partial(_check_wanted, group.works)
@@ -202,7 +209,14 @@ class Pipeline:
         self, bundle: ActiveBundle, tensors: dict[str, Array], bounds: Sequence[int], works: Sequence[PredictWork]
     ) -> dict[str, Array]:
         context = self._call_context(bundle, works)
-        return await call_rows(bundle, tensors, bounds, context, max_rows=self._max_call_rows, wanted=partial(_wanted, works))
+        begun = time.monotonic()
+        try:
+            return await call_rows(bundle, tensors, bounds, context, max_rows=self._max_call_rows, wanted=partial(_wanted, works))
+        except PenstockError as error:
+            self._counters.call_failed(error.kind)
+            raise
+        finally:
+            self._counters.calls.observe(time.monotonic() - begun)
 
     def _call_context(self, bundle: ActiveBundle, works: Sequence[PredictWork]) -> Context:
         """The context of a shared call: it lasts as long as its most patient caller, and is as urgent as its most urgent."""

@@ -137,6 +137,10 @@ class PredictorClient:
         """
         return self._best_rows.get(model, 0) if self._spread.pods > 1 else 0
 
+    def pods(self) -> tuple[int, int]:
+        """How many addresses the predictor has, and how many of them are not asked at present."""
+        return self._spread.pods, self._spread.aside
+
     def models(self) -> Sequence[str]:
         return tuple(self._reached)
 

@@ -18,6 +18,7 @@ from penstock.errors import InvalidInput
 from penstock.features.spec import Feature
 from penstock_transformer.gathering import Gathered, converted
 from penstock_transformer.plan import FetchPlan
+from penstock_transformer.store_counters import StoreCounters
 
 Mask = npt.NDArray[np.bool_]
 
@@ -50,7 +51,7 @@ def _kept(columns: dict[str, Column], keep: Mask) -> dict[str, Column]:
     return {name: Column(c.values[keep], c.missing[keep]) for name, c in columns.items()}
 
 
-def resolve(plan: FetchPlan, gathered: Gathered, now_s: float) -> Resolved:
+def resolve(plan: FetchPlan, gathered: Gathered, now_s: float, counters: StoreCounters | None = None) -> Resolved:
     """Apply the spec's policies at `now_s` (seconds since the epoch). Raises InvalidInput for a stored value of the wrong
     type."""
     columns: dict[str, Column] = dict(gathered.requested)
@@ -65,6 +66,8 @@ def resolve(plan: FetchPlan, gathered: Gathered, now_s: float) -> Resolved:
             too_old = age > limit
             if too_old.any():
                 stale |= dict.fromkeys(names, too_old)
+                if counters is not None:
+                    counters.stale(one.name, int(too_old.sum()))
         stored = answer.columns
         masks += [stored[name].missing for name in one.columns]
     complete = not stale and not (masks and np.concatenate(masks).any())
@@ -83,19 +86,23 @@ def resolve(plan: FetchPlan, gathered: Gathered, now_s: float) -> Resolved:
                     columns[name] = converted(column, feature)
     resolved = Resolved(columns, raw, complete, None, ages, {})
     if not complete:
-        _apply_policies(plan, resolved)
+        _apply_policies(plan, resolved, counters or StoreCounters())
     return resolved
 
 
-def _apply_policies(plan: FetchPlan, resolved: Resolved) -> None:
+def _apply_policies(plan: FetchPlan, resolved: Resolved, counters: StoreCounters) -> None:
     rows = len(next(iter(resolved.columns.values())).missing)
     defaulted: list[list[str]] = [[] for _ in range(rows)]
     any_defaulted = False
+    for name, ages in resolved.ages.items():
+        if absent := int(np.isnan(ages).sum()):
+            counters.absent(name, absent)
     for feature in plan.spec.features:
         missing = resolved.columns[feature.name].missing
         policy = feature.missing.policy
         if policy == "keep" or not missing.any():
             continue
+        (counters.defaulted if policy == "default" else counters.refused)(feature.name, int(missing.sum()))
         for row in np.flatnonzero(missing).tolist():
             if policy == "default":
                 defaulted[row].append(feature.name)

@@ -47,6 +47,12 @@ class Spread:
         """How many endpoints are known at present."""
         return len(self._pools)
 
+    @property
+    def aside(self) -> int:
+        """How many of them are set aside, because they refused or could not be reached."""
+        now = time.monotonic()
+        return sum(pool.aside_until > now for pool in self._pools.values())
+
     def send(self, call: Call) -> None:
         """Start a call on the pod that suits it best; it waits while none is known yet."""
         if not self._started:

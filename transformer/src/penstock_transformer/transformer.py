@@ -8,16 +8,17 @@ taken has been answered.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from prometheus_client.core import Metric
 
 from penstock.batcher import Batcher, BatchMetrics, BatchPolicy, Pressure
 from penstock.dataplane import Context, DataPlane, InferRequest, ModelMetadata, Reply
 from penstock.errors import InvalidInput, NotFound, NotReady, PenstockError, WrongBundle
 from penstock.features.spec import StoreLayout
-from penstock.metrics import Metrics
+from penstock.metrics import Metrics, labelled
 from penstock.tensors import DATATYPES, Array
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.counters import Counters
@@ -29,6 +30,7 @@ from penstock_transformer.pipeline import Pipeline
 from penstock_transformer.plan import FetchPlan
 from penstock_transformer.predictor_client import PredictorClient
 from penstock_transformer.requests import PredictReply, PredictRequest, PredictResponse
+from penstock_transformer.route_families import route_families
 from penstock_transformer.routing import choose, copies
 from penstock_transformer.routing_table import RouteTable
 from penstock_transformer.settings import PipelineSettings
@@ -83,8 +85,12 @@ class Transformer:
             batch_metrics=metrics.model(settings.model_name, "") if metrics is not None else None,
         )
         if metrics is not None:
-            metrics.add_source(transformer.counters.families)
+            metrics.add_source(transformer.families)
         return transformer
+
+    def families(self) -> Iterable[Metric]:
+        """For `Metrics.add_source`: every family of this transformer, with its model."""
+        return labelled((*self.counters.families(), *route_families(self.table)), model=self.model)
 
     async def start(self) -> None:
         """Return when the first route's bundles are warm, however long store and predictor take."""

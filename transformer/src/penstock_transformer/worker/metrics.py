@@ -8,25 +8,25 @@ from collections.abc import Iterable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from penstock.metrics import labelled
 from penstock_transformer.worker.committing import OutletState
 from penstock_transformer.worker.shell import WorkerShell
 
 
 class WorkerMetrics:
-    """`shell` is set once there is one; before, there is nothing to show."""
+    """`shell` is set once there is one; before, there is nothing to show. `labels`: what every family carries."""
 
-    def __init__(self) -> None:
+    def __init__(self, **labels: str) -> None:
         self.shell: WorkerShell | None = None
+        self._labels = labels
 
     def families(self) -> Iterable[Metric]:
         """For `Metrics.add_source`."""
         if self.shell is None:
             return
-        yield from _counters(self.shell)
-        yield from _gauges(self.shell)
         commits = HistogramMetricFamily("penstock_worker_commit_seconds", "Time from a transaction's begin to its end.")
         commits.add_metric((), self.shell.commits.buckets(), self.shell.commits.sum)
-        yield commits
+        yield from labelled((*_counters(self.shell), *_gauges(self.shell), commits), **self._labels)
 
 
 def _counters(shell: WorkerShell) -> Iterable[Metric]:

@@ -37,7 +37,7 @@ class Worker(Part):
         super().__init__()
         self._settings = settings
         self._transformer = transformer
-        self._metrics = WorkerMetrics()
+        self._metrics = WorkerMetrics(model=settings.model_name)
         self._shell: WorkerShell | None = None
         self._predicting: ClosedPredicting | None = None
         metrics.add_source(self._metrics.families)
