@@ -1,13 +1,10 @@
-"""Server-sent events: their form and their queue."""
-
-import asyncio
+"""Server-sent events: their form, as a browser reads it."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.errors import Overloaded
-from penstock.serving.events import HEARTBEAT, EventQueue, format_event
+from penstock.serving.events import format_event
 
 
 def parsed(stream: bytes) -> list[dict[str, str]]:
@@ -39,32 +36,3 @@ def test_an_id_cannot_smuggle_lines(bad: str) -> None:
         format_event(b"", id=bad)
     with pytest.raises(ValueError, match="line break"):
         format_event(b"", event=bad)
-
-
-def test_events_come_in_order_with_heartbeats_between_and_end() -> None:
-    async def body() -> None:
-        queue = EventQueue()
-        queue.put(b"a")
-        queue.put(b"b")
-        stream = queue.stream(0.001)
-        assert await anext(stream) == b"ab"
-        assert await anext(stream) == HEARTBEAT
-        queue.put(b"c")
-        queue.close()
-        queue.put(b"late")
-        assert [part async for part in stream] == [b"c"]
-
-    asyncio.run(body())
-
-
-@pytest.mark.parametrize("limits, fitting", [({"most_items": 2}, 2), ({"most_bytes": 25}, 2)])
-def test_a_reader_that_is_too_slow_loses_the_stream_not_an_event(limits: dict[str, int], fitting: int) -> None:
-    async def body() -> None:
-        queue = EventQueue(**limits)
-        for _ in range(fitting):
-            queue.put(b"x" * 10)
-        with pytest.raises(Overloaded):
-            queue.put(b"x" * 10)
-        assert [part async for part in queue.stream()] == [b"x" * 10 * fitting]
-
-    asyncio.run(body())

@@ -1,18 +1,14 @@
-r"""Server-sent events: their form, and a bounded queue of them with a heartbeat.
+r"""Server-sent events: their form, and a comment between them when nothing came for a while.
 
-    producer --put--> EventQueue (items, bytes) --stream--> `id: 7\ndata: {…}\n\n`, or a comment when nothing came for a while
+    source --format_event--> `id: 7\ndata: {…}\n\n` --Heartbeats--> the bytes of a body
 
-Source: WHATWG HTML, section 9.2, "Server-sent events". Nothing here knows HTTP: `stream` gives the bytes of a body.
+Source: WHATWG HTML, section 9.2, "Server-sent events". Nothing here knows HTTP.
 
-Invariant: a queue holds at most `most_items` and `most_bytes`. What does not fit ends the queue with Overloaded: a reader that is
-slower than its events must not hold them all, and an event left out silently would be worse than an end that is seen.
+Invariant: at most one event is asked for ahead of the reader: the source waits for whoever is slower, and nothing is left out.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
-
-from penstock.errors import Overloaded
+from collections.abc import AsyncGenerator
 
 CONTENT_TYPE = b"text/event-stream"
 HEARTBEAT = b": waiting\n\n"
@@ -39,66 +35,37 @@ def format_event(data: bytes, *, id: str | None = None, event: str | None = None
     return b"".join(lines)
 
 
-async def heartbeats(events: AsyncGenerator[bytes], every_s: float = HEARTBEAT_S) -> AsyncGenerator[bytes]:
-    """The same events, and a comment after every `every_s` in which none came. Ends with them; raises what they raise."""
-    waiting: asyncio.Future[bytes | None] = asyncio.ensure_future(anext(events, None))
-    try:
-        while True:
-            done, _ = await asyncio.wait({waiting}, timeout=every_s)
-            if not done:
-                yield HEARTBEAT
-                continue
-            event = waiting.result()
-            if event is None:
-                return
-            yield event
-            waiting = asyncio.ensure_future(anext(events, None))
-    finally:
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        await events.aclose()
+class Heartbeats:
+    """The same events, and a comment after every `every_s` in which none came. Ends with them; raises what they raise.
 
+    Not a generator: what cancels one of those ends it where it stands, and the framework's cancelled scope would break off the
+    ending too. So whoever reads these calls `aclose` in the end, outside of any such scope.
+    """
 
-class EventQueue:
-    """Events on their way to one reader. `put` and `close` are called on the event loop's thread; one `stream` reads."""
+    def __init__(self, events: AsyncGenerator[bytes], every_s: float = HEARTBEAT_S) -> None:
+        self._events = events
+        self._every_s = every_s
+        self._next: asyncio.Future[bytes | None] | None = None
 
-    def __init__(self, *, most_items: int = 1000, most_bytes: int = 1024 * 1024) -> None:
-        self._most_items = most_items
-        self._most_bytes = most_bytes
-        self._events: deque[bytes] = deque()
-        self._bytes = 0
-        self._changed = asyncio.Event()
-        self._closed = False
+    def __aiter__(self) -> "Heartbeats":
+        return self
 
-    def put(self, event: bytes) -> None:
-        """Add one event as `format_event` made it; dropped once closed. Raises Overloaded, and closes, if it does not fit."""
-        if self._closed:
-            return
-        if len(self._events) >= self._most_items or (self._events and self._bytes + len(event) > self._most_bytes):
-            self.close()
-            raise Overloaded("the reader of these events is too slow")
-        self._events.append(event)
-        self._bytes += len(event)
-        self._changed.set()
+    async def __anext__(self) -> bytes:
+        """The next event, or a comment. Cancelled, it loses none: the next call waits for the same event."""
+        if self._next is None:
+            self._next = asyncio.ensure_future(anext(self._events, None))
+        done, _ = await asyncio.wait({self._next}, timeout=self._every_s)
+        if not done:
+            return HEARTBEAT
+        came, self._next = self._next, None
+        event = came.result()
+        if event is None:
+            raise StopAsyncIteration
+        return event
 
-    def close(self) -> None:
-        """No more events; `stream` ends behind those that are there."""
-        self._closed = True
-        self._changed.set()
-
-    async def stream(self, heartbeat_s: float = HEARTBEAT_S) -> AsyncIterator[bytes]:
-        """The events as they come, joined where several wait; a comment after every `heartbeat_s` of silence."""
-        while True:
-            if self._events:
-                joined = b"".join(self._events)
-                self._events.clear()
-                self._bytes = 0
-                yield joined
-            elif self._closed:
-                return
-            else:
-                self._changed.clear()
-                try:
-                    await asyncio.wait_for(self._changed.wait(), heartbeat_s)
-                except TimeoutError:
-                    yield HEARTBEAT
+    async def aclose(self) -> None:
+        """End the events, wherever they are; returns when they have ended."""
+        if self._next is not None:
+            self._next.cancel()
+            await asyncio.gather(self._next, return_exceptions=True)
+        await self._events.aclose()
