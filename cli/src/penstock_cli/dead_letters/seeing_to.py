@@ -1,12 +1,51 @@
-"""What replay and drop have in common: a choice that must be made, and what is said in the end, good or not."""
+"""What replay and drop have in common: which letters are meant must be said, and what came of it is told, good or not.
+
+seeing_to("drop", "dropped", DeadLetterBox.drop, ...) -> the command
+"""
 
 from collections.abc import Callable
+from typing import Any
 
 import click
 
-from penstock_cli.errors import Failure
+from penstock_cli.dead_letters.choosing import broker, choices, open_box, wanted_of
+from penstock_cli.errors import Command, Failure
 from penstock_transformer.broker.port import Fenced, Retriable
-from penstock_transformer.worker.dead_letter_box import Report
+from penstock_transformer.worker.dead_letter_box import DeadLetterBox, Report, Wanted
+
+See = Callable[[DeadLetterBox, Wanted, int | None], Report]
+
+
+def seeing_to(name: str, done: str, see: See, text: str) -> click.Command:
+    """The command `name MODEL`: `see` is made of the letters that its options choose; `done` is the verb's past, `text` its help.
+
+    It ends with 1 if some of them could not be seen to.
+    """
+
+    def command(
+        model: str,
+        reason: str | None,
+        since: float | None,
+        ids: tuple[str, ...],
+        everything: bool,
+        limit: int | None,
+        **options: Any,
+    ) -> int:
+        check_chosen(reason, since, ids, everything)
+        box, wanted = open_box(model, options), wanted_of(reason, since, ids)
+        return seen_to(lambda: see(box, wanted, limit), done)
+
+    made = Command(
+        name,
+        callback=command,
+        help=text,
+        params=[
+            click.Argument(["model"]),
+            click.Option(["--all", "everything"], is_flag=True, help="All that have not been replayed or dropped."),
+            click.Option(["--limit"], type=click.IntRange(1), help="At most so many."),
+        ],
+    )
+    return broker(choices(made))
 
 
 def check_chosen(reason: str | None, since: float | None, ids: tuple[str, ...], everything: bool) -> None:
@@ -16,21 +55,21 @@ def check_chosen(reason: str | None, since: float | None, ids: tuple[str, ...], 
         raise click.UsageError("expected --all, or which are meant: --id, --reason, --since")
 
 
-def seen_to(call: Callable[[], Report], what: str) -> int:
+def seen_to(call: Callable[[], Report], done: str) -> int:
     """Make the call and print what came of it; the exit status. Raises Failure where it could not be ended."""
     try:
         report = call()
     except Fenced:
         raise Failure(
-            f"another program began to see to these dead letters meanwhile; what was {what} stays {what}",
+            f"another program began to see to these dead letters meanwhile; what was {done} stays {done}",
             "Run this again once it is done: no letter is taken twice.",
         ) from None
     except Retriable as error:
-        raise Failure(str(error), f"What was {what} stays {what}; run this again for the rest.") from None
+        raise Failure(str(error), f"What was {done} stays {done}; run this again for the rest.") from None
     for letter in report.done:
-        click.echo(f"{what}  {letter.place}  {letter.id}")
+        click.echo(f"{done}  {letter.place}  {letter.id}")
     for letter, why in report.refused:
-        click.echo(f"not {what}  {letter.place}  {letter.id}: {why}", err=True)
+        click.echo(f"not {done}  {letter.place}  {letter.id}: {why}", err=True)
     refused = f", {len(report.refused)} not" if report.refused else ""
-    click.echo(f"{len(report.done)} {what}{refused}", err=True)
+    click.echo(f"{len(report.done)} {done}{refused}", err=True)
     return 1 if report.refused else 0
