@@ -42,9 +42,12 @@ def add_options(
         unit = field.metadata.get("unit")
         default = "none" if field.default in (None, "") else f"{field.default}{f' {unit}' if unit else ''}"
         names = [f"--{field.name}"] + ([f"--{field.name.replace('_', '-')}"] if "_" in field.name else [])
+        # As in the pods' programs: `--webhook_http` alone means true, `--webhook_http false` is the other.
+        flag: dict[str, Any] = {"is_flag": False, "flag_value": "true"} if hints[field.name] is bool else {}
         command.params.append(
             click.Option(
                 names,
+                **flag,
                 type=Typed(field, hints[field.name]),
                 metavar=field.name.upper(),
                 help=f"{field.metadata['text']} (default {default})",

@@ -241,12 +241,13 @@ def test_an_sqlite_file_is_its_owners_alone(sqlite_url: str) -> None:
     run(sqlite_url, case)
 
 
-def test_an_sqlite_file_is_for_one_process(sqlite_url: str) -> None:
+def test_an_sqlite_file_is_for_one_process(sqlite_url: str, caplog: pytest.LogCaptureFixture) -> None:
     async def go() -> None:
         first, second = open_predictions(sqlite_url), open_predictions(sqlite_url, DatabaseSettings(open_s=0.1))
         await first.start()
         with pytest.raises(InvalidInput, match="another process"):
             await second.start()
+        assert "is open in another process" in caplog.records[-1].__dict__["reason"]
         waiting = open_predictions(sqlite_url)
         starting = asyncio.ensure_future(waiting.start())
         await first.submit(new())

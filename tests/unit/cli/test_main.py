@@ -35,6 +35,8 @@ def test_help_imports_nothing_that_takes_time() -> None:
         (["serve", "x", "--http_port", "many"], "expected a whole number"),
         (["serve", "x", "--log_level", "loud"], "expected one of debug"),
         (["serve", "x", "--nonsense"], "No such option"),
+        (["serve", "/nowhere", "--webhook_http", "--log_level", "loud"], "expected one of debug"),
+        (["serve", "/nowhere", "--webhook_http", "maybe"], "expected true or false"),
         (["predict"], "give one of --record"),
         (["predict", "--row", "{}", "--record", "a"], "give one of --record"),
         (["predict", "--file", "/nowhere.csv"], "does not exist"),

@@ -115,6 +115,27 @@ def test_too_many_rows(kind: bytes, body: bytes) -> None:
     assert caught.value.field == "rows"
 
 
+RECORDS = """
+formatVersion: 1
+record: {set: trips, key: trip}
+sets: {trips: {view: trips, keys: {trip: trip}}}
+features: [{name: distance, from: request, type: float32, missing: reject}]
+tensors: {x: [distance]}
+store: {project: p, keySerialization: 3, views: {trips: {keys: {trip: string}, values: {distance: float}}}}
+"""
+
+
+@pytest.mark.parametrize("many", [0, 40])
+def test_what_no_record_can_fill_in_is_refused_at_once(many: int) -> None:
+    trips = Intake("m", plan_of(read_spec(RECORDS)), FEATURES, WAYS, LIMITS)
+    for row in ({"trip": "a"}, {"distance": 1.0}, {"trip": "a", "distance": None}):
+        assert trips.read(Body(json.dumps({"rows": [{"trip": "b"}] * many + [row]}).encode(), JSON)).rows == many + 1
+    for empty in ({}, {"trip": None}):
+        with pytest.raises(InvalidInput, match="missing") as caught:
+            trips.read(Body(json.dumps({"rows": [{"trip": "b"}] * many + [empty]}).encode(), JSON))
+        assert caught.value.field == f"rows[{many}].distance"
+
+
 @given(rows)
 def test_the_short_look_at_few_rows_refuses_nothing_less_than_the_whole_one(found: list[dict[str, Any]]) -> None:
     plan = plan_of(read_spec(FLIGHTS))

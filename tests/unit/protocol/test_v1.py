@@ -40,7 +40,7 @@ def test_values_by_name() -> None:
         ({}, ROW, "instances: expected an array, got nothing"),
         ({"instances": 3}, ROW, "instances: expected an array, got 3"),
         ({"instances": []}, ROW, "instances: expected at least one instance, got none"),
-        ([], ROW, "expected a JSON object, got []"),
+        ([], ROW, "body: expected a JSON object, got []"),
         ({"instances": [[1, 2], [1]]}, ROW, "instances[1]: expected 2 elements for axis 1 of [2, 2], got 1"),
         ({"instances": [[1, 2], [1, "2"]]}, ROW, 'instances[1][1]: expected a number that fits FP32, or null for NaN, got "2"'),
         ({"instances": [[[1], [2]]]}, ROW, "instances: expected 1 levels of arrays in each instance, got 2"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from penstock.errors import NotFound, PenstockError
+from penstock.errors import InvalidInput, NotFound, PenstockError
 from penstock.serving.security.scopes import Caller
 from penstock.serving.websocket.subscriptions import Subscriptions, subject_of
 
@@ -41,7 +41,6 @@ class Rig:
         (b' { "subscribe" : "" } ', ""),
         (b'{"id": "1", "inputs": []}', None),
         (b'{"subscribe": "a", "id": "1"}', None),
-        (b'{"subscribe": 1}', None),
         (b'"subscribe"', None),
         (b'{"subscribe": "\xff"}', None),
         (b'{"subscribe": "%s"}' % (b"a" * 2000), None),
@@ -49,6 +48,13 @@ class Rig:
 )
 def test_what_subscribes(message: bytes, subject: str | None) -> None:
     assert subject_of(message) == subject
+
+
+@pytest.mark.parametrize("message", [b'{"subscribe": 1}', b'{"subscribe": null}'])
+def test_an_id_that_is_none_is_named(message: bytes) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        subject_of(message)
+    assert caught.value.field == "subscribe"
 
 
 def test_it_is_told_until_its_end_and_takes_one_credit() -> None:

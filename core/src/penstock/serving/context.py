@@ -108,7 +108,7 @@ def _priority(value: bytes) -> int:
     digits = value.removeprefix(b"-")
     if digits.isdigit() and len(digits) < 5:
         return int(value)
-    raise InvalidInput(f"expected a whole number, got {_shown(value)}", field="Penstock-Priority")
+    raise InvalidInput(f"expected a whole number from -9999 to 9999, got {_shown(value)}", field="Penstock-Priority")
 
 
 def _digest(value: bytes) -> str:

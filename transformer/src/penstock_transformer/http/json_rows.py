@@ -3,6 +3,8 @@
 The plain form is read in one typed pass; only what that pass refuses is looked at again, to say which field was wrong.
 """
 
+import json
+import math
 import re
 from typing import Any
 
@@ -58,19 +60,35 @@ def check_options(options: dict[str, Any]) -> None:
 def _explained(error: Exception, body: bytes) -> InvalidInput:
     """What was wrong with a body, in our words and with the path of the field."""
     if not body.strip():
-        return InvalidInput('expected JSON like {"rows": [{}]}, got an empty body')
+        return InvalidInput('expected JSON like {"rows": [{}]}, got an empty body', field="body")
     if isinstance(error, RecursionError):
-        return InvalidInput("the JSON is nested too deeply")
+        return InvalidInput("the JSON is nested too deeply", field="body")
     if isinstance(error, UnicodeDecodeError):
-        return InvalidInput(f"expected JSON in UTF-8, got invalid text at byte {error.start} of a string")
+        return InvalidInput(f"expected JSON in UTF-8, got invalid text at byte {error.start} of a string", field="body")
     if not isinstance(error, msgspec.ValidationError):
-        return InvalidInput(f"expected JSON: {error}")
+        return InvalidInput(f"expected JSON: {error}", field="body")
     match = _PLACE.match(str(error))
     what, path = (match["what"], match["path"]) if match else (str(error), None)
-    field = path.removeprefix(".") if path else None
+    field = path.removeprefix(".") if path else "body"
     if found := _UNKNOWN.fullmatch(what):
         return InvalidInput("unknown field; expected rows and options", field=found["name"][:60])
     if found := _MISSING.fullmatch(what):
         return InvalidInput("missing; expected a list of objects, one a row", field=found["name"])
+    if field.endswith("[...]"):
+        field = _cell_beyond(body, field)
     what = what.replace("`", "")
     return InvalidInput(what[:1].lower() + what[1:], field=field)
+
+
+def _cell_beyond(body: bytes, field: str) -> str:
+    """`rows[i].name` of the first number that no float holds; the typed pass names its row alone."""
+    try:
+        rows = json.loads(body)["rows"]
+        return next(
+            f"rows[{at}].{name[:60]}"
+            for at, row in enumerate(rows)
+            for name, value in row.items()
+            if value in (math.inf, -math.inf)
+        )
+    except (ValueError, RecursionError, StopIteration, AttributeError, TypeError):
+        return field

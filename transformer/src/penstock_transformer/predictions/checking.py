@@ -10,6 +10,9 @@ Invariant: nothing is refused here that the pipeline, with the same bundle, woul
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from penstock.dataplane import InferRequest, ModelMetadata
 from penstock.errors import InvalidInput
 from penstock_transformer.keys import entity_keys
@@ -69,11 +72,13 @@ def rows_of(request: InferRequest) -> int:
 
 def _plainly_fine(rows: list[Row], plan: FetchPlan) -> bool:
     """Whether all values are there, or may be missing, and are plainly of their types; False says that somebody must look."""
+    record_keys = plan.record.key_columns if plan.record is not None else ()
     for row in rows:
+        fills = plan.fills if all(row.get(column) is not None for column in record_keys) else ()
         for feature in plan.requested:
             value = row.get(feature.column)
             if value is None:
-                if feature.missing.policy == "reject" and feature.column not in plan.fills:
+                if feature.missing.policy == "reject" and feature.column not in fills:
                     return False
             elif not _is_plain(value, feature.type):
                 return False
@@ -97,13 +102,24 @@ def _is_plain(value: Any, kind: str) -> bool:
 
 
 def _check_values(source: RowSource, plan: FetchPlan) -> None:
+    unknown = _without_record(source, plan)
     for feature in plan.requested:
-        column = source.column(feature)
-        if feature.missing.policy == "reject" and feature.column not in plan.fills and column.missing.any():
-            row = int(column.missing.argmax())
+        missing = source.column(feature).missing
+        if feature.column in plan.fills:
+            missing = missing & unknown
+        if feature.missing.policy == "reject" and missing.any():
+            row = int(missing.argmax())
             raise InvalidInput(f"missing; expected a value of type {feature.type}", field=f"rows[{row}].{feature.column}")
     for one in plan.sets:
         entity_keys([source.values(column) for column in one.key_columns], one.key_columns, one.key_types)
+
+
+def _without_record(source: RowSource, plan: FetchPlan) -> npt.NDArray[np.bool_]:
+    """Bool `[rows]`: whether a row names no record, so that nothing can be filled in for it."""
+    unknown = np.zeros(source.count, np.bool_)
+    for column in plan.record.key_columns if plan.record is not None else ():
+        unknown |= np.fromiter((value is None for value in source.values(column)), np.bool_, source.count)
+    return unknown
 
 
 def _check_inputs(request: InferRequest, metadata: ModelMetadata) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 import orjson
 
-from penstock.errors import Conflict, PenstockError
+from penstock.errors import Conflict, InvalidInput, PenstockError
 from penstock.serving.security.scopes import Caller
 from penstock.serving.status import HTTP_STATUS
 
@@ -39,11 +39,15 @@ _decode = msgspec.json.Decoder(_Subscribe).decode
 
 
 def subject_of(message: bytes) -> str | None:
-    """The id that a text message subscribes to, None for any other message."""
+    """The id that a text message subscribes to, None for any other message. Raises InvalidInput for an id that is none."""
     if len(message) > _LONGEST or _MARK not in message:
         return None
     try:
         return _decode(message).subscribe
+    except msgspec.ValidationError as error:
+        if str(error).endswith("at `$.subscribe`"):
+            raise InvalidInput("expected the id of a prediction, a string", field="subscribe") from None
+        return None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 

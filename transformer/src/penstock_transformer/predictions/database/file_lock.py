@@ -5,11 +5,14 @@ The lock is the kernel's (flock on `<file>.lock`), so that it goes when its proc
 
 import asyncio
 import fcntl
+import logging
 import os
 import time
 from pathlib import Path
 
 from penstock.errors import InvalidInput
+
+logger = logging.getLogger(__name__)
 
 _AGAIN_S = 0.1
 
@@ -25,6 +28,7 @@ class FileLock:
     async def take(self, most_s: float) -> None:
         """Wait for it so long. Raises InvalidInput if another process keeps it, or the folder cannot be written to."""
         deadline = time.monotonic() + most_s
+        told = False
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -44,6 +48,10 @@ class FileLock:
                         "process (--workers 1), PostgreSQL for many",
                         field="database",
                     ) from None
+            if not told:
+                told = True
+                reason = f"{self._database.name} is open in another process"
+                logger.warning("predictions database is waited for", extra={"reason": reason})
             await asyncio.sleep(_AGAIN_S)
 
     def release(self) -> None:

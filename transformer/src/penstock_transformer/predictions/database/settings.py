@@ -15,7 +15,7 @@ class DatabaseSettings:
     queue_bytes: int = 256 * 2**20
     batch_items: int = 512
     batch_bytes: int = 16 * 2**20
-    open_s: float = 30.0
+    open_s: float = 15.0
 
 
 DEFAULT = DatabaseSettings()
