@@ -150,7 +150,9 @@ def test_predictions_over_the_wire(redis: RedisServer, bundles: Bundles) -> None
         refused = ask(server, **{"Penstock-Expect-Bundle": "sha256:" + "0" * 64})
         assert refused.status_code == 412
         assert ask(server, **{"Penstock-Expect-Bundle": bundles.digests["1"]}).status_code == 200
-        assert httpx.get(f"{server.admin_url}/route", timeout=20).json() == {"revision": 0}
+        acknowledged = httpx.get(f"{server.admin_url}/route", timeout=20).json()
+        assert (acknowledged["revision"], acknowledged["applied"]) == (0, [bundles.digests["1"]])
+        assert (acknowledged["model"], acknowledged["error"], acknowledged["source"]) == ("flights", None, "predictor")
         metrics = httpx.get(f"{server.url}/metrics", timeout=20).text
         assert re.search(r'penstock_transformer_store_errors_total\{model="[^"]+"\} 0.0', metrics)
         assert server.stop() == 0

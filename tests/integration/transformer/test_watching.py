@@ -11,9 +11,9 @@ from penstock.dataplane import Context
 from penstock.errors import InvalidInput, UpstreamUnavailable
 from penstock.testing.bundles import FakePredictor, bundle_files
 from penstock_transformer.requests import PredictRequest
+from penstock_transformer.route.file_watch import RouteFileWatcher, read_now
 from penstock_transformer.settings import PipelineSettings
 from penstock_transformer.transformer import Transformer
-from penstock_transformer.watching import RouteWatcher, read_now
 
 FEATURES = """
 formatVersion: 1
@@ -35,8 +35,8 @@ class Site:
         settings = PipelineSettings(model_name="flights", route_file=self.file, route_poll_s=0.02)
         self.transformer = Transformer(settings)
         watcher = self.transformer._source
-        assert isinstance(watcher, RouteWatcher)
-        watcher._connect = self.connect
+        assert isinstance(watcher, RouteFileWatcher)
+        watcher.keeper.applier.connect = self.connect
         self.watcher = watcher
 
     def connect(self, address):
@@ -244,7 +244,7 @@ def test_a_slow_shadow_is_bounded_and_delays_nobody(tmp_path):
         settings = PipelineSettings(model_name="flights", route_file=site.file, shadow_queue_items=5, max_batch_rows=4)
         site.transformer = Transformer(settings)
         site.watcher = site.transformer._source
-        site.watcher._connect = site.connect
+        site.watcher.keeper.applier.connect = site.connect
         site.write(1, site.entry(1, weight=100), site.entry(3, mode="shadow", fraction=1.0))
         await site.transformer.start()
         shadow = site.predictors["http://p3:80"]

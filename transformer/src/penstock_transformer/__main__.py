@@ -7,20 +7,20 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
 from penstock.lifecycle import Lifecycle, StopPhase
 from penstock.metrics import Metrics
 from penstock.protocol.limits import Limits
-from penstock.serving.admin import AdminRoutes
 from penstock.serving.app import build_app
 from penstock.serving.grpc import grpc_servers
 from penstock.serving.server import Service, run
 from penstock.settings import parse
 from penstock_transformer.http.records import records_router
 from penstock_transformer.http.routes import hot_routes
+from penstock_transformer.route.admin import add_route
 from penstock_transformer.settings import INJECTED, PREFIX, TransformerSettings
 from penstock_transformer.transformer import Transformer
 
@@ -66,7 +66,7 @@ def build(settings: TransformerSettings) -> Service:
         _describe_topics(settings, app, transformer)
     if settings.kafka_bootstrap or predictions is not None:
         _watch_queues(settings, app, lifecycle, metrics, predictions)
-    return Service(app, lifecycle, metrics, route_admin(transformer), grpc_servers(app, settings, limits=limits))
+    return Service(app, lifecycle, metrics, add_route(transformer, lifecycle), grpc_servers(app, settings, limits=limits))
 
 
 def _predictions(
@@ -98,20 +98,6 @@ def _watch_queues(
     backlog = None if predictions is None else predictions.service.backlog
     sink = settings.sink_group or (group_of(settings.database) if settings.database is not None else None)
     QueuesHttp(settings, settings.model_name, lifecycle, metrics, sink=sink, backlog=backlog).mount(app)
-
-
-def route_admin(transformer: Transformer) -> AdminRoutes:
-    """`GET /route`: the revision that is applied; of several workers the lowest, so that each has got at least as far."""
-
-    async def applied(_: dict[str, Any]) -> dict[str, Any]:
-        return {"revision": transformer.revision}
-
-    def lowest(answers: list[dict[str, Any]]) -> dict[str, Any]:
-        return min(answers, key=lambda answer: int(answer["revision"]))
-
-    routes = AdminRoutes()
-    routes.add("GET", "/route", applied, merge=lowest, summary="The route revision that is applied")
-    return routes
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -23,7 +23,7 @@ class EndpointSlices:
         self._slices: dict[str, frozenset[Endpoint]] = {}
 
     def replace(self, document: dict[str, Any]) -> None:
-        """Take in a whole list. Raises KeyError, TypeError, ValueError or AttributeError for what is none, and changes nothing."""
+        """Take in a whole list. Raises KeyError, TypeError, ValueError or AttributeError for what is none."""
         slices = {str(item["metadata"]["name"]): self._of(item) for item in document.get("items") or ()}
         self.version = str(document["metadata"]["resourceVersion"])
         self._slices = slices

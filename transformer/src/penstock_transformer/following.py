@@ -45,18 +45,30 @@ class Follower:
         self._named_at: dict[str, float] = {}
         self._loading: dict[str, asyncio.Task[ActiveBundle | None]] = {}
         self._poller: asyncio.Task[None] | None = None
+        self._stopped = False
+        self._reason = ""
         table.on_refused = self.refused
 
     async def start(self) -> None:
         """Return when the first bundle is in use, however long the predictor takes; then go on polling."""
         retry_s = _FIRST_RETRY_S
         while not await self._poll():
+            if self._stopped:
+                return
             await asyncio.sleep(retry_s)
             retry_s = min(_LAST_RETRY_S, retry_s * 2)
         self._poller = asyncio.create_task(self._run())
 
+    def stop(self) -> None:
+        """From now on the table is somebody else's: what is being loaded comes to nothing, nobody who waits for it is hurt."""
+        self._stopped = True
+        self._table.on_refused = None
+        if self._poller is not None:
+            self._poller.cancel()
+
     async def close(self) -> None:
         """Stop polling and loading."""
+        self._stopped = True
         tasks = [t for t in (self._poller, *self._loading.values()) if t is not None]
         for task in tasks:
             task.cancel()
@@ -79,9 +91,13 @@ class Follower:
     async def _poll(self) -> bool:
         try:
             digest = await self._ask()
-            return await self._take(digest) is not None
+            found = await self._take(digest) is not None
+            self._reason = ""
+            return found
         except PenstockError as error:
-            logger.warning("predictor not followed", extra={"model": self._model, "reason": str(error)})
+            if str(error) != self._reason:
+                self._reason = str(error)
+                logger.warning("predictor not followed", extra={"model": self._model, "reason": self._reason})
             return False
 
     async def _ask(self) -> str:
@@ -103,6 +119,8 @@ class Follower:
             bundle = await asyncio.shield(task)
             if bundle is None:
                 return None
+        if self._stopped:
+            return None
         self._named_at[digest] = time.monotonic()
         self._apply(bundle)
         return bundle
@@ -115,6 +133,9 @@ class Follower:
             except WrongBundle:
                 await asyncio.sleep(0.05 * attempt)
             else:
+                if self._stopped:
+                    bundle.retire()
+                    return None
                 self._known[digest] = bundle
                 logger.info("bundle in use", extra={"model": self._model, "bundle": bundle.label})
                 return bundle

@@ -4,7 +4,8 @@
     watch(path) --> one document after the other, until the server ends the stream
 
 A connection for each request: there are few, and a watch takes one for minutes. The token is read anew each time, and the
-authority's certificate when it changes, because the kubelet replaces both. (kubernetes.io/docs/reference/using-api/api-concepts: "Efficient detection of changes".)
+authority's certificate when it changes, because the kubelet replaces both.
+(kubernetes.io/docs/reference/using-api/api-concepts: "Efficient detection of changes".)
 """
 
 import asyncio

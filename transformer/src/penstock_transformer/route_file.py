@@ -6,13 +6,17 @@ file that is wrong in any place is refused with the place, so that the route app
 
 import re
 from dataclasses import dataclass
+from reprlib import Repr
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import yaml
+from penstock.errors import InvalidInput, TooLarge
+from penstock.features.document import read_document
 
-from penstock.errors import InvalidInput
-
+# Some hundreds of bundles; reading more than that would hold up whoever reads it.
+MAX_BYTES = 64 * 1024
+# Exact in JSON's numbers, and so in every tool that compares revisions.
+MAX_REVISION = 2**53 - 1
 _FORMATS = (1,)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ROUTE_KEYS = {"formatVersion", "revision", "model", "bundles"}
@@ -43,21 +47,21 @@ class RouteSpec:
 
 
 def read_route(text: str, model: str) -> RouteSpec:
-    """Parse and check a route file for `model`. Raises InvalidInput naming the field that is wrong."""
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidInput(f"not YAML: {str(error).splitlines()[0]}", field="route") from None
-    if not isinstance(document, dict):
-        raise InvalidInput("expected a mapping", field="route")
+    """Parse and check a route file for `model`. Raises InvalidInput naming the field that is wrong.
+
+    Takes time by the length of the text, milliseconds at most: whoever serves requests does it in a thread."""
+    if len(text) > MAX_BYTES:
+        raise TooLarge(f"{len(text)} characters, the limit is {MAX_BYTES}", field="route")
+    document = read_document(text, "route")
     _only(document, _ROUTE_KEYS, "route")
-    if document.get("formatVersion") not in _FORMATS:
-        raise InvalidInput(f"expected 1, got {document.get('formatVersion')!r}", field="formatVersion")
+    version = document.get("formatVersion")
+    if type(version) is not int or version not in _FORMATS:
+        raise InvalidInput(f"expected 1, got {_shown(version)}", field="formatVersion")
     revision = document.get("revision")
-    if type(revision) is not int or revision < 0:
-        raise InvalidInput(f"expected a whole number of at least 0, got {revision!r}", field="revision")
+    if type(revision) is not int or not 0 <= revision <= MAX_REVISION:
+        raise InvalidInput(f"expected a whole number from 0 to 2^53 - 1, got {_shown(revision)}", field="revision")
     if document.get("model") != model:
-        raise InvalidInput(f"expected {model!r}, the model served here, got {document.get('model')!r}", field="model")
+        raise InvalidInput(f"expected {model!r}, the model served here, got {_shown(document.get('model'))}", field="model")
     entries = document.get("bundles")
     if not isinstance(entries, list) or not entries:
         raise InvalidInput("expected a list of at least one bundle", field="bundles")
@@ -73,14 +77,14 @@ def _entry(entry: Any, where: str) -> RouteEntry:
     verify = _one_of(entry.get("verify", "digest"), ("digest", "none"), f"{where}.verify")
     digest = entry.get("digest", "")
     if not (isinstance(digest, str) and (_DIGEST.fullmatch(digest) or (digest == "" and verify == "none"))):
-        raise InvalidInput(f"expected sha256: and 64 hex digits, got {digest!r}", field=f"{where}.digest")
+        raise InvalidInput(f"expected sha256: and 64 hex digits, got {_shown(digest)}", field=f"{where}.digest")
     mode = _one_of(entry.get("mode", "live"), ("live", "shadow"), f"{where}.mode")
     unfit = "fraction" if mode == "live" else "weight"
     if unfit in entry:
         raise InvalidInput(f"does not belong to a {mode} entry", field=f"{where}.{unfit}")
     model = entry.get("model")
     if model is not None and (not isinstance(model, str) or not model):
-        raise InvalidInput(f"expected a name, got {model!r}", field=f"{where}.model")
+        raise InvalidInput(f"expected a name, got {_shown(model)}", field=f"{where}.model")
     return RouteEntry(
         digest=digest,
         predictor=_address(entry.get("predictor"), f"{where}.predictor"),
@@ -116,24 +120,35 @@ def _address(value: Any, where: str) -> str:
     except ValueError:
         good = False
     if not good:
-        shown = "one with a password in it" if isinstance(value, str) and "@" in value else repr(value)
+        shown = "one with a password in it" if isinstance(value, str) and "@" in value else _shown(value)
         raise InvalidInput(f"expected http://HOST[:PORT] or https://HOST[:PORT], got {shown}", field=where)
     return str(value)
 
 
 def _number(value: Any, where: str, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
-        raise InvalidInput(f"expected a number from 0 to {most:g}, got {value!r}", field=where)
+        raise InvalidInput(f"expected a number from 0 to {most:g}, got {_shown(value)}", field=where)
     return float(value)
 
 
 def _one_of(value: Any, allowed: tuple[str, ...], where: str) -> str:
     if value not in allowed:
-        raise InvalidInput(f"expected one of {', '.join(allowed)}, got {value!r}", field=where)
+        raise InvalidInput(f"expected one of {', '.join(allowed)}, got {_shown(value)}", field=where)
     return str(value)
+
+
+def revision_of(text: str) -> int | None:
+    """The revision that a text names which is wrong elsewhere, as far as it can be made out."""
+    found = re.search(r"^revision:[ \t]*([0-9]{1,16})[ \t]*(?:#.*)?$", text[:MAX_BYTES], re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+_short = Repr()
+_short.maxlevel, _short.maxstring, _short.maxother, _short.maxlong = 2, 100, 100, 40
+_shown = _short.repr
 
 
 def _only(mapping: dict[Any, Any], allowed: set[str], where: str) -> None:
     for key in mapping:
         if key not in allowed:
-            raise InvalidInput(f"unknown; expected one of {', '.join(sorted(allowed))}", field=f"{where}.{key}")
+            raise InvalidInput(f"unknown; expected one of {', '.join(sorted(allowed))}", field=f"{where}.{str(key)[:80]}")

@@ -1,13 +1,13 @@
 """The transformer's settings: environment prefix `PENSTOCK_TRANSFORMER`."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from penstock.serving.options import ServingSettings
 from penstock.settings import setting
 from penstock_transformer.predictions.settings import PredictionsSettings
 from penstock_transformer.predictor_security import PredictorSecurity
 from penstock_transformer.queues.settings import QueuesSettings
+from penstock_transformer.route.settings import RouteSettings
 
 PREFIX = "PENSTOCK_TRANSFORMER"
 # What KServe's controller has added to every transformer's arguments so far: where they are, later ones may be too.
@@ -15,7 +15,7 @@ INJECTED = frozenset({"model_name", "predictor_host", "http_port"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class PipelineSettings(PredictorSecurity):
+class PipelineSettings(PredictorSecurity, RouteSettings):
     """How requests become predictions; what a transformer inside another process is given, too."""
 
     model_name: str = setting(text="Name of the model in URLs.")
@@ -25,11 +25,7 @@ class PipelineSettings(PredictorSecurity):
         secret=True,
     )
     store_timeout_ms: float = setting(1000.0, "A read of the feature store that takes longer is given up.", unit="ms")
-    route_file: Path | None = setting(None, "File that says which bundles get requests; without it: the one predictor's.")  # noqa: RUF009
-    route_poll_s: float = setting(1.0, "How often the route file is looked at.", unit="s")
-    predictor_poll_s: float = setting(
-        5.0, "Without a route file: how often the predictor is asked which bundle it holds.", unit="s"
-    )
+    predictor_poll_s: float = setting(5.0, "Without a route: how often the predictor is asked which bundle it holds.", unit="s")
     predictor_timeout_ms: float = setting(30000.0, "Longest call of the predictor, where the caller sets no deadline.", unit="ms")
     connect_timeout_ms: float = setting(2000.0, "Longest wait for a connection to a predictor.", unit="ms")
     predictor_connections: int = setting(32, "Connections to one predictor address at most.")
@@ -54,10 +50,9 @@ class TransformerSettings(ServingSettings, PipelineSettings, PredictionsSettings
     """Everything that `penstock-transformer` takes. KServe's controller injects model_name, predictor_host, http_port and
     workers."""
 
-    predictor_host: str = setting("", "HOST[:PORT] of the predictor; not needed with a route file.")
+    predictor_host: str = setting("", "HOST[:PORT] of the predictor; not needed with a route.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.predictor_host and self.route_file is None:
-            raise ValueError("expected --predictor_host or --route_file: without either nobody makes the predictions")
+        self.check_route(self.predictor_host)
         self.check_predictions(self.workers)

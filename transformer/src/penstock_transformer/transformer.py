@@ -23,13 +23,14 @@ from penstock.tensors import DATATYPES, Array
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.counters import Counters
 from penstock_transformer.describing import describe
-from penstock_transformer.following import Follower
 from penstock_transformer.loading import Close
 from penstock_transformer.passing import owned, pass_on
 from penstock_transformer.pipeline import Pipeline
 from penstock_transformer.plan import FetchPlan
 from penstock_transformer.predictor_client import PredictorClient
 from penstock_transformer.requests import PredictReply, PredictRequest, PredictResponse
+from penstock_transformer.route.source import route_source
+from penstock_transformer.route.status import RouteStatus
 from penstock_transformer.route_families import route_families
 from penstock_transformer.routing import choose, copies
 from penstock_transformer.routing_table import RouteTable
@@ -38,7 +39,6 @@ from penstock_transformer.shadowing import Shadows
 from penstock_transformer.store.port import FeatureStore
 from penstock_transformer.stores import Opener, Stores
 from penstock_transformer.tensor_reply import TensorReply, columns_of
-from penstock_transformer.watching import RouteWatcher
 from penstock_transformer.work import PredictWork
 
 
@@ -60,7 +60,18 @@ class Transformer:
         self.stores = Stores(opener)
         self._own_client = PredictorClientFactory(settings)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._source = self._route_source(predictor)
+        self.status = RouteStatus(self.model, lag_s=settings.route_lag_s)
+        host: str = getattr(settings, "predictor_host", "")
+        self._source = route_source(
+            settings,
+            self.table,
+            self.status,
+            self.stores,
+            self.counters,
+            self._own_client.connect,
+            inside=predictor,
+            outside=(lambda: self._own_client.fixed(host)) if host else None,
+        )
         self.pipeline = Pipeline(
             self.table, self.counters, call_timeout_s=settings.predictor_timeout_ms / 1e3, max_call_rows=settings.max_call_rows
         )
@@ -249,21 +260,6 @@ class Transformer:
 
     def _unknown(self, model: str) -> NotFound:
         return NotFound(f"no model {model[:200]!r}; expected {self.model!r}")
-
-    def _route_source(self, predictor: DataPlane | None) -> "Follower | RouteWatcher":
-        settings = self.settings
-        if settings.route_file is not None:
-            return RouteWatcher(
-                self.table,
-                settings.route_file,
-                self.model,
-                self.stores,
-                self._own_client.connect,
-                self.counters,
-                poll_s=settings.route_poll_s,
-            )
-        plane = predictor if predictor is not None else self._own_client.fixed(getattr(settings, "predictor_host", ""))
-        return Follower(self.table, plane, self.model, self.stores, poll_s=settings.predictor_poll_s)
 
 
 class PredictorClientFactory:

@@ -15,6 +15,7 @@ from penstock_transformer.bare_service import NoModels
 from penstock_transformer.part import Part, run_part
 from penstock_transformer.queues.adding import QueuesHttp
 from penstock_transformer.queues.figures import WorkerFigures, worker_figures
+from penstock_transformer.route.admin import add_route
 from penstock_transformer.transformer import Transformer
 from penstock_transformer.worker.asyncapi import asyncapi_router
 from penstock_transformer.worker.effects import Stop
@@ -102,7 +103,7 @@ def build(settings: WorkerSettings) -> tuple[Service, Worker]:
     )
     queues.mount(app)
     app.include_router(asyncapi_router(transformer, settings.model_name, bootstrap=settings.kafka_bootstrap))
-    return Service(app, lifecycle, metrics), worker
+    return Service(app, lifecycle, metrics, add_route(transformer, lifecycle)), worker
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -17,7 +17,7 @@ DELIVERIES = ("exactly-once", "at-least-once")
 class WorkerSettings(ServingSettings, PipelineSettings, TopicSettings, QueuesSettings, ObjectSettings):
     """Everything that `penstock-transformer worker` takes."""
 
-    predictor_host: str = setting("", "HOST[:PORT] of the predictor; not needed with a route file.")
+    predictor_host: str = setting("", "HOST[:PORT] of the predictor; not needed with a route.")
     delivery: str = setting(
         "exactly-once",
         "Predictions and offsets in one transaction, or without: sooner, and doubled after a crash.",
@@ -38,8 +38,7 @@ class WorkerSettings(ServingSettings, PipelineSettings, TopicSettings, QueuesSet
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.predictor_host and self.route_file is None:
-            raise ValueError("expected --predictor_host or --route_file: without either nobody makes the predictions")
+        self.check_route(self.predictor_host)
         if not self.kafka_bootstrap:
             raise ValueError("expected --kafka_bootstrap HOST:PORT: the worker reads its records there")
 

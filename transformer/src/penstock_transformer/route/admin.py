@@ -1,0 +1,21 @@
+"""`GET /route` of the admin port, and what the route says of a process's readiness: the same for every program that has one."""
+
+from typing import Any
+
+from penstock.lifecycle import Lifecycle
+from penstock.serving.admin import AdminRoutes
+from penstock_transformer.route.status import merged
+from penstock_transformer.transformer import Transformer
+
+
+def add_route(transformer: Transformer, lifecycle: Lifecycle, routes: AdminRoutes | None = None) -> AdminRoutes:
+    """Acknowledge the route that is applied on the admin port, and hold readiness while it lags. Of several processes the one
+    that is least far answers for all."""
+
+    async def applied(_: dict[str, Any]) -> dict[str, Any]:
+        return transformer.status.answer(transformer.table.route)
+
+    routes = routes if routes is not None else AdminRoutes()
+    routes.add("GET", "/route", applied, merge=merged, summary="The route revision that is applied")
+    lifecycle.add_check("route", transformer.status.lag)
+    return routes
