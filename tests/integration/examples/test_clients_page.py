@@ -29,8 +29,8 @@ def node() -> str:
 @pytest.mark.timeout(300)
 def test_the_code_of_the_clients_page_runs_as_it_is_written(reader: Any, node: str) -> None:
     blocks = BLOCK.findall(PAGE.read_text())
-    assert [language for language, _ in blocks] == ["sh", "python", "python", "js"]
-    (_, serve), (_, plain), (_, awaited), (_, script) = blocks
+    assert [language for language, _ in blocks] == ["sh", "python", "python", "python", "js"]
+    (_, serve), (_, plain), (_, awaited), (_, submitted), (_, script) = blocks
     reader.run(PREPARE)
     reader.run(serve)
 
@@ -40,6 +40,8 @@ def test_the_code_of_the_clients_page_runs_as_it_is_written(reader: Any, node: s
     assert "'probabilities': array([[" in found
 
     assert re.match(r"1000 \[\[", run(reader, "awaited.py", awaited))
+
+    assert run(reader, "submitted.py", submitted).startswith("succeeded ")
 
     modules = reader.folder / "node_modules"
     modules.mkdir()
