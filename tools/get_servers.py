@@ -27,7 +27,18 @@ SERVERS = {
     "default-jre-headless": lambda: shutil.which("java"),
     "maven": lambda: shutil.which("mvn"),
     "kcat": lambda: shutil.which("kcat"),
+    "prometheus": lambda: shutil.which("promtool"),
     "libb64-0d": lambda: any(Path("/usr/lib").glob("*/libb64.so.0d")),
+}
+# Only for those who ask for them by name: what the test cluster's node is made of.
+CLUSTER = {
+    "containerd": lambda: shutil.which("containerd"),
+    "containernetworking-plugins": lambda: Path("/usr/lib/cni/bridge").exists(),
+    "iptables": lambda: shutil.which("iptables"),
+    "conntrack": lambda: shutil.which("conntrack"),
+    "iproute2": lambda: shutil.which("ip"),
+    "procps": lambda: shutil.which("sysctl"),
+    "gcc": lambda: shutil.which("gcc"),
 }
 
 
@@ -49,8 +60,9 @@ def install(packages: list[str]) -> int:
 
 
 def main() -> None:
+    known = SERVERS | CLUSTER
     wanted = sys.argv[1:] or SERVERS
-    missing = [package for package in wanted if not SERVERS[package]()]
+    missing = [package for package in wanted if not known[package]()]
     if not missing:
         return
     if sys.platform == "linux" and os.geteuid() == 0 and shutil.which("apt-get"):

@@ -3,6 +3,7 @@
 Sources: Linux `Documentation/admin-guide/cgroup-v2.rst` (memory.max), `Documentation/admin-guide/cgroup-v1/memory.rst`.
 """
 
+import os
 from pathlib import Path
 
 from penstock.cgroups import PROC, ROOT, levels
@@ -15,6 +16,11 @@ def memory_limit_bytes(root: Path = ROOT, proc: Path = PROC) -> int | None:
     """The tightest limit of this process's cgroups, None where there is none."""
     limits = [limit for level in levels("memory", root, proc) if (limit := _limit(level)) is not None]
     return min(limits, default=None)
+
+
+def machine_bytes() -> int:
+    """All of the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _limit(level: Path) -> int | None:

@@ -29,14 +29,17 @@ def test_rows_are_counted_by_set_and_by_feature() -> None:
     assert found["penstock_store_read_seconds_bucket", "0.005"] == 1
 
 
-def test_the_age_is_the_oldest_of_the_newest_batch_and_grows() -> None:
+def test_the_age_is_the_oldest_of_the_newest_batches_and_grows() -> None:
     counters = StoreCounters()
     counters.resolved(2, {"planes": np.array([100.0, 30.0]), "weather": np.array([np.nan, np.nan])})
     counters.resolved(3, {"planes": np.array([50.0, np.nan, 20.0])})
     found = samples(counters)
     assert found[("penstock_store_rows_total",)] == 5
-    assert 50.0 <= found["penstock_store_value_age_seconds", "planes"] < 100.0
+    assert 100.0 <= found["penstock_store_value_age_seconds", "planes"] < 1000.0
     assert ("penstock_store_value_age_seconds", "weather") not in found
+    for _ in range(20):
+        counters.resolved(1, {"planes": np.array([50.0])})
+    assert 50.0 <= samples(counters)["penstock_store_value_age_seconds", "planes"] < 100.0
 
 
 def test_names_are_bounded() -> None:

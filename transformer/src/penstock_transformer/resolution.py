@@ -21,6 +21,7 @@ from penstock_transformer.plan import FetchPlan
 from penstock_transformer.store_counters import StoreCounters
 
 Mask = npt.NDArray[np.bool_]
+Ages = npt.NDArray[np.float64]
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ def resolve(plan: FetchPlan, gathered: Gathered, now_s: float, counters: StoreCo
     type."""
     columns: dict[str, Column] = dict(gathered.requested)
     raw: dict[str, Column] = {}
-    ages = {}
+    ages: dict[str, Ages] = {}
     stale: dict[str, Mask] = {}
     masks = [c.missing for c in columns.values()]
     for one in plan.sets:
@@ -86,17 +87,25 @@ def resolve(plan: FetchPlan, gathered: Gathered, now_s: float, counters: StoreCo
                     columns[name] = converted(column, feature)
     resolved = Resolved(columns, raw, complete, None, ages, {})
     if not complete:
-        _apply_policies(plan, resolved, counters or StoreCounters())
+        counters = counters or StoreCounters()
+        _count_absent(plan, gathered, ages, counters)
+        _apply_policies(plan, resolved, counters)
     return resolved
+
+
+def _count_absent(plan: FetchPlan, gathered: Gathered, ages: dict[str, Ages], counters: StoreCounters) -> None:
+    """A record that nobody asked for is not one that the store should have held."""
+    for name, known in ages.items():
+        unasked = plan.record is not None and name == plan.record.name and gathered.found is None
+        absent = 0 if unasked else int(np.isnan(known).sum())
+        if absent:
+            counters.absent(name, absent)
 
 
 def _apply_policies(plan: FetchPlan, resolved: Resolved, counters: StoreCounters) -> None:
     rows = len(next(iter(resolved.columns.values())).missing)
     defaulted: list[list[str]] = [[] for _ in range(rows)]
     any_defaulted = False
-    for name, ages in resolved.ages.items():
-        if absent := int(np.isnan(ages).sum()):
-            counters.absent(name, absent)
     for feature in plan.spec.features:
         missing = resolved.columns[feature.name].missing
         policy = feature.missing.policy

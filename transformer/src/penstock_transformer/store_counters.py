@@ -4,12 +4,13 @@
     resolve (only where a value is missing or too old) --+--> StoreCounters --families--> Metrics.add_source
 
 A batch with nothing missing costs two additions and a bisect here; everything that is told by set or by feature is counted on the
-way that such a batch does not take. The age shown is that of the newest batch, worked out when it is scraped.
+way that such a batch does not take. The ages shown are those of the newest batches, worked out when they are scraped.
 
 Invariant: labels are sets and features of bundles that were loaded, at most MOST_NAMES of each.
 """
 
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -20,6 +21,7 @@ from penstock.metrics import LATENCY_BOUNDS_S, Histogram
 
 MOST_NAMES = 1000
 _AGES_KEPT_S = 300.0
+_BATCHES = 16
 Ages = Mapping[str, npt.NDArray[np.float64]]
 
 
@@ -34,14 +36,12 @@ class StoreCounters:
         self._stale: dict[str, int] = {}
         self._defaulted: dict[str, int] = {}
         self._refused: dict[str, int] = {}
-        self._ages: Ages = {}
-        self._aged_at = 0.0
+        self._newest: deque[tuple[float, Ages]] = deque(maxlen=_BATCHES)
 
     def resolved(self, rows: int, ages: Ages) -> None:
         """A batch of `rows` rows was given its values, as old as `ages` says."""
         self.rows += rows
-        self._ages = ages
-        self._aged_at = time.monotonic()
+        self._newest.append((time.monotonic(), ages))
 
     def absent(self, name: str, rows: int) -> None:
         """Rows for which the store holds nothing of a set."""
@@ -79,13 +79,18 @@ class StoreCounters:
         yield self._oldest()
 
     def _oldest(self) -> Metric:
-        text = "Age of the oldest stored value of the newest batch, by set; left out where there was none for five minutes."
+        text = (
+            f"Age of the oldest stored value of the newest {_BATCHES} batches, by set; left out once they are five minutes ago."
+        )
         family = GaugeMetricFamily("penstock_store_value_age_seconds", text, labels=("set",))
-        since_s = time.monotonic() - self._aged_at
-        for name, ages in self._ages.items() if since_s <= _AGES_KEPT_S else ():
-            known = ages[~np.isnan(ages)]
-            if len(known):
-                family.add_metric((name,), float(known.max()) + since_s)
+        now, oldest = time.monotonic(), dict[str, float]()
+        for at, batch in self._newest:
+            for name, ages in batch.items() if now - at <= _AGES_KEPT_S else ():
+                known = ages[~np.isnan(ages)]
+                if len(known):
+                    oldest[name] = max(oldest.get(name, 0.0), float(known.max()) + now - at)
+        for name, age_s in oldest.items():
+            family.add_metric((name,), age_s)
         return family
 
 

@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from penstock import __version__
 from penstock.lifecycle import Lifecycle
-from penstock.memory import memory_limit_bytes
+from penstock.memory import machine_bytes, memory_limit_bytes
 from penstock.serving.security.expiry import expiry_s
 
 
@@ -23,7 +23,7 @@ class Vitals:
     def __init__(self, lifecycle: Lifecycle, certificate: Path | None = None) -> None:
         self._lifecycle = lifecycle
         self._certificate = certificate
-        self._limit_bytes = memory_limit_bytes()
+        self._limit_bytes = memory_limit_bytes() or machine_bytes()
 
     def families(self) -> Iterable[Metric]:
         """For `Metrics.add_source`."""
@@ -31,9 +31,8 @@ class Vitals:
         build = GaugeMetricFamily("penstock_build_info", "Always 1; the release and its Python.", labels=("version", "python"))
         build.add_metric((__version__, platform.python_version()), 1)
         yield build
-        if self._limit_bytes is not None:
-            text = "Memory that the container may use, by its cgroup."
-            yield GaugeMetricFamily("penstock_memory_limit_bytes", text, self._limit_bytes)
+        text = "Memory that the container may use, by its cgroup; that of the machine where there is no limit."
+        yield GaugeMetricFamily("penstock_memory_limit_bytes", text, self._limit_bytes)
         ends = self._certificate_ends()
         if ends is not None:
             text = "When the certificate of the ports ends, in seconds since the epoch."

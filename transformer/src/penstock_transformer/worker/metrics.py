@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 from penstock.metrics import labelled
 from penstock_transformer.worker.committing import OutletState
+from penstock_transformer.worker.events import Failure
 from penstock_transformer.worker.shell import WorkerShell
 
 
@@ -47,8 +48,8 @@ def _counters(shell: WorkerShell) -> Iterable[Metric]:
         letters.add_metric((reason,), count)
     yield letters
     aborts = CounterMetricFamily("penstock_worker_aborts", "Transactions that failed, by how.", labels=("failure",))
-    for failure, count in tally.aborts.items():
-        aborts.add_metric((failure,), count)
+    for failure in Failure:  # each from the start: a counter that appears with its first event shows no increase
+        aborts.add_metric((failure.value,), tally.aborts[failure.value])
     yield aborts
 
 

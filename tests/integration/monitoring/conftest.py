@@ -1,0 +1,261 @@
+"""The whole system under traffic of every kind, and a real Prometheus that scrapes it.
+
+    Redis, PostgreSQL, Kafka; predictor (three bundles), transformer (two live, one shadow), worker, relay, sink, updates,
+    `penstock serve`; a thread that asks for predictions in every way, wrong ones too
+
+Started once for the area. Labels of the targets are those that the chart's monitors give.
+"""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import confluent_kafka as ck
+import httpx
+import pytest
+import yaml
+
+from penstock.dataplane import TensorMetadata
+from penstock.features.reading import read_spec
+from penstock.testing.bundles import write_bundle
+from penstock.testing.committed import until
+from penstock.testing.flights import serve_flights
+from penstock.testing.kafka import KafkaServer
+from penstock.testing.models import mlp
+from penstock.testing.prometheus import PrometheusServer, Target
+from penstock.testing.server import ServerProcess
+from penstock.testing.servers import PostgresServer, RedisServer, ServerMissing
+from penstock_transformer.broker.opening import open_admin
+from penstock_transformer.broker.port import TopicState
+from penstock_transformer.broker.settings import BrokerSettings
+from penstock_transformer.store.opening import open_store
+from penstock_transformer.store.port import RowWrite
+
+FEATURES = """
+formatVersion: 1
+record: {set: trips, key: trip_id}
+sets:
+  trips: {view: trips, keys: {trip_id: trip_id}}
+  planes: {view: planes, keys: {tailnum: tailnum}, maxAge: 10d}
+features:
+  - {name: distance, from: request, type: float32, missing: reject, encode: passthrough}
+  - {name: seats, from: planes.seats, type: int64, missing: {default: 100}, encode: {cast: {to: float32}}}
+  - {name: weight, from: planes.weight, type: float32, missing: reject, encode: passthrough}
+tensors: {x: [distance, seats, weight]}
+store:
+  project: test
+  keySerialization: 3
+  views:
+    trips: {keys: {trip_id: int64}, values: {distance: double, tailnum: string}}
+    planes: {keys: {tailnum: string}, values: {seats: int64, weight: double}}
+"""
+OUTPUTS = (TensorMetadata("y", "FP32", (-1, 1)),)
+MODEL = "trips"
+TOPICS = [f"{MODEL}.{role}" for role in ("requests", "predictions", "dead-letters")]
+UPDATES = ["planes.updates", "planes.updates.dead-letters"]
+DAY_S = 86_400.0
+
+
+class System:
+    """What runs, by the component that its target is labelled with."""
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self.folder = folder
+        self._stack = stack
+        self.servers: dict[str, ServerProcess] = {}
+        self.redis = stack.enter_context(RedisServer())
+        self.postgres = stack.enter_context(PostgresServer())
+        self.kafka = stack.enter_context(KafkaServer())
+        self._prepare()
+        self._start()
+
+    def _prepare(self) -> None:
+        admin = open_admin(BrokerSettings(kafka_bootstrap=self.kafka.bootstrap, kafka_client="confluent"))
+        for topic in (*TOPICS, *UPDATES):
+            admin.create(TopicState(topic, 2, 1, {}))
+        admin.close()
+        asyncio.run(_fill(self.redis.url()))
+        self.digests = [
+            write_bundle(
+                self.folder / f"bundles/trips-{version}/1",
+                mlp((3, 4, 1), seed=version),
+                FEATURES,
+                name=MODEL,
+                version=str(version),
+                outputs=OUTPUTS,
+            )
+            for version in (1, 2, 3)
+        ]
+        (self.folder / "features.yaml").write_text(FEATURES)
+
+    def _start(self) -> None:
+        self._run("predictor", "penstock_predictor", "--model_name", MODEL, "--model_dir", str(self.folder / "bundles"))
+        self.servers["predictor"].wait_ready()
+        route = self.folder / "route.yaml"
+        route.write_text(yaml.safe_dump(self._route()))
+        (self.folder / "serve").mkdir()
+        self.servers["serve"] = self._stack.enter_context(serve_flights(self.folder / "serve", "--drain_delay_s", "0"))
+        model = ["--model_name", MODEL, "--route_file", str(route), "--feature_store", self.redis.url()]
+        kafka = ["--kafka_bootstrap", self.kafka.bootstrap]
+        single = ["--kafka_replication", "1", "--kafka_min_insync", "1", "--kafka_create_topics", "true"]
+        program = "penstock_transformer"
+        self._run("transformer", program, *model, *kafka, "--queues_refresh_s", "0.5", "--store_timeout_ms", "300")
+        self._run("worker", program, *model, *kafka, *single, "--queues_refresh_s", "0.5", way=("worker",))
+        self._run("relay", program, *kafka, *single, way=("relay",))
+        self._run("sink", program, *kafka, "--models", MODEL, way=("sink",))
+        store = ["--feature_sets", "planes", "--features", str(self.folder / "features.yaml")]
+        self._run("updates", program, *store, "--feature_store", self.redis.url(), *kafka, way=("updates",))
+        for server in self.servers.values():
+            server.wait_ready()
+
+    def _run(self, component: str, module: str, *options: str, way: tuple[str, ...] = ()) -> None:
+        process = ServerProcess(module, *options, "--drain_delay_s", "0", env=self._environment(component), program=way)
+        self._stack.callback(_end, process)
+        self.servers[component] = process.start()
+
+    def _environment(self, component: str) -> dict[str, str]:
+        needed = component in ("transformer", "relay", "sink")
+        return {"PENSTOCK_TRANSFORMER_DATABASE": self.postgres.url()} if needed else {}
+
+    def _route(self) -> dict[str, Any]:
+        address = self.servers["predictor"].url
+        shares: list[dict[str, Any]] = [{"weight": 75}, {"weight": 25}, {"mode": "shadow", "fraction": 0.5}]
+        bundles = [
+            {"digest": digest, "predictor": address, "model": f"trips-{version}", **share}
+            for version, (digest, share) in enumerate(zip(self.digests, shares, strict=True), 1)
+        ]
+        return {"formatVersion": 1, "revision": 42, "model": MODEL, "bundles": bundles}
+
+    def targets(self) -> list[Target]:
+        """Every program's admin port."""
+        return [
+            Target(
+                f"127.0.0.1:{server.admin_port}",
+                {"namespace": "ml", "pod": f"{component}-0", "component": component, "inferenceservice": MODEL},
+            )
+            for component, server in self.servers.items()
+        ]
+
+    def metrics(self, component: str) -> str:
+        """What a program exposes now."""
+        return httpx.get(f"{self.servers[component].admin_url}/metrics", timeout=20).text
+
+
+def _end(process: ServerProcess) -> None:
+    process.signal(9)
+    process.wait()
+
+
+async def _fill(url: str) -> None:
+    layout = read_spec(FEATURES).store
+    assert layout is not None
+    store = open_store(url, layout)
+    await store.start()
+    now = time.time()
+    planes = [RowWrite("planes", (f"N{i}",), {"seats": 150 + i, "weight": 2.5}, now - 3600 * i) for i in range(1, 20)]
+    planes.append(RowWrite("planes", ("OLD",), {"seats": 10, "weight": 1.0}, now - 30 * DAY_S))
+    planes.append(RowWrite("planes", ("BARE",), {"weight": 1.0}, now))
+    trips = [RowWrite("trips", (i,), {"distance": 10.0 * i, "tailnum": f"N{i}"}, now) for i in range(1, 20)]
+    assert all(await store.write([*planes, *trips]))
+    await store.close()
+
+
+class Traffic:
+    """Requests of every kind, again and again, until it is stopped."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._stopping = threading.Event()
+        self._producer = ck.Producer({"bootstrap.servers": system.kafka.bootstrap, "linger.ms": 5})
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.rounds = 0
+        self.failure: BaseException | None = None
+
+    def __enter__(self) -> "Traffic":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        try:
+            with httpx.Client(timeout=20) as client:
+                while not self._stopping.is_set():
+                    self._round(client)
+                    self.rounds += 1
+                    self._stopping.wait(0.2)
+        except BaseException as failure:
+            self.failure = failure
+            raise
+
+    def _round(self, client: httpx.Client) -> None:
+        url = self._system.servers["transformer"].url
+        predict = f"{url}/models/{MODEL}/predict"
+        for number in range(1, 8):
+            row = {"distance": 1.0 * number, "tailnum": f"N{number}"}
+            client.post(predict, json={"rows": [row]}, headers={"Penstock-Route-Key": f"{self.rounds}-{number}"})
+        client.get(f"{url}/predict/{self.rounds % 19 + 1}")
+        client.post(predict, json={"rows": [{"distance": 5.0, "tailnum": name} for name in ("N1", "BARE")]})
+        for wrong in ({"distance": "far"}, {"distance": 1.0, "tailnum": "OLD"}, {"distance": 1.0, "tailnum": "none"}):
+            client.post(predict, json={"rows": [wrong]})
+        client.get(f"{url}/predict/999999")
+        client.post(predict, json={"rows": [{"distance": 1.0, "tailnum": "N1"}]}, headers={"Penstock-Timeout-Ms": "0.01"})
+        client.post(f"{url}/models/nothing/predict", json={"rows": []})
+        made = client.post(f"{url}/models/{MODEL}/predictions", json={"rows": [{"distance": 3.0, "tailnum": "N2"}]})
+        assert made.status_code == 202, made.text
+        encoded = {
+            "parameters": {"encoded": True},
+            "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1.0, 150.0, 2.5]}],
+        }
+        client.post(f"{url}/v2/models/{MODEL}/infer", json=encoded)
+        served = self._system.servers["serve"].url
+        client.post(f"{served}/models/flights/predict", json={"rows": [{"distance": 5.0, "tailnum": "N1"}]})
+        self._write_kafka()
+
+    def _write_kafka(self) -> None:
+        requests, updates = TOPICS[0], UPDATES[0]
+        for number in range(4):
+            row = {"distance": 2.0 * number, "tailnum": f"N{number + 1}"}
+            self._producer.produce(requests, json.dumps({"rows": [row]}).encode(), key=b"%d" % number)
+        self._producer.produce(requests, b"not json", key=b"0")
+        update = {"keys": {"tailnum": f"N{self.rounds % 19 + 1}"}, "values": {"seats": self.rounds, "weight": 2.0}}
+        self._producer.produce(updates, json.dumps(update).encode(), key=b"k")
+        late = {"keys": {"tailnum": "N1"}, "values": {"seats": 1, "weight": 2.0}, "event_time": 1000.0}
+        self._producer.produce(updates, json.dumps(late).encode(), key=b"k")
+        self._producer.produce(updates, b"not json", key=b"k")
+        with suppress(BufferError):
+            self._producer.poll(0)
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with ExitStack() as stack:
+        try:
+            yield System(tmp_path_factory.mktemp("system"), stack)
+        except ServerMissing as missing:
+            pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def prometheus(system: System) -> Iterator[PrometheusServer]:
+    """It has scraped everything for a while, under traffic, which goes on."""
+    try:
+        server = PrometheusServer(system.targets())
+    except ServerMissing as missing:
+        pytest.skip(str(missing))
+    with server, Traffic(system) as traffic:
+        until(lambda: len(server.query("up == 1")) == len(system.servers), 30, "a scrape of every program")
+        system.redis.pause()
+        errors = "penstock_transformer_store_errors_total > 0"
+        until(lambda: server.query(errors) or traffic.failure, 30, "errors of the feature store")
+        system.redis.resume()
+        until(lambda: traffic.rounds > 8 or traffic.failure, 60, "traffic of every kind")
+        assert traffic.failure is None
+        yield server
