@@ -6,7 +6,9 @@ A server keeps its port and its data over `kill` and `start`, so that reconnecti
 what to install; a test skips with that line. PostgreSQL refuses to run as root: it is started as `postgres` or `nobody` there.
 """
 
+import asyncio
 import glob
+import itertools
 import os
 import pwd
 import shutil
@@ -41,12 +43,14 @@ class Server:
     """A subprocess that listens on `port` of the loopback address, with a directory of its own."""
 
     name = "server"
+    start_s = START_S
 
     def __init__(self) -> None:
         self.host = "127.0.0.1"
         self.port = 0
         self.directory = Path(tempfile.mkdtemp(prefix=f"penstock-{self.name}-"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._silenced = False
         self._log = self.directory / "server.log"
 
     def command(self) -> list[str]:
@@ -69,6 +73,7 @@ class Server:
     def start(self) -> Self:
         """Start, or start again on the same port and data. Raises RuntimeError with the log if it does not come up."""
         fresh = not self.port
+        self._silenced = False
         for attempt in range(_TRIES):
             if fresh:
                 self.port = free_port()
@@ -83,7 +88,7 @@ class Server:
         raise RuntimeError(f"{self.name} did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
 
     def _came_up(self, process: subprocess.Popen[bytes]) -> bool:
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + self.start_s
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 return False
@@ -115,11 +120,20 @@ class Server:
 
     def pause(self) -> None:
         """Let it hold its connections and answer nothing."""
+        self._silenced = True
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let it go on."""
+        self._silenced = False
         self._signal(signal.SIGCONT)
+
+    def mend(self) -> None:
+        """Let it run, whatever was done to it since it was started."""
+        if not self.running:
+            self.start()
+        elif self._silenced:
+            self.resume()
 
     def _signal(self, how: signal.Signals) -> None:
         for process in self._processes():
@@ -200,6 +214,7 @@ class PostgresServer(Server):
         self._programs = _postgres_programs()
         super().__init__()
         self._data = self.directory / "data"
+        self._schemas = itertools.count(1)
 
     def start(self) -> Self:
         """Make the cluster on first use, then start it."""
@@ -256,6 +271,20 @@ class PostgresServer(Server):
         """Its URL; `password` in place of the right one."""
         given = quote(password if password is not None else self.password, safe="")
         return f"postgresql://{self.username}:{given}@{self.host}:{self.port}/{self.username}"
+
+    def own_schema(self) -> str:
+        """The URL of a schema that is made for the caller, and empty."""
+        import asyncpg
+
+        name = f"own{next(self._schemas)}"
+
+        async def make() -> None:
+            connection = await asyncpg.connect(self.url())
+            await connection.execute(f"CREATE SCHEMA {name}")
+            await connection.close()
+
+        asyncio.run(make())
+        return f"{self.url()}?search_path={name}"
 
 
 def _postgres_programs() -> Path:
