@@ -1,7 +1,7 @@
 """Foreign programs that tests run: found, or a line that says how to get them. A test skips with that line.
 
 program("node") -> its path          perf_analyzer() -> how to start NVIDIA's load generator
-grpcurl() -> its path
+grpcurl() -> its path                helm(), kubeconform() -> their paths, kubernetes_schemas() -> what kubeconform judges by
 """
 
 import os
@@ -65,4 +65,29 @@ def grpcurl() -> str:
     found = shutil.which("grpcurl") or (str(built) if built.exists() else None)
     if found is None:
         raise ProgramMissing("grpcurl is missing: install Go, then .venv/bin/python tools/get_judges.py")
+    return found
+
+
+def helm() -> str:
+    """The path of helm as `tools/get_chart_judges.py` puts it into the cache, or of the PATH. Raises ProgramMissing."""
+    return _built(cache_directory() / "kube" / "bin" / "helm", "helm")
+
+
+def kubeconform() -> str:
+    """The path of kubeconform as `tools/get_chart_judges.py` puts it into the cache, or of the PATH. Raises ProgramMissing."""
+    return _built(cache_directory() / "go" / "bin" / "kubeconform", "kubeconform")
+
+
+def kubernetes_schemas() -> Path:
+    """The folder of the resources' JSON Schemas (`penstock.testing.kubernetes_schemas`). Raises ProgramMissing."""
+    folder = cache_directory() / "kube" / "schemas"
+    if not (folder / "complete").exists():
+        raise ProgramMissing("Kubernetes' schemas are missing: install Go, then .venv/bin/python tools/get_chart_judges.py")
+    return folder
+
+
+def _built(path: Path, name: str) -> str:
+    found = str(path) if path.exists() else shutil.which(name)
+    if found is None:
+        raise ProgramMissing(f"{name} is missing: install Go, then .venv/bin/python tools/get_chart_judges.py")
     return found
