@@ -12,10 +12,10 @@ BASE_IMAGE ?= docker.io/library/python:3.12-slim-bookworm
 # Without its bytecode cache every start of a program compiles its imports anew: 10 s for Feast alone.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run run-kafka test lint types fuzz soak chaos bench images lock clean
+.PHONY: help setup run run-kafka test lint types fuzz soak chaos bench images cluster-up cluster-down test-cluster test-kind lock clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/ready ## install everything into .venv
 
@@ -64,6 +64,20 @@ bench: setup ## measure beside the peers; writes docs/benchmarks.md
 
 images: ## build the images with docker or buildah (BASE_IMAGE=… names the base)
 	@tools/build_images.sh "$(BASE_IMAGE)"
+
+cluster-up: setup ## a real Kubernetes with KServe on this machine, no registry needed; the first build takes a quarter of an hour
+	@$(BIN)/python tools/get_servers.py buildah debootstrap runc containerd containernetworking-plugins iptables conntrack iproute2 procps gcc
+	@PYTHONPATH=tests/cluster $(BIN)/python -m bed up
+
+cluster-down: setup ## end it; nothing is left but what was built
+	@PYTHONPATH=tests/cluster $(BIN)/python -m bed down
+
+test-cluster: cluster-up ## the tests that need a cluster, against that one (PENSTOCK_CLUSTER=kubeconfig: against KUBECONFIG's)
+	@PENSTOCK_CLUSTER=$${PENSTOCK_CLUSTER:-own} $(BIN)/pytest tests/cluster $(ARGS)
+
+test-kind: setup ## the same tests against kind, on machines with docker
+	@PYTHONPATH=tests/cluster $(BIN)/python -m bed kind-up
+	@PENSTOCK_CLUSTER=kind $(BIN)/pytest tests/cluster $(ARGS)
 
 lock: ## resolve anew and write requirements/*.txt
 	@$(PYTHON) tools/get_uv.py "$(UV)"

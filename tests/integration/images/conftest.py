@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,16 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from penstock.testing.base_image import BUILDAH
+from penstock.testing.base_image import base_image as make_base_image
+from penstock.testing.programs import ProgramMissing
+
 ROOT = Path(__file__).resolve().parents[3]
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock" / "base"
-BASE_IMAGE = "localhost/penstock-base:bookworm"
-BUILDAH = ["buildah", "--storage-driver", "overlay"]
-AUTHORITIES = Path(os.environ.get("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt"))
-DOCKERFILE = """FROM scratch
-ADD rootfs /
-COPY authorities.crt /etc/ssl/certs/ca-certificates.crt
-ENV PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
-"""
 
 
 @dataclass(frozen=True)
@@ -35,23 +29,10 @@ class Image:
 @pytest.fixture(scope="session")
 def base_image() -> str:
     """A base of Debian and its Python, cached outside the tree: no registry is asked."""
-    missing = [tool for tool in ("buildah", "debootstrap", "runc") if shutil.which(tool) is None]
-    if missing or os.geteuid() != 0:
-        pytest.skip(f"needs root and Debian's {' '.join(missing or ['buildah', 'debootstrap', 'runc'])}: apt-get install them")
-    if not (CACHE / "done").exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(CACHE / "rootfs", ignore_errors=True)
-        include = "--include=python3,python3-venv,ca-certificates"
-        subprocess.run(
-            ["debootstrap", "--variant=minbase", include, "bookworm", CACHE / "rootfs"], check=True, capture_output=True
-        )
-        (CACHE / "done").touch()
-    # The build fetches packages as this machine does: by its authorities, which may be a company's own.
-    shutil.copyfile(AUTHORITIES, CACHE / "authorities.crt")
-    (CACHE / "Dockerfile").write_text(DOCKERFILE)
-    if subprocess.run([*BUILDAH, "inspect", "--type", "image", BASE_IMAGE], capture_output=True, check=False).returncode:
-        subprocess.run([*BUILDAH, "bud", "--quiet", "--isolation", "chroot", "--tag", BASE_IMAGE, CACHE], check=True)
-    return BASE_IMAGE
+    try:
+        return make_base_image()
+    except ProgramMissing as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

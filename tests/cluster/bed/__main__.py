@@ -1,0 +1,77 @@
+"""The bed's commands: `PYTHONPATH=tests/cluster python -m bed COMMAND`; make's targets call them.
+
+up       build what is missing, start our own cluster, install KServe        down      end it, leaving only what was built
+build    only build                                                          chart     install our chart, with images built now
+status   which daemons run                                                   kind-up, kind-down   the same with kind
+"""
+
+import sys
+import time
+from collections.abc import Callable
+
+from bed import builder, chart, daemons, images, kind, kserve, own
+from bed.cluster import chosen
+from bed.places import KUBECONFIG, PROGRAMS
+from bed.trouble import BedError
+
+
+def build() -> None:
+    """Programs and the cluster's own images."""
+    builder.build_programs()
+    for tag in (images.PAUSE, images.CONTROLLER, images.REDIS):
+        images.build(tag)
+
+
+def up() -> None:
+    """A cluster with KServe."""
+    own.up()
+    _say("the cluster is up")
+    kserve.install(chosen())
+    _say("KServe is installed")
+    print(f"export KUBECONFIG={KUBECONFIG} PATH={PROGRAMS}:$PATH")
+
+
+def install_chart() -> None:
+    """Our chart."""
+    chart.install(chosen())
+    _say("the chart is installed")
+
+
+def status() -> None:
+    """A line a daemon."""
+    for name in own.DAEMONS:
+        print(f"{name:12} {'runs' if daemons.alive(name) else 'does not run'}")
+
+
+COMMANDS: dict[str, Callable[[], None]] = {
+    "build": build,
+    "up": up,
+    "down": own.down,
+    "status": status,
+    "chart": install_chart,
+    "kind-up": kind.up,
+    "kind-down": kind.down,
+}
+_STARTED = time.monotonic()
+
+
+def _say(text: str) -> None:
+    print(f"[{time.monotonic() - _STARTED:5.1f} s] {text}", flush=True)
+
+
+def main() -> int:
+    """Run one command; its exit status."""
+    command = COMMANDS.get(sys.argv[1] if len(sys.argv) == 2 else "")
+    if command is None:
+        print(__doc__, file=sys.stderr)
+        return 2
+    try:
+        command()
+    except BedError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,20 @@
+"""Our chart in a cluster, with the images that were built here."""
+
+from pathlib import Path
+
+from bed.cluster import Cluster
+from bed.images import build_own
+from bed.places import ROOT
+
+NAMESPACE = "penstock-system"
+RELEASE = "penstock"
+CHART = ROOT / "charts" / "penstock"
+
+
+def install(cluster: Cluster, *options: str | Path) -> None:
+    """Build and load Penstock's images, install or upgrade the chart, and wait for its pods. `options` go to helm."""
+    if cluster.kind != "kubeconfig":
+        for tag in build_own():
+            cluster.load(tag)
+    place = ["--namespace", NAMESPACE, "--create-namespace"]
+    cluster.helm("upgrade", "--install", RELEASE, CHART, *place, "--wait", "--timeout=180s", *options)

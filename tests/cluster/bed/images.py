@@ -1,0 +1,73 @@
+"""Images: what the cluster itself runs, what runs beside Penstock, and Penstock's own, built without any registry.
+
+Own images are built by the script of `make images` from the project's real Dockerfiles, the others from a few lines here.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from bed import engine
+from bed.builder import KSERVE, MANAGER
+from bed.command import run
+from bed.places import ARCHIVES, PROGRAMS, ROOT
+from bed.trouble import BedError
+
+PAUSE = "localhost/penstock-bed/pause:3"
+CONTROLLER = f"localhost/penstock-bed/kserve-controller:{KSERVE.rpartition('@')[2]}"
+REDIS = "localhost/penstock-bed/redis:7"
+OWN = ("predictor", "transformer", "operator")
+_PAUSE_SOURCE = """\
+#include <signal.h>
+#include <unistd.h>
+static void end(int s) { (void)s; _exit(0); }
+int main(void) { signal(SIGINT, end); signal(SIGTERM, end); for (;;) pause(); }
+"""
+_APT = "RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends {}"
+
+
+def build(tag: str) -> str:
+    """One of the images above, unless it is there; its tag. Raises BedError."""
+    if not engine.identify(tag):
+        with tempfile.TemporaryDirectory(prefix="penstock-image-") as folder:
+            (Path(folder) / "Dockerfile").write_text(_dockerfile(tag, Path(folder)))
+            engine.build(tag, Path(folder))
+    return tag
+
+
+def build_own(*members: str) -> list[str]:
+    """Penstock's images by member's name (all that have a Dockerfile by default); their tags as pods resolve them."""
+    chosen = [member for member in members or OWN if members or (ROOT / member / "Dockerfile").exists()]
+    run([ROOT / "tools" / "build_images.sh", engine.base(), *chosen], timeout_s=1800)
+    lines = (ROOT / "core/pyproject.toml").read_text().splitlines()
+    version = next(line.split('"')[1] for line in lines if line.startswith("version"))
+    return [f"docker.io/penstock/{member}:{version}" for member in chosen]
+
+
+def archive(tag: str) -> Path:
+    """The image as a file, made anew if the image changed."""
+    name = tag.replace("/", "_").replace(":", "_")
+    file = ARCHIVES / f"{name}-{engine.identify(tag)[:12]}.tar"
+    if not file.exists():
+        ARCHIVES.mkdir(parents=True, exist_ok=True)
+        for old in ARCHIVES.glob(f"{name}-*"):
+            old.unlink()
+        partial = file.with_suffix(".partial")
+        engine.save(tag, partial)
+        partial.rename(file)
+    return file
+
+
+def _dockerfile(tag: str, folder: Path) -> str:
+    """Its Dockerfile; what that copies is put into the folder."""
+    if tag == PAUSE:
+        (folder / "pause.c").write_text(_PAUSE_SOURCE)
+        run(["gcc", "-Os", "-static", "-o", folder / "pause", folder / "pause.c"])
+        return 'FROM scratch\nCOPY pause /pause\nENTRYPOINT ["/pause"]\n'
+    if tag == CONTROLLER:
+        shutil.copy(PROGRAMS / MANAGER, folder / "manager")
+        return 'FROM scratch\nCOPY manager /manager\nUSER 65532\nENTRYPOINT ["/manager"]\n'
+    if tag == REDIS:
+        start = 'ENTRYPOINT ["redis-server", "--save", "", "--protected-mode", "no"]'
+        return f"FROM {engine.base()}\n{_APT.format('redis-server')}\nUSER 65532\nWORKDIR /tmp\n{start}\n"
+    raise BedError(f"no recipe for {tag}")

@@ -1,0 +1,149 @@
+"""Our own cluster: one node, made of real programs on this machine, up in seconds and gone without a trace.
+
+    up():  keys, network, etcd, API server, controllers, scheduler, containerd, kubelet, proxy, DNS        down(): backwards
+
+Invariant: `up` on a cluster that is up changes nothing; on one that is half up (a command was cut off, the machine was started
+anew) it takes down what is left first. Nothing of an earlier cluster is kept but what was built.
+"""
+
+import fcntl
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bed import control_plane, daemons, engine, host, images, mounts, network, node
+from bed.builder import build_programs
+from bed.command import run, succeeds
+from bed.keys import NODE_NAME, make_keys
+from bed.places import CACHE, KUBECONFIG, PROGRAMS, RUN
+from bed.trouble import BedError
+
+DAEMONS: dict[str, Callable[[], list[str]]] = {
+    "etcd": control_plane.etcd,
+    "apiserver": control_plane.api_server,
+    "controllers": control_plane.controllers,
+    "scheduler": control_plane.scheduler,
+    "containerd": node.containerd,
+    "kubelet": node.kubelet,
+    "proxy": node.proxy,
+    "coredns": node.coredns,
+}
+"""Every daemon in the order of start. A test that stops one (`daemons.stop`) starts it again with `start`."""
+UP_S = 120.0
+_PROGRAMS = {"containerd": "containerd", "runc": "runc", "iptables": "iptables", "conntrack": "conntrack", "ip": "iproute2",
+             "nsenter": "util-linux", "sysctl": "procps", "gcc": "gcc"}  # fmt: skip
+_CTR = ["ctr", "--address", str(node.SOCKET), "--namespace", "k8s.io"]
+
+
+def up() -> None:
+    """Build what is missing and start the cluster. Raises BedError."""
+    _check_machine()
+    with _alone():
+        build_programs()
+        images.build(images.PAUSE)
+        if is_up():
+            return
+        _down()
+        host.remember()
+        make_keys()
+        network.make()
+        node.write_configuration()
+        _start_all()
+
+
+def down() -> None:
+    """End it and remove everything that it made, but what was built."""
+    with _alone():
+        _down()
+
+
+def is_up() -> bool:
+    """Whether every daemon runs and the node is ready."""
+    return all(daemons.alive(name) for name in DAEMONS) and _node_is_ready()
+
+
+def start(name: str) -> None:
+    """Start one daemon by its name, if it does not run."""
+    daemons.start(name, network.inside(DAEMONS[name]()))
+
+
+def load(tag: str) -> None:
+    """An image into containerd, unless it holds the very same."""
+    note = RUN / "loaded" / tag.replace("/", "_")
+    identity = engine.identify(tag)
+    if note.exists() and note.read_text() == identity:
+        return
+    run([*_CTR, "images", "import", images.archive(tag)])
+    note.parent.mkdir(exist_ok=True)
+    note.write_text(identity)
+
+
+def _start_all() -> None:
+    start("etcd")
+    start("apiserver")
+    _await("apiserver", lambda: succeeds([PROGRAMS / "kubectl", "--kubeconfig", KUBECONFIG, "get", "--raw", "/readyz"]))
+    for name in ("controllers", "scheduler", "containerd"):
+        start(name)
+    _await("containerd", lambda: succeeds([*_CTR, "version"]))
+    load(images.PAUSE)
+    for name in ("kubelet", "proxy", "coredns"):
+        start(name)
+    _await("kubelet", _node_is_ready)
+
+
+def _await(name: str, ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + UP_S
+    while not ready():
+        if not daemons.alive(name) or time.monotonic() > deadline:
+            raise BedError(f"{name} did not come up; its log ends with:\n{daemons.last_words(name)}")
+        time.sleep(0.2)
+
+
+def _node_is_ready() -> bool:
+    condition = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+    command = [str(PROGRAMS / "kubectl"), "--kubeconfig", str(KUBECONFIG), "get", "node", NODE_NAME, "-o", condition]
+    try:
+        return run(command, timeout_s=10) == "True"
+    except BedError:
+        return False
+
+
+def _down() -> None:
+    for name in ("kubelet", "proxy", "coredns"):
+        daemons.stop(name)
+    mounts.end_shims()
+    for name in ("containerd", "scheduler", "controllers", "apiserver", "etcd"):
+        daemons.stop(name)
+    mounts.end_shims()
+    network.remove()
+    mounts.unmount_all()
+    if left := mounts.mounted():
+        raise BedError(f"still mounted: {', '.join(left[:5])}")
+    host.restore()
+    shutil.rmtree(RUN, ignore_errors=True)
+
+
+def _check_machine() -> None:
+    """Name everything that is missing at once."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        raise BedError(
+            "the cluster needs root on Linux; elsewhere use kind (make test-kind) or your own (PENSTOCK_CLUSTER=kubeconfig)"
+        )
+    missing = [package for program, package in _PROGRAMS.items() if shutil.which(program) is None]
+    if not Path("/usr/lib/cni/bridge").exists():
+        missing.append("containernetworking-plugins")
+    if missing:
+        raise BedError(f"missing Debian packages: {' '.join(missing)} (make cluster-up installs them as root)")
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """One command at a time."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
