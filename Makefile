@@ -72,7 +72,8 @@ cluster-up: setup ## a real Kubernetes with KServe on this machine, no registry 
 cluster-down: setup ## end it; nothing is left but what was built
 	@PYTHONPATH=tests/cluster $(BIN)/python -m bed down
 
-test-cluster: cluster-up ## the tests that need a cluster, against that one (PENSTOCK_CLUSTER=kubeconfig: against KUBECONFIG's)
+test-cluster: setup ## the tests that need a cluster, against that one (PENSTOCK_CLUSTER=kubeconfig: against KUBECONFIG's)
+	@test "$${PENSTOCK_CLUSTER:-own}" != own || $(MAKE) --no-print-directory cluster-up
 	@PENSTOCK_CLUSTER=$${PENSTOCK_CLUSTER:-own} $(BIN)/pytest tests/cluster $(ARGS)
 
 test-kind: setup ## the same tests against kind, on machines with docker

@@ -34,9 +34,9 @@ def remember() -> None:
 
 def restore() -> None:
     """Undo what the cluster did; without a note, only what is surely its own."""
-    note: dict[str, Any] = (
-        json.loads(_NOTE.read_text()) if _NOTE.exists() else {"parameters": {}, "folders": _FOLDERS, "cgroups": []}
-    )
+    note: dict[str, Any] = {"parameters": {}, "folders": _FOLDERS, "cgroups": []}
+    if _NOTE.exists():
+        note = json.loads(_NOTE.read_text())
     for name, value in note["parameters"].items():
         with suppress(OSError):
             (Path("/proc/sys") / name).write_text(value)
