@@ -92,11 +92,10 @@ class ClusterEndpoints:
 
 
 def endpoint_source(host: str, port: int, api: KubeApi | None = None) -> EndpointSource:
-    """What tells where `host:port` is. `api`: the API server to ask, by default that of this pod's cluster, if it is in one."""
+    """What tells where `host:port` is. `api`: the API server of this pod's cluster; None outside of one."""
     if is_address(host):
         return FixedEndpoints(host, port)
     by_name = DnsEndpoints(host, port)
-    api = api if api is not None else KubeApi.of_this_pod()
     service = service_of(host, api.namespace) if api is not None else None
     if api is None or service is None:
         return by_name

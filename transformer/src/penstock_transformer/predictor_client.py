@@ -34,6 +34,7 @@ from penstock_transformer.call import Call, ConnectionEnded
 from penstock_transformer.cluster_endpoints import endpoint_source
 from penstock_transformer.connection import Answer
 from penstock_transformer.endpoints import Endpoint, EndpointSource
+from penstock_transformer.kube_api import KubeApi
 from penstock_transformer.pool import Owner, Pool
 from penstock_transformer.spread import Spread
 
@@ -52,7 +53,8 @@ class PredictorClient:
     """The DataPlane at `address` (`http[s]://HOST[:PORT]`, or `HOST[:PORT]`, which is http, or https where `over_tls` says so).
 
     `timeout_s` bounds a call that has no deadline. `tls` is used for https, the system's authorities without it; `credential`
-    goes with every call. `source` tells where the pods are, by default what the address says.
+    goes with every call. `source` tells where the pods are, by default what the address says: a Service of a cluster is looked
+    up with its `api`.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class PredictorClient:
         tls: ClientTls | None = None,
         credential: Credential | None = None,
         source: EndpointSource | None = None,
+        api: KubeApi | None = None,
     ) -> None:
         parts = urlsplit(address if "://" in address else f"{'https' if over_tls else 'http'}://{address}")
         host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
@@ -91,7 +94,7 @@ class PredictorClient:
                 tls=over,
             )
 
-        self._spread = Spread(source or endpoint_source(host, port), make)
+        self._spread = Spread(source or endpoint_source(host, port, api), make)
         self._best_rows: dict[str, int] = {}
         self._heads: dict[tuple[str, str | None, str | None], bytes] = {}
         self._reached: set[str] = set()

@@ -71,6 +71,7 @@ class Transformer:
             self._own_client.connect,
             inside=predictor,
             outside=(lambda: self._own_client.fixed(host)) if host else None,
+            api=self._own_client.api,
         )
         self.pipeline = Pipeline(
             self.table, self.counters, call_timeout_s=settings.predictor_timeout_ms / 1e3, max_call_rows=settings.max_call_rows
@@ -267,6 +268,7 @@ class PredictorClientFactory:
 
     def __init__(self, settings: PipelineSettings) -> None:
         self._settings = settings
+        self.api = settings.api()
         self._tls = settings.client_tls()
         self._credential = settings.credential()
         self._fixed: PredictorClient | None = None
@@ -282,6 +284,7 @@ class PredictorClientFactory:
             over_tls=settings.over_tls,
             tls=self._tls,
             credential=self._credential,
+            api=self.api,
         )
 
     def connect(self, address: str) -> tuple[DataPlane, Close]:

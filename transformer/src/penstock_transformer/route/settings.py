@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.settings import setting
+from penstock_transformer.kube_api import ACCOUNT, KubeApi
 
 AUTO, NONE = "auto", "none"
 
@@ -30,6 +31,14 @@ class RouteSettings:
         "A pod that is so long behind the revision that most pods apply is not ready; 0 switches that off.",
         unit="s",
     )
+
+    service_account: Path = setting(  # noqa: RUF009
+        ACCOUNT, "Directory with the token, certificate and namespace that this pod reads the Kubernetes API with."
+    )
+
+    def api(self) -> KubeApi | None:
+        """The API server of the cluster that this process runs in; None outside of one."""
+        return KubeApi.of_this_pod(account=self.service_account)
 
     def check_route(self, predictor_host: str) -> None:
         """Raises ValueError unless the settings say where predictions come from, and only once."""

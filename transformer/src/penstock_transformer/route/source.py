@@ -44,10 +44,10 @@ def route_source(
     *,
     inside: DataPlane | None,
     outside: Callable[[], DataPlane] | None,
-    api: KubeApi | None = None,
+    api: KubeApi | None,
 ) -> RouteSource:
     """The source of these settings. `inside`: a predictor in this process, which is then the only one there is; `outside` makes
-    the client of the one that `--predictor_host` names. `api`: the API server to ask, by default that of this pod's cluster.
+    the client of the one that `--predictor_host` names. `api`: the API server of this pod's cluster; None outside of one.
 
     Raises InvalidInput where a ConfigMap is named and there is no API server to read it from."""
 
@@ -62,7 +62,7 @@ def route_source(
         return followed(inside)
     if settings.route_file is not None:
         return RouteFileWatcher(settings.route_file, status.model, keeper(), status, counters, poll_s=settings.route_poll_s)
-    api = api if api is not None else KubeApi.of_this_pod() if settings.route_configmap != NONE else None
+    api = api if settings.route_configmap != NONE else None
     named = settings.route_configmap not in (AUTO, NONE)
     if api is None and named:
         raise InvalidInput("expected to run in a pod with a service account's token", field="route_configmap")
