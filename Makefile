@@ -39,6 +39,7 @@ run-kafka: setup ## the same over Kafka: starts a real broker, kcat sends a requ
 test: setup ## run every test; as root on Debian it installs missing servers first
 	@$(BIN)/python tools/get_servers.py
 	@$(BIN)/python tools/get_judges.py
+	@$(BIN)/python tools/get_chart_judges.py
 	@$(BIN)/python tools/get_kafka.py
 	@$(BIN)/pytest $(ARGS)
 
