@@ -1,4 +1,4 @@
-"""Puts what judges the chart into the cache, all of it from the Go module proxy. Called by `make test`; does nothing where it is there.
+"""Puts what judges the chart into the cache, all of it from the Go module proxy. Called by `make test`; what is there stays.
 
 helm           renders and installs the chart; the test cluster uses the same one
 kubeconform    holds every rendering to schemas

@@ -1,4 +1,4 @@
-"""What `helm test` runs inside the cluster: `installed.py OPERATOR_READY_URL`. Ends with 1 and a line on the first thing that is not there.
+"""What `helm test` runs inside the cluster: `installed.py OPERATOR_READY_URL`. Ends with 1 and a line on what is not there.
 
 It asks as the operator's service account, and only what every account may: readiness, and which resources are served.
 """

@@ -82,6 +82,13 @@ topologySpreadConstraints:
 {{- (index . 1).namespace | default (index . 0).Release.Namespace }}
 {{- end }}
 
+{{/* The pods that route a model's requests: whatever of its InferenceService is no predictor of ours. By what they are not, since
+KServe calls a transformer that the operator runs alone a predictor. Takes the model's name. */}}
+{{- define "penstock.transformerSelector" -}}
+matchLabels: {serving.kserve.io/inferenceservice: {{ . }}}
+matchExpressions: [{key: penstock.dev/component, operator: NotIn, values: [predictor]}]
+{{- end }}
+
 {{/* Namespaces whose transformers get a service account: those asked for, and those of the models. A list, as JSON. */}}
 {{- define "penstock.transformerNamespaces" -}}
 {{- $found := .Values.transformer.namespaces }}

@@ -1,4 +1,4 @@
-"""The chart, rendered by helm for every set of values that there is: the three that ship, those of `values/`, the previous release's."""
+"""The chart, rendered by helm for every set of values: the three that ship, those of `values/`, the previous release's."""
 
 import subprocess
 import tempfile

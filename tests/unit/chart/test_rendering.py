@@ -145,7 +145,7 @@ def objects(schema: Document, root: Document, path: str = "") -> Iterator[tuple[
 
 
 def test_the_schema_is_strict_and_explains_itself() -> None:
-    """Every key is described, and an object either names its keys or says what they all are; Kubernetes' own parts are its own."""
+    """Every key is described, and an object either names its keys or says what they all are."""
     schema = json.loads((CHART / "values.schema.json").read_text())
     for path, found in objects(schema, schema):
         ours = not re.search(r"(?i)affinity|selector|ipBlock|^\.global", path)

@@ -5,6 +5,7 @@ Not only known: they are parsed as the program would, so a value that it refuses
 
 import re
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,10 @@ def check(container: Document, folder: Path) -> None:
 
 
 def check_operator(container: Document) -> None:
-    settings = pytest.importorskip("penstock_operator.settings", reason="the operator has no settings yet")
+    try:
+        settings = import_module("penstock_operator.settings")
+    except ModuleNotFoundError:
+        return
     known = set(variables(settings.OperatorSettings, "PENSTOCK_OPERATOR"))
     environment = {}
     for variable in container.get("env", []):

@@ -2,4 +2,14 @@
 {{- define "penstock.operatorEnvironment" -}}
 - name: PENSTOCK_OPERATOR_LOG_LEVEL
   value: {{ .Values.operator.logLevel }}
+- name: PENSTOCK_OPERATOR_NAMESPACES
+  value: {{ join "," .Values.operator.namespaces | quote }}
+- name: PENSTOCK_OPERATOR_PREDICTOR_IMAGE
+  value: {{ include "penstock.image" (list . "predictor") | quote }}
+- name: PENSTOCK_OPERATOR_PREDICTOR_GPU_IMAGE
+  value: {{ include "penstock.image" (list . "predictor-gpu") | quote }}
+- name: PENSTOCK_OPERATOR_TRANSFORMER_IMAGE
+  value: {{ include "penstock.image" (list . "transformer") | quote }}
+- name: PENSTOCK_OPERATOR_IMAGE_PULL_POLICY
+  value: {{ .Values.image.pullPolicy }}
 {{- end }}

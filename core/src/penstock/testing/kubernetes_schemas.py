@@ -86,7 +86,7 @@ def _direct_references(schema: Any) -> Iterator[str]:
 
 
 def _strict(schema: Schema) -> Schema:
-    """A schema as JSON Schema: descriptions left out, Kubernetes' own words turned into the standard's, unknown fields refused."""
+    """A schema as JSON Schema: no descriptions, Kubernetes' own words turned into the standard's, unknown fields refused."""
     if schema.get("x-kubernetes-int-or-string"):
         return dict(_INT_OR_STRING)
     kept: Schema = {}
