@@ -1,0 +1,228 @@
+"""One step of one version: from where it stands and what is seen to where it stands next.
+
+    leaving? -> rolled back      ended? -> stays       base? -> live      was live? -> kept -> retired
+    candidate? -> the next stage, if what this one waits for has come
+
+Every version takes at most one step a look. A status is written before anything follows from it (the route, pods), so that an
+operator that dies in between leaves behind what was meant, and the next one does it.
+
+Invariant: no step towards more requests is taken unless every transformer acknowledges the route as it is.
+"""
+
+from dataclasses import dataclass
+
+from penstock_operator.acknowledgement import Acknowledgement
+from penstock_operator.clock import duration_s, read_moment, write_moment
+from penstock_operator.model_version import PAUSED, PROMOTE, ROLLBACK, ModelVersion
+from penstock_operator.policy import Policy
+from penstock_operator.roles import Roles, is_leaving, is_verified, stage_of
+from penstock_operator.seen import InferenceService, Seen
+from penstock_operator.stage import ENDED, JOINED, Stage
+from penstock_operator.verdict import Verdict, read_verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a version stands next, and why. `kept_until` only of one that is kept; `verdict` of one that was just verified;
+    `again`: its verification ended without one."""
+
+    stage: Stage
+    weight: int
+    reason: str
+    message: str = ""
+    kept_until: str = ""
+    verdict: Verdict | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What all versions of a model share in one look."""
+
+    seen: Seen
+    roles: Roles
+    acknowledged: Acknowledgement
+    policy: Policy
+
+
+def own_service(seen: Seen, version: ModelVersion) -> InferenceService | None:
+    """The version's InferenceService, unless it is going or is somebody else's."""
+    found = seen.services.get(version.predictor)
+    return found if found is not None and not found.deleting and found.owner == version.uid else None
+
+
+def is_paused(version: ModelVersion) -> bool:
+    return version.annotations.get(PAUSED, "").lower() == "true"
+
+
+def step_of(version: ModelVersion, here: Situation) -> Step:
+    """The version's next step; the one it stands on, with a reason, if it has to wait."""
+    stage, roles = stage_of(version), here.roles
+    if is_leaving(version):
+        return _leave(version, stage, here)
+    if version in roles.superseded:
+        return Step(Stage.RETIRED, 0, "Superseded", "a newer version was verified before this one was live")
+    if version is roles.base:
+        return _answer(version, here)
+    if stage in ENDED:
+        if version is roles.needed:
+            return Step(Stage.WARMING, 0, "NeededForRollback", "the version after it is to be rolled back")
+        return Step(stage, 0, version.status.reason, version.status.message)
+    if stage is Stage.LIVE:
+        keep_s = duration_s((roles.base or version).spec.rollout.keep_for_rollback, 3600.0)
+        until = write_moment(here.seen.now + keep_s)
+        return Step(Stage.KEPT, 0, "KeptForRollback", f"until {until}", kept_until=until)
+    if stage is Stage.KEPT:
+        return _keep(version, here)
+    if version in roles.queued:
+        return Step(Stage.PENDING, 0, "Queued", f"waits for {_name(roles.candidate)}")
+    return _rise(version, stage, here)
+
+
+def _leave(version: ModelVersion, stage: Stage, here: Situation) -> Step:
+    if version is here.roles.base:
+        waits = here.roles.candidate or here.roles.needed
+        reason = "WaitingForReplacement" if waits else "NothingToRollBackTo"
+        message = f"it answers until {waits.name} can" if waits else "no other version can answer; it goes on"
+        return Step(stage, 100, reason, message)
+    if version.deleted:
+        return Step(stage, 0, "Deleting", "its predictor goes when no transformer routes to it")
+    if stage in ENDED:
+        return Step(stage, 0, version.status.reason, version.status.message)
+    return Step(Stage.ROLLED_BACK, 0, "RolledBack", version.annotations[ROLLBACK][:512])
+
+
+def _answer(version: ModelVersion, here: Situation) -> Step:
+    candidate = here.roles.candidate
+    given = candidate.status.weight if candidate is not None and stage_of(candidate) in JOINED else 0
+    service = own_service(here.seen, version)
+    if service is None:
+        return Step(Stage.LIVE, 100 - given, "PredictorMissing", "its InferenceService is gone and is being made anew")
+    if stage_of(version) is Stage.KEPT:
+        return Step(Stage.LIVE, 100 - given, "RolledBackTo", "the version after it was taken out")
+    return Step(Stage.LIVE, 100 - given, "Live", "" if service.ready else service.message)
+
+
+def _keep(version: ModelVersion, here: Situation) -> Step:
+    until = version.status.kept_until
+    # Only once its successor is settled: a roll-back needs somewhere to go.
+    if here.seen.now >= read_moment(until, 0.0) and here.acknowledged.complete:
+        return Step(Stage.RETIRED, 0, "Replaced", f"by {_name(here.roles.base) or 'the InferenceService own bundle'}")
+    return Step(Stage.KEPT, 0, "KeptForRollback", f"until {until}", kept_until=until)
+
+
+def _name(version: ModelVersion | None) -> str:
+    return version.name if version is not None else ""
+
+
+def _rise(version: ModelVersion, stage: Stage, here: Situation) -> Step:
+    """The step of a version on its way: the candidate, or one that is verified beside it."""
+    stay = Step(stage, version.status.weight, version.status.reason, version.status.message)
+    if is_paused(version):
+        return Step(stage, stay.weight, "Paused", "by its annotation")
+    if stage in (Stage.PENDING, Stage.VERIFYING):
+        return _verify(version, stage, here)
+    if version is not here.roles.candidate:
+        return Step(stage, 0, "Queued", f"waits for {_name(here.roles.candidate)}")
+    service = own_service(here.seen, version)
+    if stage is Stage.WARMING:
+        return _warm(version, service, here)
+    if service is None:
+        return Step(Stage.WARMING, 0, "PredictorMissing", "its InferenceService is gone and is being made anew")
+    ack = here.acknowledged
+    untried = stage is Stage.JOINING or (stage is Stage.PROMOTING and here.roles.base is None and not here.roles.users_own)
+    if ack.refused and ack.written and untried and _since(version, here) >= here.policy.rejected_s:
+        return Step(Stage.FAILED, 0, "RouteRefused", ack.refused[0][:512])
+    if not ack.complete:
+        return Step(stage, stay.weight, *ack.describe())
+    return _climb(version, stage, here)
+
+
+def _verify(version: ModelVersion, stage: Stage, here: Situation) -> Step:
+    service, seen = here.seen.service, here.seen
+    if is_verified(version):
+        if version is not here.roles.candidate:
+            return Step(stage, 0, "Queued", f"waits for {_name(here.roles.candidate)}")
+        return Step(Stage.WARMING, 0, "Verified")
+    if service is not None and not service.routes and not service.made:
+        return Step(Stage.PENDING, 0, "NoTransformer", f"InferenceService {service.name} has no transformer to route with")
+    if service is None and seen.route is not None and not seen.route.made_service:
+        return Step(Stage.PENDING, 0, "InferenceServiceMissing", f"InferenceService {seen.model} was deleted")
+    if stage is Stage.PENDING:
+        return Step(Stage.VERIFYING, 0, "Verifying")
+    job = seen.jobs.get(version.job)
+    if job is None or job.owner != version.uid or job.deleting or job.attempt != version.status.verify_attempts:
+        return Step(stage, 0, "Verifying", "its job is being made")
+    if not job.ended:
+        if _since(version, here) >= duration_s(version.spec.rollout.max_duration, 7200.0):
+            return Step(Stage.FAILED, 0, "VerificationTimedOut", job.message or "its job did not end within maxDuration")
+        return Step(stage, 0, "Verifying", job.message)
+    verdict = read_verdict(job, version)
+    if verdict is None:
+        if version.status.verify_attempts + 1 >= here.policy.verify_attempts:
+            return Step(
+                Stage.FAILED, 0, "VerificationBroken", f"its job ended {here.policy.verify_attempts} times without a verdict"
+            )
+        return Step(stage, 0, "Verifying", "its job ended without a verdict, and is run again", again=True)
+    if not verdict.ok:
+        return Step(Stage.FAILED, 0, verdict.reason, verdict.message, verdict=verdict)
+    return Step(Stage.VERIFYING, 0, "Verified", verdict=verdict)
+
+
+def _warm(version: ModelVersion, service: InferenceService | None, here: Situation) -> Step:
+    other = here.seen.services.get(version.predictor)
+    if service is None and other is not None and not other.deleting:
+        return Step(Stage.WARMING, 0, "NameTaken", f"InferenceService {other.name} is there and is not this version's")
+    if service is None:
+        return Step(Stage.WARMING, 0, "StartingPredictor", "its InferenceService is being made")
+    if not service.ready:
+        if _since(version, here) >= duration_s(version.spec.rollout.max_duration, 7200.0):
+            return Step(Stage.FAILED, 0, "WarmingTimedOut", service.message or "its pods were not ready within maxDuration")
+        return Step(Stage.WARMING, 0, "StartingPredictor", service.message)
+    if here.roles.base is None and here.roles.users_own and not here.seen.held:
+        message = f"no pod of InferenceService {here.seen.model} names the bundle that it holds"
+        return Step(Stage.WARMING, 0, "OwnBundleUnknown", message)
+    if here.roles.base is None and not here.roles.users_own:
+        return Step(Stage.PROMOTING, 100, "FirstVersion", "there is no other bundle to share requests with")
+    return Step(Stage.JOINING, 0, "Joining", "transformers fetch its bundle")
+
+
+def _climb(version: ModelVersion, stage: Stage, here: Situation) -> Step:
+    """Every transformer has acknowledged: the next of shadow, steps, live."""
+    rollout, weight = version.spec.rollout, version.status.weight
+    if stage is Stage.PROMOTING:
+        return Step(Stage.LIVE, 100, "Live")
+    at_once = here.roles.urgent or rollout.strategy == "immediate" or (here.roles.base is None and not here.roles.users_own)
+    if at_once:
+        return Step(Stage.PROMOTING, 100, "Promoting")
+    allowed = _allowed(version)
+    if stage is Stage.JOINING and rollout.shadow is not None:
+        return Step(Stage.SHADOW, 0, "Shadowing")
+    if stage is Stage.JOINING:
+        return Step(Stage.CANARY, 0, *_awaiting(version))
+    following = next((step for step in rollout.steps if step > weight), 100)
+    if allowed is None or following > allowed:
+        return Step(stage, weight, *_awaiting(version))
+    return Step(Stage.PROMOTING if following >= 100 else Stage.CANARY, min(following, 100), "Stepping", f"to {following} %")
+
+
+def _allowed(version: ModelVersion) -> int | None:
+    """Up to which weight the promote annotation lets it go; None if it says nothing that can be read."""
+    text = version.annotations.get(PROMOTE, "").strip().removesuffix("%").strip()
+    return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
+def _awaiting(version: ModelVersion) -> tuple[str, str]:
+    if PROMOTE in version.annotations and _allowed(version) is None:
+        return "PromotionUnreadable", f"{PROMOTE}: expected a per cent of requests, got {version.annotations[PROMOTE][:40]!r}"
+    if version.spec.rollout.strategy == "evidence":
+        return (
+            "AwaitingPromotion",
+            "strategy evidence is not decided by this release yet: it waits to be promoted, as manual does",
+        )
+    return "AwaitingPromotion", f"annotation {PROMOTE} says how far it may go"
+
+
+def _since(version: ModelVersion, here: Situation) -> float:
+    """Seconds since it came to its stage."""
+    return here.seen.now - read_moment(version.status.stage_since, here.seen.now)

@@ -1,0 +1,95 @@
+"""A plan's calls, one after the other, each passing a failpoint before and after.
+
+    Plan --carry_out--> operator.call (failpoint) --> API server --> operator.called (failpoint)
+
+A call that says that something has changed meanwhile ends the plan: what follows was decided on something else. The next look
+sees what is there now. A test kills the program at every passage of the failpoints, counted, and looks at how it ends.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from penstock.failpoints import failpoint
+from penstock_operator.cluster import Changed, Cluster, ClusterError, Missing, Refused
+from penstock_operator.plan import Operation, Plan, Verb
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`done` calls went through. `error` ended the plan before its end; `stale`: because something had changed."""
+
+    done: int
+    error: ClusterError | None = None
+
+    @property
+    def stale(self) -> bool:
+        return isinstance(self.error, Changed | Missing)
+
+
+async def carry_out(plan: Plan, cluster: Cluster, may_act: Callable[[], bool] = lambda: True) -> Outcome:
+    """Make the calls in order, until one fails or `may_act` says that another operator may act by now."""
+    written: dict[tuple[str, str, str], tuple[str, str]] = {}
+    for count, operation in enumerate(plan.operations):
+        if not may_act():
+            return Outcome(count, Changed("this operator holds the lease no longer"))
+        failpoint("operator.call")
+        try:
+            await _call(operation, cluster, written)
+        except (Changed, Missing) as error:
+            if operation.verb not in (Verb.EVENT, Verb.EVICT):
+                return Outcome(count, error)
+            log.info("not done", extra=_fields(operation) | {"reason": str(error)})
+        except Refused as error:
+            if operation.verb is not Verb.EVENT:
+                return Outcome(count, error)
+        except ClusterError as error:
+            return Outcome(count, error)
+        failpoint("operator.called")
+        log.info("called the API server", extra=_fields(operation))
+    return Outcome(len(plan.operations))
+
+
+async def _call(operation: Operation, cluster: Cluster, written: dict[tuple[str, str, str], tuple[str, str]]) -> None:
+    kind, namespace, name = operation.kind, operation.namespace, operation.name
+    key = (kind.plural, namespace, name)
+    # An earlier call of this plan has changed the object from the very state that was seen: that is no other's change.
+    before, after = written.get(key, ("", ""))
+    version = after if before and operation.resource_version == before else operation.resource_version
+    document = dict(operation.document)
+    result = None
+    match operation.verb:
+        case Verb.CREATE | Verb.EVENT:
+            result = await cluster.create(kind, document)
+        case Verb.APPLY:
+            result = await cluster.apply(kind, _at(document, version))
+        case Verb.STATUS:
+            result = await cluster.apply_status(kind, _at(document, version))
+        case Verb.FINALIZERS:
+            patch = {"metadata": {"finalizers": document["finalizers"], "resourceVersion": version}}
+            result = await cluster.patch(kind, namespace, name, patch)
+        case Verb.DELETE:
+            await cluster.delete(kind, namespace, name, uid=operation.uid, resource_version=version)
+        case Verb.EVICT:
+            await cluster.evict(namespace, name, operation.uid)
+    if result is not None and operation.resource_version:
+        written[key] = operation.resource_version, result["metadata"]["resourceVersion"]
+
+
+def _at(document: dict[str, object], version: str) -> dict[str, object]:
+    if not version:
+        return document
+    metadata = document["metadata"]
+    assert isinstance(metadata, dict)
+    return document | {"metadata": metadata | {"resourceVersion": version}}
+
+
+def _fields(operation: Operation) -> dict[str, str]:
+    return {
+        "verb": operation.verb.value,
+        "kind": operation.kind.kind,
+        "namespace": operation.namespace,
+        "object": operation.name,
+    }

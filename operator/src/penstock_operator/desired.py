@@ -1,0 +1,253 @@
+"""The decision: what is seen of a model -> the calls that bring it closer to what its ModelVersions ask for.
+
+    Seen --roles, wanted route, acknowledgement--> Situation --steps--> statuses
+                                                             \\------> objects, route, clean-up, evictions
+
+Pure and level-triggered: nothing is remembered but what the API server holds. Order of the calls: finalizers, objects that have
+to be there, the route, statuses, then what may go. The route and the objects follow from the statuses that were *seen*, so a
+status is always written before what it leads to.
+
+Invariants: a bundle is routed to only after its verification; nothing is removed that a transformer may still send to.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from penstock_operator.acknowledgement import Acknowledgement, is_unused, is_written
+from penstock_operator.advance import Situation, Step, own_service, step_of
+from penstock_operator.clock import duration_s, read_moment
+from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Kind
+from penstock_operator.covering import covers
+from penstock_operator.inference_service import caller_service, predictor_service
+from penstock_operator.model_version import API_VERSION, KIND, ROUTE_FINALIZER, ModelVersion, Status, status_object
+from penstock_operator.narrative import phase_event
+from penstock_operator.plan import Operation, Plan, Verb
+from penstock_operator.policy import Policy
+from penstock_operator.roles import find_roles, stage_of
+from penstock_operator.route import predictor_address, route_document, route_name, wanted_entries
+from penstock_operator.seen import Entry, Seen
+from penstock_operator.stage import ENDED, JOINED, Stage
+from penstock_operator.status import next_status
+from penstock_operator.verification_job import verification_job
+
+
+def decide(seen: Seen, policy: Policy) -> Plan:
+    """The plan for one model."""
+    users_own = seen.service is not None and seen.service.routes and not seen.service.made
+    seen = replace(seen, held=_held(seen) if users_own else ())
+    roles = find_roles(seen.versions, users_own=users_own)
+    entries = wanted_entries(seen, roles)
+    here = Situation(seen, roles, Acknowledgement.of(seen, entries, policy), policy)
+    statuses: list[Operation] = []
+    moved = False
+    for version in seen.versions:
+        step = _hold_still(version, step_of(version, here), here)
+        status = next_status(version, step, here)
+        moved = moved or status.stage != version.status.stage or status.weight != version.status.weight
+        statuses += _status(version, status)
+    operations = [
+        *_finalizers(seen),
+        *_callers(here, policy),
+        *_wanted_objects(here, policy),
+        *_route(here, entries),
+        *statuses,
+        *_clean_up(here, policy, entries),
+        *_evictions(here),
+    ]
+    return Plan(tuple(operations), 0.0 if moved else _look_again(here, policy, entries))
+
+
+def _hold_still(version: ModelVersion, step: Step, here: Situation) -> Step:
+    """While over a third of the transformers are silent nothing moves but what gives requests back."""
+    stage = stage_of(version)
+    if here.acknowledged.cut_off and stage in JOINED and step.stage in (stage, *JOINED, Stage.LIVE):
+        return replace(
+            step, stage=stage, weight=version.status.weight, reason="TransformersSilent", message=here.acknowledged.describe()[1]
+        )
+    return step
+
+
+def _held(seen: Seen) -> tuple[tuple[str, int], ...]:
+    """The digests of the user's own bundle: what its pods say, or else what the route, or else the transformers had of it."""
+    if seen.held:
+        return seen.held
+    address = predictor_address(seen.model, seen.namespace)
+    routed = tuple(
+        (entry.digest, 1) for entry in (seen.route.entries if seen.route else None) or () if entry.predictor == address
+    )
+    if routed:
+        return routed
+    if seen.route is None:
+        applied = {pod.answer.applied for pod in seen.pods if pod.answer is not None and pod.ready}
+        if len(applied) == 1 and len(only := applied.pop()) == 1:
+            return ((only[0], 1),)
+    return ()
+
+
+def _finalizers(seen: Seen) -> list[Operation]:
+    return [
+        Operation(
+            Verb.FINALIZERS, MODEL_VERSIONS, version.namespace, version.name,
+            {"finalizers": [*version.finalizers, ROUTE_FINALIZER]}, version.uid, version.resource_version,
+        )
+        for version in seen.versions
+        if not version.deleted and ROUTE_FINALIZER not in version.finalizers
+    ]  # fmt: skip
+
+
+def _ours(seen: Seen) -> bool:
+    """Whether the operator made, or has to make, what callers reach."""
+    if seen.service is not None:
+        return seen.service.made
+    return seen.route is None or seen.route.made_service
+
+
+def _callers(here: Situation, policy: Policy) -> list[Operation]:
+    """The transformer of a model whose InferenceService nobody has applied: there as long as a version that stays is."""
+    seen = here.seen
+    wanted = any(not version.deleted for version in seen.versions)
+    if not _ours(seen) or not wanted or (seen.service is not None and seen.service.deleting):
+        return []
+    return _apply(INFERENCE_SERVICES, caller_service(seen, policy), seen.service.document if seen.service else None)
+
+
+def _wanted_objects(here: Situation, policy: Policy) -> list[Operation]:
+    """Jobs of versions that are being verified, InferenceServices of those that answer or are about to."""
+    seen, found = here.seen, []
+    for version in seen.versions:
+        stage = stage_of(version)
+        leaving = version.deleted or version in here.roles.superseded
+        if stage is Stage.VERIFYING and not leaving:
+            job = seen.jobs.get(version.job)
+            if job is None:
+                found += _apply(JOBS, verification_job(version, policy), None)
+        if stage in (Stage.WARMING, *JOINED, Stage.LIVE, Stage.KEPT) and (not leaving or version is here.roles.base):
+            there = seen.services.get(version.predictor)
+            if there is None or (there.owner == version.uid and not there.deleting):
+                found += _apply(INFERENCE_SERVICES, predictor_service(version, policy), there.document if there else None)
+    return found
+
+
+def _apply(kind: Kind, document: dict[str, Any], there: Any) -> list[Operation]:
+    if there is not None and covers(there, document):
+        return []
+    metadata = document["metadata"]
+    return [Operation(Verb.APPLY, kind, metadata["namespace"], metadata["name"], document)]
+
+
+def _route(here: Situation, entries: tuple[Entry, ...]) -> list[Operation]:
+    """Writes the route if it is not as the statuses say. The revision is above all that anybody has seen."""
+    seen, route = here.seen, here.seen.route
+    if is_written(seen, entries) or not entries or (route is None and not any(entry.model for entry in entries)):
+        return []
+    if route is not None and route.deleting:
+        return []
+    revisions = [pod.answer.revision for pod in seen.pods if pod.answer is not None]
+    revisions += [version.status.route_revision for version in seen.versions]
+    revision = max([*revisions, route.revision if route else 0]) + 1
+    document = route_document(seen, revision, entries, made_service=_ours(seen))
+    verb = Verb.CREATE if route is None else Verb.APPLY
+    version = route.resource_version if route is not None else ""
+    return [Operation(verb, CONFIG_MAPS, seen.namespace, route_name(seen.model), document, resource_version=version)]
+
+
+def _status(version: ModelVersion, status: Status) -> list[Operation]:
+    if status == version.status:
+        return []
+    metadata = {"name": version.name, "namespace": version.namespace, "resourceVersion": version.resource_version}
+    document = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status_object(status)}
+    write = Operation(
+        Verb.STATUS, MODEL_VERSIONS, version.namespace, version.name, document, version.uid, version.resource_version
+    )
+    event = phase_event(version, status)
+    # Before the status: an operator that dies in between tells the same event again, under the same name.
+    return [*([event] if event is not None else []), write]
+
+
+def _clean_up(here: Situation, policy: Policy, entries: tuple[Entry, ...]) -> list[Operation]:
+    """What nothing needs any more: pods of versions that are out, old jobs; at the end finalizers, the transformer, the route."""
+    seen = here.seen
+    found: list[Operation] = []
+    abandoned = not entries and (_ours(seen) or seen.service is None)
+    for version in seen.versions:
+        found += _clean_up_version(version, here, policy, abandoned=abandoned)
+    found += _orphans(seen, policy)
+    staying = [version for version in seen.versions if not version.deleted]
+    if staying or (seen.service is not None and not seen.service.made):
+        return found
+    if seen.service is not None and not seen.service.deleting:
+        service = seen.service
+        found.append(_delete(INFERENCE_SERVICES, seen.namespace, service.name, service.uid, service.resource_version))
+    route = seen.route
+    if not entries and seen.service is None and route is not None and not route.deleting:
+        found.append(_delete(CONFIG_MAPS, seen.namespace, route_name(seen.model), route.uid, route.resource_version))
+    return found
+
+
+def _clean_up_version(version: ModelVersion, here: Situation, policy: Policy, *, abandoned: bool) -> list[Operation]:
+    seen, stage = here.seen, stage_of(version)
+    found: list[Operation] = []
+    job = seen.jobs.get(version.job)
+    stale = job is not None and not job.deleting and job.owner == version.uid
+    if stale and job is not None and stage is Stage.VERIFYING and job.attempt != version.status.verify_attempts:
+        found.append(_delete(JOBS, version.namespace, job.name, job.uid, job.resource_version))
+    if version is here.roles.base or not (version.deleted or stage in ENDED or stage in (Stage.PENDING, Stage.VERIFYING)):
+        return found
+    address = predictor_address(version.predictor, version.namespace)
+    unused = abandoned or is_unused(seen, address, version.spec.bundle.digest, policy)
+    service = own_service(seen, version)
+    if service is not None and unused:
+        found.append(_delete(INFERENCE_SERVICES, version.namespace, service.name, service.uid, service.resource_version))
+    if version.deleted and unused and service is None and ROUTE_FINALIZER in version.finalizers:
+        rest = [one for one in version.finalizers if one != ROUTE_FINALIZER]
+        found.append(
+            Operation(
+                Verb.FINALIZERS, MODEL_VERSIONS, version.namespace, version.name,
+                {"finalizers": rest}, version.uid, version.resource_version,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _orphans(seen: Seen, policy: Policy) -> list[Operation]:
+    """InferenceServices of versions that are gone for good (their finalizer was taken by force): once nothing is sent to them."""
+    uids = {version.uid for version in seen.versions}
+    found = []
+    for service in seen.services.values():
+        if service.owner and service.owner not in uids and not service.deleting:
+            digest = next((e.digest for e in (seen.route.entries or () if seen.route else ()) if e.model == service.name), "")
+            if is_unused(seen, predictor_address(service.name, seen.namespace), digest, policy):
+                found.append(_delete(INFERENCE_SERVICES, seen.namespace, service.name, service.uid, service.resource_version))
+    return found
+
+
+def _delete(kind: Kind, namespace: str, name: str, uid: str, resource_version: str) -> Operation:
+    return Operation(Verb.DELETE, kind, namespace, name, uid=uid, resource_version=resource_version)
+
+
+def _evictions(here: Situation) -> list[Operation]:
+    """One silent pod at a time, and only while all others do their work."""
+    ack = here.acknowledged
+    going = [pod for pod in here.seen.pods if pod.deleting or not pod.ready]
+    if not ack.silent or ack.cut_off or going:
+        return []
+    pod = min(ack.silent, key=lambda pod: pod.name)
+    return [Operation(Verb.EVICT, PODS, here.seen.namespace, pod.name, uid=pod.uid)]
+
+
+def _look_again(here: Situation, policy: Policy, entries: tuple[Entry, ...]) -> float:
+    """Seconds until something may have changed of which no event tells: answers of pods, and time itself."""
+    seen, ack = here.seen, here.acknowledged
+    waits = [policy.idle_s]
+    for version in seen.versions:
+        stage = stage_of(version)
+        if stage is Stage.KEPT:
+            waits.append(max(read_moment(version.status.kept_until, seen.now) - seen.now, policy.poll_s))
+        if stage in (Stage.VERIFYING, Stage.WARMING):
+            limit = duration_s(version.spec.rollout.max_duration, 7200.0)
+            waits.append(max(read_moment(version.status.stage_since, seen.now) + limit - seen.now, 10 * policy.poll_s))
+        if version.deleted or (stage in ENDED and own_service(seen, version) is not None):
+            waits.append(policy.poll_s)
+    if entries and not (ack.complete and not ack.silent):
+        waits.append(policy.poll_s)
+    return min(waits)

@@ -1,0 +1,129 @@
+"""The InferenceServices that the operator makes, and what one that was seen says.
+
+    predictor_service    a version's own: predictor only, ordinary autoscaling, ordinary readiness
+    caller_service       a model's transformer alone, where the user has applied no InferenceService
+
+KServe wants a predictor in every InferenceService; the transformer that runs alone is in its place.
+"""
+
+from typing import Any
+
+from penstock_operator.model_version import GROUP, KIND, ModelVersion
+from penstock_operator.policy import Policy
+from penstock_operator.route import route_name
+from penstock_operator.seen import InferenceService, Seen
+from penstock_operator.verification_job import CONTAINER, MODEL_LABEL, VERSION_LABEL, on_gpu, owner_reference
+
+MADE_BY = f"{GROUP}/made-by"
+ATTEMPT = f"{GROUP}/attempt"
+_API = "serving.kserve.io/v1beta1"
+_STANDARD = {"serving.kserve.io/deploymentMode": "Standard"}
+
+
+def predictor_service(version: ModelVersion, policy: Policy) -> dict[str, Any]:
+    """The InferenceService of a version.
+
+    Its annotation changes with each attempt, and with it the resourceVersion: an operator that still means to delete what an
+    earlier attempt left cannot delete this one.
+    """
+    runtime = version.spec.runtime
+    model: dict[str, Any] = {
+        "modelFormat": {"name": "penstock-bundle"},
+        "runtime": policy.gpu_runtime if on_gpu(version) else policy.runtime,
+        "protocolVersion": "v2",
+        "storageUri": version.spec.bundle.uri,
+    }
+    if runtime.resources is not None:
+        model["resources"] = runtime.resources
+    if runtime.device not in ("auto", "cpu", "cuda"):
+        model["args"] = [f"--device={runtime.device}"]
+    predictor: dict[str, Any] = {
+        "minReplicas": runtime.replicas.min,
+        "maxReplicas": max(runtime.replicas.min, runtime.replicas.max or runtime.replicas.min),
+        "model": model,
+    }
+    if runtime.service_account_name:
+        predictor["serviceAccountName"] = runtime.service_account_name
+    metadata = {
+        "name": version.predictor,
+        "namespace": version.namespace,
+        "labels": {
+            MODEL_LABEL: version.spec.inference_service,
+            VERSION_LABEL: version.name,
+            "networking.kserve.io/visibility": "cluster-local",
+        },
+        "annotations": {**_STANDARD, ATTEMPT: str(version.status.attempt)},
+        "ownerReferences": [owner_reference(version)],
+    }
+    return {"apiVersion": _API, "kind": "InferenceService", "metadata": metadata, "spec": {"predictor": predictor}}
+
+
+def caller_service(seen: Seen, policy: Policy) -> dict[str, Any]:
+    """The InferenceService that runs a model's transformer alone."""
+    metadata = {
+        "name": seen.model,
+        "namespace": seen.namespace,
+        # KServe calls its pods a predictor's: by `component` the chart's network rules and budgets know better.
+        "labels": {
+            MADE_BY: "operator",
+            MODEL_LABEL: seen.model,
+            f"{GROUP}/route": seen.model,
+            f"{GROUP}/component": "transformer",
+        },
+        "annotations": dict(_STANDARD),
+    }
+    container = {
+        "name": CONTAINER,
+        "image": policy.transformer_image,
+        "imagePullPolicy": policy.image_pull_policy,
+        "args": [f"--model_name={seen.model}", "--http_port=8080", f"--route_configmap={route_name(seen.model)}"],
+        "ports": [{"name": "http1", "containerPort": 8080, "protocol": "TCP"}],
+        "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": 8080}, "periodSeconds": 2},
+        "livenessProbe": {"httpGet": {"path": "/v2/health/live", "port": 8080}, "periodSeconds": 10},
+        "resources": {"requests": {"memory": "256Mi"}, "limits": {"memory": policy.transformer_memory}},
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "readOnlyRootFilesystem": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+    predictor = {
+        "minReplicas": policy.transformer_replicas,
+        "serviceAccountName": policy.transformer_account,
+        "containers": [container],
+    }
+    return {"apiVersion": _API, "kind": "InferenceService", "metadata": metadata, "spec": {"predictor": predictor}}
+
+
+def read_service(document: dict[str, Any]) -> InferenceService:
+    """What an InferenceService says."""
+    metadata, spec = document["metadata"], document.get("spec") or {}
+    status = document.get("status") or {}
+    conditions = {c.get("type"): c for c in status.get("conditions") or []}
+    ready = conditions.get("Ready") or {}
+    current = status.get("observedGeneration", metadata.get("generation")) == metadata.get("generation")
+    owners = metadata.get("ownerReferences") or []
+    containers = (spec.get("predictor") or {}).get("containers") or []
+    collocated = any(container.get("name") == "transformer-container" for container in containers)
+    return InferenceService(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        resource_version=metadata.get("resourceVersion", ""),
+        owner=next((owner.get("uid", "") for owner in owners if owner.get("kind") == KIND), ""),
+        made=(metadata.get("labels") or {}).get(MADE_BY) == "operator",
+        routes=bool(spec.get("transformer")) or collocated,
+        ready=ready.get("status") == "True" and current,
+        deleting=bool(metadata.get("deletionTimestamp")),
+        message=_why(conditions, status),
+        document=document,
+    )
+
+
+def _why(conditions: dict[str, dict[str, Any]], status: dict[str, Any]) -> str:
+    failed = ((status.get("modelStatus") or {}).get("lastFailureInfo") or {}).get("message")
+    waiting = [f"{name}: {c.get('message') or c.get('reason') or c.get('status')}" for name, c in conditions.items()]
+    waiting = [text for text, c in zip(waiting, conditions.values(), strict=True) if c.get("status") != "True"]
+    return str(failed or "; ".join(waiting))[:512]

@@ -1,0 +1,196 @@
+"""From the API server and the pods to what a decision needs: one look at one model.
+
+    reader (API server, or what watches have kept of it) --\\
+    pods' answers (GET /route, the predictor's metadata) ----> Seen
+
+A look from what watches have kept costs no call; it says whether there may be something to do. What is done is decided on a look
+at the API server itself.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from penstock_operator.clock import read_moment
+from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Kind, Missing, Object
+from penstock_operator.inference_service import read_service
+from penstock_operator.model_version import ModelVersion, read_model_version
+from penstock_operator.route import LABEL as ROUTE_LABEL
+from penstock_operator.route import read_route_document, route_name
+from penstock_operator.seen import Answer, Pod, Seen
+from penstock_operator.verification_job import MODEL_LABEL, VERSION_LABEL, read_job
+
+SERVICE_LABEL = "serving.kserve.io/inferenceservice"
+COLLOCATED = "transformer-container"
+
+
+class Reader(Protocol):
+    """What a look reads of the API server."""
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> Object: ...
+
+    async def list(self, kind: Kind, namespace: str | None, *, labels: str = "") -> tuple[list[Object], str]: ...
+
+
+class Asker(Protocol):
+    """Asks pods. What does not answer in a second has no place in the result."""
+
+    async def routes(self, pods: Sequence[Object]) -> Mapping[str, Answer]:
+        """Answers to GET /route, by the pods' uids."""
+        ...
+
+    async def bundles(self, pods: Sequence[Object], model: str) -> Mapping[str, str]:
+        """Digests of the bundles that predictor pods hold, by the pods' uids; empty for a server that knows no bundles."""
+        ...
+
+
+class Silence:
+    """How long each pod has not answered. Remembered by this process only: a new operator gives every pod its time anew."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def of(self, uid: str, *, answered: bool, now: float) -> float:
+        """Seconds that a pod has been silent for."""
+        if answered:
+            self._since.pop(uid, None)
+            return 0.0
+        return now - self._since.setdefault(uid, now)
+
+    def forget(self, uids: Iterable[str]) -> None:
+        """Drop pods that are gone."""
+        for uid in uids:
+            self._since.pop(uid, None)
+
+
+async def look(
+    reader: Reader, asker: Asker, silence: Silence, namespace: str, model: str, names: Iterable[str], now: float | None = None
+) -> Seen:
+    """Everything about a model. `names`: its ModelVersions, as the watch knows them. Raises ClusterError."""
+    now = time.time() if now is None else now
+    versions, service, route = await asyncio.gather(
+        _versions(reader, namespace, model, names),
+        _or_none(reader.get(INFERENCE_SERVICES, namespace, model)),
+        _or_none(reader.get(CONFIG_MAPS, namespace, route_name(model))),
+    )
+    (services, _), (jobs, _), (ours, _), (callers, _), (routed, _) = await asyncio.gather(
+        reader.list(INFERENCE_SERVICES, namespace, labels=f"{MODEL_LABEL}={model}"),
+        reader.list(JOBS, namespace, labels=f"{MODEL_LABEL}={model}"),
+        reader.list(PODS, namespace, labels=f"{MODEL_LABEL}={model}"),
+        reader.list(PODS, namespace, labels=f"{SERVICE_LABEL}={model}"),
+        reader.list(PODS, namespace, labels=f"{ROUTE_LABEL}={model}"),
+    )
+    pods = {pod["metadata"]["uid"]: pod for pod in (*callers, *routed)}
+    routing = [pod for pod in pods.values() if _routes(pod)]
+    holding = [pod for pod in callers if _holds(pod) and _is_ready(pod)[0] and not pod["metadata"].get("deletionTimestamp")]
+    answers, bundles = await asyncio.gather(asker.routes([p for p in routing if _is_running(p)]), asker.bundles(holding, model))
+    main = read_service(service) if service is not None else None
+    named = await _named(reader, namespace, versions, services)
+    return Seen(
+        namespace=namespace,
+        model=model,
+        now=now,
+        versions=versions,
+        service=main,
+        services={one["metadata"]["name"]: read_service(one) for one in named if one["metadata"]["name"] != model},
+        jobs={job["metadata"]["name"]: read_job(job, _of_job(ours, job)) for job in jobs},
+        route=read_route_document(route) if route is not None else None,
+        pods=tuple(_pod(pod, answers.get(pod["metadata"]["uid"]), silence, now) for pod in routing),
+        held=_counted(bundles.values()),
+    )
+
+
+async def _versions(reader: Reader, namespace: str, model: str, names: Iterable[str]) -> tuple[ModelVersion, ...]:
+    found = await asyncio.gather(*(_or_none(reader.get(MODEL_VERSIONS, namespace, name)) for name in names))
+    read = [readable(document) for document in found if document is not None]
+    return tuple(version for version in read if version is not None and version.spec.inference_service == model)
+
+
+def readable(document: Object) -> ModelVersion | None:
+    """A ModelVersion, or None for one that the schema of this release would refuse: it is left alone."""
+    try:
+        return read_model_version(document)
+    except (msgspec.ValidationError, KeyError):
+        return None
+
+
+async def _or_none(call: Awaitable[Object]) -> Object | None:
+    try:
+        return await call
+    except Missing:
+        return None
+
+
+async def _named(reader: Reader, namespace: str, versions: Iterable[ModelVersion], labelled: list[Object]) -> list[Object]:
+    """Objects of a version's name may lack the label: somebody else's, or edited."""
+    known = {one["metadata"]["name"] for one in labelled}
+    others = [version.predictor for version in versions if version.predictor not in known]
+    found = await asyncio.gather(*(_or_none(reader.get(INFERENCE_SERVICES, namespace, name)) for name in others))
+    return [*labelled, *(one for one in found if one is not None)]
+
+
+def _of_job(pods: list[Object], job: Object) -> list[Object]:
+    uid = job["metadata"]["uid"]
+    return [pod for pod in pods if any(owner.get("uid") == uid for owner in pod["metadata"].get("ownerReferences") or [])]
+
+
+def _labels(pod: Object) -> dict[str, str]:
+    return pod["metadata"].get("labels") or {}
+
+
+def _containers(pod: Object) -> set[str]:
+    return {container.get("name", "") for container in (pod.get("spec") or {}).get("containers") or []}
+
+
+def _routes(pod: Object) -> bool:
+    """Whether a pod is a transformer: the component, one that shares its pod with a predictor, or one that is labelled so."""
+    labels = _labels(pod)
+    return labels.get("component") == "transformer" or ROUTE_LABEL in labels or COLLOCATED in _containers(pod)
+
+
+def _holds(pod: Object) -> bool:
+    labels = _labels(pod)
+    return labels.get("component") == "predictor" and ROUTE_LABEL not in labels and VERSION_LABEL not in labels
+
+
+def is_collocated(pod: Object) -> bool:
+    """Whether transformer and predictor share the pod: the predictor then listens on another port."""
+    return COLLOCATED in _containers(pod)
+
+
+def _is_running(pod: Object) -> bool:
+    status = pod.get("status") or {}
+    states = [one.get("state") or {} for one in status.get("containerStatuses") or []]
+    running = any("running" in state for state in states) if states else True
+    return status.get("phase", "Running") == "Running" and running and bool(status.get("podIP"))
+
+
+def _is_ready(pod: Object) -> tuple[bool, str]:
+    for condition in (pod.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "Ready":
+            return condition.get("status") == "True", condition.get("lastTransitionTime") or ""
+    return False, ""
+
+
+def _pod(pod: Object, answer: Answer | None, silence: Silence, now: float) -> Pod:
+    metadata, (ready, since) = pod["metadata"], _is_ready(pod)
+    return Pod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        ready=ready,
+        running=_is_running(pod),
+        deleting=bool(metadata.get("deletionTimestamp")),
+        answer=answer,
+        unready_s=0.0 if ready else max(0.0, now - read_moment(since, now)),
+        silent_s=silence.of(metadata["uid"], answered=answer is not None, now=now),
+    )
+
+
+def _counted(digests: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    counts: dict[str, int] = {}
+    for digest in digests:
+        counts[digest] = counts.get(digest, 0) + 1
+    return tuple(sorted(counts.items()))

@@ -1,0 +1,44 @@
+"""What a decision asks for: API calls in the order in which they are safe, and when to look again.
+
+Any prefix of a plan leaves a state from which the next look goes on: an operator may die between any two calls.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from penstock_operator.cluster import Kind
+
+
+class Verb(StrEnum):
+    """A call. CREATE fails if the object is there, APPLY is a server-side apply, STATUS one of the status subresource; DELETE
+    names uid and resourceVersion as seen; EVICT asks the eviction API; FINALIZERS replaces the list; EVENT is best effort."""
+
+    CREATE = "create"
+    APPLY = "apply"
+    STATUS = "status"
+    FINALIZERS = "finalizers"
+    DELETE = "delete"
+    EVICT = "evict"
+    EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One call. `resource_version`: refused by the API server if the object has changed since; empty: whatever it is now."""
+
+    verb: Verb
+    kind: Kind
+    namespace: str
+    name: str
+    document: dict[str, Any] = field(default_factory=dict)
+    uid: str = ""
+    resource_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`look_again_s`: even if nothing is heard until then."""
+
+    operations: tuple[Operation, ...]
+    look_again_s: float

@@ -1,0 +1,26 @@
+"""What the operator was installed with: images, runtimes, patience. Part of every decision, the same for all models."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """`silent_s`: a ready transformer pod that gives no answer for this long is evicted; `rejected_s`: a route that a pod refuses
+    for this long fails the version; `unready_s`: an unready pod that gives no answer is counted out of the way after this."""
+
+    predictor_image: str = "penstock/predictor:0.1.0"
+    predictor_gpu_image: str = "penstock/predictor-gpu:0.1.0"
+    transformer_image: str = "penstock/transformer:0.1.0"
+    image_pull_policy: str = "IfNotPresent"
+    runtime: str = "penstock-predictor"
+    gpu_runtime: str = "penstock-predictor-gpu"
+    transformer_account: str = "penstock-transformer"
+    transformer_replicas: int = 2
+    transformer_memory: str = "1Gi"
+    predictor_memory: str = "2Gi"
+    silent_s: float = 30.0
+    rejected_s: float = 60.0
+    unready_s: float = 60.0
+    verify_attempts: int = 5
+    poll_s: float = 0.5
+    idle_s: float = 30.0

@@ -1,0 +1,112 @@
+"""What was seen of one model: everything that its decision needs, and nothing else.
+
+    snapshot (I/O) --> Seen --desired.decide--> Plan --> apply (I/O)
+
+Values only: a decision on the same Seen is the same decision. What is here may be old by the time it is acted on; what a plan
+writes therefore names the resourceVersion that it was decided on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from penstock_operator.model_version import ModelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a transformer pod said on `GET /route`. `rejected` is the revision that it refused, with why, if it did."""
+
+    revision: int
+    applied: tuple[str, ...] = ()
+    rejected: int = -1
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod that routes. `running`: its container runs; `unready_s`, `silent_s`: how long it has been so (0: it is not).
+    `answer` is of this look; None if it gave none."""
+
+    name: str
+    uid: str
+    ready: bool = True
+    running: bool = True
+    deleting: bool = False
+    answer: Answer | None = None
+    unready_s: float = 0.0
+    silent_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceService:
+    """An InferenceService. `made`: by this operator, to run a model's transformer; `owner`: uid of the ModelVersion whose
+    predictor it is; `routes`: it has a transformer. `message`: why it is not ready."""
+
+    name: str
+    uid: str
+    resource_version: str
+    owner: str = ""
+    made: bool = False
+    routes: bool = False
+    ready: bool = False
+    deleting: bool = False
+    message: str = ""
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A verification. `report` is what its container wrote at its end; `ended` with neither report nor `killed_for_memory` is no
+    verdict. `attempt`: as the version's status had it when it was made. `message`: why it does not run."""
+
+    name: str
+    uid: str
+    resource_version: str
+    owner: str = ""
+    attempt: int = 0
+    ended: bool = False
+    deleting: bool = False
+    killed_for_memory: bool = False
+    report: Mapping[str, Any] | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A bundle of the route."""
+
+    digest: str
+    predictor: str
+    weight: float = 0.0
+    fraction: float | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The route's ConfigMap. `entries` None: its text is not what the operator writes."""
+
+    uid: str
+    resource_version: str
+    revision: int
+    entries: tuple[Entry, ...] | None
+    made_service: bool = False
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One model. `now` in seconds since 1970. `service` is the InferenceService that callers reach; `services` and `jobs` are the
+    versions', by name; `held`: the digests that pods of the user's own predictor hold, with how many ready pods each."""
+
+    namespace: str
+    model: str
+    now: float
+    versions: tuple[ModelVersion, ...] = ()
+    service: InferenceService | None = None
+    services: Mapping[str, InferenceService] = field(default_factory=dict)
+    jobs: Mapping[str, Job] = field(default_factory=dict)
+    route: Route | None = None
+    pods: tuple[Pod, ...] = ()
+    held: tuple[tuple[str, int], ...] = ()

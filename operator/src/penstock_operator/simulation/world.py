@@ -1,0 +1,376 @@
+"""Everything around the operator, in memory: KServe, the job controller, transformer pods, the garbage collector, the user.
+
+Nothing moves by itself: a test calls the moves, in any order and as often as it likes. `settle` lets everything move until
+nothing does. The world watches what the operator must never do, at each of its calls:
+
+    a bundle that is not verified is in the route
+    an InferenceService is deleted while a living transformer would still send to it
+    a version gets more requests than before while a ready transformer has not applied the route before
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from penstock_operator.apply import carry_out
+from penstock_operator.cluster import (
+    CONFIG_MAPS,
+    INFERENCE_SERVICES,
+    JOBS,
+    MODEL_VERSIONS,
+    PODS,
+    Kind,
+    Object,
+)
+from penstock_operator.desired import decide
+from penstock_operator.looking import Silence, look
+from penstock_operator.model_version import read_model_version
+from penstock_operator.plan import Plan
+from penstock_operator.policy import Policy
+from penstock_operator.roles import is_leaving, is_verified
+from penstock_operator.route import KEY, predictor_address, route_name
+from penstock_operator.seen import Answer
+from penstock_operator.simulation.memory_cluster import MemoryCluster
+
+NAMESPACE, MODEL = "models", "flights"
+
+
+class Died(BaseException):
+    """The operator, between two calls."""
+
+
+@dataclass
+class Transformer:
+    """A transformer pod. It applies whatever the ConfigMap says when it is its turn (`World.apply_route`)."""
+
+    revision: int = 0
+    applied: dict[str, str] = field(default_factory=dict)
+    """Predictor's address -> digest."""
+    deaf: bool = False
+    """It cannot be asked, and hears of no route."""
+
+
+class World:
+    """`verdicts` says what a verification finds of a digest: ok (else), a report's kind, memory, or silent (no verdict)."""
+
+    def __init__(self, verdicts: Mapping[str, str] | None = None, *, policy: Policy | None = None) -> None:
+        self.cluster = WatchedCluster(self)
+        self.verdicts = dict(verdicts or {})
+        self.policy = policy or Policy()
+        self.now = 1_000_000.0
+        self.transformers: dict[str, Transformer] = {}
+        self.own_digest = ""
+        self.calls = 0
+        self.die_at: int | None = None
+        self.stale: MemoryCluster | None = None
+        self._silence = Silence()
+
+    # --- the operator
+
+    async def operate(self, reader: Any = None) -> Plan:
+        """One look and what follows from it; it dies before its `die_at`-th call from now."""
+        seen = await look(
+            reader or self.cluster, self, self._silence, NAMESPACE, MODEL, self._names(reader or self.cluster), self.now
+        )
+        plan = decide(seen, self.policy)
+        await carry_out(plan, self.cluster)
+        return plan
+
+    def restart(self) -> None:
+        """Another operator takes over: it remembers nothing."""
+        self._silence = Silence()
+
+    def _names(self, reader: MemoryCluster) -> list[str]:
+        return [name for plural, _, name in reader.objects if plural == MODEL_VERSIONS.plural]
+
+    async def routes(self, pods: Sequence[Object]) -> Mapping[str, Answer]:
+        found = {}
+        for pod in pods:
+            transformer = self.transformers.get(pod["metadata"]["uid"])
+            if transformer is not None and not transformer.deaf:
+                found[pod["metadata"]["uid"]] = Answer(transformer.revision, tuple(transformer.applied.values()))
+        return found
+
+    async def bundles(self, pods: Sequence[Object], model: str) -> Mapping[str, str]:  # noqa: ARG002 - the port's
+        return {pod["metadata"]["uid"]: self.own_digest for pod in pods}
+
+    # --- the user
+
+    def add_version(self, name: str, digest: str, **spec: Any) -> None:
+        self.cluster.put(
+            MODEL_VERSIONS,
+            {
+                "apiVersion": "penstock.dev/v1alpha1",
+                "kind": "ModelVersion",
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "spec": {"inferenceService": MODEL, "bundle": {"uri": f"pvc://bundles/{name}", "digest": digest}, **spec},
+            },
+        )
+
+    def annotate(self, name: str, **annotations: str | None) -> None:
+        document = self.cluster.objects.get((MODEL_VERSIONS.plural, NAMESPACE, name))
+        if document is not None:
+            known = {k: v for k, v in (document["metadata"].get("annotations") or {}).items() if k not in annotations}
+            given = {f"penstock.dev/{key}": value for key, value in annotations.items()}
+            merged = {key: value for key, value in {**known, **given}.items() if value is not None}
+            self.cluster.put(MODEL_VERSIONS, {**document, "metadata": {**document["metadata"], "annotations": merged}})
+
+    async def delete_version(self, name: str) -> None:
+        await self.cluster.delete(MODEL_VERSIONS, NAMESPACE, name)
+
+    def apply_service(self, digest: str, transformers: int = 2) -> None:
+        """The user's own InferenceService, with a bundle of its own."""
+        self.own_digest = digest
+        document = {
+            "metadata": {"name": MODEL, "namespace": NAMESPACE},
+            "spec": {"predictor": {"model": {"storageUri": "pvc://bundles/own"}}, "transformer": {"containers": []}},
+        }
+        self.cluster.put(INFERENCE_SERVICES, document)
+        self._add_pod(f"{MODEL}-predictor-0", {"component": "predictor"})
+        for number in range(transformers):
+            self.add_transformer(f"{MODEL}-transformer-{number}")
+
+    def add_transformer(self, name: str) -> None:
+        """A new pod reads the route before it is ready; without one it follows the user's own predictor."""
+        made = self._add_pod(name, {"component": "transformer"})
+        transformer = self.transformers[made["metadata"]["uid"]] = Transformer()
+        if self.own_digest:
+            transformer.applied = {predictor_address(MODEL, NAMESPACE): self.own_digest}
+        self._read_route(transformer)
+
+    def _add_pod(self, name: str, labels: dict[str, str]) -> Object:
+        return self.cluster.put(
+            PODS,
+            {
+                "metadata": {
+                    "name": name,
+                    "namespace": NAMESPACE,
+                    "labels": {"serving.kserve.io/inferenceservice": MODEL, **labels},
+                },
+                "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
+            },
+        )
+
+    # --- the platform's moves
+
+    def run_jobs(self) -> bool:
+        """Every job that has not ended ends."""
+        moved = False
+        for (plural, namespace, name), job in list(self.cluster.objects.items()):
+            if plural != JOBS.plural or job.get("status"):
+                continue
+            moved = True
+            version = self.cluster.objects.get((MODEL_VERSIONS.plural, NAMESPACE, name.removesuffix("-verify")))
+            digest = version["spec"]["bundle"]["digest"] if version else ""
+            found = self.verdicts.get(digest, "ok")
+            self.cluster.put(JOBS, {**job, "status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+            if found != "silent":
+                self._job_pod(namespace, name, job["metadata"]["uid"], found, digest)
+            else:
+                self.verdicts[digest] = "ok"
+        return moved
+
+    def _job_pod(self, namespace: str, name: str, uid: str, found: str, digest: str) -> None:
+        report = {"ok": found == "ok", "digest": digest, "kind": found, "message": "as the test wants it"}
+        ended = {"reason": "OOMKilled"} if found == "memory" else {"reason": "Completed", "message": json.dumps(report)}
+        self.cluster.put(
+            PODS,
+            {
+                "metadata": {
+                    "name": f"{name}-{uid}",
+                    "namespace": namespace,
+                    "labels": {"penstock.dev/model": MODEL},
+                    "ownerReferences": [{"kind": "Job", "uid": uid}],
+                },
+                "status": {"phase": "Succeeded", "containerStatuses": [{"state": {"terminated": ended}}]},
+            },
+        )
+
+    def make_pods(self) -> bool:
+        """KServe makes the pods of every InferenceService, and they become ready."""
+        moved = False
+        for (plural, _, name), service in list(self.cluster.objects.items()):
+            if plural != INFERENCE_SERVICES.plural or service.get("status"):
+                continue
+            moved = True
+            self.cluster.put(INFERENCE_SERVICES, {**service, "status": {"conditions": [{"type": "Ready", "status": "True"}]}})
+            if (service["metadata"].get("labels") or {}).get("penstock.dev/made-by"):
+                for number in range(2):
+                    self.add_transformer(f"{name}-{service['metadata']['uid']}-{number}")
+        return moved
+
+    def apply_route(self, at: int | None = None) -> bool:
+        """The transformers, or the one at this place, apply what the ConfigMap says now."""
+        living = [t for t in self.transformers.values() if not t.deaf]
+        chosen = living if at is None else [living[at % len(living)]] if living else []
+        return sum(self._read_route(transformer) for transformer in chosen) > 0
+
+    def _read_route(self, transformer: Transformer) -> bool:
+        document = self.cluster.objects.get((CONFIG_MAPS.plural, NAMESPACE, route_name(MODEL)))
+        route = read_text(document)
+        if route is None or route["revision"] == transformer.revision:
+            return False
+        transformer.revision = route["revision"]
+        transformer.applied = {entry["predictor"]: entry["digest"] for entry in route["bundles"]}
+        return True
+
+    def collect(self) -> bool:
+        """The garbage collector: what is owned by something that is gone goes; pods go with their InferenceService."""
+        uids = {document["metadata"]["uid"] for document in self.cluster.objects.values()}
+        moved = False
+        for (plural, namespace, name), document in list(self.cluster.objects.items()):
+            owners = document["metadata"].get("ownerReferences") or []
+            orphan = bool(owners) and not any(owner["uid"] in uids for owner in owners)
+            labels = document["metadata"].get("labels") or {}
+            service = labels.get("serving.kserve.io/inferenceservice")
+            if plural == PODS.plural and service:
+                orphan = (INFERENCE_SERVICES.plural, namespace, service) not in self.cluster.objects
+            if orphan:
+                moved = True
+                self.remove(Kind("", "", plural, plural), namespace, name)
+        return moved
+
+    def remove(self, kind: Kind, namespace: str, name: str) -> None:
+        """Something goes that the operator does not delete itself."""
+        found = self.cluster.objects.get((kind.plural, namespace, name))
+        if found is not None:
+            self.transformers.pop(found["metadata"]["uid"], None)
+            self.cluster.take(kind, (kind.plural, namespace, name))
+
+    async def settle(self, most: int = 400) -> None:
+        """Let everything move until nothing does. Raises AssertionError if it never ends."""
+        for _ in range(most):
+            plan = await self.operate()
+            moved = [self.run_jobs(), self.make_pods(), self.apply_route(), self.collect()]
+            if not plan.operations and not any(moved):
+                return
+        raise AssertionError(f"still moving after {most} rounds: {[(o.verb, o.name) for o in plan.operations]}")
+
+    # --- what is so now
+
+    def status(self, name: str) -> dict[str, Any]:
+        document = self.cluster.objects.get((MODEL_VERSIONS.plural, NAMESPACE, name))
+        return (document or {}).get("status") or {}
+
+    def route(self) -> dict[str, tuple[float, float | None]]:
+        """Weight and fraction of every predictor in the route."""
+        document = read_text(self.cluster.objects.get((CONFIG_MAPS.plural, NAMESPACE, route_name(MODEL))))
+        bundles = document["bundles"] if document else []
+        return {
+            b["predictor"].removeprefix("http://").partition("-predictor.")[0]: (b.get("weight", 0), b.get("fraction"))
+            for b in bundles
+        }
+
+    def services(self) -> set[str]:
+        return {name for plural, _, name in self.cluster.objects if plural == INFERENCE_SERVICES.plural}
+
+
+class WatchedCluster(MemoryCluster):
+    """What the operator talks to: it dies where the world says, and is held to its promises."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+
+    def take(self, kind: Kind, key: tuple[str, str, str]) -> None:
+        """Remove an object as somebody else would."""
+        self._remove(kind, key)
+
+    def _call(self) -> None:
+        self._world.calls += 1
+        if self._world.die_at is not None and self._world.calls >= self._world.die_at:
+            self._world.die_at = None
+            raise Died
+
+    async def create(self, kind: Kind, document: Object) -> Object:
+        self._call()
+        if kind == CONFIG_MAPS:
+            self._check_route(document)
+        return await super().create(kind, document)
+
+    async def apply(self, kind: Kind, document: Object) -> Object:
+        self._call()
+        if kind == CONFIG_MAPS:
+            self._check_route(document)
+        return await super().apply(kind, document)
+
+    async def apply_status(self, kind: Kind, document: Object) -> Object:
+        self._call()
+        return await super().apply_status(kind, document)
+
+    async def patch(self, kind: Kind, namespace: str, name: str, document: Object) -> Object:
+        self._call()
+        return await super().patch(kind, namespace, name, document)
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", resource_version: str = "") -> None:
+        if uid:
+            self._call()
+            there = self.objects.get((kind.plural, namespace, name))
+            ours = kind == INFERENCE_SERVICES and name != MODEL
+            if ours and there is not None and there["metadata"]["resourceVersion"] == resource_version:
+                self._check_unused(name)
+        await super().delete(kind, namespace, name, uid=uid, resource_version=resource_version)
+
+    def _check_unused(self, service: str) -> None:
+        """A version that was deleted with nothing to take its place takes its users with it: that is what was asked for."""
+        staying = [one for one in self._versions_now() if not is_leaving(one)]
+        address = predictor_address(service, NAMESPACE)
+        users = [uid for uid, one in self._world.transformers.items() if address in one.applied and self._ready(uid)]
+        if users and (staying or self._world.own_digest):
+            raise AssertionError(f"{service} is deleted while {users} send to it")
+
+    def _versions_now(self) -> list[Any]:
+        found = [document for (plural, _, _), document in self.objects.items() if plural == MODEL_VERSIONS.plural]
+        return [read_model_version(document) for document in found]
+
+    def _ready(self, uid: str) -> bool:
+        pods = [document for (plural, _, _), document in self.objects.items() if plural == PODS.plural]
+        return any(pod["metadata"]["uid"] == uid for pod in pods)
+
+    def _check_route(self, document: Object) -> None:
+        name = route_name(MODEL)
+        there = self.objects.get((CONFIG_MAPS.plural, NAMESPACE, name))
+        version = document["metadata"].get("resourceVersion")
+        if there is not None and version != there["metadata"]["resourceVersion"]:
+            return  # it will be refused
+        after, before = read_text(document), read_text(there)
+        assert after is not None
+        versions = {one.predictor: one for one in self._versions_now()}
+        for entry in after["bundles"]:
+            if entry.get("model") is None:
+                continue
+            version_of = versions.get(entry["model"])
+            if version_of is None or not is_verified(version_of):
+                raise AssertionError(f"{entry['model']} is routed to without being verified")
+        self._check_step(before, after)
+
+    def _check_step(self, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
+        if before is None:
+            return
+        assert after["revision"] > before["revision"], "the revision does not grow"
+        old = {entry["predictor"]: entry for entry in before["bundles"]}
+        base = max(after["bundles"], key=lambda entry: entry.get("weight", 0))
+        rising = [
+            entry
+            for entry in after["bundles"]
+            if entry.get("weight", 0) > old.get(entry["predictor"], {}).get("weight", 0)
+            and entry["weight"] < 100
+            and entry is not base
+        ]
+        known = [uid for uid, one in self._world.transformers.items() if one.revision != before["revision"] and self._ready(uid)]
+        if rising and known:
+            raise AssertionError(f"{rising} gets more while {known} have not applied revision {before['revision']}")
+
+
+def read_text(document: Object | None) -> dict[str, Any] | None:
+    """The route of a ConfigMap, None for one that is broken."""
+    if document is None:
+        return None
+    try:
+        found = yaml.safe_load(document["data"][KEY])
+    except (KeyError, yaml.YAMLError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("bundles"), list) else None

@@ -1,0 +1,96 @@
+"""The status that a step writes: phase, conditions and times, unchanged wherever nothing changed.
+
+Invariant: a look that finds nothing new writes nothing; a condition's time is that of its last change.
+"""
+
+import msgspec
+
+from penstock_operator.advance import Situation, Step, is_paused, own_service
+from penstock_operator.clock import write_moment
+from penstock_operator.model_version import Condition, ModelVersion, Status
+from penstock_operator.roles import is_verified, stage_of
+from penstock_operator.stage import JOINED, UNFINISHED, Stage, phase_of
+
+_ROUTED = JOINED | {Stage.LIVE, Stage.KEPT}
+
+
+def next_status(version: ModelVersion, step: Step, here: Situation) -> Status:
+    """What the version's status should be after its step."""
+    before, now = version.status, write_moment(here.seen.now)
+    moved = step.stage != stage_of(version) or step.weight != before.weight or not before.stage_since
+    paused = is_paused(version) or (here.acknowledged.cut_off and step.stage in JOINED)
+    attempt = before.attempt + (step.stage is Stage.WARMING and stage_of(version) is not Stage.WARMING)
+    status = msgspec.structs.replace(
+        before,
+        phase=phase_of(step.stage, paused=paused),
+        stage=step.stage.value,
+        weight=step.weight,
+        bundle=version.spec.bundle.digest[7:19],
+        reason=step.reason,
+        message=step.message,
+        stage_since=now if moved else before.stage_since,
+        live_since=now if step.stage is Stage.LIVE and stage_of(version) is not Stage.LIVE else before.live_since,
+        kept_until=step.kept_until,
+        attempt=attempt,
+        verify_attempts=before.verify_attempts + step.again,
+        observed_generation=version.generation,
+    )
+    if step.verdict is not None and step.verdict.ok:
+        status = msgspec.structs.replace(status, digest=version.spec.bundle.digest, verification=step.verdict.measured)
+    complete = here.acknowledged.complete and step.stage in _ROUTED and here.seen.route is not None
+    if complete and here.seen.route is not None:
+        status = msgspec.structs.replace(status, route_revision=here.seen.route.revision)
+    wanted = (
+        _verified(version, step),
+        _ready(version, step, here),
+        _acknowledged(step, here),
+        _live(step),
+    )
+    return msgspec.structs.replace(status, conditions=tuple(_kept(one, before, version.generation, now) for one in wanted))
+
+
+def _verified(version: ModelVersion, step: Step) -> tuple[str, bool | None, str, str]:
+    if (step.verdict is not None and step.verdict.ok) or is_verified(version):
+        return "Verified", True, "Verified", ""
+    if step.verdict is not None or (step.stage is Stage.FAILED and step.reason.startswith("Verification")):
+        return "Verified", False, step.reason, step.message
+    old = version.status.condition("Verified")
+    if old is not None and old.status == "False":
+        return "Verified", False, old.reason, old.message
+    return "Verified", None, "NotYet", ""
+
+
+def _ready(version: ModelVersion, step: Step, here: Situation) -> tuple[str, bool | None, str, str]:
+    service = own_service(here.seen, version)
+    if step.stage not in _ROUTED | {Stage.WARMING}:
+        return "Ready", False, "NotStarted" if step.stage in UNFINISHED else step.stage.value, ""
+    if service is None:
+        return "Ready", False, "PredictorMissing", ""
+    return ("Ready", True, "Ready", "") if service.ready else ("Ready", False, "PredictorNotReady", service.message[:512])
+
+
+def _acknowledged(step: Step, here: Situation) -> tuple[str, bool | None, str, str]:
+    if step.stage not in _ROUTED:
+        return "Acknowledged", False, "NotRouted", ""
+    reason, message = here.acknowledged.describe()
+    return "Acknowledged", here.acknowledged.complete, reason, message
+
+
+def _live(step: Step) -> tuple[str, bool | None, str, str]:
+    live = step.stage is Stage.LIVE
+    return "Live", live, "Live" if live else step.reason or step.stage.value, "" if live else step.message[:512]
+
+
+def _kept(wanted: tuple[str, bool | None, str, str], before: Status, generation: int, now: str) -> Condition:
+    name, holds, reason, message = wanted
+    status = "Unknown" if holds is None else str(holds)
+    old = before.condition(name)
+    since = old.last_transition_time if old is not None and old.status == status and old.last_transition_time else now
+    return Condition(
+        type=name,
+        status=status,
+        reason=reason or "Unknown",
+        message=message,
+        last_transition_time=since,
+        observed_generation=generation,
+    )
