@@ -1,97 +1,21 @@
 """The route file, watched: applied whole, rejected whole, bundles brought in and let go."""
 
 import asyncio
-from collections import Counter
-from pathlib import Path
 
 import pytest
-import yaml
 
-from penstock.dataplane import Context
 from penstock.errors import InvalidInput, UpstreamUnavailable
-from penstock.testing.bundles import FakePredictor, bundle_files
-from penstock_transformer.requests import PredictRequest
-from penstock_transformer.route.file_watch import RouteFileWatcher, read_now
-from penstock_transformer.settings import PipelineSettings
-from penstock_transformer.transformer import Transformer
-
-FEATURES = """
-formatVersion: 1
-features:
-  - {name: a, from: request, type: float32, missing: reject, encode: passthrough}
-  - {name: b, from: request, type: float32, missing: {default: 2}, encode: passthrough}
-  - {name: c, from: request, type: float32, missing: {default: 3}, encode: passthrough}
-tensors: {x: [a, b, c]}
-"""
-
-
-class Site:
-    """Predictors by address, and a transformer that routes between them by a file."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "route.yaml"
-        self.predictors = {f"http://p{n}:80": FakePredictor(bundle_files(FEATURES, version=str(n))) for n in (1, 2, 3)}
-        self.closed: list[str] = []
-        settings = PipelineSettings(model_name="flights", route_file=self.file, route_poll_s=0.02)
-        self.transformer = Transformer(settings)
-        watcher = self.transformer._source
-        assert isinstance(watcher, RouteFileWatcher)
-        watcher.keeper.applier.connect = self.connect
-        self.watcher = watcher
-
-    def connect(self, address):
-        async def close() -> None:
-            self.closed.append(address)
-
-        return self.predictors[address], close
-
-    def entry(self, number: int, **given):
-        address = f"http://p{number}:80"
-        return {"digest": self.predictors[address].digest, "predictor": address, **given}
-
-    def write(self, revision: int, *entries, **given) -> None:
-        document = {"formatVersion": 1, "revision": revision, "model": "flights", "bundles": list(entries), **given}
-        # Swapped in as a mounted ConfigMap is: never half a file.
-        new = self.file.with_suffix(".new")
-        new.write_text(yaml.safe_dump(document))
-        new.replace(self.file)
-
-    async def applied(self, revision: int) -> None:
-        async with asyncio.timeout(20):
-            while self.transformer.revision != revision:
-                await self.watcher.look()
-
-    async def versions(self, count: int = 40) -> Counter:
-        replies = []
-        for i in range(count):
-            reply = asyncio.get_running_loop().create_future()
-            request = PredictRequest("flights", Context("r", route_key=str(i)), rows=[{"a": 1.0}])
-            self.transformer.predict(request, Reply(reply))
-            replies.append(reply)
-        return Counter([(await reply).version for reply in replies])
-
-
-class Reply:
-    disconnected = False
-
-    def __init__(self, future) -> None:
-        self.put, self.error = future.set_result, future.set_exception
+from penstock.testing.bundles import FakePredictor
+from penstock_transformer.route.file_watch import read_now
 
 
 @pytest.fixture
-def site(tmp_path):
-    return Site(tmp_path)
+def watcher(site):
+    """What watches the site's file for its transformer."""
+    return site.make_filed()
 
 
-def run(coroutine):
-    async def bounded():
-        async with asyncio.timeout(60):
-            await coroutine
-
-    asyncio.run(bounded())
-
-
-def test_weights_shift_and_the_old_bundle_is_let_go(site):
+def test_weights_shift_and_the_old_bundle_is_let_go(site, watcher, run):
     async def go():
         site.write(1, site.entry(1, weight=100))
         await site.transformer.start()
@@ -113,7 +37,7 @@ def test_weights_shift_and_the_old_bundle_is_let_go(site):
     run(go())
 
 
-def test_a_bundle_in_use_is_closed_only_when_its_batches_are_done(site):
+def test_a_bundle_in_use_is_closed_only_when_its_batches_are_done(site, watcher, run):
     async def go():
         site.write(1, site.entry(1, weight=100))
         await site.transformer.start()
@@ -133,7 +57,7 @@ def test_a_bundle_in_use_is_closed_only_when_its_batches_are_done(site):
     run(go())
 
 
-def test_an_unforeseen_fault_does_not_end_the_watch(site, monkeypatch, caplog):
+def test_an_unforeseen_fault_does_not_end_the_watch(site, monkeypatch, caplog, watcher, run):
     async def go():
         site.write(1, site.entry(1, weight=100))
         await site.transformer.start()
@@ -160,14 +84,14 @@ def test_an_unforeseen_fault_does_not_end_the_watch(site, monkeypatch, caplog):
     run(go())
 
 
-def test_what_was_loaded_for_a_route_that_never_came_is_closed(site):
+def test_what_was_loaded_for_a_route_that_never_came_is_closed(site, watcher, run):
     async def go():
         site.write(1, site.entry(1, weight=100))
         await site.transformer.start()
         site.predictors["http://p3:80"].files = {}
         gone = {**site.entry(3, weight=1), "digest": "sha256:" + "0" * 64}
         site.write(2, site.entry(2, weight=100), gone)
-        assert not await site.watcher.look()
+        assert not await watcher.look()
         await site.transformer.close()
         assert {"http://p1:80", "http://p2:80", "http://p3:80"} <= set(site.closed)
 
@@ -175,17 +99,17 @@ def test_what_was_loaded_for_a_route_that_never_came_is_closed(site):
 
 
 @pytest.mark.parametrize("text", ["bundles: [", "", "formatVersion: 1\nrevision: 9\nmodel: trains\nbundles: []", "\xff"])
-def test_a_wrong_file_changes_nothing(site, text):
+def test_a_wrong_file_changes_nothing(site, text, watcher, run):
     async def go():
         site.write(1, site.entry(1, weight=100))
         await site.transformer.start()
         site.file.write_text(text, encoding="latin-1")
-        await site.watcher.look()
+        await watcher.look()
         assert site.transformer.revision == 1
         assert site.transformer.counters.route_rejected >= 1
         assert await site.versions() == {"1": 40}
         site.file.unlink()
-        await site.watcher.look()
+        await watcher.look()
         assert await site.versions() == {"1": 40}
         site.write(2, site.entry(2, weight=100))
         await site.applied(2)
@@ -194,7 +118,7 @@ def test_a_wrong_file_changes_nothing(site, text):
     run(go())
 
 
-def test_a_bundle_that_cannot_be_had_holds_the_whole_route(site):
+def test_a_bundle_that_cannot_be_had_holds_the_whole_route(site, watcher, run):
     async def go():
         site.write(1, site.entry(1, weight=100))
         await site.transformer.start()
@@ -202,7 +126,7 @@ def test_a_bundle_that_cannot_be_had_holds_the_whole_route(site):
         files, two.files = two.files, {}
         entry = {**site.entry(2, weight=50), "digest": FakePredictor(files).digest}
         site.write(2, site.entry(1, weight=50), entry)
-        assert not await site.watcher.look()
+        assert not await watcher.look()
         assert site.transformer.revision == 1
         assert site.transformer.counters.route_failed >= 1
         two.files = files
@@ -212,19 +136,19 @@ def test_a_bundle_that_cannot_be_had_holds_the_whole_route(site):
     run(go())
 
 
-def test_a_route_to_another_digest_than_the_predictor_holds_is_not_applied(site):
+def test_a_route_to_another_digest_than_the_predictor_holds_is_not_applied(site, watcher, run):
     async def go():
         site.write(1, site.entry(1, weight=100))
         await site.transformer.start()
         site.write(2, {**site.entry(2, weight=1), "digest": "sha256:" + "0" * 64})
-        assert not await site.watcher.look()
+        assert not await watcher.look()
         assert site.transformer.revision == 1
         await site.transformer.close()
 
     run(go())
 
 
-def test_shadows_see_copies_and_their_failures_reach_nobody(site):
+def test_shadows_see_copies_and_their_failures_reach_nobody(site, watcher, run):
     async def go():
         site.write(1, site.entry(1, weight=100), site.entry(3, mode="shadow", fraction=1.0))
         await site.transformer.start()
@@ -238,13 +162,9 @@ def test_shadows_see_copies_and_their_failures_reach_nobody(site):
     run(go())
 
 
-def test_a_slow_shadow_is_bounded_and_delays_nobody(tmp_path):
+def test_a_slow_shadow_is_bounded_and_delays_nobody(site, run):
     async def go():
-        site = Site(tmp_path)
-        settings = PipelineSettings(model_name="flights", route_file=site.file, shadow_queue_items=5, max_batch_rows=4)
-        site.transformer = Transformer(settings)
-        site.watcher = site.transformer._source
-        site.watcher.keeper.applier.connect = site.connect
+        site.make_filed(shadow_queue_items=5, max_batch_rows=4)
         site.write(1, site.entry(1, weight=100), site.entry(3, mode="shadow", fraction=1.0))
         await site.transformer.start()
         shadow = site.predictors["http://p3:80"]

@@ -57,7 +57,7 @@ class ConfigMapRoute:
         cache: RouteCache | None = None,
         named: bool = False,
         confirm_s: float = 4.0,
-        patience_s: float = PATIENCE_S,
+        patience_s: float | None = None,
     ) -> None:
         self.keeper = keeper
         self._api = api
@@ -69,7 +69,7 @@ class ConfigMapRoute:
         self._cache = cache
         self._named = named
         self._confirm_s = confirm_s
-        self._patience_s = patience_s
+        self._patience_s = PATIENCE_S if patience_s is None else patience_s
         self._state = ConfigMapState(name)
         self._path = f"/api/v1/namespaces/{quote(api.namespace)}/configmaps"
         selector = {"fieldSelector": f"metadata.name={name}"}
