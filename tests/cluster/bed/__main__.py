@@ -32,8 +32,12 @@ def up() -> None:
 
 
 def install_chart() -> None:
-    """Our chart."""
-    chart.install(chosen())
+    """Our images and our chart."""
+    cluster = chosen()
+    for tag in images.build_own().values():
+        cluster.load(tag)
+    _say("the images are loaded")
+    chart.install(cluster)
     _say("the chart is installed")
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from bed.cluster import Cluster
-from bed.images import build_own
 from bed.places import ROOT
 
 NAMESPACE = "penstock-system"
@@ -12,9 +11,6 @@ CHART = ROOT / "charts" / "penstock"
 
 
 def install(cluster: Cluster, *options: str | Path) -> None:
-    """Build and load Penstock's images, install or upgrade the chart, and wait for its pods. `options` go to helm."""
-    if cluster.kind != "kubeconfig":
-        for tag in build_own():
-            cluster.load(tag)
+    """Install or upgrade the chart, and wait for its pods. `options` go to helm."""
     place = ["--namespace", NAMESPACE, "--create-namespace"]
     cluster.helm("upgrade", "--install", RELEASE, CHART, *place, "--wait", "--timeout=180s", *options)

@@ -35,13 +35,22 @@ def build(tag: str) -> str:
     return tag
 
 
-def build_own(*members: str) -> list[str]:
-    """Penstock's images by member's name (all that have a Dockerfile by default); their tags as pods resolve them."""
-    chosen = [member for member in members or OWN if members or (ROOT / member / "Dockerfile").exists()]
-    run([ROOT / "tools" / "build_images.sh", engine.base(), *chosen], timeout_s=1800)
+def members() -> list[str]:
+    """Those of Penstock's members that have an image."""
+    return [member for member in OWN if (ROOT / member / "Dockerfile").exists()]
+
+
+def name_own(member: str) -> str:
+    """What a pod calls a member's image, its registry spelled out."""
     lines = (ROOT / "core/pyproject.toml").read_text().splitlines()
     version = next(line.split('"')[1] for line in lines if line.startswith("version"))
-    return [f"docker.io/penstock/{member}:{version}" for member in chosen]
+    return f"docker.io/penstock/{member}:{version}"
+
+
+def build_own() -> dict[str, str]:
+    """Penstock's images by member's name, built of this tree, from the real Dockerfiles. Raises BedError."""
+    run([ROOT / "tools" / "build_images.sh", engine.base(), *members()], timeout_s=1800)
+    return {member: name_own(member) for member in members()}
 
 
 def archive(tag: str) -> Path:

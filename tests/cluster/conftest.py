@@ -1,0 +1,91 @@
+"""A real cluster for the tests of this folder: `make cluster-up`, `make test-cluster`. Without PENSTOCK_CLUSTER they are skipped.
+
+cluster     it is up and has KServe           own_images   Penstock's images, built from the real Dockerfiles and loaded
+chart       ours is installed, too            namespace    a fresh one for one test
+flights     the example's place: store, bundle            served       manifests/inferenceservice.yaml applied there
+"""
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from bed import chart as penstock_chart  # noqa: E402
+from bed import flights as flights_example  # noqa: E402
+from bed import images, kserve  # noqa: E402
+from bed.cluster import CHOICE, Cluster, chosen  # noqa: E402
+from bed.flights import MODEL, Flights  # noqa: E402
+
+TIMEOUT_S = 900
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here needs the cluster that was asked for."""
+    asked = bool(os.environ.get(CHOICE))
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.cluster)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+            if not asked:
+                item.add_marker(pytest.mark.skip(reason=f"needs a Kubernetes cluster: make test-cluster, or set {CHOICE}"))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The chosen cluster, with KServe."""
+    found = chosen()
+    kserve.install(found)
+    return found
+
+
+@pytest.fixture(scope="session")
+def own_images(cluster: Cluster) -> dict[str, str]:
+    """Penstock's images by member's name, built of this tree and in the cluster."""
+    if cluster.kind == "kubeconfig":
+        return {member: images.name_own(member) for member in images.members()}
+    tags = images.build_own()
+    for tag in tags.values():
+        cluster.load(tag)
+    return tags
+
+
+@pytest.fixture(scope="session")
+def chart(cluster: Cluster, own_images: dict[str, str]) -> Cluster:
+    """The cluster with our chart installed, as it is without any value set."""
+    penstock_chart.install(cluster)
+    return cluster
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace of one test's own, gone after it."""
+    name = f"test-{secrets.token_hex(4)}"
+    cluster.kubectl("create", "namespace", name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def flights(chart: Cluster, own_images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flights]:
+    """The flights example: Redis, filled, and the bundle in a claim; nothing serves it yet."""
+    name = f"flights-{secrets.token_hex(3)}"
+    yield flights_example.install(chart, name, tmp_path_factory.mktemp("flights"), own_images["transformer"])
+    chart.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def served(flights: Flights) -> Iterator[Flights]:
+    """manifests/inferenceservice.yaml, applied in the example's place, and ready."""
+    flights.apply(flights_example.inference_service())
+    flights.kubectl("wait", "--for=condition=Ready", f"inferenceservice/{MODEL}", "--timeout=180s", timeout_s=200)
+    for component in ("predictor", "transformer"):
+        flights.kubectl("rollout", "status", f"deployment/{MODEL}-{component}", "--timeout=60s")
+    yield flights
+    flights.kubectl("delete", "inferenceservice", MODEL, "--timeout=60s")

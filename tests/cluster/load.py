@@ -1,0 +1,80 @@
+"""A load that runs inside the cluster, in any pod with Python: `python3 - URL THREADS PER_SECOND < load.py`.
+
+Every thread keeps a connection and sends GET requests at a steady pace, until /tmp/stop exists; then one line of JSON tells how
+many were answered with which status, and what went wrong with the others. A connection that the server closed between two answers
+is opened anew; one that it closed in the middle of a request is a failure.
+"""
+
+import http.client
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from urllib.parse import urlsplit
+
+STOP = Path("/tmp/stop")
+
+
+class Sender(threading.Thread):
+    """One connection's worth of requests."""
+
+    def __init__(self, url: str, pause_s: float) -> None:
+        super().__init__()
+        parts = urlsplit(url)
+        self.host, self.port, self.path = parts.hostname, parts.port or 80, parts.path
+        self.pause_s = pause_s
+        self.statuses: Counter[str] = Counter()
+        self.bundles: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self.slowest_s = 0.0
+
+    def run(self) -> None:
+        connection = None
+        due = time.monotonic()
+        while not STOP.exists():
+            due += self.pause_s
+            time.sleep(max(0.0, due - time.monotonic()))
+            began = time.monotonic()
+            try:
+                if connection is None:
+                    connection = http.client.HTTPConnection(str(self.host), self.port, timeout=10)
+                connection.request("GET", self.path)
+                answer = connection.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+                connection = None
+                continue
+            self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+            self.statuses[str(answer.status)] += 1
+            self.bundles[answer.headers.get("Penstock-Bundle", "")] += 1
+            if answer.will_close:
+                connection.close()
+                connection = None
+        if connection is not None:
+            connection.close()
+
+
+def main() -> None:
+    url, threads, per_second = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+    STOP.unlink(missing_ok=True)
+    senders = [Sender(url, threads / per_second) for _ in range(threads)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    print(
+        json.dumps(
+            {
+                "statuses": sum((sender.statuses for sender in senders), Counter()),
+                "bundles": sum((sender.bundles for sender in senders), Counter()),
+                "failures": [failure for sender in senders for failure in sender.failures],
+                "slowest_s": max(sender.slowest_s for sender in senders),
+            }
+        )
+    )
+
+
+main()
