@@ -47,7 +47,8 @@ class Command(click.Command):
 def failure_of(error: PenstockError | OSError) -> Failure:
     """The failure that says what an error means to a user, with what can be done about it."""
     if isinstance(error, PenstockError):
-        return Failure(str(error), _REMEDIES.get(error.kind))
+        # What waiting does not mend is running, and was found.
+        return Failure(str(error), _REMEDIES.get(error.kind) if error.retryable else None)
     return Failure(f"{error.filename or 'system'}: {error.strerror or error}")
 
 

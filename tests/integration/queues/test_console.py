@@ -1,5 +1,8 @@
 """The console in a real browser, by keyboard: what it shows, what it asks before it acts, what it says then, and who may not."""
 
+import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from penstock.serving.security.scopes import read_scope
 from penstock.testing.browser import Browser, Tab
 from penstock.testing.programs import ProgramMissing
 
+AXE = "axe-core@4.14.1"
 EVIL = b"<img src=x onerror=\"document.title='owned'\">"
 ROWS = "document.querySelectorAll('#letter-rows tr')"
 SAID = "document.getElementById('said').textContent"
@@ -152,6 +156,38 @@ def test_the_page_shows_that_the_server_went_and_came(place: Any, browser: Brows
         tab.wait("document.getElementById('state').className === 'state away'")
         place.watch("--http_port", str(port))
         tab.wait("document.getElementById('state').textContent === 'Live.'")
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """axe-core's script, which looks for what keeps people out."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("needs npm: apt-get install npm")
+    folder = tmp_path_factory.mktemp("axe")
+    install = [npm, "install", "--no-audit", "--no-fund", "--silent", AXE]
+    if subprocess.run(install, cwd=folder, capture_output=True).returncode:
+        pytest.skip(f"needs {AXE} from an npm registry")
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+@pytest.mark.parametrize("scheme, width", [("light", 1300), ("dark", 780), ("light", 320)])
+def test_nobody_is_kept_out(place: Any, browser: Browser, wait: Any, axe: str, scheme: str, width: int) -> None:
+    place.watch()
+    place.worker()
+    place.send({"rows": [{"a": "far"}]}, EVIL)
+    wait(lambda: place.letters_figures().get("waiting") == 2, "two dead letters")
+    with browser.tab(f"{place.url}/console/queues", media={"prefers-color-scheme": scheme}, width=width) as tab:
+        tab.wait(f"{ROWS}.length === 2")
+        tab.value(f"{axe};1")
+        look = "axe.run(document).then((found) => JSON.stringify(found.violations.map((one) => [one.id, one.nodes[0].html])))"
+        assert json.loads(tab.value(look)) == []
+        focus(tab, 0, "Show")
+        tab.press("Enter")
+        tab.wait("document.getElementById('value').textContent !== ''")
+        assert json.loads(tab.value(look)) == []
+        # What can be done is in sight, however narrow the page.
+        assert tab.value(f"[...{ROWS}].every((row) => row.querySelector('.actions').getBoundingClientRect().right <= innerWidth)")
 
 
 def test_the_files_are_guarded_against_everything_foreign(place: Any, keys: dict[str, str]) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 import pytest
 
-from penstock.errors import InvalidInput, NotReady
+from penstock.errors import InvalidInput, NotReady, UpstreamUnavailable
 from penstock_cli.__main__ import main
 from penstock_cli.errors import Failure, run_reported
+from penstock_transformer.broker.port import BrokerError
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["serve", "--help"], ["predict", "--help"]])
@@ -82,6 +83,16 @@ def test_every_error_has_a_status_and_words(
     shown = capsys.readouterr().err
     assert words in shown
     assert "Traceback" not in shown
+
+
+def test_what_answered_is_not_said_to_be_away(capsys: pytest.CaptureFixture[str]) -> None:
+    away, refused = "Is it running", "there is no topic"
+    assert run_reported(lambda: _raise(UpstreamUnavailable("no answer"))) == 1
+    assert away in capsys.readouterr().err
+    assert run_reported(lambda: _raise(BrokerError(f"{refused} x.dead-letters"))) == 1
+    shown = capsys.readouterr().err
+    assert refused in shown
+    assert away not in shown
 
 
 def test_a_fault_shows_its_trace_on_demand(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

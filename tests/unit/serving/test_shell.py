@@ -1,6 +1,6 @@
 import logging
 
-from penstock.errors import DeadlineExceeded, Internal, InvalidInput, Overloaded, TooLarge
+from penstock.errors import DeadlineExceeded, Internal, InvalidInput, Overloaded, TooLarge, UpstreamUnavailable
 from penstock.lifecycle import Lifecycle
 from penstock.metrics import Metrics
 from penstock.serving.routes import HotRoutes
@@ -47,6 +47,12 @@ def test_failures_are_logged_with_fields_and_never_a_payload(caplog):
     assert fields["trace_id"] == "a" * 32
     assert fields["field"] == "inputs[0].data"
     assert "private" not in str(fields)
+
+
+def test_what_is_away_is_named_in_the_log(caplog):
+    caplog.set_level(logging.INFO)
+    record(make_shell(), UpstreamUnavailable("the store does not answer"))
+    assert vars(caplog.records[0])["reason"] == "the store does not answer"
 
 
 def test_faults_are_louder_than_what_callers_do_wrong(caplog):

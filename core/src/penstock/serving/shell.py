@@ -216,4 +216,7 @@ class Shell:
             "lines_kept_back": kept_back or None,
         }
         loud = status >= 500 and error.kind is not ErrorKind.DEADLINE_EXCEEDED
+        if error.kind is ErrorKind.UPSTREAM_UNAVAILABLE:
+            # What it says is about something of ours that is away, and never about the request.
+            fields["reason"] = error.message
         logger.log(logging.WARNING if loud else logging.INFO, "request failed", extra=fields)

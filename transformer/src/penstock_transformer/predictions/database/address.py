@@ -30,7 +30,8 @@ def read_address(text: str) -> Address:
     if separator and scheme == "sqlite":
         if not rest.startswith("/") or len(rest) == 1:
             raise InvalidInput("expected sqlite:///path/to/file (four slashes for an absolute path)", field="database")
-        return Address(f"SQLite at {rest[1:]}", path=Path(rest[1:]))
+        # Callers read the label in a 503: which folders there are is not for them.
+        return Address(f"SQLite, {Path(rest[1:]).name}", path=Path(rest[1:]))
     if separator and scheme in ("postgresql", "postgres"):
         parts = urlsplit(f"{scheme}://{rest}")
         try:
