@@ -5,10 +5,11 @@ applied before; lists are replaced as wholes.
 """
 
 import asyncio
-import copy
 import itertools
 from collections.abc import AsyncIterator
 from typing import Any
+
+import orjson
 
 from penstock_operator.cluster import Change, Changed, Kind, Missing, Object
 
@@ -30,7 +31,7 @@ class MemoryCluster:
     # --- the port
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Object:
-        return copy.deepcopy(self._there(kind, namespace, name))
+        return _copied(self._there(kind, namespace, name))
 
     async def list(self, kind: Kind, namespace: str | None, *, labels: str = "") -> tuple[list[Object], str]:
         wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
@@ -38,7 +39,7 @@ class MemoryCluster:
         for (plural, inside, _), document in sorted(self.objects.items()):
             has = document["metadata"].get("labels") or {}
             if plural == kind.plural and namespace in (None, inside) and all(has.get(k) == v for k, v in wanted.items()):
-                found.append(copy.deepcopy(document))
+                found.append(_copied(document))
         return found, str(len(self.history))
 
     async def watch(self, kind: Kind, namespace: str | None, since: str, *, labels: str = "") -> AsyncIterator[Change]:
@@ -53,7 +54,7 @@ class MemoryCluster:
                     and namespace in (None, metadata["namespace"])
                     and all(has.get(k) == v for k, v in wanted.items())
                 ):
-                    yield copy.deepcopy(change)
+                    yield Change(change.type, _copied(change.object))
             at = len(self.history)
             self._changed.clear()
             await self._changed.wait()
@@ -64,19 +65,19 @@ class MemoryCluster:
         return await self.apply(kind, document)
 
     async def apply(self, kind: Kind, document: Object) -> Object:
-        document = {name: value for name, value in copy.deepcopy(document).items() if name != "status"}
+        document = {name: value for name, value in _copied(document).items() if name != "status"}
         return self._merge(kind, document, "main")
 
     async def apply_status(self, kind: Kind, document: Object) -> Object:
         metadata = document["metadata"]
         self._there(kind, metadata["namespace"], metadata["name"])
-        return self._merge(kind, copy.deepcopy({"metadata": metadata, "status": document["status"]}), "status")
+        return self._merge(kind, _copied({"metadata": metadata, "status": document["status"]}), "status")
 
     async def patch(self, kind: Kind, namespace: str, name: str, document: Object) -> Object:
         there = self._there(kind, namespace, name)
         metadata = dict(document.get("metadata") or {})
         self._check(there, metadata.pop("resourceVersion", ""))
-        after = _merged(copy.deepcopy(there), copy.deepcopy({**document, "metadata": metadata}))
+        after = _merged(_copied(there), _copied({**document, "metadata": metadata}))
         return self._put(kind, (kind.plural, namespace, name), after)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", resource_version: str = "") -> None:
@@ -87,7 +88,7 @@ class MemoryCluster:
         self._check(there, resource_version, uid)
         if there["metadata"].get("finalizers"):
             if not there["metadata"].get("deletionTimestamp"):
-                after = copy.deepcopy(there)
+                after = _copied(there)
                 after["metadata"]["deletionTimestamp"] = self._moment()
                 self._put(kind, (kind.plural, namespace, name), after)
             return
@@ -104,7 +105,7 @@ class MemoryCluster:
         """Write an object as somebody else would, whole; its metadata is kept if it is there."""
         key = self._key(kind, document)
         there = self.objects.get(key)
-        after = copy.deepcopy(document)
+        after = _copied(document)
         if there is not None:
             after["metadata"] = {**there["metadata"], **after["metadata"]}
         return self._put(kind, key, after)
@@ -132,7 +133,7 @@ class MemoryCluster:
         if there is not None:
             self._check(there, version)
         before = self._applied.get((key, part), {})
-        after = _merged(_without(copy.deepcopy(there or {}), before, document), copy.deepcopy(document))
+        after = _merged(_without(_copied(there or {}), before, document), _copied(document))
         self._applied[key, part] = document
         return self._put(kind, key, after)
 
@@ -142,7 +143,7 @@ class MemoryCluster:
         if there is None:
             metadata |= {"uid": f"uid-{next(self._uids)}", "generation": 1, "creationTimestamp": self._moment()}
         elif _content(there) == _content(after):
-            return copy.deepcopy(there)
+            return _copied(there)
         elif there.get("spec") != after.get("spec"):
             metadata["generation"] = metadata.get("generation", 1) + 1
         metadata["resourceVersion"] = str(next(self._versions))
@@ -151,13 +152,13 @@ class MemoryCluster:
             self._remove(kind, key)
             return after
         self.objects[key] = after
-        self._tell(kind, Change("MODIFIED" if there is not None else "ADDED", copy.deepcopy(after)))
-        return copy.deepcopy(after)
+        self._tell(kind, Change("MODIFIED" if there is not None else "ADDED", _copied(after)))
+        return _copied(after)
 
     def _remove(self, kind: Kind, key: Key) -> None:
         gone = self.objects.pop(key)
         self._applied = {which: value for which, value in self._applied.items() if which[0] != key}
-        self._tell(kind, Change("DELETED", copy.deepcopy(gone)))
+        self._tell(kind, Change("DELETED", _copied(gone)))
 
     def _tell(self, kind: Kind, change: Change) -> None:
         self.history.append((len(self.history), kind, change))
@@ -167,6 +168,11 @@ class MemoryCluster:
         self.second += 1
         hours, rest = divmod(self.second, 3600)
         return f"2026-01-01T{hours % 24:02}:{rest // 60:02}:{rest % 60:02}Z"
+
+
+def _copied(document: Object) -> Object:
+    found: Object = orjson.loads(orjson.dumps(document))
+    return found
 
 
 def _content(document: Object) -> Object:

@@ -31,7 +31,7 @@ from penstock_operator.model_version import read_model_version
 from penstock_operator.plan import Plan
 from penstock_operator.policy import Policy
 from penstock_operator.roles import is_leaving, is_verified
-from penstock_operator.route import KEY, predictor_address, route_name
+from penstock_operator.route import KEY, load_yaml, predictor_address, route_name
 from penstock_operator.seen import Answer
 from penstock_operator.simulation.memory_cluster import MemoryCluster
 
@@ -65,7 +65,6 @@ class World:
         self.own_digest = ""
         self.calls = 0
         self.die_at: int | None = None
-        self.stale: MemoryCluster | None = None
         self._silence = Silence()
 
     # --- the operator
@@ -78,6 +77,12 @@ class World:
         plan = decide(seen, self.policy)
         await carry_out(plan, self.cluster)
         return plan
+
+    def keep_cache(self) -> MemoryCluster:
+        """What a cache holds now, for a look that comes later."""
+        cache = MemoryCluster()
+        cache.objects = dict(self.cluster.objects)
+        return cache
 
     def restart(self) -> None:
         """Another operator takes over: it remembers nothing."""
@@ -370,7 +375,7 @@ def read_text(document: Object | None) -> dict[str, Any] | None:
     if document is None:
         return None
     try:
-        found = yaml.safe_load(document["data"][KEY])
+        found = load_yaml(document["data"][KEY])
     except (KeyError, yaml.YAMLError):
         return None
     return found if isinstance(found, dict) and isinstance(found.get("bundles"), list) else None
