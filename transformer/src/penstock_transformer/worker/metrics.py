@@ -8,10 +8,15 @@ from collections.abc import Iterable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from penstock.errors import ErrorKind
 from penstock.metrics import labelled
 from penstock_transformer.worker.committing import OutletState
+from penstock_transformer.worker.dead_letters import CRASHED
 from penstock_transformer.worker.events import Failure
 from penstock_transformer.worker.shell import WorkerShell
+
+# Reasons that are shown from the start: a counter that appears with its first event shows no increase.
+_WATCHED = {ErrorKind.INTERNAL.value: 0, CRASHED: 0}
 
 
 class WorkerMetrics:
@@ -44,11 +49,11 @@ def _counters(shell: WorkerShell) -> Iterable[Metric]:
     letters = CounterMetricFamily(
         "penstock_worker_dead_letters", "Dead letters that were committed, by reason.", labels=("reason",)
     )
-    for reason, count in tally.letters.items():
+    for reason, count in {**_WATCHED, **tally.letters}.items():
         letters.add_metric((reason,), count)
     yield letters
     aborts = CounterMetricFamily("penstock_worker_aborts", "Transactions that failed, by how.", labels=("failure",))
-    for failure in Failure:  # each from the start: a counter that appears with its first event shows no increase
+    for failure in Failure:
         aborts.add_metric((failure.value,), tally.aborts[failure.value])
     yield aborts
 
