@@ -30,6 +30,8 @@ CRDS = (
     ("github.com/prometheus-operator/prometheus-operator@v0.76.2", "example/prometheus-operator-crd"),
 )
 KUBE = cache_directory() / "kube"
+# Of `penstock.testing.kubernetes_schemas`: one more when what it writes changes.
+FORMAT = "2"
 
 
 def go_install(module: str, folder: Path) -> None:
@@ -64,7 +66,7 @@ def crds(folder: Path) -> Iterator[dict[str, Any]]:
 def schemas() -> None:
     """Write the schemas, unless they are there."""
     folder = KUBE / "schemas"
-    versions = "\n".join([KUBERNETES, *(module for module, _ in CRDS)])
+    versions = "\n".join([FORMAT, KUBERNETES, *(module for module, _ in CRDS)])
     complete = folder / "complete"
     if complete.exists() and complete.read_text() == versions:
         return

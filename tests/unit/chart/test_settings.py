@@ -44,6 +44,9 @@ def containers(node: Any) -> Iterator[Document]:
     if isinstance(node, dict):
         if "image" in node and "/" in str(node["image"]) and isinstance(node.get("name"), str):
             yield node
+        elif "modelFormat" in node and str(node.get("runtime")).startswith("penstock"):
+            # KServe adds these to the runtime's own.
+            yield {"image": "penstock/predictor:1", "args": ["--model_name=x", *node.get("args", [])], "env": node.get("env", [])}
         for value in node.values():
             yield from containers(value)
     elif isinstance(node, list):
@@ -75,8 +78,7 @@ def check(container: Document, folder: Path) -> None:
         environment[name] = value
     if image == "transformer" and not program:
         arguments += INJECTED
-    parsed = parse(settings, arguments, environment, prefix)
-    assert parsed.admin_port == 9090
+    parse(settings, arguments, environment, prefix)
 
 
 def check_operator(container: Document) -> None:

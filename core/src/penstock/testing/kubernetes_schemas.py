@@ -15,6 +15,7 @@ LOCATION = "{{.ResourceKind}}_{{.Group}}_{{.ResourceAPIVersion}}.json"
 
 Schema = dict[str, Any]
 
+_DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _INT_OR_STRING: Schema = {"anyOf": [{"type": "integer"}, {"type": "string"}]}
 _PREFIX = "#/definitions/"
 _SPECIAL: dict[str, Schema] = {
@@ -56,7 +57,8 @@ def write_schemas(schemas: Iterator[tuple[str, Schema]], folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
     for name, schema in schemas:
-        (folder / name).write_text(json.dumps(schema))
+        # kubeconform takes a schema that does not say otherwise for one of draft 4, which knew no `const`.
+        (folder / name).write_text(json.dumps({"$schema": _DRAFT, **schema}))
         count += 1
     return count
 
@@ -107,6 +109,10 @@ def _strict(schema: Schema) -> Schema:
     open_ended = schema.get("x-kubernetes-preserve-unknown-fields") or schema.get("x-kubernetes-embedded-resource")
     if "properties" in kept and "additionalProperties" not in kept and not open_ended:
         kept["additionalProperties"] = False
+    for bound, inclusive in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if isinstance(kept.get(bound), bool) and kept.pop(bound):
+            # OpenAPI 3.0 says with a flag what JSON Schema says with the number.
+            kept[bound] = kept.pop(inclusive)
     if schema.get("nullable") and isinstance(kept.get("type"), str):
         kept["type"] = [kept["type"], "null"]
     return kept
