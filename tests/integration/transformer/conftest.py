@@ -76,13 +76,15 @@ class Site:
         """Wait until a revision is."""
         await until(lambda: self.transformer.revision == revision)
 
+    def send(self, *, version: str | None = None, **context: Any) -> Reply:
+        """One request."""
+        reply = Reply()
+        self.transformer.predict(PredictRequest("flights", Context("r", **context), rows=[{"a": 1.0}], version=version), reply)
+        return reply
+
     async def versions(self, count: int = 40) -> dict[str, int]:
         """How many of so many requests each version answers."""
-        replies = []
-        for i in range(count):
-            replies.append(Reply())
-            request = PredictRequest("flights", Context("r", route_key=str(i)), rows=[{"a": 1.0}])
-            self.transformer.predict(request, replies[-1])
+        replies = [self.send(route_key=str(i)) for i in range(count)]
         return dict(Counter([(await reply.future).version for reply in replies]))
 
     def connect(self, address: str) -> tuple[DataPlane, Callable[[], Awaitable[None]]]:

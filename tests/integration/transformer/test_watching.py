@@ -185,3 +185,83 @@ def test_reading_a_file_to_check_it(tmp_path, site):
     assert read_now(site.file, "flights").revision == 5
     with pytest.raises(InvalidInput, match="cannot be read"):
         read_now(tmp_path / "none.yaml", "flights")
+
+
+def test_a_call_names_the_digest_of_its_entry_and_the_name_its_predictor_serves_it_under(site, watcher, run):
+    async def go():
+        theirs = site.predictors["http://p2:80"]
+        theirs.model = "flights-2"
+        site.write(1, site.entry(1, weight=50), site.entry(2, weight=50, model="flights-2"))
+        await site.transformer.start()
+        assert set(await site.versions()) == {"1", "2"}
+        for predictor, name in ((site.predictors["http://p1:80"], "flights"), (theirs, "flights-2")):
+            assert predictor.calls
+            assert {(c.model, c.context.expect_bundle) for c in predictor.calls} == {(name, predictor.digest)}
+        await site.transformer.close()
+
+    run(go())
+
+
+def test_a_predictor_with_another_digest_is_not_believed_and_the_other_entry_answers(site, watcher, wait, run):
+    async def go():
+        site.write(1, site.entry(1, weight=50), site.entry(2, weight=50))
+        await site.transformer.start()
+        one = site.predictors["http://p1:80"]
+        one.files = site.predictors["http://p3:80"].files
+        assert await site.versions() == {"2": 40}
+        assert site.transformer.counters.refused_calls > 0
+        # Who asks for the version by its name gets that or none.
+        reply = site.send(version="1")
+        with pytest.raises(UpstreamUnavailable):
+            await reply.future
+        reply = site.send(expect_bundle=site.entry(2)["digest"])
+        assert (await reply.future).version == "2"
+        # A shadow's refusal is no reason to send its copies to those who answer.
+        site.write(2, site.entry(2, weight=1), {**site.entry(3, mode="shadow", fraction=1.0)})
+        await site.applied(2)
+        site.predictors["http://p3:80"].files = site.predictors["http://p2:80"].files
+        two = site.predictors["http://p2:80"]
+        before = len(two.calls)
+        await site.send().future
+        await wait(lambda: site.transformer.counters.shadow_errors)
+        assert len(two.calls) == before + 1
+        await site.transformer.close()
+
+    run(go())
+
+
+def test_the_only_entry_is_never_answered_by_another_bundle(site, watcher, run):
+    async def go():
+        site.write(1, site.entry(1, weight=1))
+        await site.transformer.start()
+        site.predictors["http://p1:80"].files = site.predictors["http://p3:80"].files
+        with pytest.raises(UpstreamUnavailable):
+            await site.send().future
+        # The operator has seen it, and names what is there now.
+        site.write(2, {**site.entry(3), "predictor": "http://p1:80"})
+        await site.applied(2)
+        assert await site.versions() == {"3": 40}
+        await site.transformer.close()
+
+    run(go())
+
+
+def test_a_copy_that_waits_keeps_its_shadow_open(site, wait, run):
+    async def go():
+        site.make_filed(max_batch_rows=1)
+        site.write(1, site.entry(1, weight=1), site.entry(3, mode="shadow", fraction=1.0))
+        await site.transformer.start()
+        shadow = site.predictors["http://p3:80"]
+        shadow.held = []
+        assert await site.versions(5) == {"1": 5}
+        await shadow.called.wait()
+        site.write(2, site.entry(1, weight=1))
+        await site.applied(2)
+        assert "http://p3:80" not in site.closed
+        shadow.release()
+        await wait(lambda: "http://p3:80" in site.closed)
+        assert len(shadow.calls) == 5
+        assert site.transformer.counters.shadow_errors == 0
+        await site.transformer.close()
+
+    run(go())

@@ -244,7 +244,7 @@ class Pipeline:
                 work.error(_caller_error(work, error))
         for work in again:
             work.retried = True
-            if found is not None and work.context.expect_bundle is None:
+            if found is not None and work.context.expect_bundle is None and work.request.version in (None, found.version):
                 work.bundle = found
         if again:
             await self._run_routed(again)

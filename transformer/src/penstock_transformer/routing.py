@@ -69,6 +69,16 @@ def choose(route: Route | None, request: PredictRequest) -> ActiveBundle:
     return rendezvous(live, key_of(route, request)).bundle
 
 
+def elsewhere(route: Route | None, refused: ActiveBundle) -> ActiveBundle | None:
+    """The bundle to try after a predictor has turned out to hold another one than `refused`: of the other live ones that which
+    gets most requests. None for a bundle that is not live, or the only one: the route of the moment says where to go, then."""
+    live = route.live if route is not None else ()
+    others = [t for t in live if t.bundle is not refused and t.weight > 0]
+    if not others or all(t.bundle is not refused for t in live):
+        return None
+    return max(others, key=lambda t: t.weight).bundle
+
+
 def rendezvous(live: tuple[Target, ...], key: bytes) -> Target:
     """The target that a key belongs to; where none has a weight (a version that is named, and only tried), all count alike."""
     weighted = [(t, t.weight) for t in live if t.weight > 0] or [(t, 1.0) for t in live]

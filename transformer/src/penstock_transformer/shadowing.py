@@ -18,19 +18,23 @@ from penstock_transformer.work import PredictWork
 
 
 class ShadowReply:
-    """Where a shadow's answer goes: nowhere; failures are counted."""
+    """Where a shadow's answer goes: nowhere; failures are counted. While a copy waits its bundle is in use: a route that leaves
+    it behind meanwhile must not make it one."""
 
-    __slots__ = ("_counters",)
+    __slots__ = ("_bundle", "_counters")
 
     disconnected = False
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, bundle: ActiveBundle) -> None:
         self._counters = counters
+        self._bundle = bundle
+        bundle.use()
 
     def put(self, _response: PredictResponse) -> None:
-        return
+        self._bundle.release()
 
     def error(self, error: PenstockError) -> None:
+        self._bundle.release()
         if isinstance(error, Overloaded):
             self._counters.shadow_dropped += 1
         else:
@@ -75,7 +79,7 @@ class Shadows:
             columns=request.columns,
             record_id=request.record_id,
         )
-        self._batcher.submit(PredictWork(copied, ShadowReply(self._counters), tensors_only=True, bundle=bundle))
+        self._batcher.submit(PredictWork(copied, ShadowReply(self._counters, bundle), tensors_only=True, bundle=bundle))
 
     def copy_passed(self, request: InferRequest, bundles: Sequence[ActiveBundle], *, encoded: bool) -> None:
         """Send copies of a request that passes through, as far as there is room.

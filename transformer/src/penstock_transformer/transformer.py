@@ -239,7 +239,8 @@ class Transformer:
         try:
             self.counters.refused_calls += 1
             found = await self.table.refused(bundle, error)
-            if found is None or request.context.expect_bundle is not None:
+            expected = request.context.expect_bundle is not None
+            if found is None or expected or request.version not in (None, found.version):
                 found = choose(self.table.route, PredictRequest(request.model, request.context, version=request.version))
             pass_on(request, reply, found, None)
         except PenstockError as failure:

@@ -10,10 +10,11 @@ import logging
 from collections.abc import Callable
 
 from penstock.dataplane import DataPlane
+from penstock.errors import WrongBundle
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.loading import Close, foreign_bundle, load_bundle
 from penstock_transformer.route_file import RouteEntry, RouteSpec
-from penstock_transformer.routing import Route, Target
+from penstock_transformer.routing import Route, Target, elsewhere
 from penstock_transformer.routing_table import RouteTable
 from penstock_transformer.stores import Stores
 
@@ -49,6 +50,7 @@ class RouteApplier:
         shadows = tuple(Target(bundle, fraction=entry.fraction) for entry, bundle in pairs if entry.mode == "shadow")
         if self.ahead is not None:
             self.ahead()
+        self._table.on_refused = self._elsewhere
         self._table.apply(Route(spec.revision, live, shadows))
         self._applied = frozenset(wanted)
         self._let_go(self._applied)
@@ -63,6 +65,9 @@ class RouteApplier:
         await asyncio.gather(*tasks, return_exceptions=True)
         unused = [bundle.retire() for key, bundle in self._active.items() if key not in self._applied]
         await asyncio.gather(*(task for task in unused if task is not None), return_exceptions=True)
+
+    async def _elsewhere(self, refused: ActiveBundle, _error: WrongBundle) -> ActiveBundle | None:
+        return elsewhere(self._table.route, refused)
 
     def _let_go(self, kept: "frozenset[Key] | set[Key]") -> None:
         for key in [key for key in self._loading if key not in kept]:
