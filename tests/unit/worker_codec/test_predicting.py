@@ -285,6 +285,20 @@ def test_closing_gives_up_what_is_being_fetched_and_loses_no_record(desk, run, r
     run(go())
 
 
+def test_what_is_given_up_before_it_began_is_answered_too(desk, run, record):
+    async def go():
+        objects = Objects()
+        async with desk(fetch=objects.fetch) as d:
+            answered = []
+            asked = [record(None, ("penstock-reference", b"s3://inputs/1"), offset=n) for n in range(9)]
+            d.predicting.submit(asked, lambda record, outcome: answered.append((record.offset, type(outcome))))
+            await d.predicting.close()
+            assert sorted(answered) == [(n, Away) for n in range(9)]
+            assert objects.begun == 0
+
+    run(go())
+
+
 def test_without_a_store_of_objects_a_reference_is_refused_with_what_is_missing(desk, run, record, header):
     async def go():
         async with desk() as d:

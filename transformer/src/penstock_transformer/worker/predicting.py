@@ -11,6 +11,7 @@ Invariant: `done` is called once for each record that was submitted, whatever th
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from penstock.dataplane import InferRequest, InferResponse, Reply
@@ -85,7 +86,7 @@ class TransformerPredicting:
             if reference:
                 task = asyncio.ensure_future(self._fetched(record, reference, done))
                 self._fetching.add(task)
-                task.add_done_callback(self._fetching.discard)
+                task.add_done_callback(partial(self._over, record, done))
             else:
                 self._predict(record, record.value, done)
 
@@ -124,9 +125,14 @@ class TransformerPredicting:
             assert isinstance(request, InferRequest)
             self._pipeline.submit(request, TensorsReply(self, record, request, done))
 
+    def _over(self, record: Record, done: Done, task: "asyncio.Task[None]") -> None:
+        """Called by the loop, since a task that is cancelled before it began runs nothing of its own."""
+        self._fetching.discard(task)
+        if task.cancelled():
+            done(record, Away("draining"))
+
     async def _fetched(self, record: Record, reference: bytes, done: Done) -> None:
-        """Bring the object, and hold its place until the record is answered."""
-        outcome: Outcome = Away("draining")
+        """Bring the object, and hold its place until the record is answered; one that is cancelled answers nothing itself."""
         try:
             async with self._held:
                 answered: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -141,8 +147,7 @@ class TransformerPredicting:
             outcome = self.outcome(record, error, None)
         except Exception as error:
             outcome = self.outcome(record, fault(logger, "object could not be fetched", error, id_of(record)), None)
-        finally:
-            done(record, outcome)
+        done(record, outcome)
 
     async def _object(self, reference: bytes) -> bytes:
         if self._fetch is None:

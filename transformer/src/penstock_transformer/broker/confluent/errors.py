@@ -2,7 +2,7 @@
 
 it reports                                                     we raise
 _FENCED, PRODUCER_FENCED, INVALID_PRODUCER_EPOCH,              Fenced       a newer producer or member has our name (or our own
-FENCED_INSTANCE_ID                                                          transaction was open for longer than its time-out)
+FENCED_INSTANCE_ID; _FATAL that says "fenced"                               transaction was open for longer than its time-out)
 ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, REBALANCE_IN_PROGRESS   Rebalanced   the group has moved on since we asked for `group()`
 MSG_SIZE_TOO_LARGE, RECORD_LIST_TOO_LARGE                      TooLargeForTopic
 what it calls retriable, time-outs, brokers away               Retriable    nothing is committed
@@ -67,7 +67,7 @@ def translate_code(error: Any, doing: str, *, at: int | None = None) -> BrokerEr
     """The same for an error that is a value."""
     code = error.code()
     text = f"{doing}: {error.name()}: {error.str()}"[:500]
-    if code in _FENCED:
+    if code in _FENCED or (code == KafkaError._FATAL and "fenced" in error.str()):
         return Fenced(text)
     if code in _REBALANCED:
         return Rebalanced(text)

@@ -6,6 +6,7 @@ Invariant: a record is given out once for each time its partition is assigned, i
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from gc import get_referents
 from threading import Event
 from time import monotonic, sleep
 from typing import Any
@@ -14,8 +15,9 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Kafka
 
 from penstock_transformer.broker.confluent.errors import translate, translate_code, translated
 from penstock_transformer.broker.confluent.options import Troubles, connection, reach
+from penstock_transformer.broker.confluent.unreadable_headers import UnreadableHeaders
 from penstock_transformer.broker.membership import Membership
-from penstock_transformer.broker.port import Assignment, Retriable
+from penstock_transformer.broker.port import Assignment, BrokerError, Retriable
 from penstock_transformer.broker.records import Headers, Partition, Record
 from penstock_transformer.broker.settings import BrokerSettings
 
@@ -67,6 +69,9 @@ class ConfluentIntake:
             reach(self._consumer, self._troubles, self._timeout_s)
         self._woken = Event()
         self._partitions: dict[tuple[str, int], Partition] = {}
+        # Told among records: raised once those are out, for librdkafka tells each once.
+        self._failures: list[BrokerError] = []
+        self._headers = UnreadableHeaders(settings)
 
     def subscribe(self, topics: Sequence[str], assignment: Assignment) -> None:
         """Join; partitions come and go during `poll`."""
@@ -83,16 +88,36 @@ class ConfluentIntake:
         until = monotonic() + timeout_s
         while True:
             left = until - monotonic()
-            with translated("reading from Kafka"):
-                # Asked for many it would wait until it has them all.
-                found = self._consumer.consume(1, min(max(left, 0.0), _SLICE_S))
-                if found and max_records > 1:
-                    found += self._consumer.consume(max_records - 1, 0)
+            found = self._consume(min(max(left, 0.0), _SLICE_S), max_records)
             self._troubles.raise_hopeless()
-            records = to_records(found, self._partitions) if found else []
+            records = self._read(found) if found else []
+            if self._failures and not records:
+                raise self._failures.pop(0)
             if records or left <= 0 or self._woken.is_set():
                 self._woken.clear()
                 return records
+
+    def _consume(self, wait_s: float, max_records: int) -> list[Any]:
+        # Asked for many it would wait until it has them all.
+        with translated("reading from Kafka"):
+            found: list[Any] = self._consumer.consume(1, wait_s)
+        if found and max_records > 1:
+            try:
+                found += self._consumer.consume(max_records - 1, 0)
+            except KafkaException as error:
+                # What the first gave is not given again.
+                self._failures.append(translate(error, "reading from Kafka"))
+        return found
+
+    def _read(self, found: Sequence[Any]) -> list[Record]:
+        try:
+            return to_records(found, self._partitions, self._failures, self._headers)
+        except BrokerError:
+            # None of these was given out: they are read again.
+            for message in reversed(found):
+                if message.error() is None:
+                    self.seek(Partition(message.topic(), message.partition()), message.offset())
+            raise
 
     def wake(self) -> None:
         """Make a `poll` that waits return early."""
@@ -167,6 +192,7 @@ class ConfluentIntake:
 
     def close(self) -> None:
         """Leave the group; a static member goes without saying so."""
+        self._headers.close()
         with translated("leaving Kafka"):
             self._consumer.close()
 
@@ -179,34 +205,42 @@ def _telling(method: Callable[[Sequence[Partition]], None]) -> Callable[[Any, Se
     return tell
 
 
-def to_records(found: Sequence[Any], known: dict[tuple[str, int], Partition]) -> list[Record]:
-    """confluent-kafka's messages as our records; `known` keeps the partitions met so far. Raises what a message reports."""
+def to_records(
+    found: Sequence[Any], known: dict[tuple[str, int], Partition], failures: list[BrokerError], unreadable: UnreadableHeaders
+) -> list[Record]:
+    """confluent-kafka's messages as our records; `known` keeps the partitions met so far. What messages report is added to
+    `failures`. Raises BrokerError for headers that cannot be read: then none of the messages was given out."""
     records: list[Record] = []
-    failure: Any = None
     for message in found:
         error = message.error()
         if error is not None:
             if error.code() not in _PASSING:
-                failure = failure or error
+                failures.append(translate_code(error, "reading from Kafka"))
             continue
         place = (message.topic(), message.partition())
         partition = known.get(place)
         if partition is None:
             partition = known[place] = Partition(*place)
         kind, timestamp_ms = message.timestamp()
-        headers = message.headers()
+        offset = message.offset()
+        try:
+            given = message.headers()
+            # A name that is no UTF-8 makes a hole in this list, to touch which ends the process. The collector's way goes around.
+            headers = _headers(given) if given and len(get_referents(given)) == len(given) else None
+        except (SystemError, UnicodeDecodeError):
+            given, headers = True, None
+        if headers is None:
+            headers = unreadable.of(partition, offset) if given else ()
         records.append(
             Record(
                 partition,
-                message.offset(),
+                offset,
                 -1 if kind == TIMESTAMP_NOT_AVAILABLE else timestamp_ms,
                 message.key(),
                 message.value(),
-                _headers(headers) if headers else (),
+                headers,
             )
         )
-    if failure is not None and not records:
-        raise translate_code(failure, "reading from Kafka")
     return records
 
 

@@ -8,6 +8,7 @@ from confluent_kafka import Consumer, TopicPartition
 from penstock_transformer.broker.confluent.errors import translated
 from penstock_transformer.broker.confluent.intake import consumer_options, to_records
 from penstock_transformer.broker.confluent.options import Troubles
+from penstock_transformer.broker.confluent.unreadable_headers import UnreadableHeaders
 from penstock_transformer.broker.port import BrokerError, Retriable
 from penstock_transformer.broker.records import Partition, Record
 from penstock_transformer.broker.settings import BrokerSettings
@@ -25,6 +26,7 @@ class ConfluentReader:
         # librdkafka asks for a group's name although none is joined.
         with translated("opening a reader"):
             self._consumer = Consumer(consumer_options(settings, "penstock-readers", self._troubles))
+        self._headers = UnreadableHeaders(settings)
 
     def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterator[Record]:
         """What there is of a topic at the moment of the first step."""
@@ -39,12 +41,15 @@ class ConfluentReader:
         with translated(f"reading {topic}"):
             self._consumer.assign(places)
         until = monotonic() + self._timeout_s
+        failures: list[BrokerError] = []
         while left:
             with translated(f"reading {topic}"):
                 found = self._consumer.consume(_MAX_RECORDS, _SLICE_S)
-                for record in to_records(found, {}):
+                for record in to_records(found, {}, failures, self._headers):
                     if record.offset < bounds[record.partition][1]:
                         yield record
+                if failures:
+                    raise failures[0]
                 # What was compacted away, or is a transaction's mark, moves the position and gives no record.
                 positions = self._consumer.position([TopicPartition(topic, partition.number) for partition in left])
             over = [place for place in positions if place.offset >= left[Partition(topic, place.partition)]]
@@ -67,5 +72,6 @@ class ConfluentReader:
 
     def close(self) -> None:
         """Leave."""
+        self._headers.close()
         with translated("closing a reader"):
             self._consumer.close()

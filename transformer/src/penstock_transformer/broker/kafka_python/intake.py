@@ -18,9 +18,10 @@ from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.future import Future
 from kafka.structs import OffsetAndMetadata
-from kafka.util import Timer
 
 from penstock_transformer.broker.kafka_python.errors import translated
+from penstock_transformer.broker.kafka_python.fetching import look
+from penstock_transformer.broker.kafka_python.joining import Joining, forget_answers
 from penstock_transformer.broker.kafka_python.options import build, connection
 from penstock_transformer.broker.membership import Membership
 from penstock_transformer.broker.port import Assignment, Retriable
@@ -55,6 +56,7 @@ class KafkaPythonIntake:
                 "retry_backoff_ms": 50,
             }
             self._consumer = build(KafkaConsumer, options)
+        self._joining = Joining(self._consumer._coordinator)
         self._listener: _Listener | None = None
         self._woken = False
         self._bell: Any = None
@@ -62,7 +64,7 @@ class KafkaPythonIntake:
 
     def subscribe(self, topics: Sequence[str], assignment: Assignment) -> None:
         """Join; partitions come and go during `poll`."""
-        self._listener = _Listener(assignment, self._consumer._net)
+        self._listener = _Listener(assignment, self._consumer._coordinator)
         pattern = next((topic for topic in topics if topic.startswith("^")), None)
         if pattern is not None:
             self._consumer.subscribe(pattern=pattern, listener=self._listener)
@@ -74,11 +76,10 @@ class KafkaPythonIntake:
         until = monotonic() + timeout_s
         while True:
             self._hang_bell()
-            self._let_parked_in()
+            self._joining.resume()
             left = 0.0 if self._woken else min(until - monotonic(), _SLICE_S)
             with translated("reading from Kafka"):
-                # Not its `poll`: that one starts over until its time is up, whatever woke it.
-                found = self._consumer._poll_once(Timer(max(0.0, left * 1000)), max_records)
+                found = look(self._consumer, left, max_records)
             if self._listener is not None:
                 self._listener.raise_failure()
             if found or self._woken or monotonic() >= until:
@@ -92,13 +93,6 @@ class KafkaPythonIntake:
         if bell is not None:
             # Futures belong to the client's own thread.
             self._consumer._net.call_soon_threadsafe(lambda: bell.is_done or bell.success(None))
-
-    def _let_parked_in(self) -> None:
-        """kafka-python 3.0.12 parks what was fetched of a partition that is paused. When that is resumed, it takes it back only
-        into a place that is None, where it leaves the drained records of another partition: then it waits for ever."""
-        fetcher = self._consumer._fetcher
-        if not fetcher._next_partition_records:
-            fetcher._next_partition_records = None
 
     def _hang_bell(self) -> None:
         """kafka-python has no wake-up: a future of ours among the fetches that `poll` waits for is one."""
@@ -128,6 +122,7 @@ class KafkaPythonIntake:
     def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
         """The group's committed offsets, of transactions that are over."""
         with translated("reading committed offsets"):
+            forget_answers(self._consumer._coordinator)
             found = self._consumer._coordinator.fetch_committed_offsets(_places(partitions), timeout_ms=self._timeout_ms)
         result: dict[Partition, int | None] = dict.fromkeys(partitions)
         for place, committed in found.items():
@@ -181,8 +176,9 @@ class _Bell(Future):  # type: ignore[misc]
 class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     """Passes the group's changes on, on a thread that may block. What the part raises there, `poll` raises."""
 
-    def __init__(self, assignment: Assignment, net: Any) -> None:
-        self._net = net
+    def __init__(self, assignment: Assignment, coordinator: Any) -> None:
+        self._coordinator = coordinator
+        self._net = coordinator._net
         self._assignment = assignment
         self._thread = ThreadPoolExecutor(1, "kafka-rebalance")
         self._failure: BaseException | None = None
@@ -199,6 +195,7 @@ class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]
     async def _call(self, method: Any, places: Sequence[TopicPartition]) -> None:
         if not places:
             return
+        forget_answers(self._coordinator)
         done = Future()
         partitions = sorted(Partition(place.topic, place.partition) for place in places)
 

@@ -18,6 +18,7 @@ from kafka.serializer import Serializer
 from kafka.structs import OffsetAndMetadata
 
 from penstock.failpoints import failpoint
+from penstock_transformer.broker.kafka_python import compression
 from penstock_transformer.broker.kafka_python.errors import translate, translated
 from penstock_transformer.broker.kafka_python.options import build, connection
 from penstock_transformer.broker.membership import Membership
@@ -63,7 +64,10 @@ class _Client:
             # The broker asks for a moment's patience at the start of nearly every transaction.
             "retry_backoff_ms": 10,
         }
-        self._producer = build(KafkaProducer, connection(settings, f"penstock-{settings.instance}") | options)
+        try:
+            self._producer = build(KafkaProducer, connection(settings, f"penstock-{settings.instance}") | options)
+        except RuntimeError as error:
+            raise compression.missing("--kafka_compression", error) from error
         self._known: set[str] = set()
 
     def take_over(self) -> None:

@@ -6,13 +6,14 @@ from time import monotonic
 from kafka import KafkaConsumer, TopicPartition, errors
 
 from penstock_transformer.broker.kafka_python.errors import translated
+from penstock_transformer.broker.kafka_python.fetching import look
 from penstock_transformer.broker.kafka_python.intake import to_records
 from penstock_transformer.broker.kafka_python.options import build, connection
 from penstock_transformer.broker.port import BrokerError, Retriable
 from penstock_transformer.broker.records import Partition, Record
 from penstock_transformer.broker.settings import BrokerSettings
 
-_SLICE_MS = 250
+_SLICE_S = 0.25
 _MAX_RECORDS = 2000
 
 
@@ -52,7 +53,7 @@ class KafkaPythonReader:
         until = monotonic() + self._timeout_s
         while left:
             with translated(f"reading {topic}"):
-                found = self._consumer.poll(timeout_ms=_SLICE_MS, max_records=_MAX_RECORDS)
+                found = look(self._consumer, _SLICE_S, _MAX_RECORDS)
                 for record in to_records(found, {}):
                     if record.offset < bounds[record.partition][1]:
                         yield record
