@@ -18,7 +18,7 @@ from bed.trouble import BedError
 def build() -> None:
     """Programs and the cluster's own images."""
     builder.build_programs()
-    for tag in (images.PAUSE, images.CONTROLLER, images.REDIS):
+    for tag in (images.PAUSE, images.CONTROLLER, images.STORAGE, images.REDIS):
         images.build(tag)
 
 

@@ -16,7 +16,8 @@ from bed.trouble import BedError
 
 MODULES = Path(__file__).parent / "programs"
 KUBERNETES = "v1.34.4"
-KSERVE = "github.com/kserve/kserve@v0.20.0"
+KSERVE_VERSION = "0.20.0"
+KSERVE = f"github.com/kserve/kserve@v{KSERVE_VERSION}"
 _KUBERNETES_COMMANDS = ("kube-apiserver", "kubectl", "kubelet", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 # In the order of use: an API server alone is ready long before the last of them.
 PACKAGES = {

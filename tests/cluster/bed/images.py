@@ -8,13 +8,14 @@ import tempfile
 from pathlib import Path
 
 from bed import engine
-from bed.builder import KSERVE, MANAGER
+from bed.builder import KSERVE_VERSION, MANAGER, kserve_module
 from bed.command import run
 from bed.places import ARCHIVES, PROGRAMS, ROOT
 from bed.trouble import BedError
 
 PAUSE = "localhost/penstock-bed/pause:3"
-CONTROLLER = f"localhost/penstock-bed/kserve-controller:{KSERVE.rpartition('@')[2]}"
+CONTROLLER = f"localhost/penstock-bed/kserve-controller:{KSERVE_VERSION}"
+STORAGE = f"localhost/penstock-bed/storage-initializer:{KSERVE_VERSION}"
 REDIS = "localhost/penstock-bed/redis:7"
 OWN = ("predictor", "transformer", "operator")
 _PAUSE_SOURCE = """\
@@ -76,7 +77,23 @@ def _dockerfile(tag: str, folder: Path) -> str:
     if tag == CONTROLLER:
         shutil.copy(PROGRAMS / MANAGER, folder / "manager")
         return 'FROM scratch\nCOPY manager /manager\nUSER 65532\nENTRYPOINT ["/manager"]\n'
+    if tag == STORAGE:
+        return _storage(folder)
     if tag == REDIS:
         start = 'ENTRYPOINT ["redis-server", "--save", "", "--protected-mode", "no"]'
         return f"FROM {engine.base()}\n{_APT.format('redis-server')}\nUSER 65532\nWORKDIR /tmp\n{start}\n"
     raise BedError(f"no recipe for {tag}")
+
+
+def _storage(folder: Path) -> str:
+    """What fetches `s3://` and `https://` bundles before a predictor starts: KServe's own, without the other clouds' clients."""
+    script = kserve_module() / "python" / "storage-initializer" / "scripts" / "initializer-entrypoint"
+    (folder / "initializer-entrypoint").write_bytes(script.read_bytes())
+    install = (
+        f"pip install --quiet --no-deps kserve-storage=={KSERVE_VERSION} && /opt/storage/bin/pip install --quiet requests boto3"
+    )
+    return (
+        f"FROM {engine.base()}\nRUN python3 -m venv /opt/storage && /opt/storage/bin/{install}\n"
+        "COPY --chmod=755 initializer-entrypoint /initializer-entrypoint\n"
+        'ENV PATH=/opt/storage/bin:/usr/bin:/bin\nUSER 1000\nWORKDIR /tmp\nENTRYPOINT ["/initializer-entrypoint"]\n'
+    )

@@ -11,7 +11,7 @@ import yaml
 from bed.authority import Authority
 from bed.builder import kserve_module
 from bed.cluster import Cluster
-from bed.images import CONTROLLER, build
+from bed.images import CONTROLLER, STORAGE, build
 
 NAMESPACE = "kserve"
 _SERVICE = "kserve-webhook-server-service.kserve.svc"
@@ -19,6 +19,8 @@ _OPTIONS = {
     "kserve.controller.deploymentMode": "Standard",
     "kserve.controller.image": CONTROLLER.rpartition(":")[0],
     "kserve.controller.tag": CONTROLLER.rpartition(":")[2],
+    "kserve.storage.image": STORAGE.rpartition(":")[0],
+    "kserve.storage.tag": STORAGE.rpartition(":")[2],
     "kserve.controller.imagePullPolicy": "IfNotPresent",
     "kserve.controller.gateway.disableIngressCreation": "true",
 }
@@ -28,7 +30,8 @@ def install(cluster: Cluster) -> None:
     """Install KServe and wait for its controller; nothing if it is there. Raises BedError."""
     if cluster.succeeds("--namespace", NAMESPACE, "rollout", "status", "deployment/kserve-controller-manager", "--timeout=1s"):
         return
-    cluster.load(build(CONTROLLER))
+    for tag in (CONTROLLER, STORAGE):
+        cluster.load(build(tag))
     charts = kserve_module() / "charts"
     cluster.helm("upgrade", "--install", "kserve-crd", charts / "kserve-crd", "--namespace", NAMESPACE, "--create-namespace")
     options = [word for name, value in _OPTIONS.items() for word in ("--set", f"{name}={value}")]
