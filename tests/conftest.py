@@ -4,6 +4,10 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from penstock.testing.shared_servers import kafka, mended, own_schema, postgres
+
+__all__ = ["kafka", "mended", "own_schema", "postgres"]
+
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 

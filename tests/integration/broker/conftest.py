@@ -13,7 +13,6 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from penstock.testing.kafka import KafkaServer
-from penstock.testing.servers import ServerMissing
 from penstock_transformer.broker.opening import open_admin, open_intake, open_outlet, open_producer, open_reader, transactional_id
 from penstock_transformer.broker.port import Admin, Intake, Outlet, Producer, Reader, TopicState
 from penstock_transformer.broker.records import OutRecord, Partition, Record
@@ -22,16 +21,6 @@ from penstock_transformer.broker.settings import CLIENTS, BrokerSettings
 HERE = Path(__file__).parent
 DEADLINE_S = 30.0
 _NUMBER = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaServer]:
-    try:
-        server = KafkaServer()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    with server:
-        yield server
 
 
 class Members(list[tuple[str, tuple[Partition, ...]]]):

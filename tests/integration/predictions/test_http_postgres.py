@@ -12,20 +12,10 @@ import pytest
 
 from penstock.testing.flights import write_flights, write_store
 from penstock.testing.server import ServerProcess
-from penstock.testing.servers import PostgresServer, ServerMissing
+from penstock.testing.servers import PostgresServer
 
 SUBMIT = "/models/flights/predictions"
 WAIT = {"prefer": "wait=30"}
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    try:
-        server = PostgresServer()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    with server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +27,11 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProces
         yield server
 
 
-def transformer(predictor: ServerProcess, postgres: PostgresServer, folder: Path, *options: str) -> ServerProcess:
+def transformer(predictor: ServerProcess, database: str, folder: Path, *options: str) -> ServerProcess:
     store = folder / "online.db"
     url = f"sqlite:///{store}" if store.exists() else write_store(store)
     given = ["--model_name", "flights", "--predictor_host", f"127.0.0.1:{predictor.port}", "--feature_store", url]
-    env = {"PENSTOCK_TRANSFORMER_DATABASE": postgres.url()}
+    env = {"PENSTOCK_TRANSFORMER_DATABASE": database}
     return ServerProcess("penstock_transformer", *given, "--drain_delay_s", "0", *options, env=env)
 
 
@@ -56,9 +46,9 @@ def until(condition: Callable[[], bool], within_s: float = 40.0) -> None:
 
 
 def test_one_takes_another_shows_and_what_one_dies_of_another_does(
-    predictor: ServerProcess, postgres: PostgresServer, tmp_path: Path
+    predictor: ServerProcess, own_schema: str, tmp_path: Path
 ) -> None:
-    with transformer(predictor, postgres, tmp_path) as first, transformer(predictor, postgres, tmp_path) as second:  # noqa: SIM117
+    with transformer(predictor, own_schema, tmp_path) as first, transformer(predictor, own_schema, tmp_path) as second:  # noqa: SIM117
         with httpx.Client(base_url=first.url, timeout=40) as one, httpx.Client(base_url=second.url, timeout=40) as other:
             id = one.post(SUBMIT, json=row(1)).json()["id"]
             assert other.get(f"/predictions/{id}", headers=WAIT).json()["state"] == "succeeded"
@@ -79,8 +69,8 @@ def test_one_takes_another_shows_and_what_one_dies_of_another_does(
                 assert ended["result"]["predictions"][0]["data"]["distance"] == number
 
 
-def test_workers_of_one_program_share_the_queue(predictor: ServerProcess, postgres: PostgresServer, tmp_path: Path) -> None:
-    with transformer(predictor, postgres, tmp_path, "--workers", "2") as server:
+def test_workers_of_one_program_share_the_queue(predictor: ServerProcess, own_schema: str, tmp_path: Path) -> None:
+    with transformer(predictor, own_schema, tmp_path, "--workers", "2") as server:
         with httpx.Client(base_url=server.url, timeout=40) as http:
             ids = [http.post(SUBMIT, json=row(n)).json()["id"] for n in range(20)]
         for id in ids:
@@ -89,9 +79,9 @@ def test_workers_of_one_program_share_the_queue(predictor: ServerProcess, postgr
 
 
 def test_a_database_that_stands_still_is_429_then_503_and_comes_back(
-    predictor: ServerProcess, postgres: PostgresServer, tmp_path: Path
+    predictor: ServerProcess, postgres: PostgresServer, own_schema: str, tmp_path: Path
 ) -> None:
-    with transformer(predictor, postgres, tmp_path, "--async_submits", "2") as server:  # noqa: SIM117
+    with transformer(predictor, own_schema, tmp_path, "--async_submits", "2") as server:  # noqa: SIM117
         with httpx.Client(base_url=server.url, timeout=60) as http:
             assert http.post(SUBMIT, json=row(1), headers=WAIT).status_code == 200
             postgres.pause()

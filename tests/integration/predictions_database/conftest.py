@@ -1,51 +1,22 @@
 """Each place where predictions are kept, empty; the same tests judge all of them."""
 
 import asyncio
-import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
-from penstock.testing.servers import PostgresServer, ServerMissing
 from penstock_transformer.predictions.database.opening import open_predictions
 from penstock_transformer.predictions.memory import MemoryPredictions
 
 Case = Callable[[Any], Awaitable[None]]
 Run = Callable[[Case], None]
 
-_schemas = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    try:
-        server = PostgresServer().start()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    yield server
-    server.close()
-
 
 @pytest.fixture
-def own_schema() -> Callable[[PostgresServer], str]:
-    """Makes a schema on a server; its URL."""
-
-    async def make(server: PostgresServer, name: str) -> str:
-        connection = await asyncpg.connect(server.url())
-        await connection.execute(f"CREATE SCHEMA {name}")
-        await connection.close()
-        return f"{server.url()}?search_path={name}"
-
-    return lambda server: asyncio.run(make(server, f"test{next(_schemas)}"))
-
-
-@pytest.fixture
-def postgres_url(postgres: PostgresServer, own_schema: Callable[[PostgresServer], str]) -> str:
-    """The URL of a schema of the test's own."""
-    return own_schema(postgres)
+def postgres_url(own_schema: str) -> str:
+    return own_schema
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 """What the database can do to us: gone, restarted, silent, full, another's; after each nothing is lost and nothing doubled."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from penstock.errors import InvalidInput, NotReady, Overloaded, UpstreamUnavailable
-from penstock.testing.servers import PostgresServer, ServerMissing
+from penstock.testing.servers import PostgresServer
 from penstock_transformer.predictions.database.opening import open_predictions
 from penstock_transformer.predictions.database.settings import DatabaseSettings
 from penstock_transformer.predictions.port import Filter
@@ -19,28 +19,6 @@ JSON = (("content-type", b"application/json"),)
 
 def new(body: bytes = b"{}", **values: Any) -> NewPrediction:
     return NewPrediction(new_id(), "m", "ann", Payload(body, JSON, len(body)), 1, body, **values)
-
-
-@pytest.fixture(scope="module")
-def hurt_server() -> Iterator[PostgresServer]:
-    """A server of this file's own."""
-    try:
-        with PostgresServer() as server:
-            yield server
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-
-
-@pytest.fixture
-def server(hurt_server: PostgresServer) -> PostgresServer:
-    """One that runs, whatever the test before did to it."""
-    return hurt_server if hurt_server.running else hurt_server.start()
-
-
-@pytest.fixture
-def server_url(server: PostgresServer, own_schema: Callable[[PostgresServer], str]) -> str:
-    """The URL of a schema of the test's own."""
-    return own_schema(server)
 
 
 def run(url: str, case: Callable[[Any], Awaitable[None]], **settings: Any) -> None:
@@ -66,7 +44,7 @@ async def until(call: Callable[[], Awaitable[Any]]) -> Any:
                 await asyncio.sleep(0.05)
 
 
-def test_a_restart_of_the_database_in_the_middle_of_submits(server: PostgresServer, server_url: str) -> None:
+def test_a_restart_of_the_database_in_the_middle_of_submits(postgres: PostgresServer, own_schema: str) -> None:
     async def case(p: Any) -> None:
         asked = [new(b"%d" % i) for i in range(400)]
         refused = 0
@@ -87,11 +65,11 @@ def test_a_restart_of_the_database_in_the_middle_of_submits(server: PostgresServ
 
         clients = [asyncio.ensure_future(client(number)) for number in range(20)]
         await p.submit(new(b"first"))
-        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(postgres.kill)
         with pytest.raises(UpstreamUnavailable) as raised:
             await p.submit(new(b"while it is away"))
-        assert server.password not in str(raised.value)
-        await asyncio.to_thread(server.start)
+        assert postgres.password not in str(raised.value)
+        await asyncio.to_thread(postgres.start)
         await asyncio.gather(*clients)
         assert refused
         page = await p.find(Filter("ann"), 1000, None)
@@ -101,13 +79,13 @@ def test_a_restart_of_the_database_in_the_middle_of_submits(server: PostgresServ
         # Each has its intent: nothing is half done.
         assert len(await p.claim("m", "here", 1000)) == len(kept)
 
-    run(server_url, case)
+    run(own_schema, case)
 
 
-def test_every_call_says_that_the_database_is_away(server: PostgresServer, server_url: str) -> None:
+def test_every_call_says_that_the_database_is_away(postgres: PostgresServer, own_schema: str) -> None:
     async def case(p: Any) -> None:
         prediction, _ = await p.submit(new())
-        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(postgres.kill)
         calls: list[Callable[[], Awaitable[Any]]] = [
             lambda: p.submit(new()),
             lambda: p.get(prediction.id, None),
@@ -125,29 +103,29 @@ def test_every_call_says_that_the_database_is_away(server: PostgresServer, serve
         for call in calls:
             with pytest.raises(UpstreamUnavailable):
                 await call()
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(postgres.start)
         assert (await until(lambda: p.get(prediction.id, None))).state is State.STARTING
 
-    run(server_url, case)
+    run(own_schema, case)
 
 
-def test_a_silent_database_is_given_up_in_time(server: PostgresServer, server_url: str) -> None:
+def test_a_silent_database_is_given_up_in_time(postgres: PostgresServer, own_schema: str) -> None:
     async def case(p: Any) -> None:
         prediction, _ = await p.submit(new())
-        server.pause()
+        postgres.pause()
         try:
             with pytest.raises(UpstreamUnavailable, match="did not answer"):
                 await p.get(prediction.id, None)
             with pytest.raises(UpstreamUnavailable):
                 await p.submit(new())
         finally:
-            server.resume()
+            postgres.resume()
         assert (await until(lambda: p.get(prediction.id, None))).id == prediction.id
 
-    run(server_url, case, timeout_s=1.0)
+    run(own_schema, case, timeout_s=1.0)
 
 
-def test_an_end_that_came_while_nobody_listened_is_told(server: PostgresServer, server_url: str) -> None:
+def test_an_end_that_came_while_nobody_listened_is_told(postgres: PostgresServer, own_schema: str) -> None:
     async def case(p: Any) -> None:
         prediction, _ = await p.submit(new())
         woken = asyncio.Event()
@@ -155,29 +133,29 @@ def test_an_end_that_came_while_nobody_listened_is_told(server: PostgresServer, 
         async with p.changes(prediction.id) as states:
             assert await anext(states) is State.STARTING
             following = asyncio.ensure_future(anext(states))
-            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(postgres.kill)
             woken.clear()
-            await asyncio.to_thread(server.start)
+            await asyncio.to_thread(postgres.start)
             # Whether the listener is back already or not when this is written.
             await until(lambda: p.end([Ending(prediction.id, State.FAILED, kind="internal", message="no")]))
             assert await following is State.FAILED
             await woken.wait()
         end_arrivals()
 
-    run(server_url, case)
+    run(own_schema, case)
 
 
-def test_opening_waits_for_the_database(server: PostgresServer, server_url: str) -> None:
-    server.kill()
+def test_opening_waits_for_the_database(postgres: PostgresServer, own_schema: str) -> None:
+    postgres.kill()
 
     async def go() -> None:
-        impatient = open_predictions(server_url)
+        impatient = open_predictions(own_schema)
         with pytest.raises(UpstreamUnavailable, match=r"127\.0\.0\.1"):
             await impatient.start(patient=False)
         await impatient.close()
-        predictions = open_predictions(server_url)
+        predictions = open_predictions(own_schema)
         starting = asyncio.ensure_future(predictions.start())
-        await asyncio.to_thread(server.start)
+        await asyncio.to_thread(postgres.start)
         async with asyncio.timeout(30):
             await starting
         await predictions.submit(new())

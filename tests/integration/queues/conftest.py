@@ -16,7 +16,6 @@ from penstock.testing.committed import records, until
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.models import mlp
 from penstock.testing.server import ServerProcess
-from penstock.testing.servers import ServerMissing
 from penstock_transformer.broker.opening import open_admin
 from penstock_transformer.broker.port import TopicState
 from penstock_transformer.broker.settings import BrokerSettings
@@ -34,19 +33,6 @@ WAIT_S = 60.0
 MODELS = 16
 """Tests of the area, at most: each has a model, and so topics, of its own."""
 _numbers = itertools.count(1)
-
-
-def start_kafka() -> KafkaServer:
-    try:
-        return KafkaServer()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-
-
-@pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaServer]:
-    with start_kafka() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

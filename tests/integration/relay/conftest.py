@@ -15,33 +15,13 @@ import pytest
 from penstock.testing.committed import ids, records, until
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.server import ServerProcess
-from penstock.testing.servers import PostgresServer, ServerMissing
+from penstock.testing.servers import PostgresServer
 from penstock_transformer.predictions.database.opening import open_predictions
 from penstock_transformer.predictions.resource import NewPrediction, Payload, new_id
 
 T = TypeVar("T")
 JSON = (("content-type", b"application/json"),)
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaServer]:
-    try:
-        server = KafkaServer().start()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    try:
-        server = PostgresServer().start()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    yield server
-    server.close()
 
 
 @dataclass
@@ -143,14 +123,7 @@ def _end(process: ServerProcess) -> None:
 
 
 @pytest.fixture
-def place(kafka: KafkaServer, postgres: PostgresServer) -> Iterator[Place]:
+def place(kafka: KafkaServer, postgres: PostgresServer, own_schema: str) -> Iterator[Place]:
     name = f"relay{next(_numbers)}"
-
-    async def make() -> None:
-        connection = await asyncpg.connect(postgres.url())
-        await connection.execute(f"CREATE SCHEMA {name}")
-        await connection.close()
-
-    asyncio.run(make())
     with ExitStack() as stack:
-        yield Place(kafka, postgres, f"{postgres.url()}?search_path={name}", f"m{name}", stack)
+        yield Place(kafka, postgres, own_schema, f"m{name}", stack)

@@ -9,14 +9,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import asyncpg
 import pytest
 
 from penstock.errors import InvalidInput
 from penstock.testing.committed import Seen, records, until
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.server import ServerProcess
-from penstock.testing.servers import PostgresServer, ServerMissing
+from penstock.testing.servers import PostgresServer
 from penstock_transformer.broker.opening import open_admin, open_producer
 from penstock_transformer.broker.records import OutRecord, Partition, Record
 from penstock_transformer.broker.settings import TopicSettings
@@ -28,26 +27,6 @@ from penstock_transformer.worker.dead_letters import DeadLetters
 T = TypeVar("T")
 JSON = (("content-type", b"application/json"),)
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaServer]:
-    try:
-        server = KafkaServer().start()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    try:
-        server = PostgresServer().start()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    yield server
-    server.close()
 
 
 @dataclass
@@ -183,16 +162,9 @@ def _end(process: ServerProcess) -> None:
 
 
 @pytest.fixture
-def place(kafka: KafkaServer, postgres: PostgresServer) -> Iterator[Place]:
+def place(kafka: KafkaServer, postgres: PostgresServer, own_schema: str) -> Iterator[Place]:
     name = f"sink{next(_numbers)}"
-
-    async def make() -> None:
-        connection = await asyncpg.connect(postgres.url())
-        await connection.execute(f"CREATE SCHEMA {name}")
-        await connection.close()
-
-    asyncio.run(make())
     with ExitStack() as stack:
-        made = Place(kafka, postgres, f"{postgres.url()}?search_path={name}", f"m{name}", stack)
+        made = Place(kafka, postgres, own_schema, f"m{name}", stack)
         made.make_topics()
         yield made

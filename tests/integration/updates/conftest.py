@@ -19,7 +19,8 @@ from penstock.testing.committed import Seen, records
 from penstock.testing.flights import write_store
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.server import ServerProcess
-from penstock.testing.servers import PostgresServer, RedisServer, ServerMissing
+from penstock.testing.servers import PostgresServer, RedisServer
+from penstock.testing.shared_servers import started
 from penstock_transformer.broker.opening import open_admin
 from penstock_transformer.broker.port import TopicState
 from penstock_transformer.broker.settings import BrokerSettings
@@ -45,39 +46,23 @@ CREATE TABLE IF NOT EXISTS flights_planes (
 _numbers = itertools.count(1)
 
 
-def started(make: Any) -> Any:
-    try:
-        return make().start()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-
-
-@pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaServer]:
-    server = started(KafkaServer)
-    yield server
-    server.close()
-
-
 @pytest.fixture(scope="session")
 def redis() -> Iterator[RedisServer]:
-    server = started(RedisServer)
-    yield server
-    server.close()
+    with started(RedisServer) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    server = started(PostgresServer)
+def flights_table(postgres: PostgresServer) -> PostgresServer:
+    """The PostgreSQL with Feast's table of the view in it."""
 
     async def make_table() -> None:
-        connection = await asyncpg.connect(server.url())
+        connection = await asyncpg.connect(postgres.url())
         await connection.execute(POSTGRES_TABLE)
         await connection.close()
 
     asyncio.run(make_table())
-    yield server
-    server.close()
+    return postgres
 
 
 class Updates:
@@ -170,7 +155,10 @@ def sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture(params=["sqlite", "redis", "postgres"])
 def updates(request: pytest.FixtureRequest, kafka: KafkaServer, tmp_path: Path) -> Iterator[Updates]:
-    url = request.getfixturevalue("sqlite_url") if request.param == "sqlite" else request.getfixturevalue(request.param).url()
+    if request.param == "sqlite":
+        url = request.getfixturevalue("sqlite_url")
+    else:
+        url = request.getfixturevalue("flights_table" if request.param == "postgres" else "redis").url()
     with ExitStack() as stack:
         yield Updates(kafka, url, tmp_path, stack)
 

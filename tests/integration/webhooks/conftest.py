@@ -1,24 +1,20 @@
 """Receivers of webhooks: real HTTP servers on this machine that answer as told, over TLS or not; and empty databases."""
 
 import asyncio
-import itertools
 import ssl
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import pytest
 
-from penstock.testing.servers import PostgresServer, ServerMissing
 from penstock_transformer.predictions.webhook_settings import WebhookSettings
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OK = b"HTTP/1.1 204 No Content\r\n\r\n"
-_schemas = itertools.count(1)
 
 Answer = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -114,28 +110,10 @@ def allowed() -> Callable[..., WebhookSettings]:
     return settings
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    try:
-        server = PostgresServer().start()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    yield server
-    server.close()
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/predictions.db"
-    server = request.getfixturevalue("postgres")
-    name = f"test{next(_schemas)}"
-
-    async def make() -> None:
-        connection = await asyncpg.connect(server.url())
-        await connection.execute(f"CREATE SCHEMA {name}")
-        await connection.close()
-
-    asyncio.run(make())
-    return f"{server.url()}?search_path={name}"
+    url: str = request.getfixturevalue("own_schema")
+    return url

@@ -18,7 +18,7 @@ from penstock.testing.committed import Seen, records, until
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.models import mlp
 from penstock.testing.server import ServerProcess
-from penstock.testing.servers import ServerMissing, free_port
+from penstock.testing.servers import free_port
 from penstock_transformer.broker.opening import open_admin
 from penstock_transformer.broker.port import TopicState
 from penstock_transformer.broker.settings import BrokerSettings
@@ -37,16 +37,6 @@ OUTPUTS = (TensorMetadata("y", "FP32", (-1, 1)),)
 INPUTS = (TensorMetadata("x", "FP32", (-1, 2)),)
 WAIT_S = 60.0
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaServer]:
-    try:
-        server = KafkaServer()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    with server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,11 @@
 """A real Kafka, once for all tests here; each test has a model, and so topics, of its own."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from penstock.testing.kafka import KafkaServer
-from penstock.testing.servers import ServerMissing
 from penstock_transformer.broker.opening import open_admin, open_producer, open_reader
 from penstock_transformer.broker.port import TopicState
 from penstock_transformer.broker.records import OutRecord, Record
@@ -37,16 +36,6 @@ class Topics:
         found = list(reader.read(f"{self.model}.{kind}"))
         reader.close()
         return found
-
-
-@pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaServer]:
-    try:
-        server = KafkaServer()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    with server:
-        yield server
 
 
 @pytest.fixture

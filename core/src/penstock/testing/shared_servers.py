@@ -1,0 +1,70 @@
+"""The servers that tests share: one Kafka and one PostgreSQL for the whole test process, started for the first test that asks.
+
+    from penstock.testing.shared_servers import kafka, mended, own_schema, postgres    # in the conftest.py at the tests' root
+
+A test takes topics, groups and a schema of its own: names that no other area uses. It may kill, stop or pause a server.
+
+Invariant: what a test has left dead or silent is up again before the next test.
+
+For one conftest alone: a fixture that two of them import is two fixtures, with a server each.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import pytest
+
+from penstock.testing.kafka import KafkaServer
+from penstock.testing.servers import PostgresServer, Server, ServerMissing
+
+S = TypeVar("S", bound=Server)
+
+_running: list[Server] = []
+
+
+@contextmanager
+def started(make: Callable[[], S]) -> Iterator[S]:
+    """A server that runs until it is left; the test is skipped, with how to get it, where it is not installed."""
+    try:
+        server = make()
+    except ServerMissing as missing:
+        pytest.skip(str(missing))
+    with server:
+        yield server
+
+
+@contextmanager
+def _shared(make: Callable[[], S]) -> Iterator[S]:
+    with started(make) as server:
+        _running.append(server)
+        yield server
+        _running.remove(server)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """The Kafka of this process."""
+    with _shared(KafkaServer) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The PostgreSQL of this process."""
+    with _shared(PostgresServer) as server:
+        yield server
+
+
+@pytest.fixture
+def own_schema(postgres: PostgresServer) -> str:
+    """The URL of a new schema in it."""
+    return postgres.own_schema()
+
+
+@pytest.fixture(autouse=True)
+def mended() -> Iterator[None]:
+    """Shared servers are up again behind whoever hurt them."""
+    yield
+    for server in _running:
+        server.mend()
