@@ -28,11 +28,15 @@ _APT = "RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install
 
 
 def build(tag: str) -> str:
-    """One of the images above, unless it is there; its tag. Raises BedError."""
-    if not engine.identify(tag):
-        with tempfile.TemporaryDirectory(prefix="penstock-image-") as folder:
-            (Path(folder) / "Dockerfile").write_text(_dockerfile(tag, Path(folder)))
+    """One of the images above, unless it is there and of this recipe; its tag. Raises BedError."""
+    note = ARCHIVES / f"{_file_name(tag)}.recipe"
+    with tempfile.TemporaryDirectory(prefix="penstock-image-") as folder:
+        recipe = _dockerfile(tag, Path(folder))
+        if not engine.identify(tag) or not note.exists() or note.read_text() != recipe:
+            (Path(folder) / "Dockerfile").write_text(recipe)
             engine.build(tag, Path(folder))
+            ARCHIVES.mkdir(parents=True, exist_ok=True)
+            note.write_text(recipe)
     return tag
 
 
@@ -56,16 +60,20 @@ def build_own() -> dict[str, str]:
 
 def archive(tag: str) -> Path:
     """The image as a file, made anew if the image changed."""
-    name = tag.replace("/", "_").replace(":", "_")
+    name = _file_name(tag)
     file = ARCHIVES / f"{name}-{engine.identify(tag)[:12]}.tar"
     if not file.exists():
         ARCHIVES.mkdir(parents=True, exist_ok=True)
-        for old in ARCHIVES.glob(f"{name}-*"):
+        for old in ARCHIVES.glob(f"{name}-*.*"):
             old.unlink()
         partial = file.with_suffix(".partial")
         engine.save(tag, partial)
         partial.rename(file)
     return file
+
+
+def _file_name(tag: str) -> str:
+    return tag.replace("/", "_").replace(":", "_")
 
 
 def _dockerfile(tag: str, folder: Path) -> str:
@@ -89,11 +97,10 @@ def _storage(folder: Path) -> str:
     """What fetches `s3://` and `https://` bundles before a predictor starts: KServe's own, without the other clouds' clients."""
     script = kserve_module() / "python" / "storage-initializer" / "scripts" / "initializer-entrypoint"
     (folder / "initializer-entrypoint").write_bytes(script.read_bytes())
-    install = (
-        f"pip install --quiet --no-deps kserve-storage=={KSERVE_VERSION} && /opt/storage/bin/pip install --quiet requests boto3"
-    )
+    pip = "/opt/storage/bin/pip install --quiet"
+    packages = f"{pip} --no-deps kserve-storage=={KSERVE_VERSION} && {pip} requests boto3 PyYAML"
     return (
-        f"FROM {engine.base()}\nRUN python3 -m venv /opt/storage && /opt/storage/bin/{install}\n"
+        f"FROM {engine.base()}\nRUN python3 -m venv /opt/storage && {packages}\n"
         "COPY --chmod=755 initializer-entrypoint /initializer-entrypoint\n"
         'ENV PATH=/opt/storage/bin:/usr/bin:/bin\nUSER 1000\nWORKDIR /tmp\nENTRYPOINT ["/initializer-entrypoint"]\n'
     )
