@@ -53,6 +53,12 @@ def restore() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def left_behind() -> list[str]:
+    """The kubelet's cgroups that are there and were not before `up`; only while the note is there."""
+    known = json.loads(_NOTE.read_text())["cgroups"] if _NOTE.exists() else []
+    return [f"cgroup {group}" for group in _pod_cgroups() if str(group) not in known]
+
+
 def _pod_cgroups() -> list[Path]:
     """The kubelet's cgroups, on cgroup v1 one a controller."""
     return [path for path in (_CGROUPS / "kubepods", *_CGROUPS.glob("*/kubepods")) if path.exists()]

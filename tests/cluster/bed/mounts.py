@@ -27,14 +27,14 @@ def unmount_all() -> None:
 def end_shims() -> None:
     """End containerd's shims, which outlive it, and the containers that they watch."""
     deadline = time.monotonic() + _DEADLINE_S
-    while (left := _processes()) and time.monotonic() < deadline:
+    while (left := processes()) and time.monotonic() < deadline:
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.1)
 
 
-def _processes() -> list[int]:
+def processes() -> list[int]:
     """Shims by their command line, which names our socket, and their children: the containers' first processes."""
     address = str(RUN / "containerd.sock").encode()
     shims = set()

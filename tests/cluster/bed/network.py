@@ -53,6 +53,13 @@ def make() -> None:
     run(inside(["sysctl", "-qw", "net.ipv4.ip_forward=1"]))
 
 
+def left_behind() -> list[str]:
+    """What is still there of it."""
+    routes = run(["ip", "-o", "route", "show"]).splitlines()
+    found = [f"route {route.strip()}" for route in routes if f"dev {CABLE}" in route or f"via {NODE}" in route]
+    return [*found, *([f"network namespace {NAMESPACE}"] if exists() else [])]
+
+
 def remove() -> None:
     """All of it; the routes go with the cable."""
     if succeeds(["ip", "link", "show", CABLE]):

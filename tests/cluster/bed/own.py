@@ -66,6 +66,14 @@ def is_up() -> bool:
     return all(daemons.alive(name) for name in DAEMONS) and _node_is_ready()
 
 
+def remains() -> list[str]:
+    """What of a cluster is on this machine outside its folder: daemons, containers, mounts, network, cgroups; a line each."""
+    running = [f"daemon {name}" for name in DAEMONS if daemons.alive(name)]
+    containers = [f"process {pid}" for pid in mounts.processes()]
+    mounted = [f"mount {point}" for point in mounts.mounted()]
+    return [*running, *containers, *mounted, *network.left_behind(), *host.left_behind()]
+
+
 def start(name: str) -> None:
     """Start one daemon by its name, if it does not run."""
     daemons.start(name, network.inside(DAEMONS[name]()))
@@ -121,9 +129,9 @@ def _down() -> None:
     mounts.end_shims()
     network.remove()
     mounts.unmount_all()
-    if left := mounts.mounted():
-        raise BedError(f"still mounted: {', '.join(left[:5])}")
     host.restore()
+    if left := remains():
+        raise BedError("not everything could be removed:\n" + "\n".join(left))
     shutil.rmtree(RUN, ignore_errors=True)
 
 
