@@ -129,6 +129,22 @@ def test_a_record_over_our_own_limit_names_itself(bed: Any) -> None:
     assert caught.value.at == 1
 
 
+def test_a_producer_goes_on_after_a_record_that_is_too_large(bed: Any) -> None:
+    target = bed.topic("out", partitions=2, max_message_bytes="300000")
+    producer = bed.producer()
+    producer.send([OutRecord(target, b"k", b"a", partition=0)])
+    for large in (1, 3):
+        records = [OutRecord(target, b"k", b"b", partition=number % 2) for number in range(4)]
+        records[large] = OutRecord(target, b"k", b"x" * 400_000, partition=0)
+        with pytest.raises(TooLargeForTopic) as caught:
+            producer.send(records)
+        assert caught.value.at == large
+        producer.send([OutRecord(target, b"k", b"c", partition=0)])
+    values = bed.visible(target)
+    assert set(values) <= {b"a", b"b", b"c"}
+    assert (values.count(b"a"), values.count(b"c")) == (1, 2)
+
+
 def test_an_unknown_topic_is_an_error_that_waiting_does_not_mend(bed: Any) -> None:
     target = bed.topic("out")
     outlet = bed.outlet()

@@ -124,7 +124,7 @@ class Producer(Protocol):
 
     def send(self, records: Sequence[OutRecord]) -> None:
         """Write all of them, each once even where a request is repeated, and return when all brokers asked have them. Raises
-        Retriable (some may be written), TooLargeForTopic (others are written)."""
+        Retriable, TooLargeForTopic (some may be written)."""
 
     def close(self) -> None: ...
 

@@ -189,7 +189,7 @@ class KafkaPythonOutlet:
                 client.add_offsets(offsets, group.metadata)
             failpoint("worker.offsets_sent")
         except (errors.KafkaError, OSError, BrokerError) as error:
-            failure = _first_failure(futures, error, len(futures) if len(futures) < len(records) else None)
+            failure = _first_failure(records, futures, error)
             self._abort(client, failure, spoilt=any(future.is_done and future.failed() for future in futures))
             raise failure from error
         try:
@@ -245,35 +245,53 @@ class KafkaPythonProducer:
     """See `broker.port.Producer`."""
 
     def __init__(self, settings: BrokerSettings) -> None:
-        self._timeout_s = settings.kafka_timeout_s
+        self._settings = settings
+        self._client: _Client | None = None
+        self._open()
+
+    def _open(self) -> _Client:
         with translated("opening a producer"):
-            self._client = _Client(settings, None)
+            self._client = _Client(self._settings, None)
+        return self._client
 
     def send(self, records: Sequence[OutRecord]) -> None:
         """Write all of them."""
+        client = self._client or self._open()
         futures: list[Any] = []
+        error: BaseException | None = None
         try:
-            futures += map(self._client.send, records)
-            self._client.flush()
-        except (errors.KafkaError, OSError, BrokerError) as error:
-            raise _first_failure(futures, error, len(futures) if len(futures) < len(records) else None) from error
-        for at, future in enumerate(futures):
-            if not future.is_done:
-                raise Retriable("writing to Kafka: no answer")
-            if future.failed():
-                raise translate(future.exception, "writing to Kafka", at=at) from future.exception
+            futures += map(client.send, records)
+            client.flush()
+        except (errors.KafkaError, OSError, BrokerError) as raised:
+            error = raised
+        if any(future.is_done and future.failed() for future in futures):
+            # kafka-python's producer refuses everything after one record that was refused.
+            self._client = None
+            client.drop()
+        elif error is None and not all(future.is_done for future in futures):
+            error = errors.KafkaTimeoutError("no answer")
+        elif error is None:
+            return
+        raise _first_failure(records, futures, error or errors.KafkaError()) from error
 
     def close(self) -> None:
         """Leave."""
-        self._client.close(self._timeout_s)
+        if self._client is not None:
+            self._client.close(self._settings.kafka_timeout_s)
 
 
-def _first_failure(futures: Sequence[Any], error: BaseException, at: int | None) -> BrokerError:
+def _first_failure(records: Sequence[OutRecord], futures: Sequence[Any], error: BaseException) -> BrokerError:
     """What was wrong first: a record's own error says more than that of the transaction it spoilt."""
-    known = translate(error, "writing to Kafka", at=at)
-    if isinstance(known, Fenced) or (isinstance(known, TooLargeForTopic) and at is not None):
+    known = translate(error, "writing to Kafka", at=len(futures) if len(futures) < len(records) else None)
+    if isinstance(known, Fenced) or (isinstance(known, TooLargeForTopic) and known.at is not None):
         return known
-    for place, future in enumerate(futures):
-        if future.is_done and future.failed() and not isinstance(future.exception, errors.TransactionAbortedError):
-            return translate(future.exception, "writing to Kafka", at=place)
-    return known
+    refused = {
+        place: translate(future.exception, "writing to Kafka", at=place)
+        for place, future in enumerate(futures)
+        if future.is_done and future.failed() and not isinstance(future.exception, errors.TransactionAbortedError)
+    }
+    # What waited behind one that is too large is told the same error.
+    large = [place for place, failure in refused.items() if isinstance(failure, TooLargeForTopic)]
+    if large:
+        return refused[max(large, key=lambda place: records[place].nbytes)]
+    return next(iter(refused.values()), known)
