@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 MANIFESTS = sorted((ROOT / "manifests").glob("*.yaml"))
 
 Document = dict[str, Any]
-Render = Callable[..., list[Document]]
+Render = Callable[..., Sequence[Document]]
 
 
 def documents(path: Path) -> list[Document]:

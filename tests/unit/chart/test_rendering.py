@@ -3,7 +3,7 @@
 import json
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ CHART = ROOT / "charts" / "penstock"
 VALUES = [None, *sorted(CHART.glob("values-*.yaml")), *sorted((Path(__file__).parent / "values").glob("*.yaml"))]
 
 Document = dict[str, Any]
-Render = Callable[..., list[Document]]
+Render = Callable[..., Sequence[Document]]
 
 
-def pods(documents: list[Document]) -> Iterator[tuple[str, Document]]:
+def pods(documents: Sequence[Document]) -> Iterator[tuple[str, Document]]:
     """Name and pod specification of whatever makes pods; of runtimes it is KServe that makes them."""
     for document in documents:
         kind, name = document["kind"], document["metadata"]["name"]
@@ -79,8 +79,8 @@ def test_lint(values: Path | None) -> None:
     assert "[WARNING]" not in done.stdout
 
 
-def test_every_container_is_locked_down(rendering: str) -> None:
-    for name, pod in pods([document for document in yaml.safe_load_all(rendering) if document]):
+def test_every_container_is_locked_down(rendered: Sequence[Document]) -> None:
+    for name, pod in pods(rendered):
         for container in pod["containers"]:
             security = container["securityContext"]
             assert security["runAsNonRoot"] is True, name
@@ -93,29 +93,28 @@ def test_every_container_is_locked_down(rendering: str) -> None:
             assert container["resources"]["requests"], name
 
 
-def test_what_runs_for_long_is_probed(rendering: str) -> None:
-    for name, pod in pods([document for document in yaml.safe_load_all(rendering) if document]):
+def test_what_runs_for_long_is_probed(rendered: Sequence[Document]) -> None:
+    for name, pod in pods(rendered):
         if "test" not in name:
             for container in pod["containers"]:
                 assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(container), name
 
 
-def test_the_admin_port_is_on_no_service_of_a_predictor(rendering: str) -> None:
+def test_the_admin_port_is_on_no_service_of_a_predictor(rendered: Sequence[Document]) -> None:
     """KServe copies a runtime's ports to the Service."""
-    for document in yaml.safe_load_all(rendering):
-        if document and document["kind"] == "ClusterServingRuntime":
+    for document in rendered:
+        if document["kind"] == "ClusterServingRuntime":
             ports = [port["containerPort"] for port in document["spec"]["containers"][0]["ports"]]
             assert ports == [8080, 8081]
 
 
-def test_nothing_has_a_name_twice(rendering: str) -> None:
+def test_nothing_has_a_name_twice(rendered: Sequence[Document]) -> None:
     seen = set()
-    for document in yaml.safe_load_all(rendering):
-        if document:
-            metadata = document["metadata"]
-            key = (document["kind"], metadata.get("namespace"), metadata["name"])
-            assert key not in seen
-            seen.add(key)
+    for document in rendered:
+        metadata = document["metadata"]
+        key = (document["kind"], metadata.get("namespace"), metadata["name"])
+        assert key not in seen
+        seen.add(key)
 
 
 def test_the_app_version_is_the_programs() -> None:

@@ -4,7 +4,7 @@ Not only known: they are parsed as the program would, so a value that it refuses
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ INJECTED = ["--model_name", "flights", "--predictor_host", "flights-predictor.de
 URLS = {"DATABASE": "postgresql://me:secret@db/predictions", "FEATURE_STORE": "redis://redis:6379"}
 
 Document = dict[str, Any]
-Render = Callable[..., list[Document]]
+Render = Callable[..., Sequence[Document]]
 
 
 def containers(node: Any) -> Iterator[Document]:
@@ -94,8 +94,8 @@ def check_operator(container: Document) -> None:
     parse(settings.OperatorSettings, container.get("args", []), environment, "PENSTOCK_OPERATOR")
 
 
-def test_the_chart_is_understood(rendering: str, tmp_path: Path) -> None:
-    found = [container for document in yaml.safe_load_all(rendering) if document for container in containers(document)]
+def test_the_chart_is_understood(rendered: Sequence[Document], tmp_path: Path) -> None:
+    found = [container for document in rendered for container in containers(document)]
     assert found
     for container in found:
         if "command" not in container:
