@@ -3,7 +3,7 @@
 import pytest
 
 from penstock.errors import InvalidInput
-from penstock_transformer.route_file import read_route
+from penstock_transformer.route_file import read_route, revision_of
 
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 GOOD = f"""
@@ -74,3 +74,48 @@ def test_nobody_live():
     text = GOOD.replace("weight: 95", "weight: 0").replace("weight: 1,", "weight: 0,")
     with pytest.raises(InvalidInput, match="no live bundle"):
         read_route(text, "flights")
+
+
+BOMB = "x: &a [1, 1]\ny: &b [*a, *a]\nrevision: *b"
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("#" * 65537, "route"),
+        (BOMB, "route line 1: x"),
+        ("[" * 5000, "route line 1"),
+        ("revision: 1\nrevision: 2", "route line 2: revision"),
+        (GOOD.replace("revision: 42", "revision: " + "9" * 5000), "revision"),
+        (GOOD.replace("revision: 42", "revision: 9007199254740992"), "revision"),
+        (GOOD.replace("revision: 42", "revision: 2024-99-99"), "revision"),
+        (GOOD.replace("formatVersion: 1", "formatVersion: true"), "formatVersion"),
+        (GOOD.replace("weight: 95", "weight: [[[[" + "1," * 5000 + "]]]]"), "bundles[0].weight"),
+        ("a: \x00", "route"),
+        ("!!python/object:os.system x", "route line 1"),
+    ],
+)
+def test_what_would_hurt_a_reader_is_refused_in_a_few_words(text, field):
+    with pytest.raises(InvalidInput) as caught:
+        read_route(text, "flights")
+    assert caught.value.field == field
+    assert len(caught.value.message) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "revision"),
+    [
+        ("revision: 9\nmodel: [", 9),
+        ("revision:  9  # last\n", 9),
+        ("  revision: 9", None),
+        ("revision: '9'", None),
+        ("revision: " + "9" * 17, None),
+        ("", None),
+    ],
+)
+def test_the_revision_of_a_text_that_is_wrong(text, revision):
+    assert revision_of(text) == revision
+
+
+def test_a_whole_megabyte_is_looked_at_for_no_longer_than_a_small_text():
+    assert revision_of(" " * 2**20 + "\nrevision: 1") is None

@@ -57,3 +57,19 @@ def test_wrong(argv, capsys):
         read(*argv)
     assert caught.value.code == 2
     assert "--" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "given", [("--route_configmap", "mine"), ("--route_file", "/x"), ("--route_configmap", "none", "--predictor_host", "p")]
+)
+def test_where_predictions_come_from(given):
+    assert read("--model_name", "m", *given).model_name == "m"
+
+
+@pytest.mark.parametrize(
+    "given", [("--route_configmap", "auto"), ("--route_configmap", "none"), ("--route_configmap", "mine", "--route_file", "/x")]
+)
+def test_nowhere_or_two_places_at_once(given, capsys):
+    with pytest.raises(SystemExit):
+        read("--model_name", "m", *given)
+    assert "--route_file" in capsys.readouterr().err

@@ -79,7 +79,7 @@ class RouteKeeper:
                 newer = asyncio.ensure_future(self._news.wait())
                 try:
                     await asyncio.wait({attempt, newer}, return_when=asyncio.FIRST_COMPLETED)
-                    if attempt.done() and not attempt.result():
+                    if attempt.done() and not attempt.result() and not self._news.is_set():
                         self._tried.set()
                         await asyncio.wait({newer}, timeout=pause_s)
                         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
