@@ -85,13 +85,13 @@ def _topics() -> list[object]:
             "Records in",
             "Records a second that are written to a topic.",
             "ops",
-            Query(f"sum by (topic) (deriv(({ends})[5m:15s]))", topic),
+            Query(f"sum by (topic) (deriv(({ends})[5m:]))", topic),
         ),
         graph(
             "Records out",
             "Records a second that a topic's readers have dealt with.",
             "ops",
-            Query(f"sum by (topic) (deriv(({committed})[5m:15s]))", topic),
+            Query(f"sum by (topic) (deriv(({committed})[5m:]))", topic),
         ),
         graph(
             "Dead letters in the topic",

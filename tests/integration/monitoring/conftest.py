@@ -7,7 +7,9 @@ Started once for the area. Labels of the targets are those that the chart's moni
 """
 
 import asyncio
+import base64
 import json
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +25,7 @@ import yaml
 from penstock.dataplane import TensorMetadata
 from penstock.features.reading import read_spec
 from penstock.testing.bundles import write_bundle
+from penstock.testing.certificates import Authority
 from penstock.testing.committed import until
 from penstock.testing.flights import serve_flights
 from penstock.testing.kafka import KafkaServer
@@ -64,13 +67,13 @@ DAY_S = 86_400.0
 class System:
     """What runs, by the component that its target is labelled with."""
 
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, stack: ExitStack, kafka: KafkaServer, database: str) -> None:
         self.folder = folder
         self._stack = stack
         self.servers: dict[str, ServerProcess] = {}
         self.redis = stack.enter_context(RedisServer())
-        self.postgres = stack.enter_context(PostgresServer())
-        self.kafka = stack.enter_context(KafkaServer())
+        self.database = database
+        self.kafka = kafka
         self._prepare()
         self._start()
 
@@ -99,7 +102,7 @@ class System:
         route = self.folder / "route.yaml"
         route.write_text(yaml.safe_dump(self._route()))
         (self.folder / "serve").mkdir()
-        self.servers["serve"] = self._stack.enter_context(serve_flights(self.folder / "serve", "--drain_delay_s", "0"))
+        self._start_serve()
         model = ["--model_name", MODEL, "--route_file", str(route), "--feature_store", self.redis.url()]
         kafka = ["--kafka_bootstrap", self.kafka.bootstrap]
         single = ["--kafka_replication", "1", "--kafka_min_insync", "1", "--kafka_create_topics", "true"]
@@ -107,11 +110,21 @@ class System:
         self._run("transformer", program, *model, *kafka, "--queues_refresh_s", "0.5", "--store_timeout_ms", "300")
         self._run("worker", program, *model, *kafka, *single, "--queues_refresh_s", "0.5", way=("worker",))
         self._run("relay", program, *kafka, *single, way=("relay",))
-        self._run("sink", program, *kafka, "--models", MODEL, way=("sink",))
+        certificate = Authority("monitoring").issue(self.folder, "sink")
+        tls = ["--tls_cert", str(certificate.cert), "--tls_key", str(certificate.key)]
+        self._run("sink", program, *kafka, *tls, "--models", MODEL, way=("sink",))
         store = ["--feature_sets", "planes", "--features", str(self.folder / "features.yaml")]
         self._run("updates", program, *store, "--feature_store", self.redis.url(), *kafka, way=("updates",))
         for server in self.servers.values():
             server.wait_ready()
+
+    def _start_serve(self) -> None:
+        webhooks = ["--webhook_http", "true", "--webhook_networks", "127.0.0.0/8", "--webhook_ports", "0"]
+        options = ["--drain_delay_s", "0", "--database", f"sqlite:///{self.folder}/serve/predictions.db", *webhooks]
+        secret = "whsec_" + base64.b64encode(b"a secret of 32 bytes for a test!").decode()
+        process = serve_flights(self.folder / "serve", *options, env={"PENSTOCK_SERVE_WEBHOOK_SECRET": secret})
+        self._stack.callback(_end, process)
+        self.servers["serve"] = process.start()
 
     def _run(self, component: str, module: str, *options: str, way: tuple[str, ...] = ()) -> None:
         process = ServerProcess(module, *options, "--drain_delay_s", "0", env=self._environment(component), program=way)
@@ -120,7 +133,7 @@ class System:
 
     def _environment(self, component: str) -> dict[str, str]:
         needed = component in ("transformer", "relay", "sink")
-        return {"PENSTOCK_TRANSFORMER_DATABASE": self.postgres.url()} if needed else {}
+        return {"PENSTOCK_TRANSFORMER_DATABASE": self.database} if needed else {}
 
     def _route(self) -> dict[str, Any]:
         address = self.servers["predictor"].url
@@ -136,14 +149,24 @@ class System:
         return [
             Target(
                 f"127.0.0.1:{server.admin_port}",
-                {"namespace": "ml", "pod": f"{component}-0", "component": component, "inferenceservice": MODEL},
+                {
+                    "namespace": "ml",
+                    "pod": f"{component}-0",
+                    "component": component,
+                    "inferenceservice": MODEL,
+                    "__scheme__": self._scheme(component),
+                },
             )
             for component, server in self.servers.items()
         ]
 
     def metrics(self, component: str) -> str:
         """What a program exposes now."""
-        return httpx.get(f"{self.servers[component].admin_url}/metrics", timeout=20).text
+        address = f"{self._scheme(component)}://127.0.0.1:{self.servers[component].admin_port}/metrics"
+        return httpx.get(address, timeout=20, verify=False).text
+
+    def _scheme(self, component: str) -> str:
+        return "https" if "--tls_cert" in self.servers[component].arguments else "http"
 
 
 def _end(process: ServerProcess) -> None:
@@ -186,7 +209,7 @@ class Traffic:
 
     def _run(self) -> None:
         try:
-            with httpx.Client(timeout=20) as client:
+            with httpx.Client(timeout=20, headers={"Penstock-Timeout-Ms": "500"}) as client:
                 while not self._stopping.is_set():
                     self._round(client)
                     self.rounds += 1
@@ -217,6 +240,8 @@ class Traffic:
         client.post(f"{url}/v2/models/{MODEL}/infer", json=encoded)
         served = self._system.servers["serve"].url
         client.post(f"{served}/models/flights/predict", json={"rows": [{"distance": 5.0, "tailnum": "N1"}]})
+        webhook = {"Penstock-Webhook": f"{served}/none"}
+        client.post(f"{served}/models/flights/predictions", json={"rows": [{"distance": 5.0}]}, headers=webhook)
         self._write_kafka()
 
     def _write_kafka(self) -> None:
@@ -235,10 +260,10 @@ class Traffic:
 
 
 @pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system(tmp_path_factory: pytest.TempPathFactory, kafka: KafkaServer, postgres: PostgresServer) -> Iterator[System]:
     with ExitStack() as stack:
         try:
-            yield System(tmp_path_factory.mktemp("system"), stack)
+            yield System(tmp_path_factory.mktemp("system"), stack, kafka, postgres.own_schema())
         except ServerMissing as missing:
             pytest.skip(str(missing))
 
@@ -252,6 +277,10 @@ def prometheus(system: System) -> Iterator[PrometheusServer]:
         pytest.skip(str(missing))
     with server, Traffic(system) as traffic:
         until(lambda: len(server.query("up == 1")) == len(system.servers), 30, "a scrape of every program")
+        system.servers["predictor"].signal(signal.SIGSTOP)
+        away = "penstock_transformer_call_errors_total > 0"
+        until(lambda: server.query(away) or traffic.failure, 30, "failed calls of the predictor")
+        system.servers["predictor"].signal(signal.SIGCONT)
         system.redis.pause()
         errors = "penstock_transformer_store_errors_total > 0"
         until(lambda: server.query(errors) or traffic.failure, 30, "errors of the feature store")
