@@ -16,6 +16,7 @@ import yaml
 from bed.cluster import Cluster
 from bed.images import REDIS, build
 from bed.places import ROOT
+from bed.pods import pod, service
 from bed.trouble import BedError
 
 MODEL = "flights"
@@ -34,13 +35,6 @@ offline_store:
 entity_key_serialization_version: 3
 """
 _FILL = "import os, run; os.chdir(run.ROOT); run.DATA.mkdir(parents=True); run.fill_store(); run.build_bundle()"
-_SECURITY = {
-    "runAsNonRoot": True,
-    "runAsUser": 65532,
-    "readOnlyRootFilesystem": True,
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-}
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ def install(cluster: Cluster, namespace: str, folder: Path, image: str) -> Fligh
     address = f"redis://redis.{namespace}:6379/0"
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET},
               "data": {"url": base64.b64encode(address.encode()).decode()}}  # fmt: skip
-    cluster.apply(_redis(), _redis_service(), secret, _filler(image), namespace=namespace)
+    cluster.apply(_redis(), service("redis", 6379), secret, _filler(image), namespace=namespace)
     cluster.kubectl("--namespace", namespace, "wait", "--for=condition=Ready", "pod/redis", "pod/filler", "--timeout=120s")
     with cluster.reach(namespace, "redis", 6379) as (host, port):
         bundle = _fill(folder, host, port)
@@ -110,21 +104,9 @@ def _fill(folder: Path, host: str, port: int) -> Path:
     return folder / ".run" / "flights" / "bundle"
 
 
-def _pod(name: str, container: dict[str, Any], volumes: list[dict[str, Any]]) -> dict[str, Any]:
-    whole = {"name": name, "imagePullPolicy": "IfNotPresent", "securityContext": _SECURITY, **container}
-    spec = {"containers": [whole], "volumes": volumes, "terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False}
-    metadata = {"name": name, "labels": {"app": name}}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-
-
 def _redis() -> dict[str, Any]:
     probe = {"tcpSocket": {"port": 6379}, "periodSeconds": 1}
-    return _pod("redis", {"image": REDIS, "ports": [{"containerPort": 6379}], "readinessProbe": probe}, [])
-
-
-def _redis_service() -> dict[str, Any]:
-    spec = {"selector": {"app": "redis"}, "ports": [{"port": 6379}]}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "redis"}, "spec": spec}
+    return pod("redis", {"image": REDIS, "ports": [{"containerPort": 6379}], "readinessProbe": probe}, [])
 
 
 def _filler(image: str) -> dict[str, Any]:
@@ -132,4 +114,4 @@ def _filler(image: str) -> dict[str, Any]:
     command = ["python3", "-c", "import signal; signal.pause()"]
     mounts = [{"name": "bundles", "mountPath": "/mnt/models"}, {"name": "tmp", "mountPath": "/tmp"}]
     claim = {"name": "bundles", "persistentVolumeClaim": {"claimName": CLAIM}}
-    return _pod("filler", {"image": image, "command": command, "volumeMounts": mounts}, [claim, {"name": "tmp", "emptyDir": {}}])
+    return pod("filler", {"image": image, "command": command, "volumeMounts": mounts}, [claim, {"name": "tmp", "emptyDir": {}}])

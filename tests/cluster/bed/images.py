@@ -13,10 +13,13 @@ from bed.command import run
 from bed.places import ARCHIVES, PROGRAMS, ROOT
 from bed.trouble import BedError
 
+from penstock.testing.s3 import MODULE as VERSITYGW
+
 PAUSE = "localhost/penstock-bed/pause:3"
 CONTROLLER = f"localhost/penstock-bed/kserve-controller:{KSERVE_VERSION}"
 STORAGE = f"localhost/penstock-bed/storage-initializer:{KSERVE_VERSION}"
 REDIS = "localhost/penstock-bed/redis:7"
+S3 = "localhost/penstock-bed/s3:1"
 OWN = ("predictor", "transformer", "operator")
 _PAUSE_SOURCE = """\
 #include <signal.h>
@@ -87,6 +90,8 @@ def _dockerfile(tag: str, folder: Path) -> str:
         return 'FROM scratch\nCOPY manager /manager\nUSER 65532\nENTRYPOINT ["/manager"]\n'
     if tag == STORAGE:
         return _storage(folder)
+    if tag == S3:
+        return _s3(folder)
     if tag == REDIS:
         start = 'ENTRYPOINT ["redis-server", "--save", "", "--protected-mode", "no"]'
         return f"FROM {engine.base()}\n{_APT.format('redis-server')}\nUSER 65532\nWORKDIR /tmp\n{start}\n"
@@ -104,3 +109,9 @@ def _storage(folder: Path) -> str:
         "COPY --chmod=755 initializer-entrypoint /initializer-entrypoint\n"
         'ENV PATH=/opt/storage/bin:/usr/bin:/bin\nUSER 1000\nWORKDIR /tmp\nENTRYPOINT ["/initializer-entrypoint"]\n'
     )
+
+
+def _s3(folder: Path) -> str:
+    """Versity's gateway, as tools/get_judges.py builds it."""
+    run(["go", "install", VERSITYGW], environment={"GOBIN": str(folder), "CGO_ENABLED": "0"}, timeout_s=1800)
+    return 'FROM scratch\nCOPY versitygw /versitygw\nUSER 65532\nENTRYPOINT ["/versitygw"]\n'

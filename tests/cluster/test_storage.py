@@ -1,0 +1,94 @@
+"""A bundle from every place that KServe fetches from, into a predictor of our runtime: `https://` as a packed bundle, `s3://` as
+a folder, `oci://` as an image; `pvc://` is what the flights example itself uses.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+import pytest
+from bed import engine, images, objects
+from bed import flights as example
+from bed.flights import Flights
+
+BUCKET = "bundles"
+
+
+@pytest.fixture(scope="module")
+def packed(flights: Flights, tmp_path_factory: pytest.TempPathFactory) -> Flights:
+    """The bundle as a tar file in the claim, and a pod that serves the claim over HTTP."""
+    file = tmp_path_factory.mktemp("packed") / "flights.tar"
+    subprocess.run([Path(sys.executable).parent / "penstock", "bundle", "pack", flights.bundle, "--output", file], check=True)
+    flights.kubectl("cp", file, "filler:/mnt/models/flights.tar")
+    flights.apply(*objects.file_server())
+    flights.kubectl("wait", "--for=condition=Ready", "pod/files", "--timeout=60s")
+    return flights
+
+
+@pytest.fixture(scope="module")
+def bucket(flights: Flights) -> Flights:
+    """The bundle's files in a bucket of an S3-compatible server, and a service account that may read it."""
+    flights.cluster.load(images.build(images.S3))
+    flights.apply(*objects.s3_server(flights.namespace))
+    flights.kubectl("wait", "--for=condition=Ready", "pod/s3", "--timeout=60s")
+    with flights.cluster.reach(flights.namespace, "s3", 7070) as (host, port):
+        client = boto3.client(
+            "s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1",
+            aws_access_key_id=objects.ACCESS, aws_secret_access_key=objects.SECRET,
+        )  # fmt: skip
+        client.create_bucket(Bucket=BUCKET)
+        for file in flights.bundle.iterdir():
+            client.upload_file(str(file), BUCKET, f"flights/{file.name}")
+        client.close()
+    return flights
+
+
+@pytest.fixture(scope="module")
+def image(flights: Flights, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The bundle as a modelcar: an image with a shell that holds it under /models."""
+    folder = tmp_path_factory.mktemp("image")
+    (folder / "Dockerfile").write_text(f"FROM {engine.base()}\nCOPY models /models\n")
+    (folder / "models").mkdir()
+    for file in flights.bundle.iterdir():
+        (folder / "models" / file.name).write_bytes(file.read_bytes())
+    tag = "localhost/penstock-bed/flights-bundle:7"
+    engine.build(tag, folder)
+    flights.cluster.load(tag)
+    return tag
+
+
+@pytest.fixture(params=["https", "s3", "oci"])
+def place(request: pytest.FixtureRequest, flights: Flights) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The kind of place, and what a predictor says to be served from there."""
+    if request.param == "https":
+        request.getfixturevalue("packed")
+        found: dict[str, Any] = {"storageUri": f"http://files.{flights.namespace}:8080/flights.tar"}
+    elif request.param == "s3":
+        request.getfixturevalue("bucket")
+        found = {"storageUri": f"s3://{BUCKET}/flights"}
+    else:
+        found = {"storageUri": f"oci://{request.getfixturevalue('image')}"}
+    yield request.param, found
+    flights.kubectl("delete", "inferenceservice", f"from-{request.param}", "--ignore-not-found", "--timeout=60s")
+
+
+def test_a_bundle_comes_from_its_place(flights: Flights, place: tuple[str, dict[str, Any]]) -> None:
+    kind, model = place
+    service = example.inference_service()
+    service["metadata"]["name"] = f"from-{kind}"
+    del service["spec"]["transformer"]
+    predictor = service["spec"]["predictor"]
+    predictor["minReplicas"] = 1
+    predictor["model"] = {**predictor["model"], **model}
+    if kind == "s3":
+        predictor["serviceAccountName"] = objects.ACCOUNT
+    flights.apply(service)
+    flights.kubectl("wait", "--for=condition=Ready", f"inferenceservice/from-{kind}", "--timeout=120s")
+    with flights.cluster.reach(flights.namespace, f"from-{kind}-predictor", 80) as (host, port):
+        answer = httpx.get(f"http://{host}:{port}/v2/models/from-{kind}")
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Penstock-Bundle"].endswith(example.digest(flights.bundle))
