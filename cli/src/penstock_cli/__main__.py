@@ -1,6 +1,6 @@
 """`penstock`: the command line. Commands are imported when they are called for, so that `--help` answers at once.
 
-penstock serve | predict | bundle … | features … | keys … | dead-letters …
+penstock serve | predict | bundle … | features … | keys … | dead-letters … | rollout …
 """
 
 import sys
@@ -21,6 +21,7 @@ _ENTRIES = {
     "dead-letters": Entry(
         "penstock_cli.dead_letters", "dead_letters", "Requests on Kafka that could not be predicted: list, replay."
     ),
+    "rollout": Entry("penstock_cli.rollout", "rollout", "Versions of models on a cluster: how they stand; go on, hold, back."),
 }
 
 _EPILOG = "A first try: penstock serve DIRECTORY-WITH-A-model.onnx, then penstock predict --help."

@@ -1,0 +1,81 @@
+"""What there is to tell of one model: its versions, which of them answers, which one is on its way, what it waits for.
+
+    ModelVersions + route --stories_of--> Story --words, drawing, document--> what the user reads
+
+Values only, of what was read; the operator's own rules say who is who, so that both always mean the same.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from penstock_operator.model_version import PAUSED, PROMOTE, ROLLBACK, ModelVersion
+from penstock_operator.roles import find_roles, stage_of
+from penstock_operator.seen import Route
+from penstock_operator.stage import ENDED, UNFINISHED, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One model. `versions` newest first; `candidate` is on its way to all requests, `live` answers the others. `own_weight`: per
+    cent of requests that a bundle in the user's own InferenceService answers, None if the route has none."""
+
+    namespace: str
+    model: str
+    versions: tuple[ModelVersion, ...]
+    candidate: ModelVersion | None
+    live: ModelVersion | None
+    revision: int | None = None
+    own_weight: float | None = None
+
+    @property
+    def newest(self) -> ModelVersion:
+        return self.versions[0]
+
+
+def stories_of(versions: Iterable[ModelVersion], routes: Mapping[tuple[str, str], Route | None]) -> list[Story]:
+    """A story for each model, by namespace and name. `routes` by (namespace, model)."""
+    models: dict[tuple[str, str], list[ModelVersion]] = {}
+    for version in versions:
+        models.setdefault((version.namespace, version.spec.inference_service), []).append(version)
+    return [_story(*place, found, routes.get(place)) for place, found in sorted(models.items())]
+
+
+def _story(namespace: str, model: str, versions: list[ModelVersion], route: Route | None) -> Story:
+    own = [one.weight for one in (route.entries or () if route is not None else ()) if one.model is None]
+    roles = find_roles(versions, users_own=bool(own))
+    live = roles.base if roles.base is not None and stage_of(roles.base) is Stage.LIVE else None
+    return Story(
+        namespace=namespace,
+        model=model,
+        versions=tuple(sorted(versions, key=lambda version: version.order, reverse=True)),
+        candidate=roles.candidate,
+        live=live,
+        revision=route.revision if route is not None else None,
+        own_weight=sum(own) if own else None,
+    )
+
+
+def is_ended(version: ModelVersion) -> bool:
+    """Whether it gets no requests and will get none by itself."""
+    return stage_of(version) in ENDED
+
+
+def is_on_its_way(version: ModelVersion) -> bool:
+    """Whether it has not got all requests yet, and is meant to."""
+    return stage_of(version) in UNFINISHED and not version.deleted and ROLLBACK not in version.annotations
+
+
+def is_paused(version: ModelVersion) -> bool:
+    """Whether it was told to take no step."""
+    return version.annotations.get(PAUSED, "").lower() == "true"
+
+
+def promoted_to(version: ModelVersion) -> int | None:
+    """Up to which per cent of requests it was told to go; None if nothing was said."""
+    text = version.annotations.get(PROMOTE, "").strip().removesuffix("%").strip()
+    return int(text) if text.isdecimal() and len(text) < 10 else None
+
+
+def next_step(version: ModelVersion) -> int:
+    """The per cent of requests that it goes to next."""
+    return next((step for step in version.spec.rollout.steps if step > version.status.weight), 100)
