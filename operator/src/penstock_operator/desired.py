@@ -194,7 +194,7 @@ def _clean_up_version(version: ModelVersion, here: Situation, policy: Policy, *,
     if version is here.roles.base or not (version.deleted or stage in ENDED or stage in (Stage.PENDING, Stage.VERIFYING)):
         return found
     address = predictor_address(version.predictor, version.namespace)
-    unused = abandoned or is_unused(seen, address, version.spec.bundle.digest, policy)
+    unused = (abandoned and bool(version.deleted)) or is_unused(seen, address, version.spec.bundle.digest, policy)
     service = own_service(seen, version)
     if service is not None and unused:
         found.append(_delete(INFERENCE_SERVICES, version.namespace, service.name, service.uid, service.resource_version))

@@ -47,11 +47,12 @@ def find_roles(versions: Iterable[ModelVersion], *, users_own: bool) -> Roles:
     """The roles now."""
     ordered = sorted(versions, key=lambda version: version.order)
     staying = [version for version in ordered if not is_leaving(version)]
-    candidate, superseded, verifying, queued = _on_their_way(staying)
     base = _latest(staying, Stage.LIVE) or _latest(staying, Stage.KEPT)
+    alone = base is None and not users_own
+    candidate, superseded, verifying, queued = _on_their_way(staying, alone=alone)
     held, urgent, needed = False, False, None
-    if base is None and not users_own:
-        last = _latest(ordered, Stage.LIVE)
+    if alone:
+        last = _latest(ordered, Stage.LIVE) or _latest(ordered, Stage.PROMOTING, leaving=True)
         before = _former(staying)
         if last is not None and (not last.deleted or candidate is not None or before is not None):
             base, held = last, True
@@ -64,9 +65,12 @@ def find_roles(versions: Iterable[ModelVersion], *, users_own: bool) -> Roles:
 
 
 def _on_their_way(
-    staying: list[ModelVersion],
+    staying: list[ModelVersion], *, alone: bool
 ) -> tuple[ModelVersion | None, tuple[ModelVersion, ...], tuple[ModelVersion, ...], tuple[ModelVersion, ...]]:
-    """The one candidate, those that it supersedes, those that may be verified beside it, and those that wait."""
+    """The one candidate, those that it supersedes, those that may be verified beside it, and those that wait.
+
+    One that is about to answer everything is not superseded any more, nor (`alone`) one that answers with nothing beside it.
+    """
     candidate: ModelVersion | None = None
     superseded: list[ModelVersion] = []
     verifying: list[ModelVersion] = []
@@ -74,7 +78,7 @@ def _on_their_way(
     for version in (version for version in staying if stage_of(version) in UNFINISHED):
         if candidate is None:
             candidate = version
-        elif queued or candidate.spec.rollout.on_newer_version == "queue" or candidate.status.live_since:
+        elif queued or candidate.spec.rollout.on_newer_version == "queue" or _is_settled(candidate, alone=alone):
             queued.append(version)
         elif is_verified(version):
             superseded += [candidate, *verifying]
@@ -85,9 +89,14 @@ def _on_their_way(
     return candidate, (*superseded, *joined), tuple(verifying), tuple(queued)
 
 
-def _latest(versions: list[ModelVersion], stage: Stage) -> ModelVersion | None:
-    """Of those in a stage the one that went live last."""
-    found = [version for version in versions if stage_of(version) is stage]
+def _is_settled(candidate: ModelVersion, *, alone: bool) -> bool:
+    stage = stage_of(candidate)
+    return bool(candidate.status.live_since) or stage is Stage.PROMOTING or (alone and stage in JOINED)
+
+
+def _latest(versions: list[ModelVersion], stage: Stage, *, leaving: bool = False) -> ModelVersion | None:
+    """Of those in a stage (and `leaving`, if asked for) the one that went live last."""
+    found = [one for one in versions if stage_of(one) is stage and (is_leaving(one) or not leaving)]
     return max(found, key=lambda version: (version.status.live_since, version.order), default=None)
 
 

@@ -27,19 +27,13 @@ ROLLOUTS: list[dict[str, Any]] = [
 
 Edit = tuple[str, int, int]
 EDITS: st.SearchStrategy[Edit] = st.tuples(
-    st.sampled_from(["add", "add", "promote", "promote", "rollback", "pause", "resume", "delete", "later"]),
+    st.sampled_from(["add"] * 4 + ["promote"] * 3 + ["rollback", "pause", "resume", "delete", "later"]),
     st.integers(0, 3),
     st.integers(0, 3),
 )
-MOVES = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["operate", "operate", "operate", "die", "stale", "cache", "jobs", "pods", "apply", "kill", "deaf", "gone", "broken"]
-        ),
-        st.integers(0, 12),
-    ),
-    max_size=25,
-)
+OFTEN = ["round"] * 6 + ["die"] * 3 + ["stale"] * 2 + ["apply one"] * 3
+SELDOM = ["operate", "cache", "apply", "kill", "deaf", "gone", "broken"]
+MOVES = st.lists(st.tuples(st.sampled_from(OFTEN + SELDOM), st.integers(0, 12)), max_size=40)
 FASTER = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
@@ -88,12 +82,15 @@ async def disturb(world: World, moves: list[tuple[str, int]]) -> None:
                 cache = world.keep_cache()
             case "stale" if cache is not None:
                 await world.operate(cache)
-            case "jobs":
+            case "round":
+                # Everything but the transformers moves.
+                await world.operate()
                 world.run_jobs()
-            case "pods":
                 world.make_pods()
                 world.collect()
             case "apply":
+                world.apply_route()
+            case "apply one":
                 world.apply_route(number)
             case "kill" if world.transformers:
                 kill_transformer(world, number)

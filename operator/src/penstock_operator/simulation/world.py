@@ -30,10 +30,11 @@ from penstock_operator.looking import Silence, look
 from penstock_operator.model_version import read_model_version
 from penstock_operator.plan import Plan
 from penstock_operator.policy import Policy
-from penstock_operator.roles import is_leaving, is_verified
+from penstock_operator.roles import is_leaving, is_verified, stage_of
 from penstock_operator.route import KEY, load_yaml, predictor_address, route_name
 from penstock_operator.seen import Answer
 from penstock_operator.simulation.memory_cluster import MemoryCluster
+from penstock_operator.stage import ENDED
 
 NAMESPACE, MODEL = "models", "flights"
 
@@ -321,7 +322,9 @@ class WatchedCluster(MemoryCluster):
 
     def _check_unused(self, service: str) -> None:
         """A version that was deleted with nothing to take its place takes its users with it: that is what was asked for."""
-        staying = [one for one in self._versions_now() if not is_leaving(one)]
+        versions = self._versions_now()
+        gone = any(one.predictor == service and one.deleted for one in versions)
+        staying = [one for one in versions if not is_leaving(one) and not (gone and stage_of(one) in ENDED)]
         address = predictor_address(service, NAMESPACE)
         users = [uid for uid, one in self._world.transformers.items() if address in one.applied and self._ready(uid)]
         if users and (staying or self._world.own_digest):
