@@ -46,9 +46,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start_predictor(bundle: Path, model: str, port: int = 0) -> ServerProcess:
+def start_predictor(bundle: Path, model: str, port: int = 0, prefix: Sequence[str] = ()) -> ServerProcess:
     options = ["--model_name", model, "--model_dir", str(bundle), "--profile_s", "0", "--drain_delay_s", "0"]
-    return ServerProcess("penstock_predictor", *options, *(["--http_port", str(port)] if port else []))
+    return ServerProcess("penstock_predictor", *options, *(["--http_port", str(port)] if port else []), prefix=prefix)
 
 
 def start_mortal_predictor(bundle: Path, model: str) -> ServerProcess:
@@ -77,11 +77,19 @@ class Bench:
             admin.create(TopicState(topic, partitions, 1, {"max.message.bytes": str(10 * 2**20)}))
         admin.close()
 
-    def start_predictor(self, port: int = 0) -> ServerProcess:
+    def start_predictor(self, port: int = 0, prefix: Sequence[str] = ()) -> ServerProcess:
         """The predictor, ready."""
-        return self._stack.enter_context(start_predictor(self.bundle, self.model, port))
+        return self._stack.enter_context(start_predictor(self.bundle, self.model, port, prefix))
 
-    def worker(self, *options: str, instance: str = "a", failpoints: str = "", client: str = "kafka-python") -> ServerProcess:
+    def worker(
+        self,
+        *options: str,
+        instance: str = "a",
+        failpoints: str = "",
+        client: str = "kafka-python",
+        prefix: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+    ) -> ServerProcess:
         """A worker that was started; not awaited."""
         process = ServerProcess(
             "penstock_transformer",
@@ -89,8 +97,9 @@ class Bench:
             *("--kafka_instance", instance, "--kafka_client", client, "--kafka_replication", "1", "--kafka_min_insync", "1"),
             *("--kafka_timeout_s", "10", "--kafka_session_timeout_s", "3", "--kafka_transaction_timeout_s", "4"),
             *("--kafka_metadata_age_s", "1", "--predictor_poll_s", "0.2", "--drain_timeout_s", "20", *options),
-            env={"PENSTOCK_FAILPOINTS": failpoints},
+            env={"PENSTOCK_FAILPOINTS": failpoints, **(env or {})},
             program=("worker",),
+            prefix=prefix,
         )
         self.processes.append(process)
         self._stack.callback(end, process)

@@ -21,7 +21,7 @@ import orjson
 
 class ServerProcess:
     """One program. `port` and `admin_port` are known once it listens, `grpc_port` too if `grpc` was asked for; entering the
-    context waits until it is ready. `program`: arguments that come before all options."""
+    context waits until it is ready. `program`: arguments that come before all options; `prefix`: a command that runs it."""
 
     def __init__(
         self,
@@ -32,9 +32,11 @@ class ServerProcess:
         cwd: str | None = None,
         grpc: bool = False,
         program: Sequence[str] = (),
+        prefix: Sequence[str] = (),
     ) -> None:
         self.module = module
         self.program = program
+        self.prefix = prefix
         self.arguments = arguments
         self.env = {**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})}
         self.ready_s = ready_s
@@ -70,6 +72,7 @@ class ServerProcess:
     def start(self) -> Self:
         """Start the program without waiting for it."""
         command = [
+            *self.prefix,
             sys.executable,
             "-m",
             self.module,

@@ -234,6 +234,8 @@ class PostgresServer(Server):
         made = subprocess.run(command, cwd=self.directory, user=owner, capture_output=True, text=True, check=False)
         if made.returncode:
             raise RuntimeError(f"initdb failed:\n{made.stdout}{made.stderr}")
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {self.host}/24 scram-sha-256\n")
         # In single-user mode, where no password is asked for: initdb itself cannot make a database.
         single = [str(self._programs / "postgres"), "--single", "-D", str(self._data), "postgres"]
         statement = f"CREATE DATABASE {self.username}".encode()
