@@ -169,9 +169,28 @@ class TestSending:
         relay.tell(ev.Unclaimed())
         relay.sent(intent("b"))
         relay.tell(ev.SendFailed(ev.Fault.UNKNOWN, "away"))
-        while relay.wait() != ["Restore"]:
+        while "Restore" not in relay.wait():
             relay.tell(ev.Renewed(abandoned=False))
         assert relay.tell(ev.Opened(), ev.MarkerRead(4)) == ["Send"]
+
+    def test_a_model_whose_topic_is_back_is_left_out_for_a_short_while_only_the_next_time(self) -> None:
+        relay = Driven()
+
+        def refused() -> float:
+            """One more refusal of the model alone; for how long it is left out."""
+            relay.sent(intent("a", "bad"))
+            relay.tell(ev.SendFailed(ev.Fault.REFUSED, "no topic"))
+            at = relay.now
+            while "Restore" not in relay.wait():
+                relay.tell(ev.Renewed(abandoned=False))
+            relay.tell(ev.Opened(), ev.MarkerRead(4), ev.Unclaimed())
+            shunned = relay.machine._shunned
+            return next(step / 2 for step in range(100) if not shunned.avoided(at + step / 2))
+
+        assert [refused(), refused()] == [1.0, 2.0]
+        relay.sent(intent("a", "bad"))
+        relay.tell(ev.Sent(), ev.Marked(1))
+        assert refused() == 1.0
 
     def test_of_a_place_that_is_none_of_the_batch_the_largest_is_meant(self) -> None:
         """The marker is the last record of the transaction, and no intent."""

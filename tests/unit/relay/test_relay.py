@@ -222,3 +222,27 @@ def test_the_shell_turns_errors_into_what_the_machine_knows(script: dict[str, An
         return world
 
     assert expected in " ".join(asyncio.run(case()).calls)
+
+
+def test_many_words_of_submissions_are_one_look_and_each_later_one_is_another() -> None:
+    async def case() -> list[str]:
+        world: Any = Scripted()
+        machine = RelayMachine(RelayLimits(sweep_s=1000.0, renew_s=1000.0))
+        shell = RelayShell(machine, world, world, owner="a:1", lease_s=10.0)
+        running = asyncio.create_task(shell.run())
+
+        async def looked(times: int) -> None:
+            while world.calls.count("claim") < times or machine.deadline is None:  # noqa: ASYNC110 - two threads call
+                await asyncio.sleep(0.001)
+
+        async with asyncio.timeout(10):
+            await looked(1)
+            for times in (2, 3):
+                for _ in range(5):
+                    shell.wake()
+                await looked(times)
+            shell.stop()
+            await running
+        return world.calls
+
+    assert asyncio.run(case()).count("claim") == 3
