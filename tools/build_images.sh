@@ -1,18 +1,20 @@
 #!/bin/bash
 # Builds the images with docker, or with buildah where there is no docker engine.
-#   tools/build_images.sh BASE_IMAGE [IMAGE...]     IMAGE: predictor, predictor-gpu, transformer; without any, all of them
+#   tools/build_images.sh BASE_IMAGE [IMAGE...]     without any image, all: predictor, predictor-gpu, transformer, transformer-feast, operator
+# Each holds a list of all that is in it, /opt/penstock/sbom.cdx.json, and says so by the label dev.penstock.sbom.
 # BASE_IMAGE needs python3 (3.11 to 3.13) with venv and pip for the build stage; the final stage runs on the same base.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 base=$1; shift
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' core/pyproject.toml)
 revision=$(git rev-parse --short HEAD)
-[ $# -gt 0 ] || set -- predictor predictor-gpu transformer
+[ $# -gt 0 ] || set -- predictor predictor-gpu transformer transformer-feast operator
 
-build() { # name, Dockerfile
-  local tag=penstock/$1:$version
-  local options=(--file "$2" --build-arg "BASE_IMAGE=$base" --label "org.opencontainers.image.revision=$revision"
-    --label "org.opencontainers.image.version=$version" --label "org.opencontainers.image.licenses=Apache-2.0" --tag "$tag")
+build() { # name, Dockerfile, suffix of the tag, further options
+  local tag=penstock/$1:$version$3
+  local options=(--file "$2" --build-arg "BASE_IMAGE=$base" --build-arg "VERSION=$version"
+    --label "org.opencontainers.image.revision=$revision" --label "org.opencontainers.image.version=$version"
+    --label "org.opencontainers.image.base.name=$base" --tag "$tag" "${@:4}")
   if docker info >/dev/null 2>&1; then
     docker build --quiet "${options[@]}" .
   elif command -v buildah >/dev/null; then
@@ -26,9 +28,11 @@ build() { # name, Dockerfile
 
 for image in "$@"; do
   case $image in
-    predictor) build predictor predictor/Dockerfile ;;
-    predictor-gpu) build predictor-gpu predictor/Dockerfile.gpu ;;
-    transformer) build transformer transformer/Dockerfile ;;
-    *) echo "no image $image: predictor, predictor-gpu, transformer" >&2; exit 2 ;;
+    predictor) build predictor predictor/Dockerfile "" ;;
+    predictor-gpu) build predictor-gpu predictor/Dockerfile.gpu "" ;;
+    transformer) build transformer transformer/Dockerfile "" ;;
+    transformer-feast) build transformer transformer/Dockerfile -feast --build-arg REQUIREMENTS=transformer-feast ;;
+    operator) build operator operator/Dockerfile "" ;;
+    *) echo "no image $image: predictor, predictor-gpu, transformer, transformer-feast, operator" >&2; exit 2 ;;
   esac
 done

@@ -12,6 +12,7 @@ export_lock() { # file, then uv's options
 export_lock predictor.txt --package penstock-predictor --extra cpu --extra stores --no-dev
 export_lock predictor-gpu.txt --package penstock-predictor --extra gpu --extra stores --no-dev
 export_lock transformer.txt --package penstock-transformer --no-dev
+export_lock transformer-feast.txt --package penstock-transformer --extra feast --no-dev
 export_lock operator.txt --package penstock-operator --no-dev
 export_lock cli.txt --package penstock-cli --no-dev
 export_lock dev.txt --all-packages --extra cpu --extra compile

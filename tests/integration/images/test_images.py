@@ -120,10 +120,25 @@ def test_image_holds_no_compiler_and_runs_as_nobody(images: dict, member: str) -
     assert not [name for name in others if (site / name).exists()]
 
 
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("member", ["predictor", "transformer"])
+def test_image_lists_what_is_in_it(images: dict, member: str) -> None:  # type: ignore[type-arg]
+    """Every installed distribution, with its version, and Debian's packages."""
+    image = images[member]
+    found = orjson.loads((image.root / "opt/penstock/sbom.cdx.json").read_bytes())
+    assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
+    assert found["metadata"]["component"]["name"] == f"penstock/{member}"
+    listed = {(each["name"], each["version"]) for each in found["components"] if each["purl"].startswith("pkg:pypi/")}
+    site = next((image.root / "opt").glob("**/site-packages"))
+    installed = {path.name.removesuffix(".dist-info").rpartition("-") for path in site.glob("*.dist-info")}
+    assert {(name.lower().replace("_", "-").replace(".", "-"), version) for name, _, version in installed} <= listed
+    assert any(each["purl"].startswith("pkg:deb/") and each["name"] == "libc6" for each in found["components"])
+
+
 def test_every_program_of_an_image_is_declared() -> None:
     """The Dockerfiles start a program that their member declares."""
     root = Path(__file__).resolve().parents[3]
-    for member in ("predictor", "transformer"):
+    for member in ("predictor", "transformer", "operator"):
         scripts = tomllib.loads((root / member / "pyproject.toml").read_text())["project"]["scripts"]
         assert f"penstock-{member}" in (root / member / "Dockerfile").read_text()
         assert f"penstock-{member}" in scripts

@@ -1,0 +1,201 @@
+"""helm against a real API server: install, upgrade from the release before, roll back, uninstall; and the rights that come of it.
+
+There are no controllers, so no pod runs: what is tested is that the API server takes every object, defaults and validation
+included, and that what may not go stays.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from penstock.testing.kubernetes import ApiStatus, KubernetesServer
+from penstock.testing.programs import ProgramMissing, helm
+from penstock.testing.servers import ServerMissing
+
+ROOT = Path(__file__).resolve().parents[3]
+CHART = ROOT / "charts" / "penstock"
+CHART_TESTS = ROOT / "tests" / "unit" / "chart"
+PREVIOUS = CHART_TESTS / "releases" / "0.1.0"
+MODEL_VERSIONS = "/apis/penstock.dev/v1alpha1/namespaces/default/modelversions"
+RUNTIMES = "/apis/serving.kserve.io/v1alpha1/clusterservingruntimes"
+
+Document = dict[str, Any]
+
+
+class Helm:
+    """helm with the rights of an administrator, one release named penstock in the namespace penstock."""
+
+    def __init__(self, server: KubernetesServer, folder: Path) -> None:
+        self._kubeconfig = folder / "kubeconfig"
+        cluster = {"server": server.url, "certificate-authority": str(server.ca)}
+        self._kubeconfig.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "clusters": [{"name": "test", "cluster": cluster}],
+                    "users": [{"name": "admin", "user": {"token": server.admin_token}}],
+                    "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+                    "current-context": "test",
+                }
+            )
+        )
+
+    def run(self, *arguments: str | Path) -> str:
+        """Its output. Fails with helm's own message."""
+        command = [helm(), "--kubeconfig", self._kubeconfig, "--namespace", "penstock", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesServer]:
+    """An API server that knows the resources of KServe, KEDA and the Prometheus operator, as a schema that takes anything."""
+    try:
+        helm()
+        server = KubernetesServer()
+    except (ProgramMissing, ServerMissing) as missing:
+        pytest.skip(str(missing))
+    with server:
+        for group, version, plural, kind, scope in FOREIGN:
+            server.request("POST", CRDS, crd(group, version, plural, kind, scope))
+        for name in ("ml", "shop"):
+            server.namespace(name)
+        yield server
+
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+FOREIGN = (
+    ("serving.kserve.io", "v1alpha1", "clusterservingruntimes", "ClusterServingRuntime", "Cluster"),
+    ("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject", "Namespaced"),
+    ("keda.sh", "v1alpha1", "triggerauthentications", "TriggerAuthentication", "Namespaced"),
+    ("monitoring.coreos.com", "v1", "servicemonitors", "ServiceMonitor", "Namespaced"),
+    ("monitoring.coreos.com", "v1", "podmonitors", "PodMonitor", "Namespaced"),
+    ("monitoring.coreos.com", "v1", "prometheusrules", "PrometheusRule", "Namespaced"),
+)
+
+
+def crd(group: str, version: str, plural: str, kind: str, scope: str) -> Document:
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    served = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}
+    spec = {"group": group, "scope": scope, "versions": [served]}
+    names = {"plural": plural, "singular": kind.lower(), "kind": kind}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {**spec, "names": names},
+    }
+
+
+@pytest.fixture
+def release(server: KubernetesServer, tmp_path: Path) -> Iterator[Helm]:
+    """helm, and a cluster without the release when the test is done."""
+    found = Helm(server, tmp_path)
+    yield found
+    found.run("uninstall", "penstock", "--ignore-not-found")
+
+
+def names(server: KubernetesServer, path: str) -> set[str]:
+    return {item["metadata"]["name"] for item in server.request("GET", path)["items"]}
+
+
+def can(server: KubernetesServer, account: str, namespace: str, verb: str, resource: str, name: str = "") -> bool:
+    """Whether the API server would let a service account do that."""
+    group, _, plain = resource.rpartition("/")
+    plain, _, subresource = plain.partition(":")
+    attributes = {
+        "namespace": namespace,
+        "verb": verb,
+        "group": group,
+        "resource": plain,
+        "subresource": subresource,
+        "name": name,
+    }
+    document = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": f"system:serviceaccount:{account}", "resourceAttributes": attributes},
+    }
+    answer = server.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", document)
+    return bool(answer["status"]["allowed"])
+
+
+def model_version() -> Document:
+    found: Document = yaml.safe_load((ROOT / "manifests/modelversion.yaml").read_text())
+    return found
+
+
+def test_upgraded_from_the_release_before_and_back(server: KubernetesServer, release: Helm) -> None:
+    release.run("install", "penstock", PREVIOUS, "--create-namespace")
+    assert names(server, RUNTIMES) == {"penstock"}
+    release.run("upgrade", "penstock", CHART, "--reset-then-reuse-values")
+    assert names(server, RUNTIMES) == {"penstock", "penstock-predictor"}
+    assert "penstock-operator" in names(server, "/apis/apps/v1/namespaces/penstock/deployments")
+    release.run("rollback", "penstock", "1")
+    assert names(server, RUNTIMES) == {"penstock"}
+    assert "penstock-operator" not in names(server, "/apis/apps/v1/namespaces/penstock/deployments")
+    assert "modelversions.penstock.dev" in names(server, CRDS)
+    # And forward again, over what was kept.
+    release.run("upgrade", "penstock", CHART, "--reset-then-reuse-values")
+    assert names(server, RUNTIMES) == {"penstock", "penstock-predictor"}
+
+
+def test_uninstalled_it_leaves_the_model_versions(server: KubernetesServer, release: Helm) -> None:
+    release.run("install", "penstock", CHART, "--create-namespace")
+    server.request("POST", MODEL_VERSIONS, model_version())
+    release.run("uninstall", "penstock")
+    assert names(server, MODEL_VERSIONS) == {"flights-8"}
+    assert names(server, RUNTIMES) == set()
+    release.run("install", "penstock", CHART)
+    assert names(server, MODEL_VERSIONS) == {"flights-8"}
+    server.send("DELETE", f"{MODEL_VERSIONS}/flights-8")
+
+
+def test_every_part_is_taken_and_changed(server: KubernetesServer, release: Helm) -> None:
+    everything = CHART_TESTS / "values" / "everything.yaml"
+    release.run("install", "penstock", CHART, "--create-namespace", "--values", everything)
+    workers = "/apis/apps/v1/namespaces/ml/deployments"
+    assert "penstock-flights-worker" in names(server, workers)
+    release.run("upgrade", "penstock", CHART, "--values", everything, "--values", CHART / "values-production.yaml")
+    release.run("upgrade", "penstock", CHART, "--values", CHART_TESTS / "values" / "least.yaml")
+    assert "penstock-flights-worker" not in names(server, workers)
+    assert "modelversions.penstock.dev" in names(server, CRDS)
+
+
+def test_each_account_may_do_what_it_needs_and_no_more(server: KubernetesServer, release: Helm) -> None:
+    values = ["--set", "operator.namespaces={ml}", "--set", "transformer.limitToModels=true"]
+    models = ["--set", "models[0].name=flights", "--set", "models[0].namespace=ml"]
+    release.run("install", "penstock", CHART, "--create-namespace", *values, *models)
+    operator, transformer = "penstock:penstock-operator", "ml:penstock-transformer"
+    assert can(server, operator, "ml", "patch", "penstock.dev/modelversions:status")
+    assert can(server, operator, "ml", "create", "pods:eviction")
+    assert can(server, operator, "penstock", "update", "coordination.k8s.io/leases", "penstock-operator")
+    assert not can(server, operator, "shop", "list", "penstock.dev/modelversions")
+    assert not can(server, operator, "ml", "get", "secrets")
+    assert not can(server, operator, "ml", "create", "pods")
+    assert not can(server, operator, "penstock", "update", "coordination.k8s.io/leases", "other")
+    assert can(server, transformer, "ml", "watch", "configmaps", "penstock-route-flights")
+    assert can(server, transformer, "ml", "list", "discovery.k8s.io/endpointslices")
+    assert not can(server, transformer, "ml", "get", "configmaps", "kube-root-ca.crt")
+    assert not can(server, transformer, "ml", "patch", "configmaps", "penstock-route-flights")
+    assert not can(server, transformer, "shop", "get", "configmaps", "penstock-route-flights")
+
+
+def test_manifests_are_taken_by_the_api_server(server: KubernetesServer, release: Helm) -> None:
+    """The CRD's own rules are CEL, which only an API server judges."""
+    release.run("install", "penstock", CHART, "--create-namespace")
+    document = model_version()
+    assert server.request("POST", f"{MODEL_VERSIONS}?dryRun=All", document)["spec"]["rollout"]["strategy"] == "manual"
+    document["spec"]["rollout"]["steps"] = [50, 25, 100]
+    with pytest.raises(ApiStatus, match="rising"):
+        server.request("POST", f"{MODEL_VERSIONS}?dryRun=All", document)
+    for each in yaml.safe_load_all((ROOT / "manifests/async-kafka.yaml").read_text()):
+        path = "/apis/apps/v1/namespaces/default/deployments?dryRun=All&fieldValidation=Strict"
+        assert server.request("POST", path, each)["metadata"]["name"] == each["metadata"]["name"]
