@@ -1,0 +1,395 @@
+"""Routes and endpoints against a real Kubernetes API: its watches, its rights, its tokens, and what it does when it goes away."""
+
+import asyncio
+import base64
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.testing.kubernetes import MERGE, ApiStatus, KubernetesServer
+from penstock.testing.server import ServerProcess
+from penstock.testing.servers import ServerMissing
+from penstock_transformer.cluster_endpoints import ClusterEndpoints
+from penstock_transformer.endpoints import Endpoint
+from penstock_transformer.kube_api import KubeApi
+from penstock_transformer.route.configmap import MOST_APPLY
+
+NAME = "penstock-route-flights"
+# As the chart gives them: names where Kubernetes lets one say names.
+CONFIGMAPS = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [NAME], "verbs": ["get", "list", "watch"]}
+SERVICES = {"apiGroups": [""], "resources": ["services"], "verbs": ["get"]}
+SLICES = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}
+RULES = [CONFIGMAPS, SERVICES, SLICES]
+V1, V2, V3 = {"1": 40}, {"2": 40}, {"3": 40}
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def kubernetes() -> Iterator[KubernetesServer]:
+    try:
+        server = KubernetesServer()
+    except ServerMissing as missing:
+        pytest.skip(str(missing))
+    with server:
+        yield server
+
+
+class Space:
+    """A namespace of a test's own, with an account that transformers have."""
+
+    def __init__(self, kubernetes: KubernetesServer) -> None:
+        self.kubernetes = kubernetes
+        self.name = kubernetes.namespace(f"space-{next(_numbers)}")
+        self.account = kubernetes.account(self.name, "transformer", RULES)
+        self.path = f"/api/v1/namespaces/{self.name}/configmaps/{NAME}"
+
+    def api(self) -> KubeApi:
+        found = KubeApi.of_this_pod(self.kubernetes.environment, self.account)
+        assert found is not None
+        return found
+
+    def put(self, text: str, **metadata: Any) -> None:
+        """Write the route as the operator does."""
+        kind = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME, **metadata}}
+        self.kubernetes.apply(self.path, {**kind, "data": {"route.yaml": text}}, manager="penstock-operator")
+
+    def replace(self, document: dict[str, Any]) -> None:
+        """Put something else in its place, as a hand does."""
+        kind = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}}
+        self.kubernetes.request("PUT", self.path, {**kind, **document})
+
+    async def away(self, function: Callable[..., Any], *given: Any) -> Any:
+        """Run what blocks in a thread."""
+        return await asyncio.to_thread(function, *given)
+
+
+@pytest.fixture
+def space(kubernetes: KubernetesServer) -> Iterator[Space]:
+    yield Space(kubernetes)
+    if not kubernetes.running:
+        kubernetes.start()
+
+
+@pytest.fixture
+def routed(site: Any, space: Space, run: Any) -> Callable[..., None]:
+    """Run a test with a transformer that asks the real API: `routed(go, route_cache=…)`."""
+
+    def runner(go: Callable[[], Any], **given: Any) -> None:
+        async def inside() -> None:
+            site.api = space.api()
+            site.make(**{"route_confirm_s": 0.5, **given})
+            try:
+                await go()
+            finally:
+                await site.transformer.close()
+
+        run(inside())
+
+    return runner
+
+
+def told(site: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = site.transformer.status.answer(site.transformer.table.route)
+    return answer
+
+
+def test_a_route_comes_changes_breaks_and_goes(site: Any, space: Space, routed: Any, wait: Any) -> None:
+    async def go() -> None:
+        await site.transformer.start()
+        assert (await site.versions(), told(site)["source"]) == (V1, "predictor")
+        await space.away(space.put, site.text(1, site.entry(2)))
+        await site.applied(1)
+        assert (await site.versions(), told(site)["source"]) == (V2, "configmap")
+        await space.away(space.put, site.text(2, site.entry(2, weight=50), site.entry(3, weight=50)))
+        await site.applied(2)
+        wrong = [
+            ({"data": {"route.yaml": "bundles: ["}}, "route"),
+            ({"data": {"route.yaml": "x" * 1_000_000}}, "data[route.yaml]"),
+            ({"binaryData": {"route.yaml": base64.b64encode(bytes(range(256)) * 100).decode()}}, "data[route.yaml]"),
+            ({"data": {"route.yml": site.text(3, site.entry(1))}}, "data[route.yaml]"),
+            ({"data": {"route.yaml": site.text(1, site.entry(1))}}, "revision"),
+            ({"data": {"route.yaml": site.text(2, site.entry(1))}}, "revision"),
+            ({"data": {"route.yaml": site.text(9, site.entry(1), model="trains")}}, "model"),
+        ]
+        for document, field in wrong:
+            await space.away(space.replace, document)
+            await wait(lambda expected=field: (told(site)["error"] or {}).get("field") == expected)
+            assert site.transformer.revision == 2
+        await space.away(space.kubernetes.request, "DELETE", space.path)
+        await wait(lambda: "is gone" in str(told(site)["error"]))
+        assert set(await site.versions()) == {"2", "3"}
+        # Made again: another object, which may begin with 1.
+        await space.away(space.put, site.text(1, site.entry(3)))
+        await site.applied(1)
+        assert (await site.versions(), told(site)["error"]) == (V3, None)
+
+    routed(go)
+
+
+def test_a_change_is_seen_as_it_is_made(site: Any, space: Space, routed: Any) -> None:
+    """The time is printed, and held to nothing: the machine may be doing anything."""
+
+    async def go() -> None:
+        await space.away(space.put, site.text(1, site.entry(1, weight=1), site.entry(2, weight=1)))
+        await site.transformer.start()
+        waited = []
+        for revision in range(2, 22):
+            await space.away(space.put, site.text(revision, site.entry(1, weight=1), site.entry(2, weight=revision)))
+            written = time.monotonic()
+            await site.applied(revision)
+            waited.append(time.monotonic() - written)
+        print(f"applied after {sorted(waited)[10] * 1e3:.0f} ms in the middle, {max(waited) * 1e3:.0f} ms at worst")
+
+    # The get that confirms comes too seldom to be what brings them.
+    routed(go, route_confirm_s=600)
+
+
+def test_hundreds_of_changes_end_with_the_last(site: Any, space: Space, routed: Any) -> None:
+    async def go() -> None:
+        await space.away(space.put, site.text(1, site.entry(1)))
+        await site.transformer.start()
+
+        def change() -> None:
+            for revision in range(2, 402):
+                space.put(site.text(revision, site.entry(1, weight=revision), site.entry(2, weight=1)))
+
+        began = time.monotonic()
+        changing = asyncio.ensure_future(space.away(change))
+        while not changing.done():
+            assert (await site.versions(20)).keys() <= {"1", "2"}
+        print(f"{400 / (time.monotonic() - began) * 60:.0f} changes a minute")
+        await site.applied(401)
+        assert site.transformer.counters.route_rejected == 0
+        assert told(site)["error"] is None
+
+    routed(go)
+
+
+@pytest.mark.parametrize("how", ["kill", "pause"])
+def test_an_api_server_that_goes_away_takes_nothing_with_it(
+    site: Any, space: Space, routed: Any, wait: Any, how: str, tmp_path: Path
+) -> None:
+    kubernetes = space.kubernetes
+
+    async def go() -> None:
+        await space.away(space.put, site.text(1, site.entry(1)))
+        await site.transformer.start()
+        await wait(lambda: list(tmp_path.glob("*.json")))
+        await space.away(getattr(kubernetes, how))
+        first = site.transformer
+        await wait(lambda: told(site)["confirmed_s"] > 1.5)
+        assert (await site.versions(), told(site)["error"], first.status.lag()) == (V1, None, None)
+        # One that starts meanwhile goes by what was kept.
+        await first.close()
+        site.make(route_confirm_s=0.5, route_cache=tmp_path)
+        await site.transformer.start()
+        assert (await site.versions(), told(site)["source"], told(site)["confirmed_s"]) == (V1, "cache", None)
+        await space.away(kubernetes.start if how == "kill" else kubernetes.resume)
+        await space.away(space.put, site.text(2, site.entry(2)))
+        await site.applied(2)
+        await wait(lambda: told(site)["confirmed_s"] < 1.5)
+
+    routed(go, route_cache=tmp_path)
+
+
+def test_an_api_server_that_is_restarted_again_and_again(site: Any, space: Space, routed: Any) -> None:
+    async def go() -> None:
+        await space.away(space.put, site.text(1, site.entry(1)))
+        await site.transformer.start()
+        for revision, version in ((2, "2"), (3, "3")):
+            await space.away(space.kubernetes.stop)
+            await space.away(space.kubernetes.start)
+            await space.away(space.put, site.text(revision, site.entry(int(version))))
+            await site.applied(revision)
+            assert await site.versions() == {version: 40}
+
+    routed(go)
+
+
+def test_rights_that_are_taken_away_and_given_back(site: Any, space: Space, routed: Any, wait: Any) -> None:
+    kubernetes = space.kubernetes
+
+    async def go() -> None:
+        await space.away(space.put, site.text(1, site.entry(1)))
+        await site.transformer.start()
+        await space.away(kubernetes.allow, space.name, "transformer", [])
+        await wait(lambda: "forbidden" in str(told(site)["error"]))
+        assert (await site.versions(), site.transformer.status.lag()) == (V1, None)
+        # A watch that is open stays so: the API server asks for rights at its begin alone.
+        await space.away(kubernetes.allow, space.name, "transformer", RULES)
+        await space.away(space.put, site.text(2, site.entry(2)))
+        await site.applied(2)
+        await wait(lambda: told(site)["error"] is None)
+
+    routed(go)
+
+
+def test_who_may_read_nothing_follows_the_predictor(site: Any, space: Space, routed: Any) -> None:
+    async def go() -> None:
+        await space.away(space.kubernetes.allow, space.name, "transformer", [])
+        await site.transformer.start()
+        assert (await site.versions(), told(site)["source"]) == (V1, "predictor")
+        assert "forbidden" in told(site)["error"]["message"]
+
+    routed(go)
+
+
+def test_a_token_that_is_replaced_is_read_anew(site: Any, space: Space, routed: Any, wait: Any) -> None:
+    kubernetes = space.kubernetes
+    accounts = f"/api/v1/namespaces/{space.name}/serviceaccounts"
+
+    def rotate() -> None:
+        # The account made anew: what was a token before is none any more.
+        kubernetes.request("DELETE", f"{accounts}/transformer")
+        kubernetes.request("POST", accounts, {"metadata": {"name": "transformer"}})
+
+    async def go() -> None:
+        await space.away(space.put, site.text(1, site.entry(1)))
+        await site.transformer.start()
+        await space.away(rotate)
+        await wait(lambda: "401" in str(told(site)["error"]))
+        (space.account / "token").write_text("")
+        site.transformer._source._watch.renew()
+        (space.account / "token").write_text(await space.away(kubernetes.token, space.name, "transformer"))
+        await space.away(space.put, site.text(2, site.entry(2)))
+        await site.applied(2)
+        await wait(lambda: told(site)["error"] is None)
+
+    routed(go)
+
+
+def test_a_pod_that_lags_hears_of_most_others_from_the_annotation(site: Any, space: Space, routed: Any, wait: Any) -> None:
+    async def go() -> None:
+        await space.away(space.put, site.text(1, site.entry(1)))
+        await site.transformer.start()
+        files, site.predictors["http://p2:80"].files = site.predictors["http://p2:80"].files, {}
+        missing = {**site.entry(2), "digest": "sha256:" + "0" * 64}
+        await space.away(space.put, site.text(2, missing))
+        await wait(lambda: (told(site)["error"] or {}).get("revision") == 2)
+        assert site.transformer.status.lag() is None
+        note = {"metadata": {"annotations": {MOST_APPLY: "2"}}}
+        await space.away(lambda: space.kubernetes.request("PATCH", space.path, note, kind=MERGE))
+        await wait(lambda: site.transformer.status.lag() is not None)
+        site.predictors["http://p2:80"].files = files
+        await space.away(space.put, site.text(3, site.entry(2)))
+        await site.applied(3)
+        assert site.transformer.status.lag() is None
+
+    routed(go, route_lag_s=0.2)
+
+
+def slice_of(service: str, name: str, *addresses: str, port: int = 8080, **conditions: bool) -> dict[str, Any]:
+    endpoints = [{"addresses": [address], "conditions": {"ready": True, **conditions}} for address in addresses]
+    ports = [{"name": "http", "port": port, "protocol": "TCP"}, {"name": "grpc", "port": port + 1, "protocol": "TCP"}]
+    kind = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4"}
+    metadata = {"name": name, "labels": {"kubernetes.io/service-name": service}}
+    return {**kind, "metadata": metadata, "endpoints": endpoints, "ports": ports}
+
+
+def test_endpoints_as_a_real_api_tells_them(space: Space, run: Any, wait: Any) -> None:
+    kubernetes = space.kubernetes
+    slices = f"/apis/discovery.k8s.io/v1/namespaces/{space.name}/endpointslices"
+    ports = [{"name": "http", "port": 80, "targetPort": 8080}, {"name": "grpc", "port": 81, "targetPort": 8081}]
+    kubernetes.request(
+        "POST", f"/api/v1/namespaces/{space.name}/services", {"metadata": {"name": "flights"}, "spec": {"ports": ports}}
+    )
+
+    def put(name: str, *addresses: str, **given: Any) -> None:
+        kubernetes.apply(f"{slices}/{name}", slice_of("flights", name, *addresses, **given))
+
+    class Nobody:
+        def start(self, _listener: Any) -> None:
+            raise AssertionError("nobody asks DNS here")
+
+        async def close(self) -> None:
+            return
+
+    async def go() -> None:
+        heard: list[tuple[Endpoint, ...]] = []
+
+        def hosts() -> list[str]:
+            return [endpoint.host for endpoint in heard[-1]] if heard else []
+
+        source = ClusterEndpoints(space.api(), "flights", space.name, 80, Nobody())
+        source.start(lambda found, _: heard.append(found or ()))
+        await wait(lambda: heard)
+        assert hosts() == []
+        await space.away(put, "a", "10.0.0.1", "10.0.0.2")
+        await wait(lambda: hosts() == ["10.0.0.1", "10.0.0.2"])
+        assert heard[-1][0].port == 8080
+        await space.away(lambda: put("b", "10.0.0.3", "10.0.0.1"))
+        await wait(lambda: hosts() == ["10.0.0.1", "10.0.0.2", "10.0.0.3"])
+        await space.away(lambda: put("b", "10.0.0.3", terminating=True, ready=False))
+        await wait(lambda: hosts() == ["10.0.0.1", "10.0.0.2"])
+        await space.away(kubernetes.kill)
+        await asyncio.sleep(0)
+        assert hosts() == ["10.0.0.1", "10.0.0.2"]
+        await space.away(kubernetes.start)
+        await space.away(lambda: kubernetes.request("DELETE", f"{slices}/a"))
+        await wait(lambda: hosts() == [])
+        await space.away(put, "c", "10.0.0.9")
+        await wait(lambda: hosts() == ["10.0.0.9"])
+        await source.close()
+
+    run(go())
+
+
+def test_a_configmap_that_nobody_may_read_is_none_of_the_account_s_rights(space: Space) -> None:
+    token = (space.account / "token").read_text()
+    with pytest.raises(ApiStatus, match="forbidden"):
+        space.kubernetes.request("GET", f"/api/v1/namespaces/{space.name}/configmaps", token=token)
+    with pytest.raises(ApiStatus, match="not found"):
+        space.kubernetes.request("GET", space.path, token=token)
+
+
+def test_the_program_watches_acknowledges_and_turns_unready(space: Space, site: Any, tmp_path: Path) -> None:
+    """Two processes of a transformer, started without anything but the route: they wait for it, and are then not ready for it."""
+    import httpx
+
+    from penstock.dataplane import TensorMetadata
+    from penstock.testing.bundles import write_bundle
+    from penstock.testing.models import mlp
+
+    outputs = (TensorMetadata("y", "FP32", (-1, 1)),)
+    digest = write_bundle(tmp_path / "one", mlp((3, 4, 1)), None, name="flights", outputs=outputs)
+    options = ("--model_name", "flights", "--model_dir", str(tmp_path / "one"), "--profile_s", "0", "--drain_delay_s", "0")
+    with ServerProcess("penstock_predictor", *options) as predictor:
+        entry = {"digest": digest, "predictor": predictor.url, "weight": 1}
+        transformer = ServerProcess(
+            "penstock_transformer",
+            *("--model_name", "flights", "--route_configmap", NAME, "--service_account", str(space.account), "--workers", "2"),
+            *("--route_lag_s", "0.3", "--drain_delay_s", "0"),
+            env=space.kubernetes.environment,
+            ready_s=120,
+        ).start()
+        try:
+            transformer.wait_event("supervising", 60)
+            space.put(site.text(1, entry))
+            transformer.wait_ready()
+            admin = f"{transformer.admin_url}/route"
+            acknowledged = httpx.get(admin, timeout=30).json()
+            assert (acknowledged["revision"], acknowledged["applied"], acknowledged["error"]) == (1, [digest], None)
+            assert acknowledged["confirmed_s"] < 60
+            gone = {**entry, "digest": "sha256:" + "0" * 64}
+            space.put(site.text(2, entry | {"weight": 2}, gone), annotations={MOST_APPLY: "2"})
+            ready = f"{transformer.url}/v2/health/ready"
+
+            def seen() -> tuple[int, Any]:
+                return httpx.get(ready, timeout=30).status_code, httpx.get(admin, timeout=30).json()
+
+            deadline = time.monotonic() + 60
+            while (found := seen())[0] != 503:
+                assert time.monotonic() < deadline, found
+            assert (found[1]["revision"], found[1]["error"]["revision"]) == (1, 2)
+            body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [0.5] * 3}]}
+            assert httpx.post(f"{transformer.url}/v2/models/flights/infer", json=body, timeout=30).status_code == 200
+            space.put(site.text(3, entry), annotations={MOST_APPLY: "3"})
+            while (found := seen())[0] != 200 or found[1]["revision"] != 3:
+                assert time.monotonic() < deadline + 60, found
+            assert found[1]["error"] is None
+        finally:
+            assert transformer.stop() == 0
