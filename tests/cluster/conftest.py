@@ -76,6 +76,8 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 def flights(chart: Cluster, own_images: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flights]:
     """The flights example: Redis, filled, and the bundle in a claim; nothing serves it yet."""
     name = f"flights-{secrets.token_hex(3)}"
+    chart.kubectl("create", "namespace", name)
+    penstock_chart.admit(chart, name)
     yield flights_example.install(chart, name, tmp_path_factory.mktemp("flights"), own_images["transformer"])
     chart.kubectl("delete", "namespace", name, "--wait=false")
 
