@@ -59,8 +59,7 @@ class Flights:
 
 
 def install(cluster: Cluster, namespace: str, folder: Path, image: str) -> Flights:
-    """Make it all in a namespace that is there; `folder` is for the example's files, `image` any image with tar and Python. Raises
-    BedError."""
+    """Make it all in a namespace that is there; `image`: any with tar and Python. Raises BedError."""
     cluster.load(build(REDIS))
     cluster.volume(CLAIM, namespace)
     address = f"redis://redis.{namespace}:6379/0"
