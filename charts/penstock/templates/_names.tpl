@@ -19,6 +19,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- define "penstock.image" -}}
 {{- $root := index . 0 -}}
 {{- $root.Values.image.repository }}/{{ index . 1 }}:{{ $root.Values.image.tag | default $root.Chart.AppVersion }}
+{{- if and $root.Values.transformer.feast (eq (index . 1) "transformer") }}-feast{{ end }}
 {{- end }}
 
 {{- define "penstock.pullSecrets" -}}
