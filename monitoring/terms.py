@@ -1,13 +1,13 @@
 """The pieces of PromQL that dashboards and alerts share: who is looked at, what counts as a failure, quantiles and shares.
 
-Labels of a target, as the chart's monitors set them: `namespace`, `pod`, `component` (transformer, predictor, worker, relay,
-sink, updates, operator; serve where everything is one process), `inferenceservice`, `model_version`.
+Labels of a target, as the chart's monitors set them: `namespace`, `pod`, `component` (transformer, predictor, collocated, worker,
+relay, sink, updates, operator; serve where everything is one process), `inferenceservice`, `model_version`.
 """
 
 RATE = "$__rate_interval"
 HERE = 'namespace=~"$namespace"'
 OF_MODEL = f'{HERE}, model=~"$model"'
-CALLERS = 'component=~"transformer|serve"'
+CALLERS = 'component=~"transformer|collocated|serve"'
 """Programs that callers reach: a request is counted there once, and again where it goes on to."""
 PREDICTORS = 'component="predictor"'
 # What the platform owes its callers an answer for; the other kinds are faults of the request.

@@ -2,7 +2,7 @@
 
 from monitoring.alerts.alert import Alert
 
-_OURS = 'component=~"transformer|predictor|worker|relay|sink|updates|operator|serve"'
+_OURS = 'component=~"transformer|predictor|collocated|worker|relay|sink|updates|operator|serve"'
 _POD = "{{ $labels.namespace }}/{{ $labels.pod }}"
 _LEFT = "kubelet_volume_stats_available_bytes / kubelet_volume_stats_capacity_bytes"
 

@@ -59,7 +59,7 @@ def _numbers() -> list[object]:
             "Addresses of predictors",
             "Addresses that the transformers of the route's bundles call, those set aside left out.",
             "short",
-            Query(total("penstock_route_predictor_pods", f'{OF_MODEL}, component="transformer", state="used"')),
+            Query(total("penstock_route_predictor_pods", f'{_ASKED}, state="used"')),
         ),
     ]
 

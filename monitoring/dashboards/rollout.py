@@ -5,7 +5,6 @@ from monitoring.panels import Query, graph
 from monitoring.terms import CALLERS, FAILURES, OF_MODEL, quantile, rate, share, short
 
 _ASKED = f"{OF_MODEL}, {CALLERS}"
-_ROUTED = f'{OF_MODEL}, component="transformer"'
 _BUNDLE = "{{version}}"
 
 
@@ -28,7 +27,7 @@ def _bundles() -> list[object]:
             "Share that is wanted",
             "Share of requests that the applied routes give each bundle; shadows get copies of that share.",
             "percentunit",
-            Query(short(f"avg by (bundle, mode) (penstock_route_share_ratio{{{_ROUTED}}})"), "{{version}} {{mode}}"),
+            Query(short(f"avg by (bundle, mode) (penstock_route_share_ratio{{{_ASKED}}})"), "{{version}} {{mode}}"),
         ),
         graph(
             "Share that it gets",

@@ -1,5 +1,6 @@
 """The dashboards' files: as the code has them, and each panel with a title, a unit, a description and named series."""
 
+import dataclasses
 import json
 import re
 from collections import Counter
@@ -11,9 +12,21 @@ from monitoring.alerts import rules
 from monitoring.board import Board
 from monitoring.files import FOLDER, ROOT, boards, files
 
+from penstock_predictor.settings import PredictorSettings
+from penstock_transformer.relay.settings import RelaySettings
+from penstock_transformer.settings import TransformerSettings
+from penstock_transformer.sink.settings import SinkSettings
+from penstock_transformer.updates.settings import UpdatesSettings
+from penstock_transformer.worker.settings import WorkerSettings
+
 UNITS = {
     "s", "short", "percentunit", "bytes", "Bps", "reqps", "ops", "d", "none", "bool_yes_no",
 }  # fmt: skip
+
+
+def _settings() -> set[str]:
+    members = (TransformerSettings, PredictorSettings, WorkerSettings, RelaySettings, SinkSettings, UpdatesSettings)
+    return {field.name for settings in members for field in dataclasses.fields(settings)}
 
 
 def panels(board: Board) -> list[dict[str, Any]]:
@@ -104,6 +117,8 @@ def test_every_page_says_the_same_five_things() -> None:
         assert text.startswith(f"# {path.stem}\n"), path.name
         heads = re.findall(r"^## (.+)$", text, re.MULTILINE)
         assert heads == ["What it means", "What users see", "How to look", "What to do", "When to worry"], path.name
+        options = set(re.findall(r"--([a-z]+_[a-z_]+)", text))
+        assert options <= _settings(), f"{path.name}: {options - _settings()}"
         for link in re.findall(r"\]\(([^)#]+)", text):
             assert link.startswith("http") or (path.parent / link).exists(), f"{path.name}: {link}"
 

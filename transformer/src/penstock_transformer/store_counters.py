@@ -80,7 +80,7 @@ class StoreCounters:
 
     def _oldest(self) -> Metric:
         text = (
-            f"Age of the oldest stored value of the newest {_BATCHES} batches, by set; left out once they are five minutes ago."
+            f"Age of the oldest stored value of the newest {_BATCHES} batches, by set; none after five minutes."
         )
         family = GaugeMetricFamily("penstock_store_value_age_seconds", text, labels=("set",))
         now, oldest = time.monotonic(), dict[str, float]()
