@@ -201,7 +201,7 @@ def test_an_api_server_that_is_restarted_again_and_again(site: Any, space: Space
         await space.away(space.put, site.text(1, site.entry(1)))
         await site.transformer.start()
         for revision, version in ((2, "2"), (3, "3")):
-            await space.away(space.kubernetes.stop)
+            await space.away(space.kubernetes.kill)
             await space.away(space.kubernetes.start)
             await space.away(space.put, site.text(revision, site.entry(int(version))))
             await site.applied(revision)
