@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from penstock.batcher import Batcher, BatchPolicy, answer_each
+from penstock.batcher import Batcher, BatchPolicy
 from penstock.errors import Internal, InvalidInput, PenstockError
 from penstock.testing.batching import MODES, batcher_of, deliver_each, echo, run_within
 
@@ -79,18 +79,6 @@ def test_deliver_that_raises_half_way(item: Any, mode: str, raised: Exception, t
         batcher.close()
 
     run_within(main())
-
-
-@pytest.mark.parametrize("raised, told", [(ValueError("x"), Internal), (InvalidInput("x"), InvalidInput)])
-def test_answer_each_keeps_failures_apart(item: Any, raised: Exception, told: type[PenstockError]) -> None:
-    def answer(at: int, work: Any) -> None:
-        if work.payload == "bad":
-            raise raised
-        work.put(at)
-
-    works = [item(payload=payload) for payload in ("a", "bad", "b")]
-    answer_each(works, answer)
-    assert (works[0].answer, type(works[1].answer), works[2].answer) == (0, told, 2)
 
 
 def test_work_that_cannot_take_its_error(item: Any, caplog: pytest.LogCaptureFixture) -> None:

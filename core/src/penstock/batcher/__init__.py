@@ -9,6 +9,6 @@ from penstock.batcher.batcher import Batcher
 from penstock.batcher.policy import BatchPolicy
 from penstock.batcher.pressure import Pressure
 from penstock.batcher.queue import Batch, DeadlineQueue
-from penstock.batcher.work import BatchMetrics, Work, answer_each
+from penstock.batcher.work import BatchMetrics, Work
 
-__all__ = ["Batch", "BatchMetrics", "BatchPolicy", "Batcher", "DeadlineQueue", "Pressure", "Work", "answer_each"]
+__all__ = ["Batch", "BatchMetrics", "BatchPolicy", "Batcher", "DeadlineQueue", "Pressure", "Work"]

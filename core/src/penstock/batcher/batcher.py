@@ -16,12 +16,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
+from penstock.batcher.alarm import Alarm
 from penstock.batcher.inline import InlineGuard
 from penstock.batcher.policy import BatchPolicy
 from penstock.batcher.pressure import Pressure
 from penstock.batcher.queue import Batch, DeadlineQueue
 from penstock.batcher.rate import ServiceRate
-from penstock.batcher.work import BatchMetrics, W, answerable, count, fail
+from penstock.batcher.work import BatchMetrics, W, answer, answerable, count, fail
 from penstock.batcher.worker import Worker
 from penstock.dataplane import Context
 from penstock.errors import Cancelled, NotReady, PenstockError
@@ -44,9 +45,8 @@ class Batcher(Generic[W, R]):
     """
 
     __slots__ = (
-        "_closed", "_compute", "_coroutine", "_deliver", "_direct_from", "_draining", "_idle", "_inline", "_loop", "_metrics",
-        "_policy", "_pressing", "_queue", "_rate", "_scheduled", "_tasks", "_timer", "_timer_at", "_worker", "in_flight",
-        "pressure",
+        "_alarm", "_closed", "_compute", "_coroutine", "_deliver", "_direct_from", "_draining", "_idle", "_inline", "_loop",
+        "_metrics", "_policy", "_pressing", "_queue", "_rate", "_scheduled", "_tasks", "_worker", "in_flight", "pressure",
     )  # fmt: skip
 
     def __init__(
@@ -74,8 +74,7 @@ class Batcher(Generic[W, R]):
         self._worker: Worker | None = None
         self._tasks: set[asyncio.Future[Any]] = set()
         self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._alarm = Alarm(self._wake)
         self._idle: asyncio.Event | None = None
         self._draining = False
         self._closed = False
@@ -152,9 +151,7 @@ class Batcher(Generic[W, R]):
         """
         self._draining = True
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.clear()
         for work in self._queue.clear():
             fail(work, NotReady("the server is shutting down"))
         for task in self._tasks:
@@ -169,30 +166,19 @@ class Batcher(Generic[W, R]):
         policy = self._policy
         if self.in_flight >= policy.max_in_flight:
             if deadline is not None:
-                self._wake_at(deadline, now)
+                self._alarm.set(deadline, now)
             return
         delay_ms = self._delay_ms()
         if delay_ms and self._queue.rows < policy.max_rows:
             ripe = now + delay_ms / 1000
             if deadline is None or deadline > ripe:
-                self._wake_at(ripe, now)
+                self._alarm.set(ripe, now)
                 return
         self._scheduled = True
         loop.call_soon(self._take)
 
-    def _wake_at(self, when: float, now: float) -> None:
-        """Set the one timer to the earliest moment that anybody asked for."""
-        if self._timer is not None:
-            if self._timer_at <= when:
-                return
-            self._timer.cancel()
-        assert self._loop is not None
-        self._timer_at = when
-        self._timer = self._loop.call_later(max(when - now, 0.001), self._wake)
-
     def _wake(self) -> None:
-        """The timer: a batch has waited long enough, or somebody's deadline has come."""
-        self._timer = None
+        """The alarm: a batch has waited long enough, or somebody's deadline has come."""
         self._expire(_monotonic())
         self._take()
 
@@ -219,8 +205,8 @@ class Batcher(Generic[W, R]):
                     self._loop.call_soon(self._take)
                 break
         else:
-            if queue.dated and self._timer is None:
-                self._wake_at(queue.next_deadline() or 0.0, _monotonic())
+            if queue.dated and not self._alarm.is_set:
+                self._alarm.set(queue.next_deadline() or 0.0, _monotonic())
         self._settle()
 
     def _delay_ms(self) -> float:
@@ -229,7 +215,7 @@ class Batcher(Generic[W, R]):
         return max(policy.max_delay_ms, policy.follow_delay_ms) if self.in_flight else policy.max_delay_ms
 
     def _unripe(self, now: float, delay_ms: float) -> bool:
-        """Whether the batch to come should wait for company; if so, sets the timer."""
+        """Whether the batch to come should wait for company; if so, sets the alarm."""
         queue, policy = self._queue, self._policy
         oldest = queue.oldest_arrival()
         if self._draining or oldest is None or queue.rows >= policy.max_rows:
@@ -238,7 +224,7 @@ class Batcher(Generic[W, R]):
         deadline = queue.next_deadline()
         if ripe <= now + 0.0005 or (deadline is not None and deadline <= ripe):
             return False
-        self._wake_at(ripe, now)
+        self._alarm.set(ripe, now)
         return True
 
     def _start(self, batch: Batch[W], now: float) -> bool:
@@ -294,7 +280,7 @@ class Batcher(Generic[W, R]):
                 logger.warning("runs take too long for the event loop, moved to a thread", extra={"batch_size": len(works)})
         elif ended - began > guard.grace_s:
             guard.watch()
-        self._answer(works, result, error)
+        answer(self._deliver, works, result, error)
         if self._policy.direct_after_us and len(works) == 1:
             self._direct_from = _monotonic() + self._policy.direct_after_us / 1e6
 
@@ -350,18 +336,8 @@ class Batcher(Generic[W, R]):
         self._end_run(works, began)
         if self._queue:
             self._take()
-        self._answer(works, result, error)
+        answer(self._deliver, works, result, error)
         self._settle()
-
-    def _answer(self, works: list[W], result: Any, error: PenstockError | None) -> None:
-        if error is None:
-            try:
-                self._deliver(works, result)
-                return
-            except Exception as caught:
-                error = answerable(caught)
-        for work in works:
-            fail(work, error)
 
     def _settle(self) -> None:
         """If nothing waits and nothing runs, the pace is at rest, and `drain` may look again."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from penstock.dataplane import Context
 from penstock.errors import Internal, PenstockError
@@ -39,16 +39,16 @@ class Work(Protocol):
 W = TypeVar("W", bound=Work)
 
 
-def answer_each(works: Sequence[W], answer: Callable[[int, W], None]) -> None:
-    """For a batcher's `deliver`: call `answer(index, work)` for each work so that one that fails harms no batch-mate.
-
-    A PenstockError that `answer` raises is that work's answer; anything else is logged and becomes Internal.
-    """
-    for at, work in enumerate(works):
+def answer(deliver: Callable[[list[W], Any], None], works: list[W], result: Any, error: PenstockError | None) -> None:
+    """Deliver a run's result to its works, or its error; a `deliver` that fails is the error of all of them."""
+    if error is None:
         try:
-            answer(at, work)
+            deliver(works, result)
+            return
         except Exception as caught:
-            fail(work, answerable(caught))
+            error = answerable(caught)
+    for work in works:
+        fail(work, error)
 
 
 def fail(work: Work, error: PenstockError) -> None:

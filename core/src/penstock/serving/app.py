@@ -82,7 +82,9 @@ def build_app(
     app.state.streams = Streams(plane, app.state.shell, limits)
     _mount_hot_routes(app, table)
     add_triton_routes(app, plane, metrics)
-    _add_protocol(app, plane, lifecycle, metrics)
+    _add_server(app, plane, lifecycle)
+    _add_models(app, plane, lifecycle, metrics)
+    _add_v1(app, plane)
     _add_operations(app, lifecycle, metrics)
     _add_errors(app)
     app.add_middleware(Framing, shell=app.state.shell)
@@ -105,7 +107,7 @@ def _mount_hot_routes(app: FastAPI, table: HotRoutes) -> None:
         )
 
 
-def _add_protocol(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle, metrics: Metrics) -> None:
+def _add_server(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle) -> None:
     @app.get("/", summary="Is the process alive? (KServe v1)")
     async def alive() -> Response:
         return _json({"status": "alive"})
@@ -123,6 +125,8 @@ def _add_protocol(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle, metrics:
         fine = lifecycle.ready and plane.ready()
         return _json({"ready": fine}, 200 if fine else 503)
 
+
+def _add_models(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle, metrics: Metrics) -> None:
     @app.get("/v2/models/{model}", summary="A model's metadata")
     async def model(model: str) -> Response:
         return await _metadata(model, None)
@@ -151,15 +155,6 @@ def _add_protocol(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle, metrics:
         body, content_type = status_response(426, "expected a WebSocket handshake", _path(request))
         return plain_response(426, body, content_type, b"upgrade: websocket\r\n")
 
-    @app.get("/v1/models", summary="Names of the models")
-    async def v1_models() -> Response:
-        return _json({"models": list(plane.models())})
-
-    @app.get("/v1/models/{model:no_verb}", summary="Is the model ready? (KServe v1)")
-    async def v1_model(model: str) -> Response:
-        fine = plane.ready(model)
-        return _json({"name": model, "ready": fine}, 200 if fine else 503)
-
     async def _metadata(model: str, version: str | None) -> Response:
         metadata = await plane.metadata(model, version)
         return plain_response(
@@ -168,6 +163,17 @@ def _add_protocol(app: FastAPI, plane: DataPlane, lifecycle: Lifecycle, metrics:
 
     def _ready(model: str, version: str | None) -> Response:
         fine = plane.ready(model, version) and lifecycle.state is State.READY
+        return _json({"name": model, "ready": fine}, 200 if fine else 503)
+
+
+def _add_v1(app: FastAPI, plane: DataPlane) -> None:
+    @app.get("/v1/models", summary="Names of the models")
+    async def v1_models() -> Response:
+        return _json({"models": list(plane.models())})
+
+    @app.get("/v1/models/{model:no_verb}", summary="Is the model ready? (KServe v1)")
+    async def v1_model(model: str) -> Response:
+        fine = plane.ready(model)
         return _json({"name": model, "ready": fine}, 200 if fine else 503)
 
 
