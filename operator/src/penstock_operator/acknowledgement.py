@@ -38,7 +38,7 @@ class Acknowledgement:
         route = seen.route
         pods = [pod for pod in seen.pods if pod.running and not pod.deleting and (pod.ready or pod.answer is not None)]
         revision = route.revision if route is not None else None
-        current = [pod for pod in pods if pod.answer is not None and pod.answer.revision == revision and not pod.answer.error]
+        current = [pod for pod in pods if pod.answer is not None and pod.answer.revision == revision]
         refused = [
             f"{pod.name}: {pod.answer.error}"
             for pod in pods

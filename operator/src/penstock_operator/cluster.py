@@ -91,6 +91,10 @@ class Cluster(Protocol):
         """The same of the status subresource."""
         ...
 
+    async def replace(self, kind: Kind, document: Object) -> Object:
+        """The whole object; the resourceVersion in its metadata is a precondition."""
+        ...
+
     async def patch(self, kind: Kind, namespace: str, name: str, document: Object) -> Object:
         """Merge patch. A resourceVersion in the metadata is a precondition."""
         ...

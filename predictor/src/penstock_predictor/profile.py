@@ -87,7 +87,7 @@ def sizes(rule: BatchRule, max_rows: int) -> list[int]:
 def _cost(session: Session, feeds: Row, rows: int, budget_s: float) -> Cost:
     before = _peak_reset()
     outputs = session.run(feeds)
-    grown = max(0, _peak_bytes() - before)
+    grown = max(0, peak_bytes() - before)
     tensors = sum(array.nbytes for array in (*feeds.values(), *outputs))
     # A run that alone takes all of the time is measured once; the first one was its warm-up.
     times: list[float] = []
@@ -104,11 +104,17 @@ def _peak_reset(proc: Path = Path("/proc/self")) -> int:
         (proc / "clear_refs").write_text("5")
     except OSError:
         pass
-    return _status_bytes(proc, "VmRSS:")
+    return resident_bytes(proc)
 
 
-def _peak_bytes(proc: Path = Path("/proc/self")) -> int:
+def peak_bytes(proc: Path = Path("/proc/self")) -> int:
+    """The most that has been resident since the kernel's mark was last set back; 0 where there is no /proc."""
     return _status_bytes(proc, "VmHWM:")
+
+
+def resident_bytes(proc: Path = Path("/proc/self")) -> int:
+    """What is resident now; 0 where there is no /proc."""
+    return _status_bytes(proc, "VmRSS:")
 
 
 def _status_bytes(proc: Path, name: str) -> int:

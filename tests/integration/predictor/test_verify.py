@@ -99,3 +99,68 @@ def test_a_directory_with_nothing_fails(tmp_path: Path) -> None:
 
 def test_rows_that_interact_are_fine_where_the_bundle_says_so(tmp_path: Path) -> None:
     assert all(check.ok for check in verify(write_bundle(tmp_path / "b", models.centred(), rows_independent=False)))
+
+
+def report_of(directory: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    where = directory.parent / "report.json"
+    code, text = run(directory, "--report", str(where), *options)
+    assert where.stat().st_size <= 4096, text
+    found: dict[str, Any] = json.loads(where.read_text())
+    return code, found
+
+
+def bundle_digest(directory: Path) -> str:
+    return f"sha256:{digest_bytes((directory / 'bundle.yaml').read_bytes()).sha256}"
+
+
+def test_a_good_bundle_is_reported_with_what_it_costs(tmp_path: Path) -> None:
+    directory = write_bundle(tmp_path / "b", MLP, golden(MLP))
+    code, report = report_of(directory, "--digest", bundle_digest(directory))
+    assert code == 0
+    assert report["ok"] is True
+    assert report["digest"] == bundle_digest(directory)
+    assert report["model_bytes"] > len(MLP)
+    assert report["peak_memory_bytes"] > 2**20
+    assert report["profile"][0]["rows"] == 1
+
+
+def test_another_digest_than_asked_for_is_reported_before_anything_is_loaded(tmp_path: Path) -> None:
+    directory = write_bundle(tmp_path / "b", MLP, golden(MLP))
+    code, report = report_of(directory, "--digest", "sha256:" + "0" * 64)
+    assert code == 1
+    assert (report["ok"], report["kind"], report["field"]) == (False, "digest", "digest")
+    assert bundle_digest(directory) in report["message"]
+    assert "model_bytes" not in report
+
+
+@pytest.mark.parametrize("kind", ["golden", "load", "layout"])
+def test_what_fails_is_reported_by_name(tmp_path: Path, kind: str) -> None:
+    directory = write_bundle(tmp_path / "b", MLP, golden(MLP, off=0.5 if kind == "golden" else 0.0))
+    if kind == "load":
+        (directory / "model.onnx").write_bytes(b"no model")
+    if kind == "layout":
+        directory = tmp_path / "none"
+    code, report = report_of(directory)
+    assert code == 1
+    assert report["kind"] == kind
+    assert report["message"]
+
+
+def test_a_plain_models_digest_has_the_name_in_it_that_it_is_served_under(tmp_path: Path) -> None:
+    directory = tmp_path / "plain"
+    directory.mkdir()
+    (directory / "model.onnx").write_bytes(MLP)
+    _, one = report_of(directory, "--model_name", "flights-7")
+    assert one["ok"] is True
+    code, _ = report_of(directory, "--model_name", "flights-7", "--digest", one["digest"])
+    assert code == 0
+    code, other = report_of(directory, "--model_name", "flights-8", "--digest", one["digest"])
+    assert (code, other["kind"]) == (1, "digest")
+
+
+def test_a_store_that_cannot_be_reached_is_reported(tmp_path: Path) -> None:
+    where = tmp_path / "report.json"
+    command = [sys.executable, "-m", "penstock_predictor", "verify", "https://127.0.0.1:9/bundle", "--report", str(where)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90)
+    assert done.returncode == 1, done.stdout
+    assert json.loads(where.read_text())["kind"] == "fetch"

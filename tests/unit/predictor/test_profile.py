@@ -102,4 +102,4 @@ def test_a_size_that_fails_ends_the_profile() -> None:
 
 def test_a_machine_without_proc_has_no_peaks(tmp_path: Path) -> None:
     assert profile._peak_reset(tmp_path / "none") == 0
-    assert profile._peak_bytes(tmp_path / "none") == 0
+    assert profile.peak_bytes(tmp_path / "none") == 0

@@ -34,26 +34,20 @@ class MemoryCluster:
         return _copied(self._there(kind, namespace, name))
 
     async def list(self, kind: Kind, namespace: str | None, *, labels: str = "") -> tuple[list[Object], str]:
-        wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
         found = []
         for (plural, inside, _), document in sorted(self.objects.items()):
             has = document["metadata"].get("labels") or {}
-            if plural == kind.plural and namespace in (None, inside) and all(has.get(k) == v for k, v in wanted.items()):
+            if plural == kind.plural and namespace in (None, inside) and _selects(labels, has):
                 found.append(_copied(document))
         return found, str(len(self.history))
 
     async def watch(self, kind: Kind, namespace: str | None, since: str, *, labels: str = "") -> AsyncIterator[Change]:
-        wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
         at = int(since)
         while True:
             for _, changed, change in self.history[at:]:
                 metadata = change.object["metadata"]
                 has = metadata.get("labels") or {}
-                if (
-                    changed == kind
-                    and namespace in (None, metadata["namespace"])
-                    and all(has.get(k) == v for k, v in wanted.items())
-                ):
+                if changed == kind and namespace in (None, metadata["namespace"]) and _selects(labels, has):
                     yield Change(change.type, _copied(change.object))
             at = len(self.history)
             self._changed.clear()
@@ -72,6 +66,11 @@ class MemoryCluster:
         metadata = document["metadata"]
         self._there(kind, metadata["namespace"], metadata["name"])
         return self._merge(kind, _copied({"metadata": metadata, "status": document["status"]}), "status")
+
+    async def replace(self, kind: Kind, document: Object) -> Object:
+        metadata = document["metadata"]
+        self._check(self._there(kind, metadata["namespace"], metadata["name"]), metadata["resourceVersion"])
+        return self.put(kind, document)
 
     async def patch(self, kind: Kind, namespace: str, name: str, document: Object) -> Object:
         there = self._there(kind, namespace, name)
@@ -168,6 +167,15 @@ class MemoryCluster:
         self.second += 1
         hours, rest = divmod(self.second, 3600)
         return f"2026-01-01T{hours % 24:02}:{rest // 60:02}:{rest % 60:02}Z"
+
+
+def _selects(labels: str, has: dict[str, str]) -> bool:
+    """Whether a label selector of the forms `a=b` and `a` chooses an object with these labels."""
+    for part in filter(None, labels.split(",")):
+        name, equals, value = part.partition("=")
+        if name not in has or (equals and has[name] != value):
+            return False
+    return True
 
 
 def _copied(document: Object) -> Object:

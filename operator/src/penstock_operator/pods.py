@@ -1,0 +1,83 @@
+"""Asks pods: which route a transformer applies, which bundle a predictor holds.
+
+    GET http://POD:9090/route             -> Answer
+    GET http://POD:8080/v2/models/MODEL   -> the digest in the header Penstock-Bundle
+
+A pod that does not answer in time, or with something else, has not answered. Addresses come from the API server, never from a
+pod's answer.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aiohttp
+import orjson
+
+from penstock_operator.cluster import Object
+from penstock_operator.looking import is_collocated
+from penstock_operator.seen import Answer
+
+_ANSWER_BYTES = 256 * 1024
+
+
+class PodAsker:
+    """Implements `Asker`. `timeout_s` is for each pod; at most 64 are asked at once."""
+
+    def __init__(self, *, admin_port: int = 9090, timeout_s: float = 1.0) -> None:
+        self._admin_port = admin_port
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        # Pods are replaced and their addresses used again: a kept connection might be to another one.
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64, force_close=True))
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def routes(self, pods: Sequence[Object]) -> Mapping[str, Answer]:
+        answers = await asyncio.gather(*(self._route(pod) for pod in pods))
+        return {_uid(pod): answer for pod, answer in zip(pods, answers, strict=True) if answer is not None}
+
+    async def bundles(self, pods: Sequence[Object], model: str) -> Mapping[str, str]:
+        digests = await asyncio.gather(*(self._bundle(pod, model) for pod in pods))
+        return {_uid(pod): digest for pod, digest in zip(pods, digests, strict=True) if digest is not None}
+
+    async def _route(self, pod: Object) -> Answer | None:
+        found = await self._get(pod, self._admin_port, "/route")
+        return read_answer(found[1]) if found is not None else None
+
+    async def _bundle(self, pod: Object, model: str) -> str | None:
+        found = await self._get(pod, 8085 if is_collocated(pod) else 8080, f"/v2/models/{model}")
+        return None if found is None else found[0].rpartition("@")[2]
+
+    async def _get(self, pod: Object, port: int, path: str) -> tuple[str, bytes] | None:
+        address = (pod.get("status") or {}).get("podIP")
+        if not address:
+            return None
+        host = f"[{address}]" if ":" in address else address
+        try:
+            async with self._session.get(f"http://{host}:{port}{path}", timeout=self._timeout) as got:
+                body = await got.content.read(_ANSWER_BYTES)
+                return (got.headers.get("Penstock-Bundle", ""), body) if got.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return None
+
+
+def read_answer(body: bytes) -> Answer | None:
+    """A transformer's answer to GET /route; None for anything else. A release before this one says its revision only."""
+    try:
+        found: Any = orjson.loads(body)
+        error = found.get("error") or {}
+        where = f"{error['field']}: " if error.get("field") else ""
+        return Answer(
+            revision=int(found["revision"]),
+            applied=tuple(str(digest) for digest in found.get("applied") or ()),
+            # None: it could not be made out of what was refused.
+            rejected=int(error["revision"]) if error.get("revision") is not None else -1,
+            error=f"{where}{error.get('message', '')}" if error else "",
+        )
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _uid(pod: Object) -> str:
+    return str(pod["metadata"]["uid"])

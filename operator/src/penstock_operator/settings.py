@@ -1,0 +1,61 @@
+"""The operator's settings: environment prefix `PENSTOCK_OPERATOR`."""
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.settings import setting
+from penstock_operator.policy import Policy
+
+PREFIX = "PENSTOCK_OPERATOR"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorSettings:
+    """Everything that `penstock-operator` takes."""
+
+    namespaces: tuple[str, ...] = setting((), "Namespaces whose ModelVersions it looks after, comma-separated; none: all.")
+    kubeconfig: Path | None = setting(None, "File that says where the API server is; without it: the pod's service account.")  # noqa: RUF009
+    lease_namespace: str = setting("", "Namespace of the lease; empty for the pod's own.")
+    lease_name: str = setting("penstock-operator", "Name of the lease: of all operators that share it one acts.")
+    lease_s: float = setting(10.0, "A lease that is not renewed for this long is free.", unit="s", least=1.0)
+    identity: str = setting("", "Name of this operator in the lease; empty for the host's, which is the pod's.")
+    http_port: int = setting(8080, "Port of /healthz and /readyz.")
+    admin_port: int = setting(9090, "Port of /metrics.")
+    log_level: str = setting("info", "What is logged.", choices=("debug", "info", "warning", "error"))
+    predictor_image: str = setting("penstock/predictor:0.1.0", "Image that verifies a bundle.")
+    predictor_gpu_image: str = setting("penstock/predictor-gpu:0.1.0", "Image that verifies a bundle that runs on a GPU.")
+    transformer_image: str = setting("penstock/transformer:0.1.0", "Image of a transformer that the operator starts.")
+    image_pull_policy: str = setting("IfNotPresent", "Of these images.", choices=("Always", "IfNotPresent", "Never"))
+    runtime: str = setting("penstock-predictor", "Serving runtime of predictors on CPUs.")
+    gpu_runtime: str = setting("penstock-predictor-gpu", "Serving runtime of predictors on a GPU.")
+    transformer_account: str = setting("penstock-transformer", "Service account of a transformer that the operator starts.")
+    transformer_replicas: int = setting(2, "Pods of a transformer that the operator starts.", least=1)
+    transformer_memory: str = setting("1Gi", "Memory limit of such a pod.")
+    predictor_memory: str = setting("2Gi", "Memory limit of a verification whose ModelVersion names none: the runtime's.")
+    transformer_admin_port: int = setting(9090, "Port on which transformers are asked which route they apply.")
+    silent_s: float = setting(30.0, "A transformer pod that gives no answer for this long is evicted.", unit="s", least=1.0)
+    rejected_s: float = setting(60.0, "A version whose route transformers refuse for this long has failed.", unit="s")
+    idle_s: float = setting(30.0, "A model of which nothing is heard is looked at this often.", unit="s", least=1.0)
+
+    def policy(self) -> Policy:
+        """The part that decisions need."""
+        return Policy(
+            predictor_image=self.predictor_image,
+            predictor_gpu_image=self.predictor_gpu_image,
+            transformer_image=self.transformer_image,
+            image_pull_policy=self.image_pull_policy,
+            runtime=self.runtime,
+            gpu_runtime=self.gpu_runtime,
+            transformer_account=self.transformer_account,
+            transformer_replicas=self.transformer_replicas,
+            transformer_memory=self.transformer_memory,
+            predictor_memory=self.predictor_memory,
+            silent_s=self.silent_s,
+            rejected_s=self.rejected_s,
+            idle_s=self.idle_s,
+        )
+
+    def name(self) -> str:
+        """This operator's name in the lease."""
+        return self.identity or socket.gethostname()
