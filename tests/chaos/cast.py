@@ -9,6 +9,7 @@ again at once, and nobody waits for it: the others have to live with that.
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
@@ -68,11 +69,12 @@ class Program:
 
 
 class Cast:
-    """Everybody. `targets` are those that may be killed, by name."""
+    """Everybody. `targets` are those that may be killed, by name; `environment` is our programs'."""
 
-    def __init__(self, directory: Path, *, client: str = "kafka-python") -> None:
+    def __init__(self, directory: Path, *, client: str = "kafka-python", environment: Mapping[str, str] | None = None) -> None:
         self._directory = directory
         self._client = client
+        self._environment = environment or {}
         self._exits = ExitStack()
         self.kafka = KafkaServer()
         self.postgres = PostgresServer()
@@ -128,5 +130,5 @@ class Cast:
             "worker-0": (ours, "worker", *called, *kafka, *port, "--kafka_instance", "worker-0"),
             "worker-1": (ours, "worker", *called, *kafka, *port, "--kafka_instance", "worker-1"),
         }
-        environment = {**os.environ, "PENSTOCK_TRANSFORMER_DATABASE": self.postgres.url()}
+        environment = {**os.environ, "PENSTOCK_TRANSFORMER_DATABASE": self.postgres.url(), **self._environment}
         return {name: Program(self._directory / f"{name}.log", environment, *given) for name, given in arguments.items()}

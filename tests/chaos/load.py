@@ -16,6 +16,7 @@ from cast import MODEL
 from confluent_kafka import Producer
 
 _POISON_EVERY = 50
+_TIMEOUT_MS = "1800000"
 
 
 def row(number: int) -> dict[str, Any]:
@@ -42,7 +43,8 @@ class Submissions(threading.Thread):
                 self._submit(client, {"rows": [row(number)]})
 
     def _submit(self, client: httpx.Client, body: dict[str, Any]) -> None:
-        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        # A time limit that only a clock which is an hour off can pass.
+        headers = {"Idempotency-Key": uuid.uuid4().hex, "Penstock-Timeout-Ms": _TIMEOUT_MS}
         while True:
             try:
                 answer = client.post(self._url, json=body, headers=headers)
@@ -95,6 +97,8 @@ class Produced(threading.Thread):
 
         value = json.dumps({"rows": [row(number)]})
         headers = [("ce_id", name.encode()), ("content-type", b"application/json")]
+        if number % 2:
+            headers.append(("penstock-timeout-ms", _TIMEOUT_MS.encode()))
         self._producer.produce(f"{MODEL}.requests", value, key=f"key-{number % 31}", headers=headers, on_delivery=acknowledged)
 
     def stop(self) -> None:

@@ -1,6 +1,8 @@
 """Chaos: every process of asynchronous serving is killed at random moments while requests come; then everything is counted.
 
-    tests/chaos/run.py [--kills 1000] [--seed 0] [--kills_a_second 1.0] [--client kafka-python|confluent]
+    tests/chaos/run.py [--kills 1000] [--seed 0] [--kills_a_second 1.0] [--client kafka-python|confluent] [--clock_steps 0]
+
+With `--clock_steps` the wall clock of all our programs is stepped so often, an hour forward and back, before anybody is killed.
 
 Exits 1 if an id was lost or doubled, or if the database says other than Kafka. `kill -9` every time; what was killed starts again
 at once. The seed decides who is killed and after how long; what the machine makes of it is chance.
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import httpx
 from cast import MODEL, Cast
+from clock import HOUR_S, Clock
 from judge import Judge
 from load import Produced, Submissions
 from topics import make_topics
@@ -23,6 +26,8 @@ from topics import make_topics
 # The broker and the database take seconds to come back, during which the others have nothing to do: they are killed less often.
 WEIGHTS = {"worker-0": 5, "worker-1": 5, "relay": 4, "sink": 4, "predictor": 3, "transformer": 3, "broker": 1, "database": 1}
 _QUIET_S = 90.0
+# Predictions that are taken between two steps of the clock.
+_BETWEEN_STEPS = 50
 
 
 def main() -> None:
@@ -31,20 +36,24 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kills_a_second", type=float, default=1.0)
     parser.add_argument("--client", default="kafka-python", choices=("kafka-python", "confluent"))
+    parser.add_argument("--clock_steps", type=int, default=0)
     given = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="penstock-chaos-"))
     print(f"logs: {directory}", flush=True)
-    with Cast(directory, client=given.client) as cast:
-        sys.exit(chaos(cast, given.kills, given.seed, 1.0 / given.kills_a_second))
+    clock = Clock(directory) if given.clock_steps else None
+    with Cast(directory, client=given.client, environment=clock.environment if clock else None) as cast:
+        sys.exit(chaos(cast, given.kills, given.seed, 1.0 / given.kills_a_second, clock, given.clock_steps))
 
 
-def chaos(cast: Cast, kills: int, seed: int, pause_s: float) -> int:
-    """Kill so many times; the exit status."""
+def chaos(cast: Cast, kills: int, seed: int, pause_s: float, clock: Clock | None = None, steps: int = 0) -> int:
+    """Step the clock and kill so many times; the exit status."""
     make_topics(cast.kafka.bootstrap)
     await_first(cast)
     submissions, produced = Submissions(cast.url, 0.02), Produced(cast.kafka.bootstrap, 0.05, seed)
     submissions.start()
     produced.start()
+    if clock is not None:
+        step(clock, steps, submissions)
     killed = kill(cast, kills, random.Random(seed), pause_s)
     submissions.stop()
     produced.stop()
@@ -88,6 +97,20 @@ def kill(cast: Cast, kills: int, chance: random.Random, pause_s: float) -> Count
         if killed.total() % 50 == 0:
             print(f"{killed.total()} kills", flush=True)
     return killed
+
+
+def step(clock: Clock, steps: int, submissions: Submissions) -> None:
+    """Step the clock, each time once predictions were taken since the last."""
+    for number in range(steps):
+        until = len(submissions.taken) + _BETWEEN_STEPS
+        deadline = time.monotonic() + 60
+        while len(submissions.taken) < until:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"nothing is taken after {number} steps of the clock; the logs say why")
+            time.sleep(0.05)
+        offset_s = (HOUR_S, 0, -HOUR_S, HOUR_S, -HOUR_S, 0)[number % 6]
+        clock.step_to(offset_s)
+        print(f"the clock is {offset_s:+d} s off", flush=True)
 
 
 def revive(cast: Cast) -> None:

@@ -4,25 +4,28 @@ import asyncio
 import itertools
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pytest
 
 from penstock.errors import InvalidInput
-from penstock.testing.committed import Seen, records, until
+from penstock.testing.committed import Seen, ids, records, until
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.server import ServerProcess
 from penstock.testing.servers import PostgresServer
-from penstock_transformer.broker.opening import open_admin, open_producer
+from penstock_transformer.broker.opening import open_admin, open_intake, open_outlet, open_producer
 from penstock_transformer.broker.records import OutRecord, Partition, Record
 from penstock_transformer.broker.settings import TopicSettings
 from penstock_transformer.broker.topics import model_topics, prepare
 from penstock_transformer.predictions.database.opening import open_predictions
-from penstock_transformer.predictions.resource import NewPrediction, Payload, Prediction, new_id
+from penstock_transformer.predictions.resource import NewPrediction, Payload, Prediction, State, new_id
 from penstock_transformer.worker.dead_letters import DeadLetters
+from penstock_transformer.worker.headers import id_of
 
 T = TypeVar("T")
 JSON = (("content-type", b"application/json"),)
@@ -39,6 +42,9 @@ class Place:
     model: str
     stack: ExitStack
     submitted: list[str] = field(default_factory=list)
+    processes: list[ServerProcess] = field(default_factory=list)
+    prefix: Sequence[str] = ()
+    environment: dict[str, str] = field(default_factory=dict)
 
     def settings(self) -> TopicSettings:
         """As the programs have them."""
@@ -57,9 +63,11 @@ class Place:
             "penstock_transformer",
             *("--kafka_bootstrap", self.kafka.bootstrap, "--kafka_instance", instance, "--drain_delay_s", "0"),
             *("--kafka_timeout_s", "6", *arguments),
-            env={"PENSTOCK_FAILPOINTS": failpoints, "PENSTOCK_TRANSFORMER_DATABASE": self.database},
+            env={"PENSTOCK_FAILPOINTS": failpoints, "PENSTOCK_TRANSFORMER_DATABASE": self.database, **self.environment},
             program=(program,),
+            prefix=self.prefix,
         )
+        self.processes.append(process)
         self.stack.callback(_end, process)
         return process.start()
 
@@ -148,9 +156,65 @@ class Place:
             kept = self.predictions(ids)
             return kept if all(one.ended_s is not None for one in kept.values()) else None
 
-        ended = until(found, within_s, "all have ended")
+        try:
+            ended = until(found, within_s, "all have ended")
+        except AssertionError as error:
+            states = Counter(one.state.value for one in self.predictions(ids).values())
+            logs = [line[:400] for process in self.processes for line in ["---", *process.lines[-12:]]]
+            raise AssertionError("\n".join([f"{error}; {states}; {len(self.requests())} requests", *logs])) from None
         assert ended is not None
         return ended
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """A worker's part, played on a thread: every fifth request is refused, the others are answered, exactly once."""
+        settings = replace(self.settings(), kafka_metadata_age_s=1.0)
+        intake = open_intake(settings, f"workers-{self.model}")
+        outlet = open_outlet(settings, f"workers-{self.model}")
+        letters = DeadLetters(f"{self.model}.dead-letters")
+        stopping = threading.Event()
+
+        def run() -> None:
+            outlet.open()
+            intake.subscribe([f"{self.model}.requests"], _Nobody())
+            seen = 0
+            while not stopping.is_set():
+                found = intake.poll(0.2, 100)
+                out, offsets = [], {}
+                for record in found:
+                    seen += 1
+                    error = InvalidInput("every fifth", field="rows")
+                    out.append(letters.of(record, error, None) if seen % 5 == 0 else self.answered(id_of(record)))
+                    offsets[Partition(*record.partition)] = record.offset + 1
+                if out:
+                    outlet.commit(out, offsets, intake.group())
+            intake.close()
+            outlet.close()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stopping.set()
+            thread.join(30)
+
+    def check(self) -> None:
+        """The counts of an independent reader, and the database's."""
+        made, refused = (records(self.kafka.bootstrap, f"{self.model}.{name}") for name in ("predictions", "dead-letters"))
+        assert ids(self.requests()) == dict.fromkeys(self.submitted, 1)
+        assert ids(made) + ids(refused) == dict.fromkeys(self.submitted, 1)
+        ended = self.wait_ended(self.submitted)
+        for kind, state in ((made, State.SUCCEEDED), (refused, State.FAILED)):
+            assert {identity for identity, one in ended.items() if one.state is state} == set(ids(kind))
+
+
+class _Nobody:
+    """An assignment that nobody cares about."""
+
+    def assigned(self, partitions: Any) -> None: ...
+    def revoked(self, partitions: Any) -> None: ...
+    def lost(self, partitions: Any) -> None: ...
 
 
 def _end(process: ServerProcess) -> None:
