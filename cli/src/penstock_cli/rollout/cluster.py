@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import urllib3.exceptions
+import yaml
 from kubernetes import client
 from kubernetes.config.config_exception import ConfigException
 
@@ -148,7 +149,8 @@ def open_cluster(kubeconfig: str | None, context: str | None, namespace: str | N
     try:
         config.load_kube_config(kubeconfig, context, client_configuration=settings, persist_config=False)
         found = _namespace_of(kubeconfig, context)
-    except (ConfigException, OSError, ValueError) as error:
+    except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        # The library looks into a kubeconfig without looking at it first.
         if kubeconfig or context or not (_ACCOUNT / "token").exists():
             raise InvalidInput(_first_line(error) or "there is none", field="kubeconfig") from None
         config.load_incluster_config(client_configuration=settings)

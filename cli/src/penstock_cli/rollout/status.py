@@ -46,14 +46,23 @@ class Duration(click.ParamType[float]):
             self.fail(error.message, param, ctx)
 
 
+class Phase(click.ParamType[str]):
+    """A phase, in whichever case."""
+
+    name = "phase"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Fails for what is none."""
+        found = next((phase for phase in PHASES if phase.lower() == str(value).lower()), None)
+        return found or self.fail(f"expected one of {', '.join(PHASES)}, got {value!r}", param, ctx)
+
+
 @click.command("status", cls=Command)
 @click.argument("name", required=False)
 @cluster_options
 @click.option("-A", "--all-namespaces", is_flag=True, help="Models of all namespaces.")
 @click.option("-w", "--watch", is_flag=True, help="Go on, and show each change; Ctrl-C ends it.")
-@click.option(
-    "--wait", "goal", type=click.Choice(PHASES, case_sensitive=False), metavar="PHASE", help="Until the version is there: Live …"
-)
+@click.option("--wait", "goal", type=Phase(), metavar="PHASE", help=f"Until the version is there: {', '.join(PHASES)}.")
 @click.option("--timeout", type=Duration(), metavar="5m", help="How long to wait or to watch [for ever].")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="[text]")
 def command(
