@@ -1,8 +1,12 @@
 """Route files: read whole, or refused with the place that is wrong."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from penstock.errors import InvalidInput
+from penstock_operator.route import route_text
+from penstock_operator.seen import Entry
 from penstock_transformer.route_file import read_route, revision_of
 
 A, B = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -119,3 +123,34 @@ def test_the_revision_of_a_text_that_is_wrong(text, revision):
 
 def test_a_whole_megabyte_is_looked_at_for_no_longer_than_a_small_text():
     assert revision_of(" " * 2**20 + "\nrevision: 1") is None
+
+
+entries = st.lists(
+    st.builds(
+        Entry,
+        digest=st.text("0123456789abcdef", min_size=64, max_size=64).map("sha256:".__add__),
+        predictor=st.sampled_from(["http://flights-7-predictor.default:80", "http://no.ns:80"]),
+        weight=st.floats(0.0001, 100).map(lambda weight: round(weight, 4)),
+        fraction=st.none() | st.floats(0, 1).map(lambda fraction: round(fraction, 4)),
+        model=st.none() | st.sampled_from(["flights-7", "no", "null"]),
+    ),
+    min_size=1,
+    max_size=5,
+    unique_by=lambda entry: entry.digest,
+)
+
+
+@given(entries, st.integers(0, 2**53 - 1), st.sampled_from(["flights", "on", "y"]))
+def test_what_the_operator_writes_is_read_as_it_was_meant(written, revision, model):
+    live = [entry for entry in written if entry.fraction is None]
+    text = route_text(model, revision, tuple(written))
+    if not live:
+        with pytest.raises(InvalidInput, match="no live bundle"):
+            read_route(text, model)
+        return
+    spec = read_route(text, model)
+    assert (spec.revision, spec.model) == (revision, model)
+    for entry, read in zip(written, spec.bundles, strict=True):
+        assert (read.digest, read.predictor, read.model) == (entry.digest, entry.predictor, entry.model)
+        assert (read.mode, read.weight) == (("live", entry.weight) if entry.fraction is None else ("shadow", 0.0))
+        assert read.fraction == (entry.fraction or 0.0)
