@@ -1,0 +1,141 @@
+"""The operator's program against a real API server: rollouts, kills at every call, two at once, the API server away."""
+
+import signal
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Wait = Callable[..., Any]
+FAST = {"strategy": "immediate"}
+
+
+def two_versions(bed: Any) -> None:
+    bed.add_version("flights-1", "1", **FAST)
+    bed.wait_phase("flights-1", "Live")
+    bed.add_version("flights-2", "2", **FAST)
+    bed.wait_phase("flights-2", "Live")
+
+
+def check_two_versions(bed: Any, wait: Wait) -> None:
+    """Where every run with these two ends."""
+    wait(lambda: bed.status("flights-1").get("reason") == "KeptForRollback", "the old version is kept")
+    wait(lambda: bed.weights() == {"flights-1": 0, "flights-2": 100}, "the route says so")
+    assert {one["metadata"]["name"] for one in bed.list("inferenceservices")} == {"flights", "flights-1", "flights-2"}
+    conditions = {one["type"]: one["status"] for one in bed.status("flights-2")["conditions"]}
+    assert conditions == {"Verified": "True", "Ready": "True", "Acknowledged": "True", "Live": "True"}
+
+
+def test_a_rollout_and_the_way_back(bed: Any, wait: Wait) -> None:
+    operator = bed.operator()
+    two_versions(bed)
+    check_two_versions(bed, wait)
+    owners = bed.get("inferenceservices", "flights-2")["metadata"]["ownerReferences"]
+    assert [owner["kind"] for owner in owners] == ["ModelVersion"]
+    told = {event["involvedObject"]["name"]: event["message"] for event in bed.list("events")}
+    assert set(told) == {"flights-1", "flights-2"}
+    bed.annotate("flights-2", rollback="worse")
+    wait(lambda: bed.weights() == {"flights-1": 100}, "rolled back")
+    bed.wait_phase("flights-2", "RolledBack")
+    wait(lambda: bed.get("inferenceservices", "flights-2") is None, "its pods go")
+    operator.send_signal(signal.SIGTERM)
+    assert operator.wait(20) == 0
+    assert bed.get("leases", "penstock-operator")["spec"].get("holderIdentity", "") == ""
+
+
+def test_a_manual_rollout_is_promoted_paused_and_resumed(bed: Any, wait: Wait) -> None:
+    bed.operator()
+    bed.add_version("flights-1", "1", **FAST)
+    bed.wait_phase("flights-1", "Live")
+    bed.add_version("flights-2", "2", strategy="manual", steps=[10, 50, 100], shadow={"fraction": 0.5})
+    bed.wait_phase("flights-2", "Shadow")
+    bed.annotate("flights-2", promote="10")
+    wait(lambda: bed.weights() == {"flights-1": 90, "flights-2": 10}, "at 10")
+    bed.annotate("flights-2", paused="true", promote="100")
+    bed.wait_phase("flights-2", "Paused")
+    bed.annotate("flights-2", paused=None)
+    bed.wait_phase("flights-2", "Live")
+
+
+@pytest.mark.parametrize(
+    "kind, reason", [("digest", "DigestDiffers"), ("memory", "OutOfMemory"), ("golden", "GoldenExamplesFailed")]
+)
+def test_a_bad_bundle_fails_by_name(bed: Any, kind: str, reason: str) -> None:
+    bed.operator()
+    bed.verdicts["sha256:" + "3" * 64] = kind
+    bed.add_version("flights-3", "3", **FAST)
+    bed.wait_phase("flights-3", "Failed")
+    assert bed.status("flights-3")["reason"] == reason
+    assert bed.weights() == {}
+
+
+def test_deleted_versions_leave_nothing(bed: Any, wait: Wait) -> None:
+    bed.operator()
+    two_versions(bed)
+    for name in ("flights-2", "flights-1"):
+        bed.server.request("DELETE", bed.path("modelversions", name))
+        wait(lambda name=name: bed.get("modelversions", name) is None, f"{name} goes")
+    wait(lambda: bed.list("inferenceservices") == [], "what was made for them goes")
+    wait(lambda: bed.get("configmaps", "penstock-route-flights") is None, "the route goes")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_killed_after_every_single_call(bed: Any, wait: Wait) -> None:
+    """Each operator makes one call and dies; the next one sees what is there. Its identity stays, as a pod's name does."""
+    steps = iter(["flights-1", "flights-2"])
+    bed.add_version(next(steps), "1", **FAST)
+    kills, rest = 0, 0
+    while rest < 2 and kills < 120:
+        operator = bed.operator(failpoints="operator.called=kill@1")
+        try:
+            operator.wait(12)
+            kills += 1
+        except subprocess.TimeoutExpired:
+            # Nothing was left to do: on with the scenario, or at its end.
+            operator.kill()
+            operator.wait()
+            rest += 1
+            if rest == 1:
+                assert bed.phase("flights-1") == "Live", bed.status("flights-1")
+                bed.add_version(next(steps), "2", **FAST)
+    print(f"killed {kills} times")
+    assert kills > 20
+    check_two_versions(bed, wait)
+
+
+@pytest.mark.slow
+def test_two_operators_of_which_the_leader_dies(bed: Any, wait: Wait) -> None:
+    first = bed.operator(identity="one")
+    wait(lambda: (bed.get("leases", "penstock-operator") or {}).get("spec", {}).get("holderIdentity") == "one", "one leads")
+    bed.operator(identity="two")
+    bed.add_version("flights-1", "1", **FAST)
+    bed.wait_phase("flights-1", "Live")
+    first.send_signal(signal.SIGSTOP)
+    bed.add_version("flights-2", "2", **FAST)
+    bed.wait_phase("flights-2", "Live")
+    first.send_signal(signal.SIGCONT)
+    check_two_versions(bed, wait)
+    assert bed.get("leases", "penstock-operator")["spec"]["holderIdentity"] == "two"
+
+
+def test_two_operators_that_both_act_do_no_harm(bed: Any, wait: Wait) -> None:
+    """As if the lease had failed: what they write names what they saw."""
+    bed.operator("--lease_name=one")
+    bed.operator("--lease_name=two")
+    two_versions(bed)
+    check_two_versions(bed, wait)
+
+
+@pytest.mark.slow
+def test_the_api_server_goes_away_in_mid_rollout(bed: Any, wait: Wait) -> None:
+    operator = bed.operator()
+    bed.add_version("flights-1", "1", **FAST)
+    bed.wait_phase("flights-1", "Live")
+    bed.add_version("flights-2", "2", **FAST)
+    bed.server.kill()
+    bed.server.start()
+    bed.wait_phase("flights-2", "Live")
+    check_two_versions(bed, wait)
+    assert operator.poll() is None

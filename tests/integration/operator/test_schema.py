@@ -1,0 +1,67 @@
+"""What the API server refuses of a ModelVersion, by the field, and what it fills in."""
+
+from typing import Any
+
+import pytest
+
+from penstock.testing.kubernetes import MERGE, ApiStatus, KubernetesServer
+
+PATH = "/apis/penstock.dev/v1alpha1/namespaces/default/modelversions"
+DIGEST = "sha256:" + "a" * 64
+
+
+def document(name: str = "flights-7", **spec: Any) -> dict[str, Any]:
+    found = {"inferenceService": "flights", "bundle": {"uri": "pvc://claim/flights", "digest": DIGEST}, **spec}
+    metadata = {"name": name, "namespace": "default"}
+    return {"apiVersion": "penstock.dev/v1alpha1", "kind": "ModelVersion", "metadata": metadata, "spec": found}
+
+
+def bundle(**changed: str) -> dict[str, str]:
+    return {"uri": "pvc://claim/flights", "digest": DIGEST, **changed}
+
+
+@pytest.mark.parametrize(
+    "spec, field",
+    [
+        ({"inferenceService": None}, "spec.inferenceService"),
+        ({"inferenceService": "Flights"}, "spec.inferenceService"),
+        ({"bundle": None}, "spec.bundle"),
+        ({"bundle": bundle(digest="sha256:abc")}, "spec.bundle.digest"),
+        ({"bundle": bundle(uri="/mnt/models")}, "spec.bundle.uri"),
+        ({"bundle": bundle(uri="https://user:word@host/b")}, "expected no user and password"),
+        ({"rollout": {"steps": []}}, "spec.rollout.steps"),
+        ({"rollout": {"steps": [50, 5, 100]}}, "expected rising numbers"),
+        ({"rollout": {"steps": [5, 5, 100]}}, "expected rising numbers"),
+        ({"rollout": {"steps": [5, 50]}}, "expected 100 as the last step"),
+        ({"rollout": {"steps": [0, 100]}}, "spec.rollout.steps"),
+        ({"rollout": {"strategy": "fast"}}, "spec.rollout.strategy"),
+        ({"rollout": {"shadow": {"fraction": 0}}}, "spec.rollout.shadow.fraction"),
+        ({"rollout": {"alpha": 0.9}}, "spec.rollout.alpha"),
+        ({"rollout": {"margins": {"latencyP99": 0.5}}}, "spec.rollout.margins.latencyP99"),
+        ({"rollout": {"maxDuration": "two hours"}}, "spec.rollout.maxDuration"),
+        ({"runtime": {"replicas": {"min": 3, "max": 2}}}, "expected at least min"),
+        ({"runtime": {"device": "tpu"}}, "spec.runtime.device"),
+    ],
+)
+def test_a_spec_that_is_wrong_is_refused_by_its_field(kubernetes: KubernetesServer, spec: dict[str, Any], field: str) -> None:
+    with pytest.raises(ApiStatus) as caught:
+        kubernetes.request("POST", PATH, document(**spec))
+    assert caught.value.status == 422
+    assert field in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["7flights", "flights.7", "x" * 42])
+def test_a_name_that_cannot_be_a_service_is_refused(kubernetes: KubernetesServer, name: str) -> None:
+    with pytest.raises(ApiStatus, match=r"metadata\.name"):
+        kubernetes.request("POST", PATH, document(name))
+
+
+def test_defaults_are_filled_in_and_the_digest_stays(kubernetes: KubernetesServer) -> None:
+    made = kubernetes.request("POST", PATH, document())
+    assert made["spec"]["rollout"]["steps"] == [5, 25, 50, 100]
+    assert made["spec"]["rollout"]["margins"]["latencyP99"] == 1.25
+    assert made["spec"]["runtime"] == {"device": "auto", "replicas": {"min": 1}}
+    for change in ({"bundle": {"digest": "sha256:" + "b" * 64}}, {"inferenceService": "others"}):
+        with pytest.raises(ApiStatus, match="cannot be changed"):
+            kubernetes.request("PATCH", f"{PATH}/flights-7", {"spec": change}, kind=MERGE)
+    kubernetes.request("DELETE", f"{PATH}/flights-7")
