@@ -10,6 +10,7 @@ Invariant: what goes wrong is raised as a PenstockError in the user's words; eve
 import contextlib
 import importlib
 import json
+import os
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -152,7 +153,8 @@ def open_cluster(kubeconfig: str | None, context: str | None, namespace: str | N
     except (ConfigException, OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
         # The library looks into a kubeconfig without looking at it first.
         if kubeconfig or context or not (_ACCOUNT / "token").exists():
-            raise InvalidInput(_first_line(error) or "there is none", field="kubeconfig") from None
+            where = kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+            raise InvalidInput(f"{where}: {_first_line(error) or 'cannot be read'}", field="kubeconfig") from None
         config.load_incluster_config(client_configuration=settings)
         found = (_ACCOUNT / "namespace").read_text().strip()
     # Who waits at a terminal wants to know at once; `watch` tries again by itself.
