@@ -4,16 +4,19 @@ There are no controllers, so no pod runs: what is tested is that the API server 
 included, and that what may not go stays.
 """
 
+import contextlib
 import json
 import subprocess
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from penstock.testing.kubernetes import ApiStatus, KubernetesServer
+from penstock.testing.kubernetes import MERGE, ApiStatus, KubernetesServer
 from penstock.testing.programs import ProgramMissing, helm
 from penstock.testing.servers import ServerMissing
 
@@ -27,24 +30,26 @@ RUNTIMES = "/apis/serving.kserve.io/v1alpha1/clusterservingruntimes"
 Document = dict[str, Any]
 
 
+def write_kubeconfig(server: KubernetesServer, file: Path, token: str, namespace: str) -> Path:
+    """A kubeconfig of whose token it is."""
+    cluster = {"server": server.url, "certificate-authority": str(server.ca)}
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": cluster}],
+        "users": [{"name": "user", "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "user", "namespace": namespace}}],
+        "current-context": "test",
+    }
+    file.write_text(json.dumps(document))
+    return file
+
+
 class Helm:
     """helm with the rights of an administrator, one release named penstock in the namespace penstock."""
 
     def __init__(self, server: KubernetesServer, folder: Path) -> None:
-        self._kubeconfig = folder / "kubeconfig"
-        cluster = {"server": server.url, "certificate-authority": str(server.ca)}
-        self._kubeconfig.write_text(
-            json.dumps(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "clusters": [{"name": "test", "cluster": cluster}],
-                    "users": [{"name": "admin", "user": {"token": server.admin_token}}],
-                    "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
-                    "current-context": "test",
-                }
-            )
-        )
+        self._kubeconfig = write_kubeconfig(server, folder / "kubeconfig", server.admin_token, "penstock")
 
     def run(self, *arguments: str | Path) -> str:
         """Its output. Fails with helm's own message."""
@@ -73,6 +78,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesServe
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 FOREIGN = (
     ("serving.kserve.io", "v1alpha1", "clusterservingruntimes", "ClusterServingRuntime", "Cluster"),
+    ("serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService", "Namespaced"),
     ("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject", "Namespaced"),
     ("keda.sh", "v1alpha1", "triggerauthentications", "TriggerAuthentication", "Namespaced"),
     ("monitoring.coreos.com", "v1", "servicemonitors", "ServiceMonitor", "Namespaced"),
@@ -186,6 +192,52 @@ def test_each_account_may_do_what_it_needs_and_no_more(server: KubernetesServer,
     assert not can(server, transformer, "ml", "get", "configmaps", "kube-root-ca.crt")
     assert not can(server, transformer, "ml", "patch", "configmaps", "penstock-route-flights")
     assert not can(server, transformer, "shop", "get", "configmaps", "penstock-route-flights")
+
+
+@pytest.mark.parametrize("namespaces", ["", "default"], ids=["everywhere", "in its namespaces"])
+def test_the_operator_works_with_the_rights_that_the_chart_gives(
+    server: KubernetesServer, release: Helm, tmp_path: Path, namespaces: str
+) -> None:
+    """From the ModelVersion to its verification's Job, and to its end: no call of it is forbidden."""
+    release.run(
+        "install", "penstock", CHART, "--create-namespace", "--set-json", f"operator.namespaces={json.dumps(namespaces.split())}"
+    )
+    token = server.token("penstock", "penstock-operator")
+    kubeconfig = write_kubeconfig(server, tmp_path / "operator", token, "penstock")
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "penstock_operator", f"--kubeconfig={kubeconfig}", f"--namespaces={namespaces}"]
+    jobs, name = "/apis/batch/v1/namespaces/default/jobs", "flights-8"
+    with log.open("wb") as output:
+        operator = subprocess.Popen([*command, "--http_port=0", "--admin_port=0"], stdout=output, stderr=subprocess.STDOUT)
+    try:
+        server.request("POST", MODEL_VERSIONS, model_version())
+        wait_until(lambda: f"{name}-verify" in names(server, jobs), log)
+        wait_until(lambda: "phase" in server.request("GET", f"{MODEL_VERSIONS}/{name}").get("status", {}), log)
+        wait_until(lambda: bool(names(server, "/api/v1/namespaces/default/events")), log)
+        server.send("DELETE", f"{MODEL_VERSIONS}/{name}")
+        wait_until(lambda: name not in names(server, MODEL_VERSIONS), log)
+    finally:
+        operator.terminate()
+        status = operator.wait(timeout=30)
+        forget(server, name)
+        for path in (jobs, "/api/v1/namespaces/default/events"):
+            server.send("DELETE", path)
+    assert status == 0
+    assert "forbidden" not in log.read_text().lower(), log.read_text()
+
+
+def forget(server: KubernetesServer, name: str) -> None:
+    """Take a ModelVersion away that nobody looks after, if it is still there."""
+    with contextlib.suppress(ApiStatus):
+        server.request("PATCH", f"{MODEL_VERSIONS}/{name}", {"metadata": {"finalizers": None}}, kind=MERGE)
+        server.send("DELETE", f"{MODEL_VERSIONS}/{name}")
+
+
+def wait_until(done: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline, log.read_text()[-4000:]
+        time.sleep(0.1)
 
 
 def test_manifests_are_taken_by_the_api_server(server: KubernetesServer, release: Helm) -> None:

@@ -12,4 +12,9 @@
   value: {{ include "penstock.image" (list . "transformer") | quote }}
 - name: PENSTOCK_OPERATOR_IMAGE_PULL_POLICY
   value: {{ .Values.image.pullPolicy }}
+{{- with dig "limits" "memory" "" .Values.predictor.cpu.resources }}
+# A bundle is verified with the memory that its pods will have.
+- name: PENSTOCK_OPERATOR_PREDICTOR_MEMORY
+  value: {{ . | quote }}
+{{- end }}
 {{- end }}

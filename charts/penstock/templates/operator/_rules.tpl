@@ -1,13 +1,13 @@
 {{/* What the operator may do in the namespaces that it serves. Each rule says what for; tests/unit/chart/rights.yaml lists them
 again, verb by verb, so that none is added unnoticed. */}}
 {{- define "penstock.operatorRules" -}}
-# What users ask for, and what it answers: status, and the finalizer and handled annotations on the resource itself.
+# What users ask for, and what it answers: finalizers on the resource itself, the rest in its status.
 - apiGroups: [penstock.dev]
   resources: [modelversions]
   verbs: [get, list, watch, patch]
 - apiGroups: [penstock.dev]
   resources: [modelversions/status]
-  verbs: [get, patch]
+  verbs: [patch]
 # To own an InferenceService or a Job in a way that holds the ModelVersion's deletion back.
 - apiGroups: [penstock.dev]
   resources: [modelversions/finalizers]
@@ -19,7 +19,7 @@ again, verb by verb, so that none is added unnoticed. */}}
 # The verification of a bundle.
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [list, watch, create, patch, delete]
 # Routes. RBAC knows no prefixes, so it is every ConfigMap of these namespaces.
 - apiGroups: [""]
   resources: [configmaps]
@@ -27,12 +27,12 @@ again, verb by verb, so that none is added unnoticed. */}}
 # Transformers' pods are asked what they apply; a verification's result is its pod's termination message.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # A silent transformer, one at a time, and never past a disruption budget.
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]
-- apiGroups: ["", events.k8s.io]
+- apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}

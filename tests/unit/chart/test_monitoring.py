@@ -1,0 +1,60 @@
+"""Monitors, rules and dashboards: what the files hold comes through whole, and every part of ours is scraped where it tells."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FILES = Path(__file__).resolve().parents[3] / "charts" / "penstock" / "files"
+
+Document = dict[str, Any]
+Render = Callable[..., Sequence[Document]]
+
+
+def one(documents: Sequence[Document], kind: str) -> Document:
+    (found,) = [document for document in documents if document["kind"] == kind]
+    return found
+
+
+def test_the_alerts_are_those_of_the_file(render: Render) -> None:
+    """Their own templates are left alone."""
+    rule = one(render({"monitoring": {"enabled": True}}), "PrometheusRule")
+    assert rule["spec"] == yaml.safe_load((FILES / "alerts.yaml").read_text())
+
+
+def test_runbooks_get_the_address_of_ones_own(render: Render) -> None:
+    rule = one(render({"monitoring": {"enabled": True, "runbooks": "https://example.com/penstock/"}}), "PrometheusRule")
+    urls = [
+        alert["annotations"]["runbook_url"] for group in rule["spec"]["groups"] for alert in group["rules"] if "alert" in alert
+    ]
+    assert urls
+    assert all(url.startswith("https://example.com/penstock/docs/runbooks/") for url in urls)
+
+
+def test_the_dashboards_are_those_of_the_files(render: Render) -> None:
+    found = {
+        name: json.loads(text)
+        for document in render({"monitoring": {"enabled": True}})
+        if document["kind"] == "ConfigMap" and document["metadata"]["labels"].get("grafana_dashboard") == "1"
+        for name, text in document["data"].items()
+    }
+    assert found == {path.name: json.loads(path.read_text()) for path in sorted((FILES / "dashboards").glob("*.json"))}
+    assert found
+
+
+def test_each_program_is_scraped_once_on_its_admin_port(render: Render) -> None:
+    """A target a container's port: of all that a pod lists, one is kept for each program."""
+    monitor = one(render({"monitoring": {"enabled": True}}), "PodMonitor")
+    targets = {}
+    for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+        (keep,) = [rule for rule in endpoint["relabelings"] if rule["action"] == "keep"]
+        (address,) = [rule for rule in endpoint["relabelings"] if rule.get("targetLabel") == "__address__"]
+        targets[keep["regex"]] = address["replacement"]
+    assert targets == {"8080": "$1:9090", "8085": "$1:9091"}
+
+
+def test_nothing_of_it_without_being_asked(render: Render) -> None:
+    kinds = {document["kind"] for document in render()}
+    assert not {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap"} & kinds
