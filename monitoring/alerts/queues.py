@@ -77,7 +77,8 @@ def _of_workers() -> list[Alert]:
             name="WorkerBroken",
             severity="critical",
             lasting="5m",
-            expression="max by (namespace, model, pod) (penstock_worker_broken or penstock_worker_stopped) == 1",
+            expression="max by (namespace, model, pod) (penstock_worker_broken) == 1\n"
+            "or max by (namespace, model, pod) (penstock_worker_stopped) == 1",
             summary="{{ $labels.namespace }}/{{ $labels.pod }}: commits fail, or the worker has stopped for good",
             description="Nothing that this worker reads comes to an end.",
         ),

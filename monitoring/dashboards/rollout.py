@@ -1,8 +1,8 @@
 """A rollout: what the operator wants, what the transformers apply, and how the bundles compare on real requests."""
 
 from monitoring.board import MODEL, NAMESPACE, Board
-from monitoring.panels import Query, graph
-from monitoring.terms import CALLERS, FAILURES, OF_MODEL, quantile, rate, share, short
+from monitoring.panels import Query, graph, listing
+from monitoring.terms import CALLERS, FAILURES, OF_MODEL, mean, quantile, rate, share, short
 
 _ASKED = f"{OF_MODEL}, {CALLERS}"
 _BUNDLE = "{{version}}"
@@ -11,10 +11,85 @@ _BUNDLE = "{{version}}"
 def board() -> Board:
     """The chosen models of the namespace."""
     made = Board("rollout", "Rollout", "Versions, routes, and how the bundles of a model compare.", NAMESPACE, MODEL)
+    made.row("Versions", *_versions())
     made.row("Bundles on real requests", *_bundles())
     made.row("Routes", *_routes())
     made.row("Shadows", *_shadows())
+    made.row("Operator", *_operator())
     return made
+
+
+def _versions() -> list[object]:
+    by = "namespace, model, version"
+    return [
+        listing(
+            "Phases",
+            "The phase that each ModelVersion is in.",
+            "short",
+            Query(f"max by ({by}, phase) (penstock_model_version_phase{{{OF_MODEL}}}) == 1"),
+            ("Value",),
+            12,
+        ),
+        graph(
+            "Weight",
+            "Per cent of requests that the operator gives each ModelVersion.",
+            "percent",
+            Query(f"max by ({by}) (penstock_model_version_weight{{{OF_MODEL}}})", "{{namespace}} {{model}} {{version}}"),
+            width=12,
+        ),
+        graph(
+            "Versions by phase",
+            "How many ModelVersions are in each phase.",
+            "short",
+            Query(
+                f"count by (phase) (max by ({by}, phase) (penstock_model_version_phase{{{OF_MODEL}}}) == 1)",
+                "{{phase}}",
+            ),
+            stacked=True,
+            width=12,
+        ),
+        listing(
+            "Conditions",
+            "What holds of each ModelVersion (1) and what does not, or not yet (0).",
+            "short",
+            Query(f"max by ({by}, condition) (penstock_model_version_condition{{{OF_MODEL}}})"),
+            width=12,
+        ),
+    ]
+
+
+def _operator() -> list[object]:
+    turn = "penstock_operator_turn_duration_seconds"
+    # The operator looks after all namespaces: where it runs itself is not what was chosen.
+    return [
+        graph(
+            "Leader",
+            "1 for the operator that holds the lease. There is one.",
+            "short",
+            Query("max by (namespace, pod) (penstock_operator_leader)", "{{namespace}} {{pod}}"),
+        ),
+        graph(
+            "Looks at models",
+            "Looks a second, changes that were made of them, and looks that failed.",
+            "ops",
+            Query(rate(f"{turn}_count", ""), "looks"),
+            Query(rate("penstock_operator_calls_total", ""), "changes"),
+            Query(rate("penstock_operator_failures_total", ""), "failed"),
+        ),
+        graph(
+            "Time of a look",
+            "Time of a look at a model and of what followed from it.",
+            "s",
+            Query(mean(turn, ""), "mean"),
+            Query(quantile(0.99, turn, ""), "p99"),
+        ),
+        graph(
+            "Models waiting",
+            "Models that are to be looked at now. More than a few for long: the operator does not keep up.",
+            "short",
+            Query("max(penstock_operator_models_waiting)", "waiting"),
+        ),
+    ]
 
 
 def _bundles() -> list[object]:

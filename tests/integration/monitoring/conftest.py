@@ -61,6 +61,7 @@ OUTPUTS = (TensorMetadata("y", "FP32", (-1, 1)),)
 MODEL = "trips"
 TOPICS = [f"{MODEL}.{role}" for role in ("requests", "predictions", "dead-letters")]
 UPDATES = ["planes.updates", "planes.updates.dead-letters"]
+RULES = Path(__file__).resolve().parents[3] / "charts/penstock/files/alerts.yaml"
 DAY_S = 86_400.0
 
 
@@ -272,7 +273,7 @@ def system(tmp_path_factory: pytest.TempPathFactory, kafka: KafkaServer, postgre
 def prometheus(system: System) -> Iterator[PrometheusServer]:
     """It has scraped everything for a while, under traffic, which goes on."""
     try:
-        server = PrometheusServer(system.targets())
+        server = PrometheusServer(system.targets(), rules=[RULES])
     except ServerMissing as missing:
         pytest.skip(str(missing))
     with server, Traffic(system) as traffic:

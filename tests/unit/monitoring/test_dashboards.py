@@ -12,6 +12,7 @@ from monitoring.alerts import rules
 from monitoring.board import Board
 from monitoring.files import FOLDER, ROOT, boards, files
 
+from penstock_operator.settings import OperatorSettings
 from penstock_predictor.settings import PredictorSettings
 from penstock_transformer.relay.settings import RelaySettings
 from penstock_transformer.settings import TransformerSettings
@@ -20,12 +21,20 @@ from penstock_transformer.updates.settings import UpdatesSettings
 from penstock_transformer.worker.settings import WorkerSettings
 
 UNITS = {
-    "s", "short", "percentunit", "bytes", "Bps", "reqps", "ops", "d", "none", "bool_yes_no",
+    "s", "short", "percentunit", "bytes", "Bps", "reqps", "percent", "ops", "d", "none", "bool_yes_no",
 }  # fmt: skip
 
 
 def _settings() -> set[str]:
-    members = (TransformerSettings, PredictorSettings, WorkerSettings, RelaySettings, SinkSettings, UpdatesSettings)
+    members = (
+        TransformerSettings,
+        PredictorSettings,
+        WorkerSettings,
+        RelaySettings,
+        SinkSettings,
+        UpdatesSettings,
+        OperatorSettings,
+    )
     return {field.name for settings in members for field in dataclasses.fields(settings)}
 
 
@@ -94,8 +103,11 @@ def test_queries_stay_within_the_chosen_namespace() -> None:
     for board in boards():
         for panel in panels(board):
             for target in panel["targets"]:
+                # The operator looks after all namespaces.
                 for metric, labels in re.findall(r"\b((?:penstock|process)_\w+)(\{[^}]*\})?", target["expr"]):
-                    assert "$namespace" in labels, f"{board.name}: {panel['title']}: {metric}"
+                    assert "$namespace" in labels or metric.startswith("penstock_operator"), (
+                        f"{board.name}: {panel['title']}: {metric}"
+                    )
 
 
 def test_alerts_have_a_time_a_severity_and_a_page() -> None:

@@ -29,7 +29,7 @@ def write(path: Path, text: str) -> None:
 def test_each_check_says_whether_it_holds_readiness() -> None:
     lifecycle, broken = Lifecycle(), ["away"]
     lifecycle.add_check("store", lambda: broken[0] if broken else None)
-    vitals = Vitals(lifecycle)
+    vitals = Vitals(lifecycle.looks)
     assert samples(vitals)["penstock_unready", "lifecycle"] == 1
     assert samples(vitals)["penstock_unready", "store"] == 1
     asyncio.run(lifecycle.start())
@@ -44,7 +44,7 @@ def test_a_certificate_s_end_is_what_a_library_reads(tmp_path: Path) -> None:
     pair = Authority("ours").issue(tmp_path, "server")
     ends = x509.load_pem_x509_certificate(pair.cert.read_bytes()).not_valid_after_utc
     assert expiry_s(pair.cert.read_text()) == ends.timestamp()
-    assert samples(Vitals(Lifecycle(), pair.cert))[("penstock_certificate_expiry_timestamp_seconds",)] == ends.timestamp()
+    assert samples(Vitals(dict, pair.cert))[("penstock_certificate_expiry_timestamp_seconds",)] == ends.timestamp()
     assert ends > datetime.datetime.now(datetime.UTC)
 
 
@@ -54,7 +54,7 @@ def test_a_file_that_is_no_certificate_has_no_end(tmp_path: Path) -> None:
             expiry_s(text)
     (tmp_path / "none.pem").write_text("no certificate")
     for path in (tmp_path / "none.pem", tmp_path / "missing.pem"):
-        assert ("penstock_certificate_expiry_timestamp_seconds",) not in samples(Vitals(Lifecycle(), path))
+        assert ("penstock_certificate_expiry_timestamp_seconds",) not in samples(Vitals(dict, path))
 
 
 @given(st.binary(max_size=60), st.integers(0, 400))

@@ -115,7 +115,7 @@ class Process:
         self.admin_socket = admin
         self.link_socket = link
         self.server = http_server(service, settings)
-        service.metrics.add_source(Vitals(service.lifecycle, settings.tls_cert).families)
+        service.metrics.add_source(Vitals(service.lifecycle.looks, settings.tls_cert).families)
         self.link = Link({"snapshot": self._tell_snapshot, "admin": self._answer_admin, "merge": self._merge_admin})
         self.stopping = asyncio.Event()
         self.hurry = asyncio.Event()

@@ -1,27 +1,27 @@
 """What every program says of itself when it is scraped: whether it is ready, its release, its memory's limit, its certificate.
 
-    Lifecycle (checks), cgroups, the certificate's file --families--> Metrics.add_source
+    the program's checks (Lifecycle.looks), cgroups, the certificate's file --families--> Metrics.add_source
 
 Of several workers the largest value is shown, which is the worst one: hence `unready`, and not `ready`.
 """
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from penstock import __version__
-from penstock.lifecycle import Lifecycle
 from penstock.memory import machine_bytes, memory_limit_bytes
 from penstock.serving.security.expiry import expiry_s
 
 
 class Vitals:
-    """The families of one process; `certificate` is the file of its ports' certificate, if they have one."""
+    """The families of one process. `looks`: why each check holds readiness, or None; `certificate`: the file of its ports'
+    certificate, if they have one."""
 
-    def __init__(self, lifecycle: Lifecycle, certificate: Path | None = None) -> None:
-        self._lifecycle = lifecycle
+    def __init__(self, looks: Callable[[], Mapping[str, str | None]], certificate: Path | None = None) -> None:
+        self._looks = looks
         self._certificate = certificate
         self._limit_bytes = memory_limit_bytes() or machine_bytes()
 
@@ -43,7 +43,7 @@ class Vitals:
             "penstock_unready", "Whether this check keeps the process from being ready (1).", labels=("check",)
         )
         # Checks are asked in any state, and there are as many as the program has registered.
-        for check, reason in self._lifecycle.looks().items():
+        for check, reason in self._looks().items():
             family.add_metric((check,), reason is not None)
         return family
 
