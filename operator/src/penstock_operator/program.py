@@ -9,7 +9,9 @@ import os
 import signal
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.process_collector import ProcessCollector
 
+from penstock.serving.vitals import Vitals
 from penstock_operator.controller import Controller
 from penstock_operator.counters import OperatorCollector
 from penstock_operator.health import serve_health
@@ -31,6 +33,8 @@ async def operate(settings: OperatorSettings) -> None:
     controller = Controller(cluster, asker, settings.policy(), namespaces=settings.namespaces, may_act=lease.held)
     registry = CollectorRegistry()
     registry.register(OperatorCollector(controller.counters, controller.versions, lambda: controller.waiting, lease.held))
+    registry.register(Vitals(lambda: {"caches": None if controller.synced else "not filled yet"}))
+    ProcessCollector(registry=registry)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

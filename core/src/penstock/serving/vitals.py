@@ -38,6 +38,10 @@ class Vitals:
             text = "When the certificate of the ports ends, in seconds since the epoch."
             yield GaugeMetricFamily("penstock_certificate_expiry_timestamp_seconds", text, ends)
 
+    def collect(self) -> Iterable[Metric]:
+        """For a prometheus_client registry of its own."""
+        return self.families()
+
     def _unready(self) -> Metric:
         family = GaugeMetricFamily(
             "penstock_unready", "Whether this check keeps the process from being ready (1).", labels=("check",)
