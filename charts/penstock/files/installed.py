@@ -1,4 +1,4 @@
-"""What `helm test` runs inside the cluster: `installed.py OPERATOR_READY_URL`. Ends with 1 and a line on what is not there.
+"""What `helm test` runs in the cluster: `installed.py OPERATOR_READY_URL [ACCOUNT]`. Ends with 1 and a line on what is missing.
 
 It asks as the operator's service account, and only what every account may: readiness, and which resources are served.
 """
@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+ACCOUNT = Path(sys.argv[2] if len(sys.argv) > 2 else "/var/run/secrets/kubernetes.io/serviceaccount")
 PATIENCE_S = 60.0
 
 

@@ -6,6 +6,7 @@ included, and that what may not go stays.
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import yaml
 
 from penstock.testing.kubernetes import MERGE, ApiStatus, KubernetesServer
 from penstock.testing.programs import ProgramMissing, helm
-from penstock.testing.servers import ServerMissing
+from penstock.testing.servers import ServerMissing, free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "charts" / "penstock"
@@ -208,8 +209,10 @@ def test_the_operator_works_with_the_rights_that_the_chart_gives(
     command = [sys.executable, "-m", "penstock_operator", f"--kubeconfig={kubeconfig}", f"--namespaces={namespaces}"]
     jobs, name = "/apis/batch/v1/namespaces/default/jobs", "flights-8"
     with log.open("wb") as output:
-        operator = subprocess.Popen([*command, "--http_port=0", "--admin_port=0"], stdout=output, stderr=subprocess.STDOUT)
+        port = free_port()
+        operator = subprocess.Popen([*command, f"--http_port={port}", "--admin_port=0"], stdout=output, stderr=subprocess.STDOUT)
     try:
+        assert "operator: ready" in check_installed(server, port, token, tmp_path)
         server.request("POST", MODEL_VERSIONS, model_version())
         wait_until(lambda: f"{name}-verify" in names(server, jobs), log)
         wait_until(lambda: "phase" in server.request("GET", f"{MODEL_VERSIONS}/{name}").get("status", {}), log)
@@ -224,6 +227,16 @@ def test_the_operator_works_with_the_rights_that_the_chart_gives(
             server.send("DELETE", path)
     assert status == 0
     assert "forbidden" not in log.read_text().lower(), log.read_text()
+
+
+def check_installed(server: KubernetesServer, port: int, token: str, folder: Path) -> str:
+    """What `helm test` runs, as its pod would; its output."""
+    shutil.copy(server.ca, folder / "ca.crt")
+    (folder / "token").write_text(token)
+    command = [sys.executable, CHART / "files/installed.py", f"http://127.0.0.1:{port}/readyz", folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=server.environment, timeout=100)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def forget(server: KubernetesServer, name: str) -> None:
