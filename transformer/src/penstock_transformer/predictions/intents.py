@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from penstock_transformer.predictions.database.engine import Engine
 from penstock_transformer.predictions.database.tables import intents, predictions, relay_slots
@@ -37,46 +36,50 @@ class DatabaseIntents:
 
     async def lease(self, owner: str, lease_s: float, *, take_back: bool) -> Lease:
         """As `Intents.lease`."""
-        async with self._engine.writing() as connection:
-            await self._one_at_a_time(connection)
-            now = (await connection.execute(sa.select(self._engine.now))).scalar_one()
-            rows = (await connection.execute(sa.select(relay_slots).order_by(_slots.name).with_for_update())).all()
+
+        def take(connection: sa.Connection) -> Lease:
+            self._one_at_a_time(connection)
+            now = connection.execute(sa.select(self._engine.now)).scalar_one()
+            rows = connection.execute(sa.select(relay_slots).order_by(_slots.name).with_for_update()).all()
             name = _choose(rows, owner, now, take_back)
             if name is None:
                 name = f"{len(rows)}-{secrets.token_hex(4)}"
-                await connection.execute(
-                    sa.insert(relay_slots).values(name=name, owner=None, epoch=0, until_s=0.0, batch=0, pending=False)
-                )
-            taken = await connection.execute(
+                new = {"name": name, "owner": None, "epoch": 0, "until_s": 0.0, "batch": 0, "pending": False}
+                connection.execute(sa.insert(relay_slots).values(new))
+            taken = connection.execute(
                 sa.update(relay_slots)
                 .where(_slots.name == name)
                 .values(owner=owner, epoch=_slots.epoch + 1, until_s=now + lease_s)
                 .returning(_slots.epoch, _slots.batch, _slots.pending)
             )
             row = taken.one()
-        return Lease(Slot(name, row.epoch), row.batch, row.pending)
+            return Lease(Slot(name, row.epoch), row.batch, row.pending)
+
+        return await self._engine.write(take)
 
     async def renew(self, slot: Slot, lease_s: float) -> bool:
         """As `Intents.renew`."""
         now = self._engine.now
-        async with self._engine.writing() as connection:
-            done = await connection.execute(_of(sa.update(relay_slots), slot).values(until_s=now + lease_s))
-            if not done.rowcount:
+
+        def hold(connection: sa.Connection) -> bool:
+            if not connection.execute(_of(sa.update(relay_slots), slot).values(until_s=now + lease_s)).rowcount:
                 raise Superseded(f"slot {slot.name} has another owner")
             left = sa.exists().where(_slots.pending, _slots.until_s < now)
-            found: bool = (await connection.execute(sa.select(left))).scalar_one()
-        return bool(found)
+            return bool(connection.execute(sa.select(left)).scalar_one())
+
+        return await self._engine.write(hold)
 
     async def claim(self, slot: Slot, after: int, number: int, what: Claim) -> Sequence[Intent]:
         """As `Intents.claim`."""
-        async with self._engine.writing() as connection:
-            await self._one_at_a_time(connection)
-            batch, pending = await _held(connection, slot)
+
+        def take(connection: sa.Connection) -> Sequence[Intent]:
+            self._one_at_a_time(connection)
+            batch, pending = _held(connection, slot)
             if pending and batch == number:
-                return await _batch(connection, slot, number)
+                return _batch(connection, slot, number)
             if pending or batch != after:
                 raise Superseded(f"slot {slot.name} is at batch {batch}, expected {after}")
-            claimed = await connection.execute(
+            claimed = connection.execute(
                 sa.update(intents)
                 .where(_intents.sequence.in_(_claimable(slot, what)), _intents.holder.is_(None))
                 .values(holder=slot.name, batch=number)
@@ -84,14 +87,20 @@ class DatabaseIntents:
             )
             if not claimed.rowcount:
                 return ()
-            await connection.execute(_of(sa.update(relay_slots), slot).values(batch=number, pending=True))
-            return await _batch(connection, slot, number)
+            connection.execute(_of(sa.update(relay_slots), slot).values(batch=number, pending=True))
+            return _batch(connection, slot, number)
+
+        return await self._engine.write(take)
 
     async def load(self, slot: Slot, number: int) -> Sequence[Intent]:
         """As `Intents.load`."""
-        async with self._engine.writing() as connection:
-            await _held(connection, slot)
-            return await _batch(connection, slot, number)
+
+        def look(connection: sa.Connection) -> Sequence[Intent]:
+            _held(connection, slot)
+            return _batch(connection, slot, number)
+
+        # In a transaction, though it changes nothing: the slot stays ours until the batch has been read.
+        return await self._engine.write(look)
 
     async def mark(self, slot: Slot, number: int) -> int:
         """As `Intents.mark`."""
@@ -102,40 +111,41 @@ class DatabaseIntents:
         await self._settle(slot, number, sa.update(intents).values(holder=None, batch=None))
 
     async def _settle(self, slot: Slot, number: int, statement: sa.Delete | sa.Update) -> int:
-        async with self._engine.writing() as connection:
-            batch, pending = await _held(connection, slot)
+        def settle(connection: sa.Connection) -> int:
+            batch, pending = _held(connection, slot)
             if batch != number or not pending:
                 return 0
-            done = await connection.execute(statement.where(_intents.holder == slot.name, _intents.batch == number))
-            await connection.execute(_of(sa.update(relay_slots), slot).values(pending=False))
+            done = connection.execute(statement.where(_intents.holder == slot.name, _intents.batch == number))
+            connection.execute(_of(sa.update(relay_slots), slot).values(pending=False))
             return int(done.rowcount)
+
+        return await self._engine.write(settle)
 
     async def refuse(self, slot: Slot, number: int, intent_id: str, message: str) -> None:
         """As `Intents.refuse`. The ending comes first and tells who waits; made again, both change nothing."""
         await self._predictions.end([Ending(intent_id, State.FAILED, kind="too_large", message=message)])
-        async with self._engine.writing() as connection:
-            await _held(connection, slot)
-            await connection.execute(
-                sa.delete(intents).where(
-                    _intents.holder == slot.name, _intents.batch == number, _intents.prediction_id == intent_id
-                )
-            )
+        one = sa.and_(_intents.holder == slot.name, _intents.batch == number, _intents.prediction_id == intent_id)
+
+        def drop(connection: sa.Connection) -> None:
+            _held(connection, slot)
+            connection.execute(sa.delete(intents).where(one))
+
+        await self._engine.write(drop)
 
     async def release(self, slot: Slot) -> None:
         """As `Intents.release`."""
-        async with self._engine.writing() as connection:
-            await connection.execute(_of(sa.update(relay_slots), slot).values(owner=None, until_s=0.0))
+        freed = _of(sa.update(relay_slots), slot).values(owner=None, until_s=0.0)
+        await self._engine.write(lambda connection: connection.execute(freed))
 
     async def waiting(self) -> Waiting:
         """As `Intents.waiting`."""
-        async with self._engine.reading() as connection:
-            found = await connection.execute(sa.select(sa.func.count(), sa.func.min(_intents.created_s)).select_from(intents))
-            count, oldest_s = found.one()
+        asked = sa.select(sa.func.count(), sa.func.min(_intents.created_s)).select_from(intents)
+        count, oldest_s = await self._engine.read(lambda connection: connection.execute(asked).one())
         return Waiting(count, oldest_s)
 
-    async def _one_at_a_time(self, connection: AsyncConnection) -> None:
+    def _one_at_a_time(self, connection: sa.Connection) -> None:
         if not self._engine.is_sqlite:
-            await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
 
 
 def _choose(rows: Sequence[Any], owner: str, now: float, take_back: bool) -> str | None:
@@ -159,9 +169,9 @@ def _of(statement: sa.Update, slot: Slot) -> sa.Update:
     return statement.where(_slots.name == slot.name, _slots.epoch == slot.epoch)
 
 
-async def _held(connection: AsyncConnection, slot: Slot) -> tuple[int, bool]:
+def _held(connection: sa.Connection, slot: Slot) -> tuple[int, bool]:
     """The slot's latest batch and whether it is pending; nobody else changes it until the transaction ends."""
-    found = await connection.execute(
+    found = connection.execute(
         sa.select(_slots.batch, _slots.pending).where(_slots.name == slot.name, _slots.epoch == slot.epoch).with_for_update()
     )
     row = found.one_or_none()
@@ -192,9 +202,9 @@ def _claimable(slot: Slot, what: Claim) -> sa.Select[tuple[int]]:
     return sa.select(sized.c.sequence).where(sa.or_(sized.c.total == sized.c.nbytes, sized.c.total <= what.nbytes))
 
 
-async def _batch(connection: AsyncConnection, slot: Slot, number: int) -> list[Intent]:
+def _batch(connection: sa.Connection, slot: Slot, number: int) -> list[Intent]:
     p = predictions.c
-    found = await connection.execute(
+    found = connection.execute(
         sa.select(
             p.id, p.model, p.sequence, p.record_key, p.headers, p.created_s,
             p.input_body, p.input_headers, p.input_nbytes, p.input_reference,

@@ -20,14 +20,13 @@ import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from penstock.errors import InvalidInput, UpstreamUnavailable
 from penstock.settings import hide_password
 from penstock_transformer.predictions.database.address import Address
 from penstock_transformer.predictions.database.failures import DATABASE_ERRORS, reason_of
 from penstock_transformer.predictions.database.settings import DatabaseSettings
-from penstock_transformer.predictions.database.sqlite_threads import PRAGMAS, SqliteThreads, begin_immediate, prepare
+from penstock_transformer.predictions.database.sqlite_threads import SqliteThreads
 
 T = TypeVar("T")
 
@@ -41,13 +40,10 @@ class Engine:
         self.address = address
         self.settings = settings
         self.is_sqlite = address.path is not None
-        self._threads: SqliteThreads | None = None
-        if address.path is not None:
-            self._threads = SqliteThreads(address.path, settings)
-            self._writer = self._reader = _sqlite_engine(address, settings)
-        else:
-            self._writer = _postgres_engine(address, settings)
-            self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
+        self._threads = None if address.path is None else SqliteThreads(address.path, settings)
+        # No connection of it is made before one is used: for SQLite none ever is.
+        self._writer = _postgres_engine(address, settings)
+        self._reader = self._writer.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
     def now(self) -> sa.ColumnElement[float]:
@@ -59,7 +55,7 @@ class Engine:
     async def read(self, work: Callable[[sa.Connection], T]) -> T:
         """Do this on a connection for reading, or (PostgreSQL) with statements that are transactions by themselves."""
         if self._threads is None:
-            async with self.reading() as connection:
+            async with self._reading() as connection:
                 return await connection.run_sync(work)
         async with self._translated():
             return await self._threads.read(work)
@@ -69,14 +65,14 @@ class Engine:
 
         `committed` is called with what it returned, for SQLite only: PostgreSQL tells of its commits by notifications."""
         if self._threads is None:
-            async with self.writing() as connection:
+            async with self._translated(), self._writer.begin() as connection:
                 return await connection.run_sync(work)
         async with self._translated():
             return await self._threads.write(work, committed)
 
     async def fetch(self, statement: str, *arguments: Any) -> list[Any]:
         """The rows of one statement, a transaction by itself, straight from PostgreSQL's driver."""
-        async with self.reading() as connection:
+        async with self._reading() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None
             try:
@@ -89,21 +85,9 @@ class Engine:
             return found
 
     @asynccontextmanager
-    async def reading(self) -> AsyncGenerator[AsyncConnection]:
-        """The connection of a `read`, for who must await between statements."""
+    async def _reading(self) -> AsyncGenerator[AsyncConnection]:
         async with self._translated(), self._reader.connect() as connection:
             yield connection
-
-    @asynccontextmanager
-    async def writing(self) -> AsyncGenerator[AsyncConnection]:
-        """The connection of a `write`, for who must await between statements."""
-        async with self._translated():
-            if self._threads is None:
-                async with self._writer.begin() as connection:
-                    yield connection
-            else:
-                async with self._threads.lock, self._writer.begin() as connection:
-                    yield connection
 
     async def close(self) -> None:
         """Close all connections."""
@@ -156,18 +140,3 @@ def _refuse_closed(dbapi_connection: Any, *_: Any) -> None:
     """A connection that the server ended while it was idle is replaced, without asking the server about every one."""
     if dbapi_connection.driver_connection.is_closed():
         raise DisconnectionError("closed by the server")
-
-
-def _sqlite_engine(address: Address, settings: DatabaseSettings) -> AsyncEngine:
-    """For `reading` and `writing` alone: no connection is made before one of them is used."""
-    engine = create_async_engine(
-        sa.URL.create("sqlite+aiosqlite", database=str(address.path)),
-        connect_args={"timeout": settings.timeout_s, "isolation_level": None},
-        poolclass=AsyncAdaptedQueuePool,
-        pool_size=1,
-        max_overflow=0,
-        pool_timeout=settings.timeout_s,
-    )
-    sa.event.listen(engine.sync_engine, "connect", prepare(*PRAGMAS))
-    sa.event.listen(engine.sync_engine, "begin", begin_immediate)
-    return engine

@@ -21,25 +21,26 @@ Work = Callable[[sa.Connection], T]
 
 # Pages of the write-ahead log after which it is copied into the file.
 _CHECKPOINT_PAGES = 4000
-PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", f"wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-READ_ONLY = "query_only = ON"
+_PRAGMAS = ("journal_mode = WAL", "synchronous = FULL", f"wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+_READ_ONLY = "query_only = ON"
 
 
 class SqliteThreads:
-    """The threads of one file. `lock` is held while something is written, here or by other means of this process."""
+    """The threads of one file."""
 
     def __init__(self, path: Path, settings: DatabaseSettings) -> None:
-        self.lock = asyncio.Lock()
-        self._writer = _engine(path, settings, 1, PRAGMAS)
-        sa.event.listen(self._writer, "begin", begin_immediate)
-        self._reader = _engine(path, settings, settings.connections, (*PRAGMAS, READ_ONLY))
+        # Who gives up waiting for his turn has not begun; of what the thread has taken nobody can say that.
+        self._turn = asyncio.Lock()
+        self._writer = _engine(path, settings, 1, _PRAGMAS)
+        sa.event.listen(self._writer, "begin", _begin_immediate)
+        self._reader = _engine(path, settings, settings.connections, (*_PRAGMAS, _READ_ONLY))
         self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="predictions-writer")
         self._read_threads = ThreadPoolExecutor(settings.connections, thread_name_prefix="predictions-reader")
 
     async def write(self, work: Work[T], committed: Callable[[T], None] | None) -> T:
         """Do this in a transaction. One that was begun is finished, and `committed` called, whether anybody waits for it or
         not."""
-        async with self.lock:
+        async with self._turn:
             done = asyncio.get_running_loop().run_in_executor(self._write_thread, self._in_transaction, work)
             if committed is not None:
                 done.add_done_callback(lambda ended: _tell(ended, committed))
@@ -69,7 +70,7 @@ def _tell(ended: "asyncio.Future[T]", committed: Callable[[T], None]) -> None:
         committed(ended.result())
 
 
-def prepare(*pragmas: str) -> Callable[[Any, Any], None]:
+def _prepare(*pragmas: str) -> Callable[[Any, Any], None]:
     """A listener that sets these on every new connection."""
 
     def run(dbapi_connection: Any, _: Any) -> None:
@@ -81,7 +82,7 @@ def prepare(*pragmas: str) -> Callable[[Any, Any], None]:
     return run
 
 
-def begin_immediate(connection: sa.Connection) -> None:
+def _begin_immediate(connection: sa.Connection) -> None:
     """The writer takes its lock at the beginning: nothing it has read has changed when it writes."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -95,7 +96,7 @@ def _engine(path: Path, settings: DatabaseSettings, connections: int, pragmas: t
         pool_size=connections,
         max_overflow=0,
         # Its end must be the same as its beginning: nothing to roll back after a commit, and readers have no transactions.
-        pool_reset_on_return=None if READ_ONLY in pragmas else "rollback",
+        pool_reset_on_return=None if _READ_ONLY in pragmas else "rollback",
     )
-    sa.event.listen(engine, "connect", prepare(*pragmas))
+    sa.event.listen(engine, "connect", _prepare(*pragmas))
     return engine
