@@ -1,0 +1,87 @@
+"""What the chart makes of a model: autoscalers, workers and their scalers, as the model's values say over the general ones."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+Document = dict[str, Any]
+Render = Callable[..., Sequence[Document]]
+
+KAFKA = {"bootstrap": "kafka:9092"}
+DATABASE = {"existingSecret": "predictions"}
+
+
+def named(documents: Sequence[Document], kind: str) -> dict[str, Document]:
+    return {document["metadata"]["name"]: document for document in documents if document["kind"] == kind}
+
+
+def test_autoscalers_aim_at_work_in_flight(render: Render) -> None:
+    scaling = {"enabled": True, "minReplicas": 3, "maxReplicas": 12, "inFlight": 40}
+    documents = render({"models": [{"name": "flights", "namespace": "ml", "transformer": {"autoscaling": scaling}}]})
+    ((name, scaler),) = named(documents, "HorizontalPodAutoscaler").items()
+    assert (name, scaler["metadata"]["namespace"]) == ("penstock-flights-transformer", "ml")
+    assert scaler["spec"]["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "flights-transformer"}
+    assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (3, 12)
+    (metric,) = scaler["spec"]["metrics"]
+    assert metric["pods"] == {"metric": {"name": "penstock_in_flight"}, "target": {"type": "AverageValue", "averageValue": "40"}}
+
+
+def test_a_models_worker_says_only_what_differs(render: Render) -> None:
+    general = {"enabled": True, "replicas": 3, "keda": {"enabled": True, "minReplicas": 1, "lagThreshold": 1000000}}
+    models = [
+        {"name": "flights", "worker": {"keda": {"minReplicas": 0}}},
+        {"name": "digits", "worker": {"keda": {"enabled": False}}},
+        {"name": "text", "worker": {"enabled": False}},
+    ]
+    documents = render({"models": models, "async": {"enabled": True, "kafka": KAFKA, "database": DATABASE, "worker": general}})
+    workers = {name: document for name, document in named(documents, "Deployment").items() if name.endswith("-worker")}
+    assert set(workers) == {"penstock-flights-worker", "penstock-digits-worker"}
+    ((name, scaled),) = named(documents, "ScaledObject").items()
+    assert name == "penstock-flights-worker"
+    assert (scaled["spec"]["minReplicaCount"], scaled["spec"]["triggers"][0]["metadata"]["lagThreshold"]) == (0, "1000000")
+    # A Deployment that is scaled says nothing of replicas: an upgrade would put them back.
+    assert "replicas" not in workers["penstock-flights-worker"]["spec"]
+    assert workers["penstock-digits-worker"]["spec"]["replicas"] == 3
+
+
+def test_the_scaler_asks_for_the_group_that_the_worker_joins(render: Render) -> None:
+    for document in render(None, "everything"):
+        if document["kind"] == "ScaledObject":
+            metadata = document["spec"]["triggers"][0]["metadata"]
+            assert metadata["consumerGroup"] == "flights-workers"
+            assert metadata["topic"] == "flights.requests"
+            assert (metadata["sasl"], metadata["tls"]) == ("scram_sha512", "enable")
+    worker = named(render(None, "everything"), "Deployment")["penstock-flights-worker"]
+    assert "--group_id=flights-workers" in worker["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+def test_secrets_are_mounted_for_the_one_user_that_reads_them(render: Render) -> None:
+    for name, deployment in named(render(None, "everything"), "Deployment").items():
+        pod = deployment["spec"]["template"]["spec"]
+        mounted = {mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}, name
+        for volume in pod["volumes"]:
+            if "secret" in volume:
+                assert volume["secret"]["defaultMode"] == 0o440
+        assert pod["securityContext"]["fsGroup"] == 65532
+
+
+def test_the_transformer_with_feast_is_used_where_it_is_asked_for(render: Render) -> None:
+    values: Document = {"models": [{"name": "flights", "worker": {"enabled": True}}]}
+    values["async"] = {"enabled": True, "kafka": KAFKA, "database": DATABASE}
+    for feast, tag in ((False, "1.2"), (True, "1.2-feast")):
+        documents = render({**values, "image": {"tag": "1.2"}, "transformer": {"feast": feast}})
+        deployments = named(documents, "Deployment")
+        (container,) = deployments["penstock-flights-worker"]["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == f"penstock/transformer:{tag}"
+        (operator,) = deployments["penstock-operator"]["spec"]["template"]["spec"]["containers"]
+        environment = {variable["name"]: variable["value"] for variable in operator["env"]}
+        assert environment["PENSTOCK_OPERATOR_TRANSFORMER_IMAGE"] == f"penstock/transformer:{tag}"
+        assert operator["image"] == "penstock/operator:1.2"
+
+
+@pytest.mark.parametrize("part", ["relay", "sink"])
+def test_relay_and_sink_can_be_left_out(render: Render, part: str) -> None:
+    documents = render({"async": {"enabled": True, "kafka": KAFKA, "database": DATABASE, part: {"enabled": False}}})
+    assert {"penstock-relay", "penstock-sink"} - set(named(documents, "Deployment")) == {f"penstock-{part}"}
