@@ -34,6 +34,8 @@ conf_dir = "{RUN}/cni"
 snapshotter = "overlayfs"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+Root = "{RUN}/runc"
 """
 _COREFILE = f"""\
 .:53 {{
