@@ -1,10 +1,12 @@
 """Monitors, rules and dashboards: what the files hold comes through whole, and every part of ours is scraped where it tells."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 FILES = Path(__file__).resolve().parents[3] / "charts" / "penstock" / "files"
@@ -53,6 +55,55 @@ def test_each_program_is_scraped_once_on_its_admin_port(render: Render) -> None:
         (address,) = [rule for rule in endpoint["relabelings"] if rule.get("targetLabel") == "__address__"]
         targets[keep["regex"]] = address["replacement"]
     assert targets == {"8080": "$1:9090", "8085": "$1:9091"}
+
+
+# Pods, with each container's ports as they come of runtime, manifests and chart; and what has to be scraped of them.
+PODS = {
+    "predictor": ({"kserve-container": [8080, 8081]}, {("$1:9090", "predictor")}),
+    "transformer": ({"kserve-container": [8080, 8081]}, {("$1:9090", "transformer")}),
+    # The predictor's container keeps the runtime's ports beside the one that it listens on.
+    "collocated": (
+        {"kserve-container": [8080, 8081, 8085], "transformer-container": [8080, 8081]},
+        {("$1:9090", "collocated"), ("$1:9091", "predictor")},
+    ),
+    "worker": ({"worker": [8080, 9090]}, {("$1:9090", "worker")}),
+    "relay": ({"relay": [8080, 9090]}, {("$1:9090", "relay")}),
+}
+
+
+@pytest.mark.parametrize("component", sorted(PODS))
+def test_each_pod_is_scraped_once_a_program(render: Render, component: str) -> None:
+    """Relabelled as Prometheus does it: a target a port of a container, less what is dropped."""
+    monitor = one(render({"monitoring": {"enabled": True}}), "PodMonitor")
+    containers, expected = PODS[component]
+    found = []
+    for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+        for container, ports in containers.items():
+            for port in ports:
+                labels = {
+                    "__meta_kubernetes_pod_container_port_number": str(port),
+                    "__meta_kubernetes_pod_container_name": container,
+                    "__meta_kubernetes_pod_label_penstock_dev_component": component,
+                }
+                kept = relabelled(endpoint["relabelings"], labels)
+                if kept is not None:
+                    found.append((kept["__address__"], kept["component"]))
+    assert len(found) == len(set(found))
+    assert set(found) == expected
+
+
+def relabelled(rules: list[Document], labels: dict[str, str]) -> dict[str, str] | None:
+    """What Prometheus' relabelling makes of a target; None if it is dropped."""
+    labels = dict(labels)
+    for rule in rules:
+        value = ";".join(labels.get(name, "") for name in rule.get("sourceLabels", []))
+        matches = re.fullmatch(rule.get("regex", "(.*)"), value) is not None
+        if rule["action"] == "replace":
+            if matches:
+                labels[rule["targetLabel"]] = rule.get("replacement", value)
+        elif matches != (rule["action"] == "keep"):
+            return None
+    return labels
 
 
 def test_nothing_of_it_without_being_asked(render: Render) -> None:
