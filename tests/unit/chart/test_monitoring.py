@@ -81,6 +81,7 @@ def test_each_pod_is_scraped_once_a_program(render: Render, component: str) -> N
         for container, ports in containers.items():
             for port in ports:
                 labels = {
+                    "__meta_kubernetes_pod_ip": "10.0.0.1",
                     "__meta_kubernetes_pod_container_port_number": str(port),
                     "__meta_kubernetes_pod_container_name": container,
                     "__meta_kubernetes_pod_label_penstock_dev_component": component,
