@@ -15,7 +15,7 @@ from penstock_operator.seen import Entry, Pod, Seen
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
     """`written`: the ConfigMap holds the wanted route. `total` pods route, `current` of them apply it, `refused` says why others
-    do not, `silent` gave no answer for too long. `complete`: all of at least one pod."""
+    do not, `silent` gave no answer for too long, or heard of no route. `complete`: all of at least one pod."""
 
     written: bool
     total: int
@@ -26,6 +26,11 @@ class Acknowledgement:
     @property
     def complete(self) -> bool:
         return self.written and 0 < self.total == self.current
+
+    @property
+    def by_most(self) -> bool:
+        """At most a third of the pods lag: those may turn unready for it (docs/decisions/0015-route-lag.md)."""
+        return self.written and 0 < 2 * self.total <= 3 * self.current
 
     @property
     def cut_off(self) -> bool:
@@ -44,7 +49,7 @@ class Acknowledgement:
             for pod in pods
             if pod.answer is not None and pod.answer.error and pod.answer.rejected == revision
         ]
-        silent = [pod for pod in pods if pod.answer is None and pod.silent_s >= policy.silent_s]
+        silent = [pod for pod in pods if pod.silent_s >= policy.silent_s]
         return cls(is_written(seen, entries), len(pods), len(current), tuple(refused), tuple(silent))
 
     def describe(self) -> tuple[str, str]:

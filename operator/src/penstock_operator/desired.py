@@ -25,7 +25,7 @@ from penstock_operator.plan import Operation, Plan, Verb
 from penstock_operator.policy import Policy
 from penstock_operator.roles import find_roles, stage_of
 from penstock_operator.route import predictor_address, route_document, route_name, wanted_entries
-from penstock_operator.seen import Entry, Seen
+from penstock_operator.seen import Entry, Route, Seen
 from penstock_operator.stage import ENDED, JOINED, Stage
 from penstock_operator.status import next_status
 from penstock_operator.verification_job import verification_job
@@ -138,17 +138,31 @@ def _apply(kind: Kind, document: dict[str, Any], there: Any) -> list[Operation]:
 def _route(here: Situation, entries: tuple[Entry, ...]) -> list[Operation]:
     """Writes the route if it is not as the statuses say. The revision is above all that anybody has seen."""
     seen, route = here.seen, here.seen.route
-    if is_written(seen, entries) or not entries or (route is None and not any(entry.model for entry in entries)):
+    if route is not None and is_written(seen, entries):
+        return _noted(here, route, entries)
+    if not entries or (route is None and not any(entry.model for entry in entries)):
         return []
     if route is not None and route.deleting:
         return []
     revisions = [pod.answer.revision for pod in seen.pods if pod.answer is not None]
     revisions += [version.status.route_revision for version in seen.versions]
     revision = max([*revisions, route.revision if route else 0]) + 1
-    document = route_document(seen, revision, entries, made_service=_ours(seen))
+    noted = route.acknowledged if route is not None else 0
+    document = route_document(seen, revision, entries, made_service=_ours(seen), acknowledged=noted)
     verb = Verb.CREATE if route is None else Verb.APPLY
     version = route.resource_version if route is not None else ""
     return [Operation(verb, CONFIG_MAPS, seen.namespace, route_name(seen.model), document, resource_version=version)]
+
+
+def _noted(here: Situation, route: Route, entries: tuple[Entry, ...]) -> list[Operation]:
+    """Says in the ConfigMap that most transformers apply it, once they do."""
+    if route.acknowledged == route.revision or not here.acknowledged.by_most:
+        return []
+    seen = here.seen
+    made = route.made_service
+    document = route_document(seen, route.revision, entries, made_service=made, acknowledged=route.revision)
+    name, version = route_name(seen.model), route.resource_version
+    return [Operation(Verb.APPLY, CONFIG_MAPS, seen.namespace, name, document, resource_version=version)]
 
 
 def _status(version: ModelVersion, status: Status) -> list[Operation]:

@@ -185,7 +185,7 @@ def _pod(pod: Object, answer: Answer | None, silence: Silence, now: float) -> Po
         deleting=bool(metadata.get("deletionTimestamp")),
         answer=answer,
         unready_s=0.0 if ready else max(0.0, now - read_moment(since, now)),
-        silent_s=silence.of(metadata["uid"], answered=answer is not None, now=now),
+        silent_s=silence.of(metadata["uid"], answered=answer is not None and not answer.is_deaf, now=now),
     )
 
 

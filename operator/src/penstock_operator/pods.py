@@ -74,6 +74,7 @@ def read_answer(body: bytes) -> Answer | None:
             # None: it could not be made out of what was refused.
             rejected=int(error["revision"]) if error.get("revision") is not None else -1,
             error=f"{where}{error.get('message', '')}" if error else "",
+            confirmed_s=None if found.get("confirmed_s") is None else float(found["confirmed_s"]),
         )
     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
         return None

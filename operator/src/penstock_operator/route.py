@@ -20,6 +20,8 @@ from penstock_operator.stage import JOINED, Stage
 
 LABEL = f"{GROUP}/route"
 MADE = f"{GROUP}/made-service"
+# Transformers that are behind this revision for long turn unready.
+ACKNOWLEDGED = f"{GROUP}/acknowledged"
 KEY = "route.yaml"
 
 
@@ -108,13 +110,16 @@ def route_text(model: str, revision: int, entries: tuple[Entry, ...]) -> str:
     return yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=200)
 
 
-def route_document(seen: Seen, revision: int, entries: tuple[Entry, ...], *, made_service: bool) -> dict[str, Any]:
-    """The ConfigMap."""
+def route_document(
+    seen: Seen, revision: int, entries: tuple[Entry, ...], *, made_service: bool, acknowledged: int
+) -> dict[str, Any]:
+    """The ConfigMap. `acknowledged`: the last revision that most transformers apply; 0 for none."""
+    noted = {ACKNOWLEDGED: str(acknowledged)} if acknowledged else {}
     metadata = {
         "name": route_name(seen.model),
         "namespace": seen.namespace,
         "labels": {LABEL: seen.model, "app.kubernetes.io/managed-by": "penstock-operator"},
-        "annotations": {MADE: "true" if made_service else "false"},
+        "annotations": {MADE: "true" if made_service else "false", **noted},
     }
     data = {KEY: route_text(seen.model, revision, entries)}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
@@ -123,13 +128,16 @@ def route_document(seen: Seen, revision: int, entries: tuple[Entry, ...], *, mad
 def read_route_document(document: dict[str, Any]) -> Route:
     """What a ConfigMap says. Whatever the operator would not have written has no entries, so that it is written anew."""
     metadata = document["metadata"]
+    annotations = metadata.get("annotations") or {}
+    noted = str(annotations.get(ACKNOWLEDGED, ""))
     revision, entries = _read(str((document.get("data") or {}).get(KEY, "")), (metadata.get("labels") or {}).get(LABEL))
     return Route(
         uid=metadata.get("uid", ""),
         resource_version=metadata.get("resourceVersion", ""),
         revision=revision,
         entries=entries,
-        made_service=(metadata.get("annotations") or {}).get(MADE) == "true",
+        acknowledged=int(noted) if noted.isascii() and noted.isdecimal() and len(noted) <= 16 else 0,
+        made_service=annotations.get(MADE) == "true",
         deleting=bool(metadata.get("deletionTimestamp")),
     )
 

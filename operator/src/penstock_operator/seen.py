@@ -12,15 +12,25 @@ from typing import Any
 
 from penstock_operator.model_version import ModelVersion
 
+# Transformers ask every few seconds.
+DEAF_S = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a transformer pod said on `GET /route`. `rejected` is the revision that it refused, with why, if it did."""
+    """What a transformer pod said on `GET /route`. `rejected` is the revision that it refused, with why, if it did.
+    `confirmed_s`: since the API server last told it what the route is; None if it goes by something else."""
 
     revision: int
     applied: tuple[str, ...] = ()
     rejected: int = -1
     error: str = ""
+    confirmed_s: float | None = None
+
+    @property
+    def is_deaf(self) -> bool:
+        """No route would reach it: it answers, and is as silent as one that does not."""
+        return self.confirmed_s is not None and self.confirmed_s > DEAF_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +95,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The route's ConfigMap. `entries` None: its text is not what the operator writes."""
+    """The route's ConfigMap. `entries` None: its text is not what the operator writes. `acknowledged`: the last revision of which
+    it says that most transformers apply it."""
 
     uid: str
     resource_version: str
     revision: int
     entries: tuple[Entry, ...] | None
+    acknowledged: int = 0
     made_service: bool = False
     deleting: bool = False
 

@@ -108,7 +108,9 @@ async def disturb(world: World, moves: list[tuple[str, int]]) -> None:
 def kill_transformer(world: World, number: int) -> None:
     """A pod dies, and its Deployment makes another."""
     uid = list(world.transformers)[number % len(world.transformers)]
-    name = next(name for (plural, _, name), pod in world.cluster.objects.items() if pod["metadata"]["uid"] == uid)
+    name = next((name for (plural, _, name), pod in world.cluster.objects.items() if pod["metadata"]["uid"] == uid), None)
+    if name is None:
+        return  # evicted a moment ago
     world.remove(PODS, NAMESPACE, name)
     world.add_transformer(name)
 

@@ -1,0 +1,59 @@
+"""What the operator tells transformers of each other, and pods that answer and hear of no route."""
+
+import asyncio
+
+import orjson
+import pytest
+
+from penstock_operator.acknowledgement import Acknowledgement
+from penstock_operator.cluster import CONFIG_MAPS
+from penstock_operator.looking import Silence, _pod
+from penstock_operator.pods import read_answer
+from penstock_operator.policy import Policy
+from penstock_operator.route import ACKNOWLEDGED, read_route_document, route_name
+from penstock_operator.seen import Answer, Entry, Pod, Route, Seen
+from penstock_operator.simulation.world import MODEL, NAMESPACE, World
+
+ENTRIES = (Entry("sha256:" + "a" * 64, "http://p", 100.0),)
+
+
+def seen(*revisions: int) -> Seen:
+    pods = tuple(Pod(f"p{at}", f"u{at}", answer=Answer(revision)) for at, revision in enumerate(revisions))
+    return Seen("default", "flights", 0.0, route=Route("u", "1", 7, ENTRIES), pods=pods)
+
+
+@pytest.mark.parametrize(
+    ("revisions", "most"), [((7,), True), ((7, 7, 6), True), ((7, 6), False), ((7, 7, 6, 6), False), ((), False)]
+)
+def test_most_are_two_thirds(revisions: tuple[int, ...], most: bool) -> None:
+    assert Acknowledgement.of(seen(*revisions), ENTRIES, Policy()).by_most is most
+    assert not Acknowledgement.of(seen(*revisions), (), Policy()).by_most, "the route is about to be written anew"
+
+
+def test_the_configmap_says_which_revision_most_apply() -> None:
+    world = World()
+    world.add_version("flights-1", "sha256:" + "a" * 64, rollout={"strategy": "immediate"})
+    asyncio.run(world.settle())
+    document = world.cluster.objects[CONFIG_MAPS.plural, NAMESPACE, route_name(MODEL)]
+    route = read_route_document(document)
+    assert route.acknowledged == route.revision > 0
+    assert document["metadata"]["annotations"][ACKNOWLEDGED] == str(route.revision)
+
+
+def test_an_error_without_a_revision_is_an_answer() -> None:
+    body = {"revision": 3, "model": "m", "applied": ["a"], "error": {"revision": None, "field": "route", "message": "x"}}
+    assert read_answer(orjson.dumps({**body, "confirmed_s": 4.5})) == Answer(3, ("a",), -1, "route: x", 4.5)
+
+
+def test_a_pod_that_hears_of_no_route_is_silent() -> None:
+    silence = Silence()
+    document = {"metadata": {"name": "p", "uid": "u"}, "status": {}}
+    assert _pod(document, Answer(1, confirmed_s=2.0), silence, 0.0).silent_s == 0
+    assert _pod(document, Answer(1, confirmed_s=60.0), silence, 0.0).silent_s == 0
+    late = _pod(document, Answer(1, confirmed_s=99.0), silence, 40.0)
+    assert late.silent_s == 40
+    ready = Pod("p", "u", answer=late.answer, silent_s=late.silent_s)
+    acknowledged = Acknowledgement.of(Seen("d", "m", 0.0, route=Route("u", "1", 7, ENTRIES), pods=(ready,)), ENTRIES, Policy())
+    assert acknowledged.silent == (ready,)
+    assert _pod(document, Answer(1, confirmed_s=0.5), silence, 41.0).silent_s == 0
+    assert _pod(document, Answer(0), silence, 42.0).silent_s == 0, "it goes by its predictor, or by a file"
