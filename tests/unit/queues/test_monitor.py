@@ -140,6 +140,22 @@ def test_a_database_that_is_away_is_said_beside_what_was_known() -> None:
     running(case, None, backlog=backlog)
 
 
+def test_a_database_look_that_fails_for_no_reason_that_has_a_name_is_not_the_last() -> None:
+    script: list[Any] = [ZeroDivisionError(), [Backlog("m", 2, 1, 5.0)]]
+
+    async def backlog() -> Any:
+        found = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def case(monitor: QueueMonitor, _: Lifecycle) -> None:
+        await until(lambda: bool(monitor.queues().database))
+        assert monitor.queues().database_message is None
+
+    running(case, None, backlog=backlog)
+
+
 def test_metrics_have_bounded_labels() -> None:
     parts = [PartitionFigures(number, 0, 10, 4, 6, 1.5, 2.0, 1.0) for number in range(3 * MOST_PARTITIONS)]
     figures = ModelFigures("m", [total("m.requests", "requests", "g", parts)], [], FIGURES.dead_letters)

@@ -175,6 +175,10 @@ class QueueMonitor:
             found = await backlog()
         except PenstockError as error:
             self._database_message = error.message
+        except Exception:
+            # As with the broker: one look that fails is not the end of all looks.
+            logger.exception("the database could not be asked about its queue")
+            self._database_message = "internal error; the log has it"
         else:
             self._database, self._database_message = None if found is None else [database_queue(one) for one in found], None
         # Counting a long queue takes the database a while: it is asked the less often, the longer it takes.
