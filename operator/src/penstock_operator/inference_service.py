@@ -77,7 +77,12 @@ def caller_service(seen: Seen, policy: Policy) -> dict[str, Any]:
         "image": policy.transformer_image,
         "imagePullPolicy": policy.image_pull_policy,
         "args": [f"--model_name={seen.model}", "--http_port=8080", f"--route_configmap={route_name(seen.model)}"],
-        "ports": [{"name": "http1", "containerPort": 8080, "protocol": "TCP"}],
+        # KServe puts these on the Service; the admin port is not for callers.
+        "ports": [
+            {"name": "http1", "containerPort": 8080, "protocol": "TCP"},
+            {"name": "grpc", "containerPort": 8081, "protocol": "TCP"},
+        ],
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
         "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": 8080}, "periodSeconds": 2},
         "livenessProbe": {"httpGet": {"path": "/v2/health/live", "port": 8080}, "periodSeconds": 10},
         "resources": {"requests": {"memory": "256Mi"}, "limits": {"memory": policy.transformer_memory}},
@@ -94,6 +99,7 @@ def caller_service(seen: Seen, policy: Policy) -> dict[str, Any]:
         "minReplicas": policy.transformer_replicas,
         "serviceAccountName": policy.transformer_account,
         "containers": [container],
+        "volumes": [{"name": "tmp", "emptyDir": {}}],
     }
     return {"apiVersion": _API, "kind": "InferenceService", "metadata": metadata, "spec": {"predictor": predictor}}
 
