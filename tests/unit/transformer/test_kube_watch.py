@@ -100,6 +100,12 @@ def test_pauses_grow_as_long_as_nothing_comes(monkeypatch):
     assert len(failed) == 8
 
 
+def test_who_is_denied_asks_seldom(monkeypatch):
+    pauses, _, _, _ = watch(monkeypatch, Api([KubeApiError("not for you", 403)], [[]]), 10)
+    assert pauses[:6] == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4]
+    assert pauses[-1] == 30
+
+
 @pytest.mark.parametrize("step", [[], [{"type": "ERROR"}], [KubeApiError("gone", 410)], [{"no": "type"}], [KubeApiError("cut")]])
 def test_a_server_that_ends_every_watch_at_once_is_not_asked_busily(monkeypatch, step):
     api = Api([{"version": "1"}], [step])

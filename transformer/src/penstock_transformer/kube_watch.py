@@ -22,6 +22,9 @@ from penstock_transformer.kube_api import KubeApi, KubeApiError
 
 WATCH_S = 300
 GONE = 410
+# Neither rights nor tokens come back within seconds, and most who are denied are so for good.
+DENIED = (401, 403)
+DENIED_PAUSE_S = 30.0
 # Beyond the server's own end of a watch: by then it has been cut without a word.
 _SILENT_S = WATCH_S + 30.0
 _FIRST_PAUSE_S = 0.2
@@ -93,7 +96,7 @@ class KubeWatch:
             # Spread in time, so that a whole Deployment does not come back to the API server at once.
             await asyncio.sleep(self._pause_s * random.uniform(0.5, 1.0))
         pause_s, self._pause_s = self._pause_s, _FIRST_PAUSE_S
-        began, seen = time.monotonic(), self._watched.version
+        began, seen, longest_s = time.monotonic(), self._watched.version, self._longest_pause_s
         try:
             if not self._listed:
                 await self._list()
@@ -101,9 +104,10 @@ class KubeWatch:
             self._listed = await self._watch()
         except KubeApiError as error:
             self._listed = self._listed and error.status != GONE
+            longest_s = max(longest_s, DENIED_PAUSE_S) if error.status in DENIED else longest_s
             self._failed(error)
         if time.monotonic() - began < _SETTLED_S and self._watched.version == seen:
-            self._pause_s = min(max(pause_s * 2, _FIRST_PAUSE_S), self._longest_pause_s)
+            self._pause_s = min(max(pause_s * 2, _FIRST_PAUSE_S), longest_s)
 
     async def _list(self) -> None:
         if self._before is not None:

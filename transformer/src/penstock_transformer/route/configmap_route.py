@@ -22,7 +22,7 @@ from penstock.errors import InvalidInput
 from penstock_transformer.counters import Counters
 from penstock_transformer.following import Follower
 from penstock_transformer.kube_api import KubeApi, KubeApiError
-from penstock_transformer.kube_watch import KubeWatch
+from penstock_transformer.kube_watch import DENIED, DENIED_PAUSE_S, KubeWatch
 from penstock_transformer.route.cache import Kept, RouteCache
 from penstock_transformer.route.configmap import ConfigMapState, Seen, seen_of
 from penstock_transformer.route.keeping import RouteKeeper
@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 # A get that takes longer confirms nothing.
 _GET_S = 3.0
 _LONGEST_PAUSE_S = 5.0
-_DENIED = (401, 403)
 # Reading more than this holds up requests for longer than a thread costs.
 _INLINE_CHARACTERS = 2048
 PATIENCE_S = 10.0
@@ -122,7 +121,7 @@ class ConfigMapRoute:
             self._reason = reason
             extra = {"model": self._model, "configmap": self._name, "reason": reason}
             logger.warning("route not watched, the last one stays", extra=extra)
-        denied = error.status in _DENIED
+        denied = error.status in DENIED
         if denied and self._status.error in (None, self._denied):
             self._status.error = self._denied = RouteFault(None, None, reason)
         if not self._state.known:
@@ -130,14 +129,16 @@ class ConfigMapRoute:
 
     async def _confirm(self) -> None:
         """Ask, again and again, what the route is now: what that finds the watch has missed, or will say in a moment."""
-        away = False
+        away, pause_s = False, self._confirm_s
         while True:
-            await asyncio.sleep(self._confirm_s * random.uniform(0.8, 1.2))
+            await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))
+            pause_s = self._confirm_s
             try:
                 news = self._state.take(await self._get())
             except (KubeApiError, KeyError, TypeError, ValueError, AttributeError) as error:
                 away = True
-                if isinstance(error, KubeApiError) and error.status in _DENIED:
+                if isinstance(error, KubeApiError) and error.status in DENIED:
+                    pause_s = max(pause_s, DENIED_PAUSE_S)
                     self._failed(error)
                 continue
             self._status.confirmed()
