@@ -1,6 +1,6 @@
 """A plan's calls, one after the other, each passing a failpoint before and after.
 
-    Plan --carry_out--> operator.call (failpoint) --> API server --> operator.called (failpoint)
+    Plan --carry_out--> operator.call (failpoint) --> API server --> operator.called (failpoint, where something was changed)
 
 A call that says that something has changed meanwhile ends the plan: what follows was decided on something else. The next look
 sees what is there now. A test kills the program at every passage of the failpoints, counted, and looks at how it ends.
@@ -42,9 +42,11 @@ async def carry_out(plan: Plan, cluster: Cluster, may_act: Callable[[], bool] = 
             if operation.verb not in (Verb.EVENT, Verb.EVICT):
                 return Outcome(count, error)
             log.info("not done", extra=_fields(operation) | {"reason": str(error)})
+            continue
         except Refused as error:
             if operation.verb is not Verb.EVENT:
                 return Outcome(count, error)
+            continue
         except ClusterError as error:
             return Outcome(count, error)
         failpoint("operator.called")

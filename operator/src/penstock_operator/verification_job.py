@@ -141,6 +141,7 @@ def read_job(document: dict[str, Any], pods: list[dict[str, Any]]) -> Job:
     states = [state for pod in pods for state in _states(pod)]
     terminated = [state["terminated"] for state in states if state.get("terminated")]
     report = next((found for found in map(_report, terminated) if found is not None), None)
+    killed = report is None and any(state.get("reason") == "OOMKilled" for state in terminated)
     waiting: dict[str, Any] = next((state["waiting"] for state in states if state.get("waiting")), {})
     return Job(
         name=metadata["name"],
@@ -149,9 +150,9 @@ def read_job(document: dict[str, Any], pods: list[dict[str, Any]]) -> Job:
         owner=next((owner.get("uid", "") for owner in owners if owner.get("kind") == KIND), ""),
         attempt=int(attempt) if attempt.isdecimal() else 0,
         # A verdict counts at once: the job's controller may take seconds longer to say that it has ended.
-        ended=ended or report is not None,
+        ended=ended or killed or report is not None,
         deleting=bool(metadata.get("deletionTimestamp")),
-        killed_for_memory=report is None and any(state.get("reason") == "OOMKilled" for state in terminated),
+        killed_for_memory=killed,
         report=report,
         message=_why(waiting, pods),
     )

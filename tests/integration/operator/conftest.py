@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -47,12 +48,12 @@ INFERENCE_SERVICES = {
 }
 
 
-def wait_until(what: Callable[[], Any], text: str, deadline_s: float = DEADLINE_S) -> Any:
+def wait_until(what: Callable[[], Any], text: Callable[[], str] | str, deadline_s: float = DEADLINE_S) -> Any:
     """What it gives once it is true. Raises AssertionError with the text after the deadline."""
     until = time.monotonic() + deadline_s
     while not (found := what()):
         if time.monotonic() > until:
-            raise AssertionError(f"not within {deadline_s:g} s: {text}")
+            raise AssertionError(f"not within {deadline_s:g} s: {text if isinstance(text, str) else text()}")
         threading.Event().wait(0.05)
     return found
 
@@ -69,7 +70,7 @@ def kubernetes() -> Iterator[KubernetesServer]:
         for document in (crd, INFERENCE_SERVICES):
             server.request("POST", path, document)
         for group in ("penstock.dev/v1alpha1/modelversions", "serving.kserve.io/v1beta1/inferenceservices"):
-            wait_until(lambda group=group: served(server, f"/apis/{group}"), f"{group} is served")
+            wait_until(partial(served, server, f"/apis/{group}"), f"{group} is served")
         yield server
 
 
@@ -111,16 +112,16 @@ class Bed:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *ended: object) -> None:
         for operator in self._operators:
             if operator.poll() is None:
                 operator.kill()
             operator.wait()
         self.stopped.set()
         self._thread.join()
-        for _, server in self._pods.values():
-            server.shutdown()
-            server.server_close()
+        for _, answering in self._pods.values():
+            answering.shutdown()
+            answering.server_close()
 
     # --- objects
 
@@ -138,7 +139,7 @@ class Bed:
                 return None
             raise
 
-    def list(self, plural: str) -> list[dict[str, Any]]:
+    def all(self, plural: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.server.request("GET", self.path(plural))["items"]
         return found
 
@@ -172,7 +173,7 @@ class Bed:
         return {one.get("model", "own"): one.get("weight", 0) for one in bundles}
 
     def wait_phase(self, name: str, phase: str) -> None:
-        wait_until(lambda: self.phase(name) == phase, f"{name} is {phase}; it is {self.status(name)}")
+        wait_until(lambda: self.phase(name) == phase, lambda: f"{name} is {phase}; it is {self.status(name)}")
 
     # --- the operator
 
@@ -205,8 +206,8 @@ class Bed:
                 self.faults.append(str(error))
 
     def _verify(self) -> None:
-        there = {pod["metadata"]["name"] for pod in self.list("pods")}
-        for job in self.list("jobs"):
+        there = {pod["metadata"]["name"] for pod in self.all("pods")}
+        for job in self.all("jobs"):
             metadata = job["metadata"]
             name = f"{metadata['name']}-{metadata['uid'][:8]}"
             version = self.get("modelversions", metadata["name"].removesuffix("-verify"))
@@ -230,7 +231,7 @@ class Bed:
         self.merge("pods", name, {"status": status}, "status")
 
     def _serve(self) -> None:
-        for service in self.list("inferenceservices"):
+        for service in self.all("inferenceservices"):
             metadata = service["metadata"]
             if (service.get("status") or {}).get("conditions"):
                 continue
@@ -292,8 +293,8 @@ class Bed:
 
     def _collect(self) -> None:
         """The garbage collector: pods of what is gone; and nothing keeps a pod that is being deleted."""
-        services = {one["metadata"]["name"] for one in self.list("inferenceservices")}
-        for pod in self.list("pods"):
+        services = {one["metadata"]["name"] for one in self.all("inferenceservices")}
+        for pod in self.all("pods"):
             metadata = pod["metadata"]
             service = (metadata.get("labels") or {}).get("serving.kserve.io/inferenceservice")
             if (service and service not in services) or metadata.get("deletionTimestamp"):

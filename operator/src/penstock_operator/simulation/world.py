@@ -22,6 +22,7 @@ from penstock_operator.cluster import (
     JOBS,
     MODEL_VERSIONS,
     PODS,
+    Changed,
     Kind,
     Object,
 )
@@ -292,10 +293,12 @@ class WatchedCluster(MemoryCluster):
             raise Died
 
     async def create(self, kind: Kind, document: Object) -> Object:
+        if self._key(kind, document) in self.objects:
+            raise Changed("it is there")  # nothing is changed, so nothing can be left half done
         self._call()
         if kind == CONFIG_MAPS:
             self._check_route(document)
-        return await super().create(kind, document)
+        return await MemoryCluster.apply(self, kind, document)
 
     async def apply(self, kind: Kind, document: Object) -> Object:
         self._call()
