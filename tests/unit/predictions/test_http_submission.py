@@ -2,6 +2,7 @@
 
 import base64
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ TENSORS = (TensorMetadata("x", "FP32", (-1, 2)), TensorMetadata("n", "INT64", (-
 PLAIN = ModelMetadata("m", ("1",), "penstock_bundle", TENSORS, ())
 FEATURES = ModelMetadata("m", ("1",), "penstock_bundle", (), ())
 JSON, CSV, NDJSON = b"application/json", b"text/csv", b"application/x-ndjson"
+ARROW = b"application/vnd.apache.arrow.stream"
 
 flights = Intake("m", plan_of(read_spec(FLIGHTS)), FEATURES, WAYS, LIMITS)
 pictures = Intake("m", plan_of(read_spec(PICTURES)), FEATURES, WAYS, LIMITS)
@@ -73,6 +75,50 @@ def test_pictures_are_kept_as_base64() -> None:
     assert read_again(accepted.payload).rows == [{"picture": base64.b64encode(b"\x89PNG").decode()}]
 
 
+def arrow(**columns: Any) -> bytes:
+    """An Arrow stream of these columns, by its own library."""
+    import pyarrow as pa
+
+    table = pa.table(columns)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=7)
+    return bytes(sink.getvalue())
+
+
+def test_an_arrow_stream_is_kept_as_rows() -> None:
+    noon = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    data = arrow(distance=[1.5, 2.5], carrier=["UA", None], stops=[None, 2], leaves=[noon, None])
+    accepted = flights.read(Body(data, ARROW))
+    wanted = [
+        {"distance": 1.5, "carrier": "UA", "stops": None, "leaves": noon.timestamp()},
+        {"distance": 2.5, "carrier": None, "stops": 2, "leaves": None},
+    ]
+    assert read_again(accepted.payload).rows == wanted
+    assert accepted.rows == 2
+    # Lists, pictures, and a bundle without features.
+    rows = [{"x": [0.0, 1.0], "n": 1}, {"x": [2.0, 3.0], "n": 2}]
+    assert read_again(plain.read(Body(arrow(x=[[0.0, 1.0], [2.0, 3.0]], n=[1, 2]), ARROW)).payload).rows == rows
+    picture = pictures.read(Body(arrow(picture=[b"\x89PNG"]), ARROW))
+    assert read_again(picture.payload).rows == [{"picture": base64.b64encode(b"\x89PNG").decode()}]
+
+
+@pytest.mark.parametrize(
+    "columns, field",
+    [({"distance": ["a"]}, "distance"), ({"nonsense": [1]}, "nonsense"), ({"distance": [float("inf")]}, "rows[0].distance")],
+)
+def test_an_arrow_stream_that_is_wrong_is_refused_with_its_column(columns: Any, field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        flights.read(Body(arrow(**columns), ARROW))
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("cut", [0, 7, 100, -20])
+def test_half_an_arrow_stream_is_refused(cut: int) -> None:
+    with pytest.raises(InvalidInput):
+        flights.read(Body(arrow(distance=[1.0, 2.0])[:cut], ARROW))
+
+
 def test_the_options_of_a_query_are_kept() -> None:
     accepted = flights.read(Body(b'{"rows": [{"distance": 1}], "options": {"labels": ["a"]}}', JSON, query=b"data=false"))
     assert read_again(accepted.payload).options == {"labels": ["a"], "data": False}
@@ -107,11 +153,17 @@ def test_encoded_tensors_are_the_models_own_and_not_looked_into() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind, body", [(JSON, b'{"rows": [%s]}' % b",".join([b"{}"] * 51)), (CSV, b"distance" + b"\n1" * 51), (NDJSON, b"{}\n" * 51)]
+    "kind, body",
+    [
+        (JSON, b'{"rows": [%s]}' % b",".join([b"{}"] * 51)),
+        (CSV, b"distance" + b"\n1" * 51),
+        (NDJSON, b"{}\n" * 51),
+        (ARROW, None),
+    ],
 )
-def test_too_many_rows(kind: bytes, body: bytes) -> None:
+def test_too_many_rows(kind: bytes, body: bytes | None) -> None:
     with pytest.raises(TooLarge) as caught:
-        flights.read(Body(body, kind))
+        flights.read(Body(body if body is not None else arrow(distance=[1.0] * 51), kind))
     assert caught.value.field == "rows"
 
 

@@ -1,7 +1,7 @@
 """What a body becomes: the one form in which a prediction's input is kept, whichever form it came in.
 
     JSON rows ----------------------------------(as sent)--> {"rows": …, "options": …}      application/json
-    CSV, NDJSON, form, picture --(rows, bytes as base64)---^
+    CSV, NDJSON, Arrow, form, picture --(bytes as base64)--^
     v2 JSON, v2 binary tensors -----------------(as sent)--> the bytes, with the length of the JSON part
 
 Invariant: what is kept is read again by the worker exactly as a Kafka record's value is, and asks for what the caller asked.
@@ -19,6 +19,7 @@ from penstock.errors import InvalidInput, TooLarge, UnsupportedType
 from penstock.protocol import v2
 from penstock.protocol.limits import Limits
 from penstock_transformer.broker.records import Headers
+from penstock_transformer.http.bulk.forms import ARROW
 from penstock_transformer.http.csv_rows import Types, csv_rows
 from penstock_transformer.http.forms import form_rows
 from penstock_transformer.http.json_rows import json_rows
@@ -26,12 +27,14 @@ from penstock_transformer.http.limits import WayInLimits
 from penstock_transformer.http.predict import image_rows
 from penstock_transformer.http.query import asked
 from penstock_transformer.plan import FetchPlan
+from penstock_transformer.predictions.arrow_rows import arrow_rows
 from penstock_transformer.predictions.checking import check_rows, check_tensors, rows_of
 from penstock_transformer.predictions.resource import Payload
 from penstock_transformer.requests import Row
 
 ACCEPTED = (
-    "application/json, application/x-ndjson, application/octet-stream (v2), text/csv, multipart/form-data, image/png, image/jpeg"
+    "application/json, application/x-ndjson, application/octet-stream (v2), text/csv, application/vnd.apache.arrow.stream, "
+    "multipart/form-data, image/png, image/jpeg"
 )
 _JSON: Headers = (("content-type", b"application/json"),)
 _NDJSON = (b"application/x-ndjson", b"application/ndjson", b"application/jsonl")
@@ -109,6 +112,8 @@ class Intake:
             return image_rows(body.data, types, self._ways)
         if body.kind in _NDJSON:
             return _line_rows(body.data, self._ways.rows)
+        if body.kind == ARROW:
+            return arrow_rows(body.data, self.plan, most_rows=self._ways.rows)
         if body.kind == b"application/octet-stream":
             raise InvalidInput("missing; expected the length of the JSON part", field="Inference-Header-Content-Length")
         shown = body.kind.decode("latin-1")[:80].encode("unicode_escape").decode()

@@ -45,9 +45,7 @@ def _header(name: str, description: str) -> Schema:
 
 
 _ID: Schema = {"name": "prediction_id", "in": "path", "required": True, "schema": {"type": "string"}}
-_BODIES: Schema = {
-    kind: media for kind, media in POST_PREDICT["requestBody"]["content"].items() if kind != "application/vnd.apache.arrow.stream"
-}
+_BODIES: Schema = POST_PREDICT["requestBody"]["content"]
 _TENSORS: Schema = {
     "type": "object",
     "required": ["inputs"],
