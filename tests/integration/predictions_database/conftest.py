@@ -9,9 +9,11 @@ import pytest
 
 from penstock_transformer.predictions.database.opening import open_predictions
 from penstock_transformer.predictions.memory import MemoryPredictions
+from penstock_transformer.predictions.resource import Ending, NewPrediction, Payload, State, new_id
 
 Case = Callable[[Any], Awaitable[None]]
 Run = Callable[[Case], None]
+JSON = (("content-type", b"application/json"),)
 
 
 @pytest.fixture
@@ -46,3 +48,25 @@ def run(request: pytest.FixtureRequest) -> Run:
             await predictions.close()
 
     return lambda case: asyncio.run(go(case))
+
+
+def new_prediction(body: bytes = b'{"rows": []}', *, model: str = "m", owner: str = "ann", **values: Any) -> NewPrediction:
+    payload = values.pop("payload", None) or Payload(body, JSON, len(body))
+    digest = values.pop("digest", body)
+    return NewPrediction(values.pop("id", None) or new_id(), model, owner, payload, 1, digest, **values)
+
+
+def succeeded_ending(prediction_id: str, body: bytes = b"[1]", **values: Any) -> Ending:
+    return Ending(prediction_id, State.SUCCEEDED, Payload(body, JSON, len(body)), "m@sha256:1", **values)
+
+
+@pytest.fixture
+def new() -> Callable[..., NewPrediction]:
+    """Makes predictions to submit."""
+    return new_prediction
+
+
+@pytest.fixture
+def succeeded() -> Callable[..., Ending]:
+    """Makes endings of predictions, good ones."""
+    return succeeded_ending

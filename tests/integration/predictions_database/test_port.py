@@ -7,22 +7,12 @@ import pytest
 
 from penstock.errors import Conflict, InvalidInput, NotFound
 from penstock_transformer.predictions.port import Filter, KeyReused
-from penstock_transformer.predictions.resource import Ending, NewPrediction, Payload, State, new_id
+from penstock_transformer.predictions.resource import Ending, Payload, State
 
 JSON = (("content-type", b"application/json"),)
 
 
-def new(body: bytes = b'{"rows": []}', *, model: str = "m", owner: str = "ann", **values: Any) -> NewPrediction:
-    payload = values.pop("payload", None) or Payload(body, JSON, len(body))
-    digest = values.pop("digest", body)
-    return NewPrediction(values.pop("id", None) or new_id(), model, owner, payload, 1, digest, **values)
-
-
-def succeeded(prediction_id: str, body: bytes = b"[1]", **values: Any) -> Ending:
-    return Ending(prediction_id, State.SUCCEEDED, Payload(body, JSON, len(body)), "m@sha256:1", **values)
-
-
-def test_a_prediction_is_kept_as_it_was_submitted(run: Any) -> None:
+def test_a_prediction_is_kept_as_it_was_submitted(run: Any, new: Any) -> None:
     async def case(p: Any) -> None:
         asked = new(
             b"\x00\xff",
@@ -46,7 +36,7 @@ def test_a_prediction_is_kept_as_it_was_submitted(run: Any) -> None:
     run(case)
 
 
-def test_a_large_input_is_kept_by_its_reference(run: Any) -> None:
+def test_a_large_input_is_kept_by_its_reference(run: Any, new: Any) -> None:
     async def case(p: Any) -> None:
         asked = new(payload=Payload(None, JSON, 10**7, "s3://bucket/1"))
         await p.submit(asked)
@@ -56,7 +46,7 @@ def test_a_large_input_is_kept_by_its_reference(run: Any) -> None:
     run(case)
 
 
-def test_somebody_elses_prediction_is_not_found(run: Any) -> None:
+def test_somebody_elses_prediction_is_not_found(run: Any, new: Any) -> None:
     async def case(p: Any) -> None:
         asked = new()
         await p.submit(asked)
@@ -70,7 +60,7 @@ def test_somebody_elses_prediction_is_not_found(run: Any) -> None:
     run(case)
 
 
-def test_a_key_answers_the_first(run: Any) -> None:
+def test_a_key_answers_the_first(run: Any, new: Any) -> None:
     async def case(p: Any) -> None:
         first, _ = await p.submit(new(idempotency_key="k"))
         again, is_new = await p.submit(new(idempotency_key="k"))
@@ -83,7 +73,7 @@ def test_a_key_answers_the_first(run: Any) -> None:
     run(case)
 
 
-def test_a_key_used_many_times_at_once_has_one_prediction(run: Any) -> None:
+def test_a_key_used_many_times_at_once_has_one_prediction(run: Any, new: Any) -> None:
     async def case(p: Any) -> None:
         answers = await asyncio.gather(*(p.submit(new(idempotency_key=f"k{i % 3}")) for i in range(60)))
         assert sum(is_new for _, is_new in answers) == 3
@@ -96,7 +86,7 @@ def test_a_key_used_many_times_at_once_has_one_prediction(run: Any) -> None:
     run(case)
 
 
-def test_the_same_submit_twice_is_one(run: Any) -> None:
+def test_the_same_submit_twice_is_one(run: Any, new: Any) -> None:
     async def case(p: Any) -> None:
         asked = new()
         answers = await asyncio.gather(p.submit(asked), p.submit(asked))
@@ -110,7 +100,7 @@ def test_the_same_submit_twice_is_one(run: Any) -> None:
     run(case)
 
 
-def test_who_leaves_a_submit_harms_nobody(run: Any) -> None:
+def test_who_leaves_a_submit_harms_nobody(run: Any, new: Any) -> None:
     async def case(p: Any) -> None:
         tasks = [asyncio.ensure_future(p.submit(new())) for _ in range(20)]
         await asyncio.sleep(0)
@@ -123,7 +113,7 @@ def test_who_leaves_a_submit_harms_nobody(run: Any) -> None:
     run(case)
 
 
-def test_an_ending_is_kept_and_never_changes(run: Any) -> None:
+def test_an_ending_is_kept_and_never_changes(run: Any, new: Any, succeeded: Any) -> None:
     async def case(p: Any) -> None:
         asked, failing = new(keep_s=10.0), new()
         await p.submit(asked)
@@ -147,7 +137,7 @@ def test_an_ending_is_kept_and_never_changes(run: Any) -> None:
     run(case)
 
 
-def test_a_canceled_one_stays_canceled(run: Any) -> None:
+def test_a_canceled_one_stays_canceled(run: Any, new: Any, succeeded: Any) -> None:
     async def case(p: Any) -> None:
         waiting, claimed = new(keep_s=5.0), new()
         await p.submit(claimed)
@@ -165,7 +155,7 @@ def test_a_canceled_one_stays_canceled(run: Any) -> None:
     run(case)
 
 
-def test_pages_are_newest_first_and_whole(run: Any) -> None:
+def test_pages_are_newest_first_and_whole(run: Any, new: Any) -> None:
     async def case(p: Any) -> None:
         ids = [(await p.submit(new(created_s=100.0 + i)))[0].id for i in range(7)]
         await p.submit(new(owner="bob"))
@@ -186,7 +176,7 @@ def test_pages_are_newest_first_and_whole(run: Any) -> None:
     run(case)
 
 
-def test_filters(run: Any) -> None:
+def test_filters(run: Any, new: Any, succeeded: Any) -> None:
     async def case(p: Any) -> None:
         a, b, c = new(created_s=1.0), new(model="n", created_s=2.0), new(owner="bob", created_s=3.0)
         for asked in (a, b, c):
@@ -207,24 +197,7 @@ def test_filters(run: Any) -> None:
     run(case)
 
 
-def test_the_position_in_the_queue(run: Any) -> None:
-    async def case(p: Any) -> None:
-        kept = [(await p.submit(new()))[0] for _ in range(3)]
-        other, _ = await p.submit(new(model="n"))
-        urgent, _ = await p.submit(new(headers=(("penstock-priority", b"-1"),)))
-        assert [await p.position(x) for x in (*kept, other, urgent)] == [1, 2, 3, 0, 0]
-        await p.cancel(kept[0].id, None)
-        assert await p.position(kept[1]) == 1
-        await p.claim("m", "here", 1)
-        assert await p.position(urgent) is None
-        assert await p.position(kept[2]) == 1
-        await p.end([succeeded(kept[2].id)])
-        assert await p.position(kept[2]) is None
-
-    run(case)
-
-
-def test_what_is_over_is_removed_with_its_references(run: Any) -> None:
+def test_what_is_over_is_removed_with_its_references(run: Any, new: Any, succeeded: Any) -> None:
     async def case(p: Any) -> None:
         by_reference = new(payload=Payload(None, JSON, 5, "file:in"), keep_s=0.0, idempotency_key="k")
         plain, unended, forever = new(keep_s=0.0), new(keep_s=0.0), new()
@@ -247,7 +220,7 @@ def test_what_is_over_is_removed_with_its_references(run: Any) -> None:
     run(case)
 
 
-def test_removal_is_bounded(run: Any) -> None:
+def test_removal_is_bounded(run: Any, new: Any, succeeded: Any) -> None:
     async def case(p: Any) -> None:
         asked = [new(keep_s=0.0) for _ in range(5)]
         for one in asked:
@@ -258,7 +231,7 @@ def test_removal_is_bounded(run: Any) -> None:
     run(case)
 
 
-def test_changes_are_told_as_they_come(run: Any) -> None:
+def test_changes_are_told_as_they_come(run: Any, new: Any, succeeded: Any) -> None:
     async def case(p: Any) -> None:
         asked = new()
         await p.submit(asked)
@@ -279,7 +252,7 @@ def test_changes_are_told_as_they_come(run: Any) -> None:
     run(case)
 
 
-def test_an_end_is_never_missed(run: Any) -> None:
+def test_an_end_is_never_missed(run: Any, new: Any, succeeded: Any) -> None:
     async def case(p: Any) -> None:
         asked = [new() for _ in range(50)]
         await asyncio.gather(*(p.submit(one) for one in asked))
@@ -300,73 +273,7 @@ def test_an_end_is_never_missed(run: Any) -> None:
     run(case)
 
 
-def test_claims_come_in_order_once(run: Any) -> None:
-    async def case(p: Any) -> None:
-        headers = {1: (("penstock-priority", b"-5"),), 3: (("penstock-priority", b"5"),), 4: (("penstock-priority", b"x"),)}
-        asked = [new(b"%d" % i, key=b"k", headers=headers.get(i, ())) for i in range(5)]
-        for one in asked:
-            await p.submit(one)
-        await p.submit(new(model="n"))
-        taken = await p.claim("m", "here", 2)
-        assert [x.payload.body for x in taken] == [b"1", b"0"]
-        assert (taken[0].id, taken[0].model, taken[0].key) == (asked[1].id, "m", b"k")
-        assert (taken[0].headers, taken[0].created_s) == (asked[1].headers, asked[1].created_s)
-        started = await p.get(asked[0].id, None)
-        assert started.state is State.PROCESSING
-        assert started.started_s is not None
-        assert [x.payload.body for x in await p.claim("m", "there", 9)] == [b"2", b"4", b"3"]
-        assert sorted(await p.held("m", "here")) == sorted([asked[0].id, asked[1].id])
-        await p.end([succeeded(asked[0].id)])
-        assert await p.held("m", "here") == [asked[1].id]
-
-    run(case)
-
-
-def test_what_is_given_back_waits_again(run: Any) -> None:
-    async def case(p: Any) -> None:
-        asked = [new() for _ in range(3)]
-        for one in asked:
-            await p.submit(one)
-        await p.claim("m", "here", 3)
-        started = (await p.get(asked[1].id, None)).started_s
-        woken = asyncio.Event()
-        end = p.arrivals("m", woken.set)
-        await p.give_back("here", [asked[1].id])
-        await woken.wait()
-        assert [x.id for x in await p.claim("m", "there", 3)] == [asked[1].id]
-        assert (await p.get(asked[1].id, None)).started_s == started
-        await p.give_back("there", [asked[0].id])
-        assert await p.held("m", "there") == [asked[1].id]
-        await p.give_back("here")
-        assert [x.id for x in await p.claim("m", "there", 3)] == [asked[0].id, asked[2].id]
-        end()
-
-    run(case)
-
-
-def test_who_does_not_renew_loses_what_he_holds(run: Any) -> None:
-    async def case(p: Any) -> None:
-        asked = [new() for _ in range(2)]
-        for one in asked:
-            await p.submit(one)
-        await p.renew("dead", 0.0)
-        await p.renew("here", 100.0)
-        await p.claim("m", "dead", 1)
-        await p.claim("m", "here", 1)
-        await p.renew("dead", 0.0)
-        async with asyncio.timeout(10):
-            while not (taken := await p.claim("m", "next", 2)):
-                await p.renew("next", 100.0)
-        assert [x.id for x in taken] == [asked[0].id]
-        assert await p.held("m", "here") == [asked[1].id]
-        # The dead one was only slow: whoever ends first has ended it.
-        assert await p.end([succeeded(asked[0].id)]) == [asked[0].id]
-        assert await p.end([Ending(asked[0].id, State.FAILED, kind="internal", message="late")]) == []
-
-    run(case)
-
-
-def test_only_what_a_replay_brings_changes_an_end(run: Any) -> None:
+def test_only_what_a_replay_brings_changes_an_end(run: Any, new: Any, succeeded: Any) -> None:
     async def case(p: Any) -> None:
         asked = new()
         await p.submit(asked)
@@ -385,21 +292,7 @@ def test_only_what_a_replay_brings_changes_an_end(run: Any) -> None:
     run(case)
 
 
-def test_what_a_dead_holder_held_waits_again_though_nobody_drains(run: Any) -> None:
-    async def case(p: Any) -> None:
-        await p.submit(new())
-        await p.submit(new())
-        await p.renew("here", 100.0)
-        (kept,) = await p.claim("m", "here", 1)
-        (lost,) = await p.claim("m", "dead", 1)
-        await p.expire(0.0, 1)
-        assert await p.held("m", "here") == [kept.id]
-        assert [x.id for x in await p.claim("m", "next", 2)] == [lost.id]
-
-    run(case)
-
-
-def test_ids_of_any_length_are_told(run: Any) -> None:
+def test_ids_of_any_length_are_told(run: Any, new: Any, succeeded: Any) -> None:
     async def case(p: Any) -> None:
         ids = ["é" * 190, "x" * 200, *(f"{i:060d}" for i in range(150)), *(f"short {i}" for i in range(150))]
         await asyncio.gather(*(p.submit(new(id=one)) for one in ids))
@@ -425,35 +318,5 @@ def test_ids_of_any_length_are_told(run: Any) -> None:
     run(case)
 
 
-def test_arrivals_wake_the_queue_of_the_model(run: Any) -> None:
-    async def case(p: Any) -> None:
-        woken = asyncio.Event()
-        others: list[int] = []
-        end = p.arrivals("m", woken.set)
-        end_other = p.arrivals("n", lambda: others.append(1))
-        await p.submit(new())
-        await woken.wait()
-        end()
-        end_other()
-        assert not others
-
-    run(case)
-
-
 def _same(one: Any, other: Any) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in one.__struct_fields__)
-
-
-def test_the_backlog_counts_what_waits_and_what_is_taken(run: Any) -> None:
-    async def case(p: Any) -> None:
-        assert await p.backlog() == []
-        asked = [new(model=model, created_s=1000.0 + at) for at, model in enumerate("baab")]
-        for one in asked:
-            await p.submit(one)
-        await p.renew("h", 60)
-        taken = await p.claim("a", "h", 1)
-        assert [tuple(found) for found in await p.backlog()] == [("a", 1, 1, 1001.0), ("b", 2, 0, 1000.0)]
-        await p.end([succeeded(taken[0].id), succeeded(asked[0].id)])
-        assert [tuple(found) for found in await p.backlog()] == [("a", 1, 0, 1002.0), ("b", 1, 0, 1003.0)]
-
-    run(case)
