@@ -102,9 +102,9 @@ def test_numbers_of_an_event_stay_as_they_were_sent(read):
     [
         (None, [], InvalidInput, None),
         (b"", [], InvalidInput, None),
-        (b"no json", [], InvalidInput, None),
-        (b"\xff\xfe", [], InvalidInput, None),
-        (b"[" * 4000, [], InvalidInput, None),
+        (b"no json", [], InvalidInput, "body"),
+        (b"\xff\xfe", [], InvalidInput, "body"),
+        (b"[" * 4000, [], InvalidInput, "body"),
         (b'{"instances":[1]}', [], InvalidInput, "instances"),
         (b'{"rows":[1]}', [], InvalidInput, "rows[0]"),
         (b'{"rows":[{}],"options":{"colour":1}}', [], InvalidInput, "options.colour"),
