@@ -228,12 +228,13 @@ def test_rights_that_are_taken_away_and_given_back(site: Any, space: Space, rout
     routed(go)
 
 
-def test_who_may_read_nothing_follows_the_predictor(site: Any, space: Space, routed: Any) -> None:
+def test_who_may_read_nothing_follows_the_predictor(site: Any, space: Space, routed: Any, wait: Any) -> None:
     async def go() -> None:
         await space.away(space.kubernetes.allow, space.name, "transformer", [])
         await site.transformer.start()
         assert (await site.versions(), told(site)["source"]) == (V1, "predictor")
-        assert "forbidden" in told(site)["error"]["message"]
+        # The API server may take a moment to know of it.
+        await wait(lambda: "forbidden" in str(told(site)["error"]))
 
     routed(go)
 
