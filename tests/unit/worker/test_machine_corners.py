@@ -100,3 +100,96 @@ class TestPartitions:
         assert driven.machine.tally.retries == 0
         assert not driven.machine.isolation.active
         assert driven.all(effects.WakeAt) == []
+
+    def test_what_was_read_while_suspects_were_tried_and_has_gone_is_not_predicted(self, driven: Any) -> None:
+        driven.assign(A, B)
+        driven.die(*driven.poll(1, A))
+        driven.poll(2, B)
+        driven.tell(events.Lost((A, B)))
+        driven.assign(A)
+        driven.tell(events.Health(True))
+        assert not driven.machine.isolation.active
+        driven.poll(1, A)
+        assert {record.partition for predict in driven.all(effects.Predict) for record in predict.records} == {A}
+
+
+class TestIsolation:
+    def test_who_found_nobody_before_there_were_suspects_is_none(self, driven: Any) -> None:
+        driven.assign()
+        dead, away = driven.poll(2)
+        driven.die(dead)
+        driven.away(away)
+        assert driven.machine.tally.retries == 1
+        driven.tell(events.Health(True))
+        assert driven.predicting() == [dead]
+
+    def test_between_two_tries_of_one_alone_a_while_passes_once(self, driven: Any) -> None:
+        """Another worker may try its own at the same moments, and each would be blamed for the other's."""
+        driven.assign()
+        (record,) = driven.poll(1)
+        driven.die(record)
+        driven.tell(events.Health(True))
+        driven.die(record)
+        tries = len(driven.all(effects.Predict))
+        driven.tell(events.Health(True))
+        assert len(driven.all(effects.Predict)) == tries
+        assert driven.last(effects.WakeAt).when > driven.now
+        driven.wait()
+        driven.tell(events.Health(True))
+        assert len(driven.all(effects.Predict)) == tries + 1
+
+    def test_waits_for_a_predictor_that_is_away_grow_and_are_short_again_once_it_took_a_call(self, driven: Any) -> None:
+        driven.assign()
+        (record,) = driven.poll(1)
+        driven.die(record)
+
+        def waited() -> float:
+            seconds: float = driven.last(effects.WakeAt).when - driven.now
+            driven.wait()
+            return seconds
+
+        waits = []
+        for _ in range(3):
+            driven.tell(events.Health(False))
+            waits.append(waited())
+        assert 0.5 <= waits[0] <= 1 <= waits[1] <= 2 <= waits[2] <= 4
+        driven.tell(events.Health(True))
+        driven.away(record)
+        assert 4 <= waited() <= 8, "one that answers probes and takes no calls is asked less and less often, too"
+        driven.tell(events.Health(True))
+        driven.die(record)  # somebody was there
+        driven.tell(events.Health(False))
+        assert waited() <= 1.0
+
+
+class TestRoom:
+    def test_bytes_are_free_again_when_their_records_are_committed(self, make: Any) -> None:
+        driven = make(held_bytes=10_000, transaction_records=3)
+        driven.assign()
+        before = len(driven.all(effects.Resume))
+        records = driven.poll(7, value=b"v" * 1400)
+        assert driven.all(effects.Pause) != []
+        driven.answer(*records)
+        driven.tell(events.CommitDone())
+        assert len(driven.all(effects.Resume)) == before, "more than half of the bytes are held still"
+        driven.tell(events.CommitDone())
+        assert len(driven.all(effects.Resume)) == before + 1
+
+
+class TestDrain:
+    def test_a_commit_under_way_is_waited_for_beyond_the_deadline(self, driven: Any) -> None:
+        """Whether it is durable is not known before: the client bounds how long that takes."""
+        driven.assign()
+        driven.answer(*driven.poll(1))
+        driven.tell(events.Drain(5.0))
+        driven.tick(6.0)
+        assert driven.all(effects.Stop) == []
+        driven.tell(events.CommitDone())
+        assert driven.last(effects.Stop).status == 0
+
+    def test_what_is_in_flight_of_partitions_that_have_gone_is_not_waited_for(self, driven: Any) -> None:
+        driven.assign()
+        driven.poll(2)
+        driven.tell(events.Lost((A,)))
+        driven.tell(events.Drain(5.0))
+        assert driven.last(effects.Stop).reason == "drained"

@@ -43,7 +43,7 @@ class Isolation:
         self._trial: list[Entry] = []
         self._died: list[Entry] = []
         self._away: list[Entry] = []
-        self._failed_probes = 0
+        self._failures = 0
         self._rested = False
 
     @property
@@ -80,9 +80,10 @@ class Isolation:
         if self._away:
             self._groups.append(self._away)
             self._away = []
-            self._failed_probes += 1
-            self._wait(now + self._backoff.delay_s(self._failed_probes, self._random))
+            self._failures += 1
+            self._wait(now + self._backoff.delay_s(self._failures, self._random))
         else:
+            self._failures = 0
             self._wait(now)
         return crashed
 
@@ -114,7 +115,7 @@ class Isolation:
         self._drop_dead()
         if not self._groups:
             self.phase = Phase.OFF
-            self._failed_probes = 0
+            self._failures = 0
             return False
         if now < self.until:
             return False
@@ -127,10 +128,9 @@ class Isolation:
             return []
         self._drop_dead()
         if not healthy or not self._groups:
-            self._failed_probes += 1
-            self._wait(now + self._backoff.delay_s(self._failed_probes, self._random))
+            self._failures += 1
+            self._wait(now + self._backoff.delay_s(self._failures, self._random))
             return []
-        self._failed_probes = 0
         deaths = self._groups[-1][0].deaths
         if deaths and not self._rested:
             self._wait(now + self._random.random() * self._backoff.first_s * 2**deaths)
