@@ -44,8 +44,6 @@ class RelayLimits(msgspec.Struct, frozen=True, kw_only=True):
 class RelayMachine:
     """One relay. `start`, then `handle` takes an event and answers what is to be done now; at most one effect is under way, and
     `Renew` beside it. Late answers (to effects that a Broken has ended) are the shell's to keep away.
-
-    `deadline` is when it wants a Tick, in the clock's s; None: not before the next event.
     """
 
     def __init__(self, limits: RelayLimits) -> None:
@@ -83,6 +81,7 @@ class RelayMachine:
 
     @property
     def deadline(self) -> float | None:
+        """When it wants a Tick, in the clock's s; None: not before the next event."""
         again = self._again[0] if self._again is not None else None
         return min((time for time in (self._renew_at, self._sweep_at, again) if time is not None), default=None)
 

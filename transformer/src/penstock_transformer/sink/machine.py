@@ -44,7 +44,7 @@ class Entry(msgspec.Struct, frozen=True, eq=False):
 
 
 class SinkMachine:
-    """One sink. `deadline` is when it wants a Tick, in the clock's s; None: not before the next event."""
+    """One sink. `handle` takes an event and answers what is to be done now; times are s of one monotonic clock."""
 
     def __init__(self, limits: SinkLimits) -> None:
         self._limits = limits
@@ -66,6 +66,7 @@ class SinkMachine:
 
     @property
     def deadline(self) -> float | None:
+        """When it wants a Tick; None: not before the next event."""
         return min((at for at in (self._write_at, self._commit_at) if at is not None), default=None)
 
     @property

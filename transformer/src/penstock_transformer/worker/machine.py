@@ -97,6 +97,7 @@ class Machine:
 
     @property
     def draining(self) -> bool:
+        """Whether nothing more is taken."""
         return self._drain_deadline is not None
 
     # --- partitions
