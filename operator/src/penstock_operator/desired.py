@@ -140,11 +140,11 @@ def _route(here: Situation, entries: tuple[Entry, ...]) -> list[Operation]:
     seen, route = here.seen, here.seen.route
     if route is not None and is_written(seen, entries):
         return _noted(here, route, entries)
-    if not entries or (route is None and not any(entry.model for entry in entries)):
-        return []
-    if route is not None and route.deleting:
-        return []
     revisions = [pod.answer.revision for pod in seen.pods if pod.answer is not None]
+    # The user's own bundle alone needs no route, unless transformers still go by one that was deleted by hand.
+    needed = route is not None or any(revisions) or any(entry.model for entry in entries)
+    if not entries or not needed or (route is not None and route.deleting):
+        return []
     revisions += [version.status.route_revision for version in seen.versions]
     revision = max([*revisions, route.revision if route else 0]) + 1
     noted = route.acknowledged if route is not None else 0
