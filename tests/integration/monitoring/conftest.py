@@ -1,7 +1,7 @@
 """The whole system under traffic of every kind, and a real Prometheus that scrapes it.
 
     Redis, PostgreSQL, Kafka; predictor (three bundles), transformer (two live, one shadow), worker, relay, sink, updates,
-    `penstock serve`; a thread that asks for predictions in every way, wrong ones too
+    `penstock serve`; the operator over a real API server; a thread that asks for predictions in every way, wrong ones too
 
 Started once for the area. Labels of the targets are those that the chart's monitors give.
 """
@@ -10,6 +10,8 @@ import asyncio
 import base64
 import json
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -29,10 +31,11 @@ from penstock.testing.certificates import Authority
 from penstock.testing.committed import until
 from penstock.testing.flights import serve_flights
 from penstock.testing.kafka import KafkaServer
+from penstock.testing.kubernetes import ApiStatus, KubernetesServer
 from penstock.testing.models import mlp
 from penstock.testing.prometheus import PrometheusServer, Target
 from penstock.testing.server import ServerProcess
-from penstock.testing.servers import PostgresServer, RedisServer, ServerMissing
+from penstock.testing.servers import PostgresServer, RedisServer, ServerMissing, free_port
 from penstock_transformer.broker.opening import open_admin
 from penstock_transformer.broker.port import TopicState
 from penstock_transformer.broker.settings import BrokerSettings
@@ -61,7 +64,22 @@ OUTPUTS = (TensorMetadata("y", "FP32", (-1, 1)),)
 MODEL = "trips"
 TOPICS = [f"{MODEL}.{role}" for role in ("requests", "predictions", "dead-letters")]
 UPDATES = ["planes.updates", "planes.updates.dead-letters"]
-RULES = Path(__file__).resolve().parents[3] / "charts/penstock/files/alerts.yaml"
+CHART = Path(__file__).resolve().parents[3] / "charts/penstock"
+RULES = CHART / "files/alerts.yaml"
+CRD = CHART / "templates/modelversion-crd.yaml"
+ANY = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+INFERENCE_SERVICES = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {"name": "inferenceservices.serving.kserve.io"},
+    "spec": {
+        "group": "serving.kserve.io",
+        "scope": "Namespaced",
+        "names": {"kind": "InferenceService", "plural": "inferenceservices", "singular": "inferenceservice"},
+        "versions": [{"name": "v1beta1", "served": True, "storage": True, "schema": {"openAPIV3Schema": ANY}}],
+    },
+}
+READY_S = 180.0
 DAY_S = 86_400.0
 
 
@@ -75,6 +93,8 @@ class System:
         self.redis = stack.enter_context(RedisServer())
         self.database = database
         self.kafka = kafka
+        self.kubernetes = stack.enter_context(KubernetesServer())
+        self.operator_port = free_port()
         self._prepare()
         self._start()
 
@@ -116,19 +136,45 @@ class System:
         self._run("sink", program, *kafka, *tls, "--models", MODEL, way=("sink",))
         store = ["--feature_sets", "planes", "--features", str(self.folder / "features.yaml")]
         self._run("updates", program, *store, "--feature_store", self.redis.url(), *kafka, way=("updates",))
+        self._start_operator()
         for server in self.servers.values():
             server.wait_ready()
+
+    def _start_operator(self) -> None:
+        """Nobody plays KServe or the job controller: its versions stay where they are."""
+        api = self.kubernetes
+        definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        lines = CRD.read_text().splitlines()
+        for document in (yaml.safe_load("\n".join(line for line in lines if not line.startswith("{{"))), INFERENCE_SERVICES):
+            api.request("POST", definitions, document)
+        versions = f"/apis/penstock.dev/v1alpha1/namespaces/{api.namespace('ml')}/modelversions"
+        until(lambda: _served(api, versions), 30, "ModelVersions are served")
+        until(lambda: _served(api, "/apis/serving.kserve.io/v1beta1/inferenceservices"), 30, "InferenceServices are served")
+        for version, digest in enumerate(self.digests, 1):
+            spec = {"inferenceService": MODEL, "bundle": {"uri": f"pvc://bundles/{version}", "digest": digest}}
+            metadata = {"name": f"trips-{version}"}
+            kind = {"apiVersion": "penstock.dev/v1alpha1", "kind": "ModelVersion"}
+            api.request("POST", versions, {**kind, "metadata": metadata, "spec": spec})
+        config = self.folder / "kubeconfig"
+        config.write_text(yaml.safe_dump(_kubeconfig(api)))
+        ports = ["--http_port", str(free_port()), "--admin_port", str(self.operator_port)]
+        command = [sys.executable, "-m", "penstock_operator", "--kubeconfig", str(config), "--lease_namespace", "ml", *ports]
+        log = self._stack.enter_context((self.folder / "operator.log").open("wb"))
+        operator = self._stack.enter_context(subprocess.Popen(command, stdout=log, stderr=log))
+        self._stack.callback(operator.kill)
 
     def _start_serve(self) -> None:
         webhooks = ["--webhook_http", "true", "--webhook_networks", "127.0.0.0/8", "--webhook_ports", "0"]
         options = ["--drain_delay_s", "0", "--database", f"sqlite:///{self.folder}/serve/predictions.db", *webhooks]
         secret = "whsec_" + base64.b64encode(b"a secret of 32 bytes for a test!").decode()
         process = serve_flights(self.folder / "serve", *options, env={"PENSTOCK_SERVE_WEBHOOK_SECRET": secret})
+        process.ready_s = READY_S
         self._stack.callback(_end, process)
         self.servers["serve"] = process.start()
 
     def _run(self, component: str, module: str, *options: str, way: tuple[str, ...] = ()) -> None:
         process = ServerProcess(module, *options, "--drain_delay_s", "0", env=self._environment(component), program=way)
+        process.ready_s = READY_S
         self._stack.callback(_end, process)
         self.servers[component] = process.start()
 
@@ -147,6 +193,13 @@ class System:
 
     def targets(self) -> list[Target]:
         """Every program's admin port."""
+        own = {"namespace": "platform", "pod": "operator-0", "component": "operator"}
+        return [
+            Target(f"127.0.0.1:{self.operator_port}", own, honoured=True),
+            *self._targets(),
+        ]
+
+    def _targets(self) -> list[Target]:
         return [
             Target(
                 f"127.0.0.1:{server.admin_port}",
@@ -163,11 +216,30 @@ class System:
 
     def metrics(self, component: str) -> str:
         """What a program exposes now."""
+        if component == "operator":
+            return httpx.get(f"http://127.0.0.1:{self.operator_port}/metrics", timeout=20).text
         address = f"{self._scheme(component)}://127.0.0.1:{self.servers[component].admin_port}/metrics"
         return httpx.get(address, timeout=20, verify=False).text
 
     def _scheme(self, component: str) -> str:
         return "https" if "--tls_cert" in self.servers[component].arguments else "http"
+
+
+def _served(api: KubernetesServer, path: str) -> bool:
+    try:
+        api.request("GET", path)
+    except ApiStatus:
+        return False
+    return True
+
+
+def _kubeconfig(api: KubernetesServer) -> dict[str, Any]:
+    return {
+        "current-context": "test",
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "ml"}}],
+        "clusters": [{"name": "test", "cluster": {"server": api.url, "certificate-authority": str(api.ca)}}],
+        "users": [{"name": "test", "user": {"token": api.admin_token}}],
+    }
 
 
 def _end(process: ServerProcess) -> None:
@@ -277,7 +349,8 @@ def prometheus(system: System) -> Iterator[PrometheusServer]:
     except ServerMissing as missing:
         pytest.skip(str(missing))
     with server, Traffic(system) as traffic:
-        until(lambda: len(server.query("up == 1")) == len(system.servers), 30, "a scrape of every program")
+        until(lambda: len(server.query("up == 1")) == len(system.servers) + 1, 30, "a scrape of every program")
+        until(lambda: server.query("penstock_operator_leader == 1"), 30, "an operator that leads")
         system.servers["predictor"].signal(signal.SIGSTOP)
         away = "penstock_transformer_call_errors_total > 0"
         until(lambda: server.query(away) or traffic.failure, 30, "failed calls of the predictor")

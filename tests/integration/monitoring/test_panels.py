@@ -10,6 +10,8 @@ import pytest
 from penstock.testing.committed import until
 from penstock.testing.prometheus import PrometheusServer
 
+# The first of them starts the whole system.
+pytestmark = pytest.mark.timeout(300)
 DASHBOARDS = Path(__file__).resolve().parents[3] / "charts/penstock/files/dashboards"
 CHOSEN = {"$namespace": "ml|platform", "$model": ".*", "$__rate_interval": "20s", "$__range": "5m"}
 WAIT_S = 20.0

@@ -25,10 +25,12 @@ _MISSING = "Prometheus is missing: apt-get install prometheus"
 
 
 class Target(NamedTuple):
-    """Where /metrics is (`host:port`), and the labels that its samples get; with the label `__scheme__` https over TLS."""
+    """Where /metrics is (`host:port`), and the labels that its samples get; with the label `__scheme__` https over TLS.
+    `honoured`: labels of its own stand before these."""
 
     address: str
     labels: Mapping[str, str]
+    honoured: bool = False
 
 
 class Sample(NamedTuple):
@@ -59,10 +61,12 @@ class PrometheusServer(Server):
                     "rule_files": [str(path) for path in rules],
                     "scrape_configs": [
                         {
-                            "job_name": "penstock",
+                            "job_name": f"penstock-{number}",
+                            "honor_labels": one.honoured,
                             "tls_config": {"insecure_skip_verify": True},
-                            "static_configs": [{"targets": [one.address], "labels": dict(one.labels)} for one in targets],
+                            "static_configs": [{"targets": [one.address], "labels": dict(one.labels)}],
                         }
+                        for number, one in enumerate(targets)
                     ],
                 }
             )
