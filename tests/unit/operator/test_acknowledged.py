@@ -12,7 +12,8 @@ from penstock_operator.pods import read_answer
 from penstock_operator.policy import Policy
 from penstock_operator.route import ACKNOWLEDGED, read_route_document, route_name
 from penstock_operator.seen import Answer, Entry, Pod, Route, Seen
-from penstock_operator.simulation.world import MODEL, NAMESPACE, World
+from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE
+from penstock_operator.simulation.world import World
 
 ENTRIES = (Entry("sha256:" + "a" * 64, "http://p", 100.0),)
 

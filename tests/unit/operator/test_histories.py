@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, PODS
 from penstock_operator.route import route_name
 from penstock_operator.simulation.memory_cluster import MemoryCluster
-from penstock_operator.simulation.world import MODEL, NAMESPACE, Died, World
+from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Died
+from penstock_operator.simulation.world import World
 
 NAMES = [f"flights-{number}" for number in range(1, 5)]
 DIGESTS = {name: "sha256:" + str(number) * 64 for number, name in enumerate(NAMES, 1)}
@@ -34,7 +35,7 @@ EDITS: st.SearchStrategy[Edit] = st.tuples(
 OFTEN = ["round"] * 6 + ["die"] * 3 + ["stale"] * 2 + ["apply one"] * 3
 SELDOM = ["operate", "cache", "apply", "kill", "deaf", "gone", "broken"]
 MOVES = st.lists(st.tuples(st.sampled_from(OFTEN + SELDOM), st.integers(0, 12)), max_size=40)
-FASTER = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+FASTER = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def begin(own: bool, bad: int) -> World:

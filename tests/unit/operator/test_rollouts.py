@@ -7,7 +7,8 @@ import pytest
 
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, PODS
 from penstock_operator.route import route_name
-from penstock_operator.simulation.world import MODEL, NAMESPACE, Died, World
+from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Died
+from penstock_operator.simulation.world import World
 
 
 def digest(letter: str) -> str:

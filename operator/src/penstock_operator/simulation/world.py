@@ -10,10 +10,7 @@ nothing does. The world watches what the operator must never do, at each of its 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-import yaml
 
 from penstock_operator.apply import carry_out
 from penstock_operator.cluster import (
@@ -22,37 +19,17 @@ from penstock_operator.cluster import (
     JOBS,
     MODEL_VERSIONS,
     PODS,
-    Changed,
     Kind,
     Object,
 )
 from penstock_operator.desired import decide
 from penstock_operator.looking import Silence, look
-from penstock_operator.model_version import read_model_version
 from penstock_operator.plan import Plan
 from penstock_operator.policy import Policy
-from penstock_operator.roles import is_leaving, is_verified, stage_of
-from penstock_operator.route import KEY, load_yaml, predictor_address, route_name
+from penstock_operator.route import predictor_address, route_name
 from penstock_operator.seen import Answer
 from penstock_operator.simulation.memory_cluster import MemoryCluster
-from penstock_operator.stage import ENDED
-
-NAMESPACE, MODEL = "models", "flights"
-
-
-class Died(BaseException):
-    """The operator, between two calls."""
-
-
-@dataclass
-class Transformer:
-    """A transformer pod. It applies whatever the ConfigMap says when it is its turn (`World.apply_route`)."""
-
-    revision: int = 0
-    applied: dict[str, str] = field(default_factory=dict)
-    """Predictor's address -> digest."""
-    deaf: bool = False
-    """It cannot be asked, and hears of no route."""
+from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Transformer, WatchedCluster, read_text
 
 
 class World:
@@ -273,115 +250,3 @@ class World:
 
     def services(self) -> set[str]:
         return {name for plural, _, name in self.cluster.objects if plural == INFERENCE_SERVICES.plural}
-
-
-class WatchedCluster(MemoryCluster):
-    """What the operator talks to: it dies where the world says, and is held to its promises."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__()
-        self._world = world
-
-    def take(self, kind: Kind, key: tuple[str, str, str]) -> None:
-        """Remove an object as somebody else would."""
-        self._remove(kind, key)
-
-    def _call(self) -> None:
-        self._world.calls += 1
-        if self._world.die_at is not None and self._world.calls >= self._world.die_at:
-            self._world.die_at = None
-            raise Died
-
-    async def create(self, kind: Kind, document: Object) -> Object:
-        if self._key(kind, document) in self.objects:
-            raise Changed("it is there")  # nothing is changed, so nothing can be left half done
-        self._call()
-        if kind == CONFIG_MAPS:
-            self._check_route(document)
-        return await MemoryCluster.apply(self, kind, document)
-
-    async def apply(self, kind: Kind, document: Object) -> Object:
-        self._call()
-        if kind == CONFIG_MAPS:
-            self._check_route(document)
-        return await super().apply(kind, document)
-
-    async def apply_status(self, kind: Kind, document: Object) -> Object:
-        self._call()
-        return await super().apply_status(kind, document)
-
-    async def patch(self, kind: Kind, namespace: str, name: str, document: Object) -> Object:
-        self._call()
-        return await super().patch(kind, namespace, name, document)
-
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", resource_version: str = "") -> None:
-        if uid:
-            self._call()
-            there = self.objects.get((kind.plural, namespace, name))
-            ours = kind == INFERENCE_SERVICES and name != MODEL
-            if ours and there is not None and there["metadata"]["resourceVersion"] == resource_version:
-                self._check_unused(name)
-        await super().delete(kind, namespace, name, uid=uid, resource_version=resource_version)
-
-    def _check_unused(self, service: str) -> None:
-        """A version that was deleted with nothing to take its place takes its users with it: that is what was asked for."""
-        versions = self._versions_now()
-        gone = any(one.predictor == service and one.deleted for one in versions)
-        staying = [one for one in versions if not is_leaving(one) and not (gone and stage_of(one) in ENDED)]
-        address = predictor_address(service, NAMESPACE)
-        users = [uid for uid, one in self._world.transformers.items() if address in one.applied and self._ready(uid)]
-        if users and (staying or self._world.own_digest):
-            raise AssertionError(f"{service} is deleted while {users} send to it")
-
-    def _versions_now(self) -> list[Any]:
-        found = [document for (plural, _, _), document in self.objects.items() if plural == MODEL_VERSIONS.plural]
-        return [read_model_version(document) for document in found]
-
-    def _ready(self, uid: str) -> bool:
-        pods = [document for (plural, _, _), document in self.objects.items() if plural == PODS.plural]
-        return any(pod["metadata"]["uid"] == uid for pod in pods)
-
-    def _check_route(self, document: Object) -> None:
-        name = route_name(MODEL)
-        there = self.objects.get((CONFIG_MAPS.plural, NAMESPACE, name))
-        version = document["metadata"].get("resourceVersion")
-        if there is not None and version != there["metadata"]["resourceVersion"]:
-            return  # it will be refused
-        after, before = read_text(document), read_text(there)
-        assert after is not None
-        versions = {one.predictor: one for one in self._versions_now()}
-        for entry in after["bundles"]:
-            if entry.get("model") is None:
-                continue
-            version_of = versions.get(entry["model"])
-            if version_of is None or not is_verified(version_of):
-                raise AssertionError(f"{entry['model']} is routed to without being verified")
-        self._check_step(before, after)
-
-    def _check_step(self, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
-        if before is None or after == before:
-            return
-        assert after["revision"] > before["revision"], "the revision does not grow"
-        old = {entry["predictor"]: entry for entry in before["bundles"]}
-        base = max(after["bundles"], key=lambda entry: entry.get("weight", 0))
-        rising = [
-            entry
-            for entry in after["bundles"]
-            if entry.get("weight", 0) > old.get(entry["predictor"], {}).get("weight", 0)
-            and entry["weight"] < 100
-            and entry is not base
-        ]
-        known = [uid for uid, one in self._world.transformers.items() if one.revision != before["revision"] and self._ready(uid)]
-        if rising and known:
-            raise AssertionError(f"{rising} gets more while {known} have not applied revision {before['revision']}")
-
-
-def read_text(document: Object | None) -> dict[str, Any] | None:
-    """The route of a ConfigMap, None for one that is broken."""
-    if document is None:
-        return None
-    try:
-        found = load_yaml(document["data"][KEY])
-    except (KeyError, yaml.YAMLError):
-        return None
-    return found if isinstance(found, dict) and isinstance(found.get("bundles"), list) else None
