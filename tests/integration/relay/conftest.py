@@ -2,8 +2,6 @@
 
 import asyncio
 import itertools
-import os
-import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -45,7 +43,7 @@ class Place:
             env={"PENSTOCK_FAILPOINTS": failpoints, "PENSTOCK_TRANSFORMER_DATABASE": self.database},
             program=("relay",),
         )
-        self.stack.callback(_end, process)
+        self.stack.callback(process.kill)
         return process.start()
 
     def using(self, case: Callable[[Any], Awaitable[T]]) -> T:
@@ -112,14 +110,6 @@ class Place:
                 await connection.close()
 
         return asyncio.run(go())
-
-
-def _end(process: ServerProcess) -> None:
-    if process.output_ended:
-        process.wait()
-        return
-    os.kill(process.pid, signal.SIGCONT)
-    process.stop()
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import asyncio
 import itertools
-import os
-import signal
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -68,7 +66,7 @@ class Place:
             prefix=self.prefix,
         )
         self.processes.append(process)
-        self.stack.callback(_end, process)
+        self.stack.callback(process.kill)
         return process.start()
 
     def sink(self, *arguments: str, failpoints: str = "", instance: str = "a") -> ServerProcess:
@@ -215,14 +213,6 @@ class _Nobody:
     def assigned(self, partitions: Any) -> None: ...
     def revoked(self, partitions: Any) -> None: ...
     def lost(self, partitions: Any) -> None: ...
-
-
-def _end(process: ServerProcess) -> None:
-    if process.output_ended:
-        process.wait()
-        return
-    os.kill(process.pid, signal.SIGCONT)
-    process.stop()
 
 
 @pytest.fixture

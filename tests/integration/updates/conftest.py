@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import json
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -102,7 +101,7 @@ class Updates:
             env={"PENSTOCK_FAILPOINTS": failpoints, "PENSTOCK_TRANSFORMER_FEATURE_STORE": self.url},
             program=("updates",),
         )
-        self._stack.callback(end, process)
+        self._stack.callback(process.kill)
         return process.start()
 
     def send(self, number: int, seats: Any, event_time: float | None = None, *, headers: Sequence[Any] = ()) -> None:
@@ -139,13 +138,6 @@ class Updates:
     def dead(self) -> list[Seen]:
         """The dead letters that are committed."""
         return records(self.kafka.bootstrap, self.letters)
-
-
-def end(process: ServerProcess) -> None:
-    """Whatever state it is in."""
-    process.signal(signal.SIGCONT)
-    process.signal(signal.SIGKILL)
-    process.wait()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -102,7 +101,7 @@ class Bench:
             prefix=prefix,
         )
         self.processes.append(process)
-        self._stack.callback(end, process)
+        self._stack.callback(process.kill)
         return process.start()
 
     def add_partitions(self, partitions: int) -> None:
@@ -157,13 +156,6 @@ def position(record: Seen) -> tuple[int, int]:
     """Partition and offset of the request."""
     _, number, offset = (record.header("penstock-position") or b"").decode().rsplit("/", 2)
     return int(number), int(offset)
-
-
-def end(process: ServerProcess) -> None:
-    """Whatever state it is in."""
-    process.signal(signal.SIGCONT)
-    process.signal(signal.SIGKILL)
-    process.wait()
 
 
 @pytest.fixture

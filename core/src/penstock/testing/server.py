@@ -140,6 +140,7 @@ class ServerProcess:
         return self._streams_open == 0
 
     def signal(self, number: int) -> None:
+        """Send it this signal; nothing happens if it has ended."""
         assert self._process is not None
         self._process.send_signal(number)
 
@@ -162,6 +163,12 @@ class ServerProcess:
             self._process.kill()
             self.wait()
             raise
+
+    def kill(self) -> None:
+        """End it at once, whatever state it is in, stopped too; returns when it has ended."""
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGKILL)
+        self.wait()
 
     def __enter__(self) -> Self:
         self.start()
