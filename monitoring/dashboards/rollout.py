@@ -5,6 +5,7 @@ from monitoring.panels import Query, graph, listing
 from monitoring.terms import CALLERS, FAILURES, OF_MODEL, mean, quantile, rate, share, short
 
 _ASKED = f"{OF_MODEL}, {CALLERS}"
+_ANSWERED = f'{_ASKED}, bundle!=""'
 _BUNDLE = "{{version}}"
 
 
@@ -93,10 +94,10 @@ def _operator() -> list[object]:
 
 
 def _bundles() -> list[object]:
-    asked = rate("penstock_requests_total", _ASKED, "bundle")
-    failed = rate("penstock_errors_total", f"{_ASKED}, {FAILURES}", "bundle")
-    whole = rate("penstock_requests_total", f'{_ASKED}, bundle!=""')
-    answered = rate("penstock_requests_total", f'{_ASKED}, bundle!=""', "bundle")
+    asked = rate("penstock_requests_total", _ANSWERED, "bundle")
+    failed = rate("penstock_errors_total", f"{_ANSWERED}, {FAILURES}", "bundle")
+    whole = rate("penstock_requests_total", _ANSWERED)
+    answered = rate("penstock_requests_total", _ANSWERED, "bundle")
     return [
         graph(
             "Share that is wanted",
@@ -121,13 +122,13 @@ def _bundles() -> list[object]:
             "Latency, p99",
             "99 of 100 requests that a bundle answered took at most this long.",
             "s",
-            Query(short(quantile(0.99, "penstock_request_duration_seconds", _ASKED, "bundle")), _BUNDLE),
+            Query(short(quantile(0.99, "penstock_request_duration_seconds", _ANSWERED, "bundle")), _BUNDLE),
         ),
         graph(
             "Latency, p50",
             "Half of the requests that a bundle answered took at most this long.",
             "s",
-            Query(short(quantile(0.5, "penstock_request_duration_seconds", _ASKED, "bundle")), _BUNDLE),
+            Query(short(quantile(0.5, "penstock_request_duration_seconds", _ANSWERED, "bundle")), _BUNDLE),
         ),
     ]
 

@@ -10,6 +10,7 @@ import yaml
 from penstock.testing.prometheus import PrometheusServer, parse_rules, promtool
 from penstock.testing.servers import ServerMissing
 
+pytestmark = pytest.mark.timeout(300)
 HERE = Path(__file__).parent
 RULES = HERE.parents[2] / "charts/penstock/files/alerts.yaml"
 CASES: dict[str, dict[str, Any]] = yaml.safe_load((HERE / "cases.yaml").read_text())

@@ -10,6 +10,7 @@ import pytest
 from penstock.testing.committed import until
 from penstock.testing.prometheus import PrometheusServer, promtool
 
+pytestmark = pytest.mark.timeout(300)
 PAGE = Path(__file__).resolve().parents[3] / "docs/monitoring.md"
 COMPONENTS = ("predictor", "transformer", "worker", "relay", "sink", "updates", "serve", "operator")
 _KINDS = {"counter": "_total", "gauge": "", "histogram": ""}
