@@ -21,9 +21,9 @@ def tensor(**changes: Any) -> str:
 @pytest.mark.parametrize(
     "body, field, words",
     [
-        ("", None, "JSON"),
-        ("{", None, "JSON"),
-        ("[]", None, "object"),
+        ("", "body", "JSON"),
+        ("{", "body", "JSON"),
+        ("[]", "body", "object"),
         ("{}", "inputs", ""),
         ('{"inputs": 3}', "inputs", ""),
         ('{"inputs": []}', "inputs", ""),

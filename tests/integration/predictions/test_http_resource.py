@@ -145,9 +145,9 @@ def test_a_large_input_lies_beside_the_database(http: httpx.Client, server: Serv
 @pytest.mark.parametrize(
     "content, headers, status, field",
     [
-        (b"", {}, 400, None),
-        (b"{", {}, 400, None),
-        (b"[]", {}, 400, None),
+        (b"", {}, 400, "body"),
+        (b"{", {}, 400, "body"),
+        (b"[]", {}, 400, "body"),
         (b'{"row": []}', {}, 400, "row"),
         (b'{"rows": [{"distance": "far"}]}', {}, 400, "rows[0].distance"),
         (b'{"rows": [{"distance": 1}, {"distence": 1}]}', {}, 400, "rows[1].distence"),
@@ -179,10 +179,10 @@ def test_what_is_wrong_is_said_at_once_with_its_field(
 
 
 def test_what_only_the_prediction_finds_is_its_error(http: httpx.Client) -> None:
-    document = http.post(SUBMIT, json={"rows": [{"carrier": "UA"}]}, headers=WAIT).json()
+    document = http.post(SUBMIT, json={"rows": [{"carrier": "UA", "flight_id": "none"}]}, headers=WAIT).json()
     assert document["state"] == "failed"
     assert document["error"]["status"] == 400
-    assert (document["error"]["kind"], document["error"]["field"]) == ("invalid_input", "rows[0].distance")
+    assert (document["error"]["kind"], document["error"]["field"]) == ("invalid_input", "rows[0].flight_id")
     other = {"penstock-expect-bundle": "sha256:" + "0" * 64}
     assert http.post(SUBMIT, json=ROWS, headers=other).status_code == 202
 
@@ -258,7 +258,7 @@ def test_waiting_has_a_bound_and_needs_no_time(http: httpx.Client) -> None:
 def test_lists_by_model_state_and_time_a_page_at_a_time(http: httpx.Client) -> None:
     began = datetime.now(UTC)
     ids = [http.post(SUBMIT, json=ROWS, headers=WAIT).json()["id"] for _ in range(5)]
-    failed = http.post(SUBMIT, json={"rows": [{"carrier": "UA"}]}, headers=WAIT).json()["id"]
+    failed = http.post(SUBMIT, json={"rows": [{"carrier": "UA", "flight_id": "none"}]}, headers=WAIT).json()["id"]
     image = http.post("/models/pictures/predictions", content=picture(), headers={"content-type": "image/png", **WAIT}).json()[
         "id"
     ]
@@ -305,7 +305,9 @@ def test_events_end_with_the_result(http: httpx.Client, server: ServerProcess) -
 
 
 def test_one_id_in_the_answer_the_log_and_the_database(http: httpx.Client, server: ServerProcess) -> None:
-    answer = http.post(SUBMIT, json={"rows": [{"carrier": "UA"}]}, headers={**WAIT, "x-request-id": "order-17"})
+    answer = http.post(
+        SUBMIT, json={"rows": [{"carrier": "UA", "flight_id": "none"}]}, headers={**WAIT, "x-request-id": "order-17"}
+    )
     assert answer.headers["x-request-id"] == "order-17"
     id = answer.json()["id"]
     line = server.wait_event("prediction submitted", 10, lambda entry: entry["given_id"] == "order-17")

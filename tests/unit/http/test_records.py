@@ -212,8 +212,8 @@ def test_records_are_listed_a_page_at_a_time(http: Http) -> None:
 @pytest.mark.parametrize(
     "body, field",
     [
-        ("{", None),
-        ("[]", None),
+        ("{", "body"),
+        ("[]", "body"),
         ("{}", "values"),
         ('{"values": []}', "values"),
         ('{"values": {}, "colour": 1}', "colour"),
