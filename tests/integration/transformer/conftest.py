@@ -85,7 +85,7 @@ class Site:
     async def versions(self, count: int = 40) -> dict[str, int]:
         """How many of so many requests each version answers."""
         replies = [self.send(route_key=str(i)) for i in range(count)]
-        return dict(Counter([(await reply.future).version for reply in replies]))
+        return dict(Counter([(await reply.future).version or "" for reply in replies]))
 
     def connect(self, address: str) -> tuple[DataPlane, Callable[[], Awaitable[None]]]:
         async def close() -> None:

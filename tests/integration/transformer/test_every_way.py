@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -281,7 +282,10 @@ class Requests:
     def send(self, count: int) -> None:
         for _ in range(count):
             identity = f"{self._begun}-{self.sent}"
-            headers = [("ce_id", identity.encode()), ("penstock-route-key", str(self.sent).encode())]
+            headers: list[tuple[str, str | bytes | None]] = [
+                ("ce_id", identity.encode()),
+                ("penstock-route-key", str(self.sent).encode()),
+            ]
             self._producer.produce(f"{MODEL}.requests", b'{"rows": [{"distance": 10.0}]}', key=identity, headers=headers)
             self.sent += 1
         assert self._producer.flush(30) == 0
@@ -326,6 +330,10 @@ def test_the_route_changes_under_every_way_in_at_once(
 
         until(lambda: acknowledged(1), "revision 1")
         callers = [Caller(versions, name, once) for name, once in ways(server, stack).items()]
+
+        def all_called(before: list[int]) -> bool:
+            return all(sum(caller.seen.values()) > count for caller, count in zip(callers, before, strict=True))
+
         shares: list[dict[str, dict[str, Any]]] = [
             {"v1": {"weight": 50}, "v2": {"weight": 50}},
             {"v2": {"weight": 100}},
@@ -336,8 +344,8 @@ def test_the_route_changes_under_every_way_in_at_once(
             requests.send(50)
             before = [sum(caller.seen.values()) for caller in callers]
             routes.write(versions.document(revision, **shares[revision % len(shares)]))
-            until(lambda wanted=revision: acknowledged(wanted), f"revision {revision}")
-            until(lambda at=before: all(sum(c.seen.values()) > b for c, b in zip(callers, at, strict=True)), "a call of each way")
+            until(partial(acknowledged, revision), f"revision {revision}")
+            until(partial(all_called, before), "a call of each way")
         seen = {caller.name: caller.end() for caller in callers}
         until(lambda: requests.answers().total() >= requests.sent, "all of Kafka's answers")
         seen["kafka"] = requests.answers()
