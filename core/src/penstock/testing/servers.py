@@ -83,6 +83,8 @@ class Server:
                 )
             if self._came_up(self._process):
                 return self
+            # One that is alive and says nothing is not left behind.
+            self.kill()
             if not fresh or attempt == _TRIES - 1:
                 break
         raise RuntimeError(f"{self.name} did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
