@@ -79,9 +79,7 @@ class StoreCounters:
         yield self._oldest()
 
     def _oldest(self) -> Metric:
-        text = (
-            f"Age of the oldest stored value of the newest {_BATCHES} batches, by set; none after five minutes."
-        )
+        text = f"Age of the oldest stored value of the newest {_BATCHES} batches, by set; none after five minutes."
         family = GaugeMetricFamily("penstock_store_value_age_seconds", text, labels=("set",))
         now, oldest = time.monotonic(), dict[str, float]()
         for at, batch in self._newest:
