@@ -2,7 +2,8 @@
 
 Every thread keeps a connection and sends GET requests at a steady pace, until /tmp/stop exists; then one line of JSON tells how
 many were answered with which status, and what went wrong with the others. A connection that the server closed between two answers
-is opened anew; one that it closed in the middle of a request is a failure.
+is opened anew; one that it closed in the middle of a request is a failure. Each request has a route key of its own, so that
+bundles share them by their weights.
 """
 
 import http.client
@@ -32,6 +33,7 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         connection = None
+        sent = 0
         due = time.monotonic()
         while not STOP.exists():
             due += self.pause_s
@@ -40,7 +42,8 @@ class Sender(threading.Thread):
             try:
                 if connection is None:
                     connection = http.client.HTTPConnection(str(self.host), self.port, timeout=10)
-                connection.request("GET", self.path)
+                sent += 1
+                connection.request("GET", self.path, headers={"Penstock-Route-Key": f"{self.name}-{sent}"})
                 answer = connection.getresponse()
                 answer.read()
             except (OSError, http.client.HTTPException) as error:
