@@ -40,11 +40,11 @@ fsGroup: 65532
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{/* Of a container; whole in itself, for runtimes, where the pod is KServe's. */}}
+{{/* Of a container; whole in itself, for runtimes, where the pod is KServe's. No group: a bundle in an image (oci://) is read through
+/proc of that image's container, which the kernel allows to the same user and group only, and KServe sets the user of both, no group. */}}
 {{- define "penstock.containerSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
-runAsGroup: 65532
 readOnlyRootFilesystem: true
 allowPrivilegeEscalation: false
 privileged: false

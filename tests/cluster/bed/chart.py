@@ -11,17 +11,30 @@ RELEASE = "penstock"
 CHART = ROOT / "charts" / "penstock"
 
 
-def install(cluster: Cluster, *options: str | Path) -> None:
-    """Install or upgrade the chart, and wait for its pods. `options` go to helm."""
+def install(cluster: Cluster, *options: str | Path, admitted: str = "") -> None:
+    """Install or upgrade the chart, and wait for its pods. `options` go to helm; namespaces that were admitted before stay so,
+    unless they are gone."""
+    namespaces = sorted({*_admitted(cluster), *([admitted] if admitted else [])})
     place = ["--namespace", NAMESPACE, "--create-namespace"]
-    if not (ROOT / "operator/src/penstock_operator/__main__.py").exists():
-        # Its image has no program to start yet.
-        options = ("--set=operator.enabled=false", *options)
-    cluster.helm("upgrade", "--install", RELEASE, CHART, *place, "--wait", "--timeout=180s", *options)
+    # Without it helm would go on with what an earlier test has set.
+    values = ["--reset-values", f"--set-json=transformer.namespaces={json.dumps(namespaces)}"]
+    cluster.helm("upgrade", "--install", RELEASE, CHART, *place, *values, "--wait", "--timeout=180s", *options)
 
 
 def admit(cluster: Cluster, namespace: str) -> None:
     """Give a namespace the service account that transformers and workers run as, as an administrator would for a new team."""
+    install(cluster, admitted=namespace)
+
+
+def _admitted(cluster: Cluster) -> set[str]:
+    """Namespaces that have the account and are still there; none before the first installation."""
+    if f"{NAMESPACE}/{RELEASE}" not in _releases(cluster):
+        return set()
     values = json.loads(cluster.helm("get", "values", RELEASE, "--namespace", NAMESPACE, "--all", "--output=json"))
-    namespaces = sorted({*values["transformer"]["namespaces"], namespace})
-    install(cluster, "--reset-then-reuse-values", f"--set=transformer.namespaces={{{','.join(namespaces)}}}")
+    there = cluster.kubectl("get", "namespaces", "--field-selector=status.phase=Active", "--output=name").split()
+    return {name for name in values["transformer"]["namespaces"] if f"namespace/{name}" in there}
+
+
+def _releases(cluster: Cluster) -> set[str]:
+    found = json.loads(cluster.helm("list", "--all", "--namespace", NAMESPACE, "--output=json"))
+    return {f"{release['namespace']}/{release['name']}" for release in found}

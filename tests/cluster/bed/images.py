@@ -27,6 +27,18 @@ _PAUSE_SOURCE = """\
 static void end(int s) { (void)s; _exit(0); }
 int main(void) { signal(SIGINT, end); signal(SIGTERM, end); for (;;) pause(); }
 """
+# Debian 12's Python is a little older than that of KServe's own image, which unpacks archives with `filter="data"`.
+_UNPACKING = """\
+import tarfile
+
+if not hasattr(tarfile, "data_filter"):
+    _extractall = tarfile.TarFile.extractall
+
+    def extractall(self, path=".", members=None, *, numeric_owner=False, filter=None):
+        return _extractall(self, path, members, numeric_owner=numeric_owner)
+
+    tarfile.TarFile.extractall = extractall
+"""
 _APT = "RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends {}"
 
 
@@ -102,10 +114,14 @@ def _storage(folder: Path) -> str:
     """What fetches `s3://` and `https://` bundles before a predictor starts: KServe's own, without the other clouds' clients."""
     script = kserve_module() / "python" / "storage-initializer" / "scripts" / "initializer-entrypoint"
     (folder / "initializer-entrypoint").write_bytes(script.read_bytes())
+    (folder / "older_tarfile.py").write_text(_UNPACKING)
+    (folder / "older_tarfile.pth").write_text("import older_tarfile\n")
     pip = "/opt/storage/bin/pip install --quiet"
     packages = f"{pip} --no-deps kserve-storage=={KSERVE_VERSION} && {pip} requests boto3 PyYAML"
     return (
         f"FROM {engine.base()}\nRUN python3 -m venv /opt/storage && {packages}\n"
+        "COPY older_tarfile.py older_tarfile.pth /tmp/\n"
+        "RUN mv /tmp/older_tarfile.* /opt/storage/lib/python3.*/site-packages/\n"
         "COPY --chmod=755 initializer-entrypoint /initializer-entrypoint\n"
         'ENV PATH=/opt/storage/bin:/usr/bin:/bin\nUSER 1000\nWORKDIR /tmp\nENTRYPOINT ["/initializer-entrypoint"]\n'
     )
