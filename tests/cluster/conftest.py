@@ -3,6 +3,7 @@
 cluster     it is up and has KServe           own_images   Penstock's images, built from the real Dockerfiles and loaded
 chart       ours is installed, too            namespace    a fresh one for one test
 flights     the example's place: store, bundle            served       manifests/inferenceservice.yaml applied there
+next_bundle another bundle in the example's claim         version      a name for a ModelVersion of one test's own
 """
 
 import os
@@ -18,7 +19,7 @@ sys.path.insert(0, str(HERE))
 
 from bed import chart as penstock_chart  # noqa: E402
 from bed import flights as flights_example  # noqa: E402
-from bed import images, kserve  # noqa: E402
+from bed import images, kserve, versions  # noqa: E402
 from bed.cluster import CHOICE, Cluster, chosen  # noqa: E402
 from bed.flights import MODEL, Flights  # noqa: E402
 
@@ -91,3 +92,17 @@ def served(flights: Flights) -> Iterator[Flights]:
         flights.kubectl("rollout", "status", f"deployment/{MODEL}-{component}", "--timeout=60s")
     yield flights
     flights.kubectl("delete", "inferenceservice", MODEL, "--timeout=60s")
+
+
+@pytest.fixture(scope="session")
+def next_bundle(flights: Flights, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a second bundle, which is in the claim as the first is."""
+    return versions.make_next_bundle(flights, tmp_path_factory.mktemp("next"))
+
+
+@pytest.fixture
+def version(flights: Flights) -> Iterator[str]:
+    """The name of a ModelVersion, which is gone after the test, with all that was made for it."""
+    name = f"{MODEL}-{secrets.token_hex(2)}"
+    yield name
+    flights.kubectl("delete", "modelversion", name, "--ignore-not-found", "--timeout=120s")

@@ -28,6 +28,7 @@ class Sender(threading.Thread):
         self.pause_s = pause_s
         self.statuses: Counter[str] = Counter()
         self.bundles: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
         self.failures: list[str] = []
         self.slowest_s = 0.0
 
@@ -45,13 +46,15 @@ class Sender(threading.Thread):
                 sent += 1
                 connection.request("GET", self.path, headers={"Penstock-Route-Key": f"{self.name}-{sent}"})
                 answer = connection.getresponse()
-                answer.read()
+                body = answer.read()
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(repr(error))
                 connection = None
                 continue
             self.slowest_s = max(self.slowest_s, time.monotonic() - began)
             self.statuses[str(answer.status)] += 1
+            if answer.status != 200:
+                self.refusals[body.decode(errors="replace")[:300]] += 1
             self.bundles[answer.headers.get("Penstock-Bundle", "")] += 1
             if answer.will_close:
                 connection.close()
@@ -73,6 +76,7 @@ def main() -> None:
             {
                 "statuses": sum((sender.statuses for sender in senders), Counter()),
                 "bundles": sum((sender.bundles for sender in senders), Counter()),
+                "refusals": sum((sender.refusals for sender in senders), Counter()),
                 "failures": [failure for sender in senders for failure in sender.failures],
                 "slowest_s": max(sender.slowest_s for sender in senders),
             }

@@ -16,7 +16,7 @@ from typing import Any
 from bed.flights import MODEL, Flights
 
 SCRIPT = Path(__file__).parents[1] / "load.py"
-THREADS, PER_SECOND = "6", "60"
+THREADS, PER_SECOND = "6", "30"
 
 
 @contextmanager
