@@ -1,53 +1,35 @@
-"""A Deployment behind the InferenceService is rolled under load from inside the cluster, and no request fails.
+"""The pods of the InferenceService are replaced under load from inside the cluster, and no request fails.
 
 What this holds to: SIGTERM makes a pod unready, it goes on serving until the endpoints have forgotten it, and only then it ends.
+The InferenceService is changed, not its Deployment: KServe takes back at once what `kubectl rollout restart` writes there.
 """
 
 import json
-import os
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import pytest
 from bed import flights as example
 from bed.flights import MODEL, RECORD, Flights
+from bed.underway import load
 
-SCRIPT = Path(__file__).with_name("load.py")
+MARK = "penstock.dev/test-roll"
 
 
-@contextmanager
-def load(flights: Flights, path: str) -> Iterator[Callable[[], dict[str, Any]]]:
-    """Requests from a pod of the same namespace; calling what this gives ends them and tells what came of them."""
-    url = f"http://{MODEL}-transformer.{flights.namespace}{path}"
-    command = ["kubectl", "--namespace", flights.namespace, "exec", "-i", "filler", "--", "python3", "-", url, "6", "60"]
-    environment = {**os.environ, **flights.cluster.environment}
-    with SCRIPT.open() as script, subprocess.Popen(command, stdin=script, stdout=subprocess.PIPE, env=environment) as running:
-        ended: list[dict[str, Any]] = []
-
-        def end() -> dict[str, Any]:
-            if not ended:
-                flights.kubectl("exec", "filler", "--", "touch", "/tmp/stop")
-                output, _ = running.communicate(timeout=60)
-                ended.append(json.loads(output))
-            return ended[0]
-
-        try:
-            yield end
-        finally:
-            end()
+def replace_pods(served: Flights, component: str, mark: str) -> None:
+    """Change the annotations of a component's pods, and wait until every pod has the new ones."""
+    deployment = f"deployment/{MODEL}-{component}"
+    change = {"spec": {component: {"annotations": {MARK: mark}}}}
+    served.kubectl("patch", "inferenceservice", MODEL, "--type=merge", f"--patch={json.dumps(change)}")
+    found = r"jsonpath={.spec.template.metadata.annotations.penstock\.dev/test-roll}"
+    served.kubectl("wait", f"--for={found}={mark}", deployment, "--timeout=60s")
+    served.kubectl("rollout", "status", deployment, "--timeout=180s")
 
 
 @pytest.mark.parametrize("component", ["transformer", "predictor"])
 def test_no_request_fails_while_pods_are_replaced(served: Flights, component: str) -> None:
-    deployment = f"deployment/{MODEL}-{component}"
-    served.kubectl("rollout", "status", deployment, "--timeout=60s")
+    served.kubectl("rollout", "status", f"deployment/{MODEL}-{component}", "--timeout=60s")
     with load(served, f"/predict/{RECORD}") as end:
-        for _ in range(2):
-            served.kubectl("rollout", "restart", deployment)
-            served.kubectl("rollout", "status", deployment, "--timeout=120s")
+        for mark in ("one", "two"):
+            replace_pods(served, component, mark)
         result = end()
     print(result)
     assert result["failures"] == []
