@@ -18,10 +18,12 @@ MADE_BY = f"{GROUP}/made-by"
 ATTEMPT = f"{GROUP}/attempt"
 _API = "serving.kserve.io/v1beta1"
 _STANDARD = {"serving.kserve.io/deploymentMode": "Standard"}
+# Without it KServe starts with one pod, calls that ready, and leaves the others to an autoscaler that looks every 15 s.
+_FIXED = {"serving.kserve.io/autoscalerClass": "none"}
 
 
 def predictor_service(version: ModelVersion, policy: Policy) -> dict[str, Any]:
-    """The InferenceService of a version.
+    """The InferenceService of a version; as many pods as `replicas.min` from the start, where there is nothing to scale.
 
     Its annotation changes with each attempt, and with it the resourceVersion: an operator that still means to delete what an
     earlier attempt left cannot delete this one.
@@ -37,11 +39,9 @@ def predictor_service(version: ModelVersion, policy: Policy) -> dict[str, Any]:
         model["resources"] = runtime.resources
     if runtime.device not in ("auto", "cpu", "cuda"):
         model["args"] = [f"--device={runtime.device}"]
-    predictor: dict[str, Any] = {
-        "minReplicas": runtime.replicas.min,
-        "maxReplicas": max(runtime.replicas.min, runtime.replicas.max or runtime.replicas.min),
-        "model": model,
-    }
+    least = runtime.replicas.min
+    most = max(least, runtime.replicas.max or least)
+    predictor: dict[str, Any] = {"minReplicas": least, "maxReplicas": most, "model": model}
     if runtime.service_account_name:
         predictor["serviceAccountName"] = runtime.service_account_name
     metadata = {
@@ -52,7 +52,7 @@ def predictor_service(version: ModelVersion, policy: Policy) -> dict[str, Any]:
             VERSION_LABEL: version.name,
             "networking.kserve.io/visibility": "cluster-local",
         },
-        "annotations": {**_STANDARD, ATTEMPT: str(version.status.attempt)},
+        "annotations": {**_STANDARD, **(_FIXED if most == least else {}), ATTEMPT: str(version.status.attempt)},
         "ownerReferences": [owner_reference(version)],
     }
     return {"apiVersion": _API, "kind": "InferenceService", "metadata": metadata, "spec": {"predictor": predictor}}
@@ -110,7 +110,8 @@ def read_service(document: dict[str, Any]) -> InferenceService:
     status = document.get("status") or {}
     conditions = {c.get("type"): c for c in status.get("conditions") or []}
     ready = conditions.get("Ready") or {}
-    current = status.get("observedGeneration", metadata.get("generation")) == metadata.get("generation")
+    # KServe was seen to note a generation that is one more than the API server's, for good.
+    current = status.get("observedGeneration", metadata.get("generation", 0)) >= metadata.get("generation", 0)
     owners = metadata.get("ownerReferences") or []
     containers = (spec.get("predictor") or {}).get("containers") or []
     collocated = any(container.get("name") == "transformer-container" for container in containers)
@@ -130,6 +131,7 @@ def read_service(document: dict[str, Any]) -> InferenceService:
 
 def _why(conditions: dict[str, dict[str, Any]], status: dict[str, Any]) -> str:
     failed = ((status.get("modelStatus") or {}).get("lastFailureInfo") or {}).get("message")
-    waiting = [f"{name}: {c.get('message') or c.get('reason') or c.get('status')}" for name, c in conditions.items()]
-    waiting = [text for text, c in zip(waiting, conditions.values(), strict=True) if c.get("status") != "True"]
-    return str(failed or "; ".join(waiting))[:512]
+    # What is only told for information, as `Stopped`, is not waited for.
+    waiting = {name: c for name, c in conditions.items() if c.get("status") != "True" and c.get("severity") != "Info"}
+    told = [f"{name}: {c.get('message') or c.get('reason') or c.get('status')}" for name, c in waiting.items()]
+    return str(failed or "; ".join(told))[:512]
