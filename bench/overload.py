@@ -70,7 +70,8 @@ def measure(rounds: int = 3, seconds: float = 4.0, deadline_ms: int = 100) -> di
                     found = load(port, request, capacity * times, seconds)
                     samples.setdefault(times, []).append(figures(found, deadline_ms / 1e3))
     rows = [{"times": times} | _medians(found) for times, found in samples.items()]
-    best = max(row["goodput"] for row in rows)
+    # None at all on a machine that does much else: 0 % of it, then.
+    best = max(row["goodput"] for row in rows) or 1.0
     for row in rows:
         row["of_best"] = round(row["goodput"] / best, 3)
     return {

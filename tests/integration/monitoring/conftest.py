@@ -3,7 +3,7 @@
     Redis, PostgreSQL, Kafka; predictor (three bundles), transformer (two live, one shadow), worker, relay, sink, updates,
     `penstock serve`; the operator over a real API server; a thread that asks for predictions in every way, wrong ones too
 
-Started once for the area. Labels of the targets are those that the chart's monitors give.
+Started once for the area, and ended with it. Labels of the targets are those that the chart's monitors give.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from penstock.testing.bundles import write_bundle
 from penstock.testing.certificates import Authority
 from penstock.testing.committed import until
 from penstock.testing.flights import serve_flights
+from penstock.testing.folder_stack import FolderStack
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.kubernetes import ApiStatus, KubernetesServer
 from penstock.testing.models import mlp
@@ -332,33 +332,36 @@ class Traffic:
             self._producer.poll(0)
 
 
-@pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory, kafka: KafkaServer, postgres: PostgresServer) -> Iterator[System]:
-    with ExitStack() as stack:
-        try:
-            yield System(tmp_path_factory.mktemp("system"), stack, kafka, postgres.own_schema())
-        except ServerMissing as missing:
-            pytest.skip(str(missing))
+_HERE = FolderStack(__file__)
+pytest_runtest_teardown, pytest_sessionfinish = _HERE.hooks()
 
 
 @pytest.fixture(scope="session")
-def prometheus(system: System) -> Iterator[PrometheusServer]:
-    """It has scraped everything for a while, under traffic, which goes on."""
+def system(tmp_path_factory: pytest.TempPathFactory, kafka: KafkaServer, postgres: PostgresServer) -> System:
     try:
-        server = PrometheusServer(system.targets(), rules=[RULES])
+        return System(tmp_path_factory.mktemp("system"), _HERE, kafka, postgres.own_schema())
     except ServerMissing as missing:
         pytest.skip(str(missing))
-    with server, Traffic(system) as traffic:
-        until(lambda: len(server.query("up == 1")) == len(system.servers) + 1, 30, "a scrape of every program")
-        until(lambda: server.query("penstock_operator_leader == 1"), 30, "an operator that leads")
-        system.servers["predictor"].signal(signal.SIGSTOP)
-        away = "penstock_transformer_call_errors_total > 0"
-        until(lambda: server.query(away) or traffic.failure, 30, "failed calls of the predictor")
-        system.servers["predictor"].signal(signal.SIGCONT)
-        system.redis.pause()
-        errors = "penstock_transformer_store_errors_total > 0"
-        until(lambda: server.query(errors) or traffic.failure, 30, "errors of the feature store")
-        system.redis.resume()
-        until(lambda: traffic.rounds > 8 or traffic.failure, 60, "traffic of every kind")
-        assert traffic.failure is None
-        yield server
+
+
+@pytest.fixture(scope="session")
+def prometheus(system: System) -> PrometheusServer:
+    """It has scraped everything for a while, under traffic, which goes on until the folder's last test."""
+    try:
+        server = _HERE.enter_context(PrometheusServer(system.targets(), rules=[RULES]))
+    except ServerMissing as missing:
+        pytest.skip(str(missing))
+    traffic = _HERE.enter_context(Traffic(system))
+    until(lambda: len(server.query("up == 1")) == len(system.servers) + 1, 30, "a scrape of every program")
+    until(lambda: server.query("penstock_operator_leader == 1"), 30, "an operator that leads")
+    system.servers["predictor"].signal(signal.SIGSTOP)
+    away = "penstock_transformer_call_errors_total > 0"
+    until(lambda: server.query(away) or traffic.failure, 30, "failed calls of the predictor")
+    system.servers["predictor"].signal(signal.SIGCONT)
+    system.redis.pause()
+    errors = "penstock_transformer_store_errors_total > 0"
+    until(lambda: server.query(errors) or traffic.failure, 30, "errors of the feature store")
+    system.redis.resume()
+    until(lambda: traffic.rounds > 8 or traffic.failure, 60, "traffic of every kind")
+    assert traffic.failure is None
+    return server
