@@ -1,5 +1,5 @@
 """A bundle from every place that KServe fetches from, into a predictor of our runtime: `https://` as a packed bundle, `s3://` as
-a folder, `oci://` as an image; `pvc://` is what the flights example itself uses.
+a folder, `oci://` as an image; `pvc://` is what the flights example itself uses. A ModelVersion is also verified from there.
 """
 
 import subprocess
@@ -14,8 +14,10 @@ import pytest
 from bed import engine, images, objects
 from bed import flights as example
 from bed.flights import Flights
+from bed.versions import manifest, wait_for
 
 BUCKET = "bundles"
+IMAGE = "localhost/penstock-bed/flights-bundle"
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +32,8 @@ def packed(flights: Flights, tmp_path_factory: pytest.TempPathFactory) -> Flight
 
 
 @pytest.fixture(scope="module")
-def bucket(flights: Flights) -> Flights:
-    """The bundle's files in a bucket of an S3-compatible server, and a service account that may read it."""
+def bucket(flights: Flights, next_bundle: Path) -> Flights:
+    """Both bundles' files in a bucket of an S3-compatible server, and a service account that may read it."""
     flights.cluster.load(images.build(images.S3))
     flights.apply(*objects.s3_server(flights.namespace))
     flights.kubectl("wait", "--for=condition=Ready", "pod/s3", "--timeout=60s")
@@ -41,28 +43,26 @@ def bucket(flights: Flights) -> Flights:
             aws_access_key_id=objects.ACCESS, aws_secret_access_key=objects.SECRET,
         )  # fmt: skip
         client.create_bucket(Bucket=BUCKET)
-        for file in flights.bundle.iterdir():
-            client.upload_file(str(file), BUCKET, f"flights/{file.name}")
+        for place, bundle in (("flights", flights.bundle), ("flights-8", next_bundle)):
+            for file in bundle.iterdir():
+                client.upload_file(str(file), BUCKET, f"{place}/{file.name}")
         client.close()
     return flights
 
 
-@pytest.fixture(scope="module")
-def image(flights: Flights, tmp_path_factory: pytest.TempPathFactory) -> str:
+def make_image(flights: Flights, bundle: Path, tag: str, folder: Path) -> str:
     """The bundle as a modelcar: an image with a shell that holds it under /models."""
-    folder = tmp_path_factory.mktemp("image")
     (folder / "Dockerfile").write_text(f"FROM {engine.base()}\nCOPY models /models\n")
     (folder / "models").mkdir()
-    for file in flights.bundle.iterdir():
+    for file in bundle.iterdir():
         (folder / "models" / file.name).write_bytes(file.read_bytes())
-    tag = "localhost/penstock-bed/flights-bundle:7"
     engine.build(tag, folder)
     flights.cluster.load(tag)
     return tag
 
 
 @pytest.fixture(params=["https", "s3", "oci"])
-def place(request: pytest.FixtureRequest, flights: Flights) -> Iterator[tuple[str, dict[str, Any]]]:
+def place(request: pytest.FixtureRequest, flights: Flights, tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The kind of place, and what a predictor says to be served from there."""
     if request.param == "https":
         request.getfixturevalue("packed")
@@ -71,7 +71,7 @@ def place(request: pytest.FixtureRequest, flights: Flights) -> Iterator[tuple[st
         request.getfixturevalue("bucket")
         found = {"storageUri": f"s3://{BUCKET}/flights"}
     else:
-        found = {"storageUri": f"oci://{request.getfixturevalue('image')}"}
+        found = {"storageUri": f"oci://{make_image(flights, flights.bundle, f'{IMAGE}:7', tmp_path)}"}
     yield request.param, found
     flights.kubectl("delete", "inferenceservice", f"from-{request.param}", "--ignore-not-found", "--timeout=60s")
 
@@ -92,3 +92,20 @@ def test_a_bundle_comes_from_its_place(flights: Flights, place: tuple[str, dict[
         answer = httpx.get(f"http://{host}:{port}/v2/models/from-{kind}")
     assert answer.status_code == 200, answer.text
     assert answer.headers["Penstock-Bundle"].endswith(example.digest(flights.bundle))
+
+
+@pytest.mark.parametrize("kind", ["s3", "oci"])
+def test_a_model_version_comes_from_its_place(
+    served: Flights, next_bundle: Path, version: str, kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    """Its job fetches it as its pods do, with the account's credentials; then transformers take it into their route."""
+    if kind == "s3":
+        request.getfixturevalue("bucket")
+        document = manifest(version, next_bundle, uri=f"s3://{BUCKET}/flights-8", strategy="manual")
+        document["spec"]["runtime"]["serviceAccountName"] = objects.ACCOUNT
+    else:
+        uri = f"oci://{make_image(served, next_bundle, f'{IMAGE}:8', tmp_path)}"
+        document = manifest(version, next_bundle, uri=uri, strategy="manual")
+    served.apply(document)
+    wait_for(served, version, "reason", "AwaitingPromotion")
+    served.kubectl("wait", "--for=condition=Ready", f"modelversion/{version}", "--timeout=60s")
