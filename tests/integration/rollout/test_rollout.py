@@ -28,7 +28,7 @@ def two(place: Any) -> None:
     place.version("flights-8")
     place.status("flights-8", "Canary", 25, reason="AwaitingPromotion", message="annotation", conditions=CONDITIONS)
     entries = (Entry("sha256:" + "ab" * 32, "http://flights-8-predictor.x:80", 100.0, None, "flights-8"),)
-    document = route_document(Seen(place.namespace, "flights", 0.0), 42, entries, made_service=False)
+    document = route_document(Seen(place.namespace, "flights", 0.0), 42, entries, made_service=False, acknowledged=0)
     place.server.request("POST", f"/api/v1/namespaces/{place.namespace}/configmaps", document)
 
 

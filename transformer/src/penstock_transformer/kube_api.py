@@ -132,7 +132,8 @@ class KubeApi:
         except (OSError, httptools.HttpParserError) as error:
             raise KubeApiError(f"the answer to {path} broke off: {error}") from None
         finally:
-            writer.close()
+            # Not `close`: over TLS that waits for the server's good-bye, which one that is away or hangs never says.
+            writer.transport.abort()
 
     def _head(self, path: str) -> bytes:
         lines = [f"GET {path} HTTP/1.1", f"Host: {self._host}", "Accept: application/json", "Connection: close"]

@@ -25,8 +25,8 @@ class FolderStack(ExitStack):
     def hooks(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """`pytest_runtest_teardown` and, for a run that is broken off, `pytest_sessionfinish` of that conftest."""
 
-        # After pytest's own, which ends what stands on these.
-        @pytest.hookimpl(trylast=True)
+        # Before pytest's own: what these stand on (the shared servers) may go with the very last test.
+        @pytest.hookimpl(tryfirst=True)
         def torn_down(nextitem: pytest.Item | None) -> None:
             if nextitem is None or self._folder not in nextitem.path.parents:
                 self.close()
