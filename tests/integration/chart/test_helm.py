@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from penstock.testing.definitions import foreign_definition
 from penstock.testing.kubernetes import MERGE, ApiStatus, KubernetesServer
 from penstock.testing.programs import ProgramMissing, helm
 from penstock.testing.servers import ServerMissing, free_port
@@ -31,26 +32,12 @@ RUNTIMES = "/apis/serving.kserve.io/v1alpha1/clusterservingruntimes"
 Document = dict[str, Any]
 
 
-def write_kubeconfig(server: KubernetesServer, file: Path, token: str, namespace: str) -> Path:
-    """A kubeconfig of whose token it is."""
-    cluster = {"server": server.url, "certificate-authority": str(server.ca)}
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "test", "cluster": cluster}],
-        "users": [{"name": "user", "user": {"token": token}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "user", "namespace": namespace}}],
-        "current-context": "test",
-    }
-    file.write_text(json.dumps(document))
-    return file
-
-
 class Helm:
     """helm with the rights of an administrator, one release named penstock in the namespace penstock."""
 
     def __init__(self, server: KubernetesServer, folder: Path) -> None:
-        self._kubeconfig = write_kubeconfig(server, folder / "kubeconfig", server.admin_token, "penstock")
+        self._kubeconfig = folder / "kubeconfig"
+        self._kubeconfig.write_text(json.dumps(server.kubeconfig("penstock")))
 
     def run(self, *arguments: str | Path) -> str:
         """Its output. Fails with helm's own message."""
@@ -69,8 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesServe
     except (ProgramMissing, ServerMissing) as missing:
         pytest.skip(str(missing))
     with server:
-        for group, version, plural, kind, scope in FOREIGN:
-            server.request("POST", CRDS, crd(group, version, plural, kind, scope))
+        server.define(*(foreign_definition(*given) for given in FOREIGN))
         for name in ("ml", "shop"):
             server.namespace(name)
         yield server
@@ -86,19 +72,6 @@ FOREIGN = (
     ("monitoring.coreos.com", "v1", "podmonitors", "PodMonitor", "Namespaced"),
     ("monitoring.coreos.com", "v1", "prometheusrules", "PrometheusRule", "Namespaced"),
 )
-
-
-def crd(group: str, version: str, plural: str, kind: str, scope: str) -> Document:
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    served = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}
-    spec = {"group": group, "scope": scope, "versions": [served]}
-    names = {"plural": plural, "singular": kind.lower(), "kind": kind}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {**spec, "names": names},
-    }
 
 
 @pytest.fixture
@@ -204,7 +177,8 @@ def test_the_operator_works_with_the_rights_that_the_chart_gives(
         "install", "penstock", CHART, "--create-namespace", "--set-json", f"operator.namespaces={json.dumps(namespaces.split())}"
     )
     token = server.token("penstock", "penstock-operator")
-    kubeconfig = write_kubeconfig(server, tmp_path / "operator", token, "penstock")
+    kubeconfig = tmp_path / "operator"
+    kubeconfig.write_text(json.dumps(server.kubeconfig("penstock", token)))
     log = tmp_path / "log"
     command = [sys.executable, "-m", "penstock_operator", f"--kubeconfig={kubeconfig}", f"--namespaces={namespaces}"]
     jobs, name = "/apis/batch/v1/namespaces/default/jobs", "flights-8"

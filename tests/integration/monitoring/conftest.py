@@ -27,15 +27,16 @@ from penstock.dataplane import TensorMetadata
 from penstock.features.reading import read_spec
 from penstock.testing.bundles import write_bundle
 from penstock.testing.certificates import Authority
-from penstock.testing.committed import until
+from penstock.testing.definitions import INFERENCE_SERVICES, chart_definition
 from penstock.testing.flights import serve_flights
 from penstock.testing.folder_stack import FolderStack
 from penstock.testing.kafka import KafkaServer
-from penstock.testing.kubernetes import ApiStatus, KubernetesServer
+from penstock.testing.kubernetes import KubernetesServer
 from penstock.testing.models import mlp
 from penstock.testing.prometheus import PrometheusServer, Target
 from penstock.testing.server import ServerProcess
 from penstock.testing.servers import PostgresServer, RedisServer, ServerMissing, free_port
+from penstock.testing.waiting import until
 from penstock_transformer.broker.opening import open_admin
 from penstock_transformer.broker.port import TopicState
 from penstock_transformer.broker.settings import BrokerSettings
@@ -67,18 +68,6 @@ UPDATES = ["planes.updates", "planes.updates.dead-letters"]
 CHART = Path(__file__).resolve().parents[3] / "charts/penstock"
 RULES = CHART / "files/alerts.yaml"
 CRD = CHART / "templates/modelversion-crd.yaml"
-ANY = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-INFERENCE_SERVICES = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "inferenceservices.serving.kserve.io"},
-    "spec": {
-        "group": "serving.kserve.io",
-        "scope": "Namespaced",
-        "names": {"kind": "InferenceService", "plural": "inferenceservices", "singular": "inferenceservice"},
-        "versions": [{"name": "v1beta1", "served": True, "storage": True, "schema": {"openAPIV3Schema": ANY}}],
-    },
-}
 READY_S = 180.0
 DAY_S = 86_400.0
 
@@ -143,20 +132,15 @@ class System:
     def _start_operator(self) -> None:
         """Nobody plays KServe or the job controller: its versions stay where they are."""
         api = self.kubernetes
-        definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        lines = CRD.read_text().splitlines()
-        for document in (yaml.safe_load("\n".join(line for line in lines if not line.startswith("{{"))), INFERENCE_SERVICES):
-            api.request("POST", definitions, document)
+        api.define(chart_definition(CRD), INFERENCE_SERVICES)
         versions = f"/apis/penstock.dev/v1alpha1/namespaces/{api.namespace('ml')}/modelversions"
-        until(lambda: _served(api, versions), 30, "ModelVersions are served")
-        until(lambda: _served(api, "/apis/serving.kserve.io/v1beta1/inferenceservices"), 30, "InferenceServices are served")
         for version, digest in enumerate(self.digests, 1):
             spec = {"inferenceService": MODEL, "bundle": {"uri": f"pvc://bundles/{version}", "digest": digest}}
             metadata = {"name": f"trips-{version}"}
             kind = {"apiVersion": "penstock.dev/v1alpha1", "kind": "ModelVersion"}
             api.request("POST", versions, {**kind, "metadata": metadata, "spec": spec})
         config = self.folder / "kubeconfig"
-        config.write_text(yaml.safe_dump(_kubeconfig(api)))
+        config.write_text(yaml.safe_dump(api.kubeconfig("ml")))
         ports = ["--http_port", str(free_port()), "--admin_port", str(self.operator_port)]
         command = [sys.executable, "-m", "penstock_operator", "--kubeconfig", str(config), "--lease_namespace", "ml", *ports]
         log = self._stack.enter_context((self.folder / "operator.log").open("wb"))
@@ -223,23 +207,6 @@ class System:
 
     def _scheme(self, component: str) -> str:
         return "https" if "--tls_cert" in self.servers[component].arguments else "http"
-
-
-def _served(api: KubernetesServer, path: str) -> bool:
-    try:
-        api.request("GET", path)
-    except ApiStatus:
-        return False
-    return True
-
-
-def _kubeconfig(api: KubernetesServer) -> dict[str, Any]:
-    return {
-        "current-context": "test",
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "ml"}}],
-        "clusters": [{"name": "test", "cluster": {"server": api.url, "certificate-authority": str(api.ca)}}],
-        "users": [{"name": "test", "user": {"token": api.admin_token}}],
-    }
 
 
 def _end(process: ServerProcess) -> None:

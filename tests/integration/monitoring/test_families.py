@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from penstock.testing.committed import until
 from penstock.testing.prometheus import PrometheusServer, promtool
+from penstock.testing.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 PAGE = Path(__file__).resolve().parents[3] / "docs/monitoring.md"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from penstock.testing.committed import until
 from penstock.testing.prometheus import PrometheusServer
+from penstock.testing.waiting import until
 
 # The first of them starts the whole system.
 pytestmark = pytest.mark.timeout(300)

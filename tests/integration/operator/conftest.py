@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -20,32 +19,13 @@ from typing import Any
 import pytest
 import yaml
 
+from penstock.testing.definitions import INFERENCE_SERVICES, chart_definition
 from penstock.testing.kubernetes import MERGE, ApiStatus, KubernetesServer
 from penstock.testing.servers import ServerMissing, free_port
 
 TEMPLATE = Path(__file__).parents[3] / "charts/penstock/templates/modelversion-crd.yaml"
 DEADLINE_S = 60.0
 _NUMBERS = count(1)
-ANY = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-INFERENCE_SERVICES = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": "inferenceservices.serving.kserve.io"},
-    "spec": {
-        "group": "serving.kserve.io",
-        "scope": "Namespaced",
-        "names": {"kind": "InferenceService", "plural": "inferenceservices", "singular": "inferenceservice"},
-        "versions": [
-            {
-                "name": "v1beta1",
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": ANY, "status": ANY}}},
-            }
-        ],
-    },
-}
 
 
 def wait_until(what: Callable[[], Any], text: Callable[[], str] | str, deadline_s: float = DEADLINE_S) -> Any:
@@ -65,21 +45,8 @@ def kubernetes() -> Iterator[KubernetesServer]:
     except ServerMissing as missing:
         pytest.skip(str(missing))
     with server:
-        crd = yaml.safe_load("\n".join(line for line in TEMPLATE.read_text().splitlines() if not line.startswith("{{")))
-        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        for document in (crd, INFERENCE_SERVICES):
-            server.request("POST", path, document)
-        for group in ("penstock.dev/v1alpha1/modelversions", "serving.kserve.io/v1beta1/inferenceservices"):
-            wait_until(partial(served, server, f"/apis/{group}"), f"{group} is served")
+        server.define(chart_definition(TEMPLATE), INFERENCE_SERVICES)
         yield server
-
-
-def served(server: KubernetesServer, path: str) -> bool:
-    try:
-        server.request("GET", path)
-    except ApiStatus:
-        return False
-    return True
 
 
 class Bed:
@@ -97,16 +64,7 @@ class Bed:
         self._revision: dict[str, Any] = {"revision": 0, "applied": []}
         self._thread = threading.Thread(target=self._play, daemon=True)
         self._operators: list[subprocess.Popen[bytes]] = []
-        (directory / "kubeconfig").write_text(yaml.safe_dump(self._kubeconfig()))
-
-    def _kubeconfig(self) -> dict[str, Any]:
-        cluster = {"server": self.server.url, "certificate-authority": str(self.server.ca)}
-        return {
-            "current-context": "test",
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": self.namespace}}],
-            "clusters": [{"name": "test", "cluster": cluster}],
-            "users": [{"name": "test", "user": {"token": self.server.admin_token}}],
-        }
+        (directory / "kubeconfig").write_text(yaml.safe_dump(server.kubeconfig(self.namespace)))
 
     def __enter__(self) -> Bed:
         self._thread.start()

@@ -12,10 +12,11 @@ import pytest
 
 from penstock.dataplane import TensorMetadata
 from penstock.testing.bundles import write_bundle
-from penstock.testing.committed import records, until
+from penstock.testing.committed import records
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.models import mlp
 from penstock.testing.server import ServerProcess
+from penstock.testing.waiting import until
 from penstock_transformer.broker.opening import open_admin
 from penstock_transformer.broker.port import TopicState
 from penstock_transformer.broker.settings import BrokerSettings

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
-from penstock.testing.committed import ids, records, until
+from penstock.testing.committed import ids, records
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.server import ServerProcess
 from penstock.testing.servers import PostgresServer
+from penstock.testing.waiting import until
 from penstock_transformer.predictions.database.opening import open_predictions
 from penstock_transformer.predictions.resource import NewPrediction, Payload, new_id
 

@@ -5,7 +5,8 @@ import signal
 import threading
 from typing import Any
 
-from penstock.testing.committed import ids, until
+from penstock.testing.committed import ids
+from penstock.testing.waiting import until
 
 
 def test_the_broker_is_restarted_while_predictions_are_submitted(place: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-from penstock.testing.committed import until
+from penstock.testing.waiting import until
 from penstock_transformer.predictions.resource import Payload, State
 
 

@@ -7,7 +7,6 @@ import itertools
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +15,14 @@ from typing import Any
 import pytest
 import yaml
 
-from penstock.testing.kubernetes import MERGE, ApiStatus, KubernetesServer
+from penstock.testing.definitions import chart_definition
+from penstock.testing.kubernetes import MERGE, KubernetesServer
 from penstock.testing.servers import ServerMissing
 from penstock_cli.__main__ import main
 from penstock_operator.stage import Stage, phase_of
 
 ROOT = Path(__file__).parents[3]
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 DIGEST = "sha256:" + "ab" * 32
-WAIT_S = 60.0
 _numbers = itertools.count(1)
 
 
@@ -35,23 +33,8 @@ def kubernetes() -> Iterator[KubernetesServer]:
     except ServerMissing as missing:
         pytest.skip(str(missing))
     with server:
-        install(server)
+        server.define(chart_definition(ROOT / "charts/penstock/templates/modelversion-crd.yaml"))
         yield server
-
-
-def install(server: KubernetesServer) -> None:
-    """The CRD as helm would render it: its template has only whole lines that are helm's. Waits until it is served."""
-    lines = (ROOT / "charts/penstock/templates/modelversion-crd.yaml").read_text().splitlines()
-    crd = yaml.safe_load("\n".join(line for line in lines if not line.startswith("{{")))
-    server.request("POST", CRDS, crd)
-    deadline = time.monotonic() + WAIT_S
-    while True:
-        try:
-            server.request("GET", "/apis/penstock.dev/v1alpha1/modelversions")
-            return
-        except ApiStatus:
-            assert time.monotonic() < deadline, "the CRD is not served"
-            time.sleep(0.05)
 
 
 @dataclass(frozen=True)
@@ -73,19 +56,10 @@ class Place:
         self.kubeconfig.write_text(yaml.safe_dump(self.config(server.admin_token)))
 
     def config(self, token: str, url: str | None = None) -> dict[str, Any]:
-        cluster = {"server": url or self.server.url, "certificate-authority": str(self.server.ca)}
-        context = {"cluster": "c", "user": "u", "namespace": self.namespace}
-        return {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": cluster}],
-            "users": [{"name": "u", "user": {"token": token}}],
-            "contexts": [
-                {"name": "here", "context": context},
-                {"name": "elsewhere", "context": context | {"namespace": "default"}},
-            ],
-            "current-context": "here",
-        }
+        document = self.server.kubeconfig(self.namespace, token, url=url)
+        (here,) = document["contexts"]
+        elsewhere = {"name": "elsewhere", "context": here["context"] | {"namespace": "default"}}
+        return document | {"contexts": [here, elsewhere]}
 
     def path(self, name: str = "") -> str:
         base = f"/apis/penstock.dev/v1alpha1/namespaces/{self.namespace}/modelversions"

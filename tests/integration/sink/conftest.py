@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 import pytest
 
 from penstock.errors import InvalidInput
-from penstock.testing.committed import Seen, ids, records, until
+from penstock.testing.committed import Seen, ids, records
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.server import ServerProcess
 from penstock.testing.servers import PostgresServer
+from penstock.testing.waiting import until
 from penstock_transformer.broker.opening import open_admin, open_intake, open_outlet, open_producer
 from penstock_transformer.broker.records import OutRecord, Partition, Record
 from penstock_transformer.broker.settings import TopicSettings

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from penstock.testing.committed import until
+from penstock.testing.waiting import until
 from penstock_transformer.predictions.resource import State
 
 KILLS = 4

@@ -33,6 +33,7 @@ from penstock.testing.kubernetes import KubernetesServer
 from penstock.testing.models import mlp
 from penstock.testing.server import ServerProcess
 from penstock.testing.servers import RedisServer, ServerMissing
+from penstock.testing.waiting import until
 from penstock_transformer.broker.opening import open_admin
 from penstock_transformer.broker.port import TopicState
 from penstock_transformer.broker.settings import BrokerSettings
@@ -236,13 +237,6 @@ async def fill(url: str) -> None:
     await store.close()
 
 
-def until(condition: Callable[[], bool], what: str, within_s: float = 60.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-
-
 @pytest.fixture(scope="module")
 def redis() -> Iterator[str]:
     """The URL of a store with one record."""
@@ -328,7 +322,7 @@ def test_the_route_changes_under_every_way_in_at_once(
             told = [admin.get(f"{one.admin_url}/route").json() for one in (server, worker)]
             return all(answer["revision"] == revision and answer["error"] is None for answer in told)
 
-        until(lambda: acknowledged(1), "revision 1")
+        until(lambda: acknowledged(1), 60, "revision 1")
         callers = [Caller(versions, name, once) for name, once in ways(server, stack).items()]
 
         def all_called(before: list[int]) -> bool:
@@ -344,10 +338,10 @@ def test_the_route_changes_under_every_way_in_at_once(
             requests.send(50)
             before = [sum(caller.seen.values()) for caller in callers]
             routes.write(versions.document(revision, **shares[revision % len(shares)]))
-            until(partial(acknowledged, revision), f"revision {revision}")
-            until(partial(all_called, before), "a call of each way")
+            until(partial(acknowledged, revision), 60, f"revision {revision}")
+            until(partial(all_called, before), 60, "a call of each way")
         seen = {caller.name: caller.end() for caller in callers}
-        until(lambda: requests.answers().total() >= requests.sent, "all of Kafka's answers")
+        until(lambda: requests.answers().total() >= requests.sent, 60, "all of Kafka's answers")
         seen["kafka"] = requests.answers()
     print(seen)
     assert seen["kafka"].total() == requests.sent

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from penstock.testing.committed import until
 from penstock.testing.flights import serve_flights, write_flights, write_pictures
 from penstock.testing.programs import ProgramMissing, program
+from penstock.testing.waiting import until
 
 WAIT_S = 60.0
 

@@ -13,11 +13,12 @@ import pytest
 
 from penstock.dataplane import TensorMetadata
 from penstock.testing.bundles import write_bundle
-from penstock.testing.committed import Seen, records, until
+from penstock.testing.committed import Seen, records
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.models import mlp
 from penstock.testing.server import ServerProcess
 from penstock.testing.servers import free_port
+from penstock.testing.waiting import until
 from penstock_transformer.broker.opening import open_admin
 from penstock_transformer.broker.port import TopicState
 from penstock_transformer.broker.settings import BrokerSettings

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from penstock.testing.committed import until
+from penstock.testing.waiting import until
 from penstock_transformer.broker.settings import CLIENTS
 
 # Seconds each where the machine is free; several processes are started in every one.

@@ -9,8 +9,8 @@ from typing import Any
 import confluent_kafka as ck
 import pytest
 
-from penstock.testing.committed import until
 from penstock.testing.raw_records import RawRecord, produce_raw
+from penstock.testing.waiting import until
 from penstock_transformer.broker.settings import CLIENTS
 
 pytestmark = pytest.mark.timeout(300)

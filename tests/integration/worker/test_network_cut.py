@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from penstock.testing.committed import until
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.private_network import PrivateNetwork
 from penstock.testing.servers import ServerMissing
+from penstock.testing.waiting import until
 from penstock_transformer.broker.settings import CLIENTS
 
 pytestmark = pytest.mark.timeout(300)

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from penstock.testing.committed import Seen, until
+from penstock.testing.committed import Seen
+from penstock.testing.waiting import until
 from penstock_transformer.predictions.object_names import Kind
 from penstock_transformer.predictions.objects import StoredObjects, open_objects
 

@@ -1,16 +1,14 @@
 """The independent reader of a test: what a `read_committed` consumer sees of topics, and how often it sees each id.
 
-    records(bootstrap, "m.requests") -> all that is committed now        until(lambda: …, 30, "what was waited for")
+    records(bootstrap, "m.requests") -> all that is committed now
 
 It is librdkafka used plainly, and knows nothing of how the records came to be there.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
-
-T = TypeVar("T")
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 
 class Seen(NamedTuple):
@@ -90,14 +88,3 @@ def _seen(message: Any) -> Seen:
 def ids(found: Sequence[Seen]) -> Counter[str]:
     """How often each `ce_id` is there."""
     return Counter((record.header("ce_id") or b"").decode() for record in found)
-
-
-def until(condition: Callable[[], T], within_s: float, what: str) -> T:
-    """What `condition` gives once it is true. Raises AssertionError when it does not become so."""
-    deadline = time.monotonic() + within_s
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
-        time.sleep(0.05)

@@ -14,6 +14,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,8 +25,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from penstock.testing.certificates import Authority
 from penstock.testing.programs import cache_directory
 from penstock.testing.servers import Server, ServerMissing, free_port
+from penstock.testing.waiting import until
 
 REQUEST_S = 30.0
+DEFINED_S = 60.0
 _JSON = "application/json"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -180,6 +183,35 @@ class KubernetesServer(Server):
     def apply(self, path: str, document: Mapping[str, Any], *, manager: str = "test") -> dict[str, Any]:
         """Write an object by server-side apply, as the field manager `manager`, whoever held its fields before."""
         return self.request("PATCH", f"{path}?fieldManager={manager}&force=true", document, kind=APPLY)
+
+    def define(self, *definitions: Mapping[str, Any]) -> None:
+        """Make CustomResourceDefinitions; returns when their resources are served."""
+        for definition in definitions:
+            self.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition)
+        for definition in definitions:
+            spec = definition["spec"]
+            resource = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
+            until(partial(self._serves, resource), DEFINED_S, f"{resource} is served")
+
+    def _serves(self, path: str) -> bool:
+        try:
+            self.request("GET", path)
+        except ApiStatus:
+            return False
+        return True
+
+    def kubeconfig(self, namespace: str, token: str | None = None, *, url: str | None = None) -> dict[str, Any]:
+        """A kubeconfig whose one context, `test`, is that namespace: of the administrator, or of whose `token` it is; `url`
+        another place than where this server is."""
+        cluster = {"server": url or self.url, "certificate-authority": str(self.ca)}
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": "test", "user": {"token": token or self.admin_token}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
+            "current-context": "test",
+        }
 
     def namespace(self, name: str) -> str:
         """Make a namespace; its name."""
