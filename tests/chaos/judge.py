@@ -6,12 +6,15 @@ the database as well, as that record says.
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import httpx
 from cast import MODEL
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
+# Between two rounds of asking in which nothing had ended.
+_ASK_AGAIN_S = 0.5
 PREDICTIONS, DEAD_LETTERS = f"{MODEL}.predictions", f"{MODEL}.dead-letters"
 
 
@@ -62,11 +65,12 @@ class Judge:
     def close(self) -> None:
         self._consumer.close()
 
-    def read_until_all(self, taken: set[str], within_s: float) -> None:
-        """Read until every id was seen and nothing more comes, or for so long without any news."""
+    def read_until_all(self, taken: set[str], within_s: float, revive: Callable[[], None]) -> None:
+        """Read until every id was seen and nothing more comes, or for so long without any news. `revive` starts who has ended."""
         self._assign()
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
+            revive()
             records = self._consumer.consume(500, 2.0)
             for record in records:
                 if record.error() is None:
@@ -75,13 +79,19 @@ class Judge:
             if not records and not self.verdict.lost(taken):
                 return
 
-    def ask_states(self, url: str, submitted: set[str], within_s: float) -> None:
-        """Ask for every submission's state until it has ended."""
+    def ask_states(self, url: str, submitted: set[str], within_s: float, revive: Callable[[], None]) -> None:
+        """Ask for every submission's state until it has ended, or for so long without any news. `revive` starts who has ended."""
         deadline = time.monotonic() + within_s
         waiting = sorted(submitted)
         with httpx.Client(timeout=10.0) as client:
             while waiting and time.monotonic() < deadline:
-                waiting = [name for name in waiting if not self._ended(client, url, name)]
+                revive()
+                left = [name for name in waiting if not self._ended(client, url, name)]
+                if len(left) < len(waiting):
+                    deadline = time.monotonic() + within_s
+                else:
+                    time.sleep(_ASK_AGAIN_S)
+                waiting = left
 
     def _ended(self, client: httpx.Client, url: str, name: str) -> bool:
         try:

@@ -60,8 +60,9 @@ def chaos(cast: Cast, kills: int, seed: int, pause_s: float, clock: Clock | None
     submitted, foreign = set(submissions.taken), set(produced.taken)
     judge = Judge(cast.kafka.bootstrap)
     try:
-        judge.read_until_all(submitted | foreign, _QUIET_S)
-        judge.ask_states(cast.url, submitted, _QUIET_S)
+        # Programs that could not do without something that was away still end by themselves, and nobody else starts them again.
+        judge.read_until_all(submitted | foreign, _QUIET_S, lambda: revive(cast))
+        judge.ask_states(cast.url, submitted, _QUIET_S, lambda: revive(cast))
         if judge.verdict.lost(submitted | foreign):
             print("\n".join(judge.where_it_stands(f"penstock-{MODEL}")), flush=True)
     finally:
@@ -72,6 +73,9 @@ def chaos(cast: Cast, kills: int, seed: int, pause_s: float, clock: Clock | None
     records = ", ".join(f"{topic} {counts.total()}" for topic, counts in verdict.seen.items())
     print(f"taken {len(submitted)} over HTTP, {len(foreign)} on Kafka; records: {records}")
     print(f"lost {len(lost)}, doubled {len(doubled)}, disagreeing {len(disagreeing)}", flush=True)
+    if disagreeing:
+        states = Counter(verdict.states.get(name, "not to be had") for name in disagreeing)
+        print("said of those: " + ", ".join(f"{state} {count}" for state, count in sorted(states.items())), flush=True)
     for kind, names in (("lost", lost), ("doubled", doubled), ("disagreeing", disagreeing)):
         if names:
             print(f"{kind}: {', '.join(sorted(names)[:20])}", flush=True)

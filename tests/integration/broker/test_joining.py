@@ -64,6 +64,19 @@ def test_a_member_whose_name_another_has_taken_says_so(bed: Any, helpers: Any) -
     helpers.until(fenced)
 
 
+def test_partitions_that_came_while_a_static_member_was_away_are_its_own_when_it_is_back(bed: Any, helpers: Any) -> None:
+    """The broker gives it back what it had, without a rebalance; who led the group has to ask for one."""
+    source = bed.topic("in", partitions=1)
+    member = bed.child("member.py", source)
+    assert member.stdout is not None
+    assert member.stdout.readline() == "1\n"
+    # Nothing is said to the broker.
+    member.kill()
+    bed.kafka.console("kafka-topics", "--alter", "--topic", source, "--partitions", "3")
+    again, members = bed.joined(source, bed.make(kafka_session_timeout_s=30.0))
+    helpers.until(lambda: helpers.polled(again) and len(members.owned) == 3)
+
+
 @pytest.mark.parametrize("client", ["kafka-python"])
 def test_an_answer_that_nobody_waited_for_is_not_given_to_the_next_who_asks(bed: Any, helpers: Any) -> None:
     from kafka import TopicPartition

@@ -6,6 +6,7 @@ Invariant: a record is given out once for each time its partition is assigned, i
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from gc import get_referents
 from threading import Event
 from time import monotonic, sleep
@@ -67,6 +68,8 @@ class ConfluentIntake:
             self._consumer = Consumer(options)
         with translated("reaching Kafka"):
             reach(self._consumer, self._troubles, self._timeout_s)
+        self._static = instance is not None
+        self._join_again: Callable[[], None] | None = None
         self._woken = Event()
         self._partitions: dict[tuple[str, int], Partition] = {}
         # Told among records: raised once those are out, for librdkafka tells each once.
@@ -75,13 +78,22 @@ class ConfluentIntake:
 
     def subscribe(self, topics: Sequence[str], assignment: Assignment) -> None:
         """Join; partitions come and go during `poll`."""
+        told = _Told(assignment)
+        join = partial(self._consumer.subscribe, list(topics), on_assign=told.assigned, on_revoke=told.revoked, on_lost=told.lost)
         with translated("joining the group"):
-            self._consumer.subscribe(
-                list(topics),
-                on_assign=_telling(assignment.assigned),
-                on_revoke=_telling(assignment.revoked),
-                on_lost=_telling(assignment.lost),
-            )
+            if self._static:
+                self._join_twice(list(topics), join)
+            else:
+                join()
+
+    def _join_twice(self, topics: list[str], join: Callable[[], None]) -> None:
+        """To a static member that is back the broker gives what it had, without a rebalance. If it led the group, partitions that
+        came meanwhile would be nobody's for ever: so its first assignment is told nobody, and another join follows."""
+
+        def joined(*_: Any) -> None:
+            self._join_again = join
+
+        self._consumer.subscribe(topics, on_assign=joined, on_revoke=_ignore, on_lost=_ignore)
 
     def poll(self, timeout_s: float, max_records: int) -> list[Record]:
         """Records of partitions that are ours and not paused."""
@@ -101,6 +113,13 @@ class ConfluentIntake:
         # Asked for many it would wait until it has them all.
         with translated("reading from Kafka"):
             found: list[Any] = self._consumer.consume(1, wait_s)
+        if self._join_again is not None:
+            join, self._join_again = self._join_again, None
+            with translated("joining the group"):
+                self._consumer.unsubscribe()
+                join()
+            # Of the first assignment: read again.
+            return [message for message in found if message.error() is not None]
         if found and max_records > 1:
             try:
                 found += self._consumer.consume(max_records - 1, 0)
@@ -197,12 +216,37 @@ class ConfluentIntake:
             self._consumer.close()
 
 
-def _telling(method: Callable[[Sequence[Partition]], None]) -> Callable[[Any, Sequence[Any]], None]:
-    def tell(_: Any, places: Sequence[Any]) -> None:
-        if places:
-            method(sorted(Partition(place.topic, place.partition) for place in places))
+def _ignore(*_: Any) -> None: ...
 
-    return tell
+
+class _Told:
+    """librdkafka's callbacks for a listener, which hears of no partition going that it has not heard of coming."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._ours: set[Partition] = set()
+
+    def assigned(self, _: Any, places: Sequence[Any]) -> None:
+        if come := _sorted(places):
+            self._ours.update(come)
+            self._assignment.assigned(come)
+
+    def revoked(self, _: Any, places: Sequence[Any]) -> None:
+        if gone := self._gone(places):
+            self._assignment.revoked(gone)
+
+    def lost(self, _: Any, places: Sequence[Any]) -> None:
+        if gone := self._gone(places):
+            self._assignment.lost(gone)
+
+    def _gone(self, places: Sequence[Any]) -> list[Partition]:
+        gone = [partition for partition in _sorted(places) if partition in self._ours]
+        self._ours.difference_update(gone)
+        return gone
+
+
+def _sorted(places: Sequence[Any]) -> list[Partition]:
+    return sorted(Partition(place.topic, place.partition) for place in places)
 
 
 def to_records(

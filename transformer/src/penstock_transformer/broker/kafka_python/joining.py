@@ -9,7 +9,11 @@ A poll that is over leaves its join under way, for the next poll to wait for. Th
     the membership ended while it joined         what it owned is not told as lost, and claimed in the next join, although
                                                  others have it. Now it is told first, and nothing is claimed
 
-and one without any join: of a static member whose name another has taken nothing is heard any more but what it still fetches.
+and two without a rebalance:
+
+    another took the static member's name        nothing is heard any more but what it still fetches. `resume` says so
+    a static member that led the group is back   the broker gives it what it had, and keeps from it that it leads: partitions that
+                                                 came meanwhile, or later, would be nobody's for ever. It joins once more
 
 Invariant: after a membership has ended, what it owned is told as lost before anything is told as ours again.
 """
@@ -28,12 +32,13 @@ class Joining:
     def __init__(self, coordinator: Any) -> None:
         self._coordinator = coordinator
         self._join, self._attempt = coordinator.join_group_async, coordinator._do_join_and_sync_async
-        self._reset = coordinator.reset_generation
-        self._awaited = False
+        self._reset, self._answered = coordinator.reset_generation, coordinator._process_join_group_response
+        self._awaited = self._led = False
         self._wanted: Any = None
         coordinator.join_group_async = self._joined
         coordinator._do_join_and_sync_async = self._ended_in_a_poll
         coordinator.reset_generation = self._gone
+        coordinator._process_join_group_response = self._told
 
     def resume(self) -> None:
         """Before each poll. Raises Fenced for a static member whose name another has taken."""
@@ -50,6 +55,9 @@ class Joining:
             wanted.success(None)
         try:
             joined: bool = await self._join(timeout_ms=timeout_ms)
+            if joined and self._led:
+                self._led = False
+                self._coordinator.request_rejoin()
             return joined
         finally:
             self._awaited = False
@@ -61,12 +69,22 @@ class Joining:
             await self._wanted
         return assignment
 
+    def _told(self, response: Any, sent: float) -> Any:
+        answer = self._answered(response, sent)
+        self._led = led_by_a_former_life(response.leader, response.member_id, self._coordinator.group_instance_id)
+        return answer
+
     def _gone(self, *member_id: Any, **named: Any) -> None:
         self._reset(*member_id, **named)
         # Another join prepares anew: what is still ours is told as lost then.
         self._coordinator.rejoining = False
         for assignor in self._coordinator._assignors.values():
             assignor.member_assignment = None
+
+
+def led_by_a_former_life(leader: str, member: str, instance: str | None) -> bool:
+    """Whether the leader that a join's answer names had this static member's name: brokers make ids `<name>-<UUID>`."""
+    return instance is not None and leader != member and len(leader) == len(member) and leader.startswith(f"{instance}-")
 
 
 def forget_answers(coordinator: Any) -> None:
