@@ -13,11 +13,12 @@ from penstock.dataplane import Context, DataPlane
 from penstock.errors import PenstockError
 from penstock.testing.bundles import FakePredictor, bundle_files
 from penstock_transformer.kube_api import KubeApi
+from penstock_transformer.predictor_clients import PredictorClientFactory
 from penstock_transformer.requests import PredictRequest, PredictResponse
 from penstock_transformer.route.file_watch import RouteFileWatcher
 from penstock_transformer.route.settings import RouteSettings
 from penstock_transformer.settings import TransformerSettings
-from penstock_transformer.transformer import PredictorClientFactory, Transformer
+from penstock_transformer.transformer import Transformer
 
 FEATURES = """
 formatVersion: 1

@@ -23,11 +23,10 @@ from penstock.tensors import DATATYPES, Array
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.counters import Counters
 from penstock_transformer.describing import describe
-from penstock_transformer.loading import Close
 from penstock_transformer.passing import owned, pass_on
 from penstock_transformer.pipeline import Pipeline
 from penstock_transformer.plan import FetchPlan
-from penstock_transformer.predictor_client import PredictorClient
+from penstock_transformer.predictor_clients import PredictorClientFactory
 from penstock_transformer.requests import PredictReply, PredictRequest, PredictResponse
 from penstock_transformer.route.source import route_source
 from penstock_transformer.route.status import RouteStatus
@@ -262,45 +261,6 @@ class Transformer:
 
     def _unknown(self, model: str) -> NotFound:
         return NotFound(f"no model {model[:200]!r}; expected {self.model!r}")
-
-
-class PredictorClientFactory:
-    """Makes clients by the settings; owns the one that a transformer without a route file keeps for its whole life."""
-
-    def __init__(self, settings: PipelineSettings) -> None:
-        self._settings = settings
-        self.api = settings.api()
-        self._tls = settings.client_tls()
-        self._credential = settings.credential()
-        self._fixed: PredictorClient | None = None
-
-    def make(self, address: str) -> PredictorClient:
-        settings = self._settings
-        return PredictorClient(
-            address,
-            timeout_s=settings.predictor_timeout_ms / 1e3,
-            connect_timeout_s=settings.connect_timeout_ms / 1e3,
-            max_connections=settings.predictor_connections,
-            max_age_s=settings.connection_age_s,
-            over_tls=settings.over_tls,
-            tls=self._tls,
-            credential=self._credential,
-            api=self.api,
-        )
-
-    def connect(self, address: str) -> tuple[DataPlane, Close]:
-        """A client for one entry of a route, and what closes it."""
-        client = self.make(address)
-        return client, client.close
-
-    def fixed(self, address: str) -> DataPlane:
-        """The client of the one predictor."""
-        self._fixed = self.make(address)
-        return self._fixed
-
-    async def close(self) -> None:
-        if self._fixed is not None:
-            await self._fixed.close()
 
 
 def empty_outputs(bundle: ActiveBundle) -> dict[str, Array]:
