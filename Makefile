@@ -69,9 +69,11 @@ dashboards: setup ## write the chart's dashboards and alerts anew from monitorin
 images: ## build the images with docker or buildah (BASE_IMAGE=… names the base)
 	@tools/build_images.sh "$(BASE_IMAGE)"
 
-cluster-up: setup ## a real Kubernetes with KServe on this machine, no registry needed; the first build takes a quarter of an hour
-	@$(BIN)/python tools/get_servers.py buildah debootstrap runc containerd containernetworking-plugins iptables conntrack iproute2 procps gcc
+cluster-up: setup ## a real Kubernetes on this machine with KServe, the chart and the flights example, no registry needed; the first build takes half an hour
+	@$(BIN)/python tools/get_servers.py buildah debootstrap runc containerd containernetworking-plugins iptables conntrack iproute2 procps gcc default-jre-headless maven
+	@$(BIN)/python tools/get_kafka.py
 	@PYTHONPATH=tests/cluster $(BIN)/python -m bed up
+	@PYTHONPATH=tests/cluster $(BIN)/python -m bed example
 
 cluster-down: setup ## end it; nothing is left but what was built
 	@PYTHONPATH=tests/cluster $(BIN)/python -m bed down

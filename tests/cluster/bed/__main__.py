@@ -2,14 +2,15 @@
 
 up       build what is missing, start our own cluster, install KServe        down      end it, leaving only what was built
 build    only build                                                          chart     install our chart, with images built now
-status   which daemons run                                                   kind-up, kind-down   the same with kind
+status   which daemons run                                                   example   chart and flights example
+kind-up, kind-down   the same with kind
 """
 
 import sys
 import time
 from collections.abc import Callable
 
-from bed import builder, chart, daemons, images, kind, kserve, own
+from bed import builder, chart, daemons, example, images, kind, kserve, own
 from bed.cluster import chosen
 from bed.places import KUBECONFIG, PROGRAMS
 from bed.trouble import BedError
@@ -41,6 +42,14 @@ def install_chart() -> None:
     _say("the chart is installed")
 
 
+def install_example() -> None:
+    """Our chart and the flights example."""
+    cluster = chosen()
+    example.install(cluster)
+    _say("the chart and the flights example are installed")
+    print(f"export KUBECONFIG={cluster.kubeconfig} PATH={PROGRAMS}:$PATH")
+
+
 def status() -> None:
     """A line a daemon."""
     for name in own.DAEMONS:
@@ -53,6 +62,7 @@ COMMANDS: dict[str, Callable[[], None]] = {
     "down": own.down,
     "status": status,
     "chart": install_chart,
+    "example": install_example,
     "kind-up": kind.up,
     "kind-down": kind.down,
 }
