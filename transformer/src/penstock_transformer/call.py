@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from penstock.errors import DeadlineExceeded, PenstockError, UpstreamUnavailable
+from penstock.errors import DeadlineExceeded, NotReady, PenstockError, UpstreamUnavailable
 from penstock_transformer.connection import Answer, Connection
 
 if TYPE_CHECKING:
@@ -18,9 +18,33 @@ if TYPE_CHECKING:
 ATTEMPTS = 2
 
 
+class NoPod(UpstreamUnavailable):
+    """There is no pod, or those that were tried refuse connections: nothing was begun, and another bundle may answer."""
+
+
 class ConnectionEnded(UpstreamUnavailable):
     """The connection ended after a request had been sent over it and before the whole answer came: the predictor may have died
-    of it, or by itself. `UpstreamUnavailable` as such says that nothing was begun."""
+    of it, or by itself. `UpstreamUnavailable` as such says that nothing was begun.
+
+    `no_pod`: not a byte of an answer had come, and then there was no pod that could take it.
+    """
+
+    def __init__(self, message: str, *, no_pod: bool = False) -> None:
+        super().__init__(message)
+        self.no_pod = no_pod
+
+
+def is_unplaced(error: PenstockError) -> bool:
+    """Whether a call found no pod of its bundle, so that another bundle of the route may answer. Not so where it timed out, was
+    answered in part, or ended connections twice: what ends predictors is not sent on to the next."""
+    return isinstance(error, NoPod) or (isinstance(error, ConnectionEnded) and error.no_pod)
+
+
+def of_both_tries(error: PenstockError) -> PenstockError:
+    """The error of a second try, where the first ended with its connection: that a restarting predictor refuses the second says
+    nothing of what ended the first."""
+    again = isinstance(error, UpstreamUnavailable | NotReady) and not isinstance(error, ConnectionEnded)
+    return ConnectionEnded(error.message, no_pod=isinstance(error, NoPod)) if again else error
 
 
 class Caller(Protocol):

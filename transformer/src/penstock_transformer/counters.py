@@ -12,6 +12,7 @@ _TEXTS = {
     "store_errors": "Batches whose feature store read failed.",
     "degraded": "Requests answered with defaults because the feature store was away.",
     "refused_calls": "Predictor calls refused because the predictor holds another bundle.",
+    "moved_requests": "Requests sent on to another bundle of the route, because theirs had no pod.",
     "split_batches": "Batches run again request by request, because one of them may have been at fault.",
     "route_rejected": "Route files that were refused; the route before stayed.",
     "route_failed": "Attempts to apply a route whose bundles could not be fetched.",
@@ -29,6 +30,7 @@ class Counters:
     store_errors: int
     degraded: int
     refused_calls: int
+    moved_requests: int
     split_batches: int
     route_rejected: int
     route_failed: int

@@ -2,7 +2,8 @@
 
     InferRequest (parameter `encoded: true`, or a bundle without features) -> predictor -> the caller's reply
 
-A refusal (the predictor holds another bundle) is tried once more, where the route then says.
+A refusal (the predictor holds another bundle) is tried once more, where the route then says; so is a request whose bundle has no
+pod at all.
 """
 
 import asyncio
@@ -11,20 +12,25 @@ from collections.abc import Callable
 from penstock.dataplane import Context, InferRequest, InferResponse, Reply
 from penstock.errors import NotFound, PenstockError, UpstreamUnavailable, WrongBundle
 from penstock_transformer.active import ActiveBundle
+from penstock_transformer.call import is_unplaced, of_both_tries
 
-Again = Callable[[InferRequest, Reply, ActiveBundle, WrongBundle], None]
+Again = Callable[[InferRequest, Reply, ActiveBundle, PenstockError], None]
 
 
 class PassingReply:
-    """Hands the predictor's answer to the caller; `again` takes a request whose first try was refused."""
+    """Hands the predictor's answer to the caller; `again` takes a request whose first try was refused, or found no pod. `ended`:
+    this is a second try, and the first ended with its connection."""
 
-    __slots__ = ("_again", "_bundle", "_caller", "_request")
+    __slots__ = ("_again", "_bundle", "_caller", "_ended", "_request")
 
-    def __init__(self, request: InferRequest, caller: Reply, bundle: ActiveBundle, again: Again | None) -> None:
+    def __init__(
+        self, request: InferRequest, caller: Reply, bundle: ActiveBundle, again: Again | None, *, ended: bool = False
+    ) -> None:
         self._request = request
         self._caller = caller
         self._bundle = bundle
         self._again = again
+        self._ended = ended
 
     @property
     def disconnected(self) -> bool:
@@ -52,8 +58,10 @@ class PassingReply:
             self._refused(error)
         elif isinstance(error, NotFound):
             self._caller.error(UpstreamUnavailable(f"the predictor: {error.message}"))
+        elif self._again is not None and is_unplaced(error):
+            self._again(self._request, self._caller, self._bundle, error)
         else:
-            self._caller.error(error)
+            self._caller.error(of_both_tries(error) if self._ended else error)
 
     def _refused(self, error: WrongBundle) -> None:
         if self._again is not None:
@@ -64,8 +72,8 @@ class PassingReply:
             self._caller.error(UpstreamUnavailable(error.message))
 
 
-def pass_on(request: InferRequest, reply: Reply, bundle: ActiveBundle, again: Again | None) -> None:
-    """Send a request to a bundle's predictor as it is, naming the digest that alone may answer."""
+def pass_on(request: InferRequest, reply: Reply, bundle: ActiveBundle, again: Again | None, *, ended: bool = False) -> None:
+    """Send a request to a bundle's predictor as it is, naming the digest that alone may answer. `ended` as in PassingReply."""
     given = request.context
     context = Context(
         given.request_id,
@@ -80,7 +88,7 @@ def pass_on(request: InferRequest, reply: Reply, bundle: ActiveBundle, again: Ag
         bundle.predictor_model, request.inputs, context, id=request.id, outputs=request.outputs, parameters=parameters
     )
     bundle.use()
-    bundle.predictor.submit(onward, PassingReply(request, reply, bundle, again))
+    bundle.predictor.submit(onward, PassingReply(request, reply, bundle, again, ended=ended))
 
 
 def owned(tasks: "set[asyncio.Task[None]]", task: "asyncio.Task[None]") -> None:

@@ -18,6 +18,7 @@ from penstock.dataplane import Context
 from penstock.errors import Cancelled, DeadlineExceeded, Internal, InvalidInput, PenstockError, UpstreamUnavailable, WrongBundle
 from penstock.tensors import Array
 from penstock_transformer.active import ActiveBundle
+from penstock_transformer.call import ConnectionEnded, is_unplaced
 from penstock_transformer.calling import call_rows, check_rows
 from penstock_transformer.counters import Counters
 from penstock_transformer.deadline_watch import DeadlineWatch
@@ -187,7 +188,7 @@ class Pipeline:
         except _ONE_AT_FAULT as error:
             await self._alone(group, error)
         except PenstockError as error:
-            group.fail(error)
+            await self._move(bundle, group.works, error)
         except Exception as fault:
             await self._alone(group, answerable(fault))
 
@@ -201,9 +202,7 @@ class Pipeline:
         except WrongBundle as error:
             await self._reroute(bundle, [work], error)
         except Exception as fault:
-            failure = answerable(fault)
-            failure.bundle = bundle.label
-            work.error(failure)
+            await self._move(bundle, [work], answerable(fault))
 
     async def _call(
         self, bundle: ActiveBundle, tensors: dict[str, Array], bounds: Sequence[int], works: Sequence[PredictWork]
@@ -248,6 +247,23 @@ class Pipeline:
                 work.bundle = found
         if again:
             await self._run_routed(again)
+
+    async def _move(self, bundle: ActiveBundle, works: Sequence[PredictWork], error: PenstockError) -> None:
+        """Fail the works; those that only found no pod of their bundle go to another live one, once."""
+        error.bundle = bundle.label
+        moved: list[PredictWork] = []
+        for work in works:
+            # What was decided before (a shadow's copy, a second try) stays where it is.
+            free = is_unplaced(error) and work.waiting and not work.retried and work.bundle is None
+            found = self._table.instead(bundle, work.request) if free else None
+            if found is None:
+                work.error(error)
+                continue
+            work.bundle, work.retried, work.ended = found, True, isinstance(error, ConnectionEnded)
+            moved.append(work)
+        if moved:
+            self._counters.moved_requests += len(moved)
+            await self._run_routed(moved)
 
     async def _alone(self, group: Group, error: PenstockError) -> None:
         if len(group.works) <= 1:

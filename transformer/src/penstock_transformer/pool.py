@@ -12,7 +12,7 @@ from typing import Protocol
 
 from penstock.errors import Cancelled, Overloaded, PenstockError, UpstreamUnavailable
 from penstock.serving.security.client_tls import ClientTls
-from penstock_transformer.call import Call, WaitingCalls
+from penstock_transformer.call import Call, NoPod, WaitingCalls
 from penstock_transformer.connection import Answer, Connection, failure_of
 from penstock_transformer.endpoints import Endpoint
 
@@ -114,7 +114,7 @@ class Pool:
         """The pod is gone, or going: what it has begun it may finish, nothing more is sent there."""
         self._retired = True
         for call in self._waiting.clear():
-            self.failed(call, UpstreamUnavailable("the predictor's pod is gone"))
+            self.failed(call, NoPod("the predictor's pod is gone"))
         for connection in self._idle:
             connection.transport.close()
         self._idle.clear()
@@ -212,7 +212,7 @@ class Pool:
                 continue
             call.attempts += 1
             if refused:
-                self.failed(call, UpstreamUnavailable(reason))
+                self.failed(call, NoPod(reason))
             else:
                 # A time-out may be a busy pod: a second copy would make that worse.
                 call.finish(UpstreamUnavailable(reason))

@@ -30,7 +30,7 @@ from penstock.errors import (
 )
 from penstock.protocol.v2 import decode_response, encode_request
 from penstock.serving.security.client_tls import ClientTls, Credential
-from penstock_transformer.call import Call, ConnectionEnded
+from penstock_transformer.call import Call, of_both_tries
 from penstock_transformer.cluster_endpoints import endpoint_source
 from penstock_transformer.connection import Answer
 from penstock_transformer.endpoints import Endpoint, EndpointSource
@@ -118,7 +118,7 @@ class PredictorClient:
             try:
                 reply.put(_response(outcome, expect))
             except PenstockError as error:
-                reply.error(_of_both_tries(error) if call.ended else error)
+                reply.error(of_both_tries(error) if call.ended else error)
 
         deadline = context.deadline or time.monotonic() + self._timeout_s
         call = Call(parts, deadline, done, expect, rows=rows_of(request), caller=reply)
@@ -236,13 +236,6 @@ def _passed_on(context: Context) -> bytes:
     if context.priority:
         lines.append(f"Penstock-Priority: {context.priority}\r\n")
     return "".join(lines).encode("latin-1", "replace")
-
-
-def _of_both_tries(error: PenstockError) -> PenstockError:
-    """The error of a second try, where the first ended with its connection: that a restarting predictor refuses the second says
-    nothing of what ended the first."""
-    again = isinstance(error, UpstreamUnavailable | NotReady) and not isinstance(error, ConnectionEnded)
-    return ConnectionEnded(error.message) if again else error
 
 
 def _response(outcome: Answer | PenstockError, expect: str) -> InferResponse:

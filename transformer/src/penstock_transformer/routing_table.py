@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable
 from penstock.errors import PenstockError, WrongBundle
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.counters import Counters
-from penstock_transformer.routing import Route
+from penstock_transformer.requests import PredictRequest
+from penstock_transformer.routing import Route, elsewhere
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,14 @@ class RouteTable:
             for bundle in before.bundles:
                 if id(bundle) not in kept:
                     bundle.retire()
+
+    def instead(self, bundle: ActiveBundle, request: PredictRequest) -> ActiveBundle | None:
+        """The bundle that may answer a request because its own has no pod: another live one that gets requests, and has the
+        version that the request names; None for a request that names its bundle, and for a bundle that is not live."""
+        found = elsewhere(self.route, bundle)
+        if found is None or request.context.expect_bundle is not None or request.version not in (None, found.version):
+            return None
+        return found
 
     async def refused(self, bundle: ActiveBundle, error: WrongBundle) -> ActiveBundle | None:
         """The bundle that should be tried instead, or None to go by the route."""

@@ -2,6 +2,7 @@
 
     Call --send--> two pods drawn --> the one with fewer rows outstanding --> its Pool
          again <-- refused, closed before any byte, 503, 412: once, elsewhere if there is an elsewhere; never on a time-out
+         NoPod <-- there is none, or all that were tried refuse: the pipeline may ask another bundle of the route
 
 Drawing two and taking the better one needs no agreement between transformers, and does not send all of them to the pod that
 happened to be idle (Mitzenmacher, "The power of two choices", 2001). Rows are counted, not calls: a call may hold one or a
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from penstock.errors import Overloaded, PenstockError, UpstreamUnavailable
-from penstock_transformer.call import ATTEMPTS, Call, WaitingCalls
+from penstock_transformer.call import ATTEMPTS, Call, NoPod, WaitingCalls
 from penstock_transformer.connection import Answer
 from penstock_transformer.endpoints import Endpoint, EndpointSource
 from penstock_transformer.pool import Owner, Pool
@@ -84,7 +85,7 @@ class Spread:
         if self._sweeper is not None:
             self._sweeper.cancel()
         await self._source.close()
-        self._fail_unplaced("the connections are closed")
+        self._fail_unplaced(UpstreamUnavailable("the connections are closed"))
         await asyncio.gather(*(pool.close() for pool in (*self._pools.values(), *self._leaving)))
 
     def _place(self, call: Call, among: Sequence[Pool] | None = None) -> None:
@@ -94,7 +95,7 @@ class Spread:
         elif self._closed:
             call.finish(UpstreamUnavailable("the connections are closed"))
         elif self._known:
-            call.finish(UpstreamUnavailable("the predictor has no pod that is ready"))
+            call.finish(NoPod("the predictor has no pod that is ready"))
         elif not self._unplaced.push(call):
             call.finish(Overloaded("too many calls wait for the predictor"))
 
@@ -102,7 +103,7 @@ class Spread:
         """The source has spoken: open pools to what is new, retire those to what is gone."""
         if endpoints is None:
             if not self._known:
-                self._fail_unplaced(reason)
+                self._fail_unplaced(NoPod(f"the predictor cannot be reached: {reason}"))
             return
         self._known = True
         before = self._pools
@@ -116,9 +117,9 @@ class Spread:
             if not call.finished:
                 self._place(call)
 
-    def _fail_unplaced(self, reason: str) -> None:
+    def _fail_unplaced(self, error: PenstockError) -> None:
         for call in self._unplaced.clear():
-            call.finish(UpstreamUnavailable(f"the predictor cannot be reached: {reason}"))
+            call.finish(error)
 
     def _set_aside(self, pool: Pool) -> None:
         now = time.monotonic()

@@ -21,6 +21,7 @@ from penstock.features.spec import StoreLayout
 from penstock.metrics import Metrics, labelled
 from penstock.tensors import DATATYPES, Array
 from penstock_transformer.active import ActiveBundle
+from penstock_transformer.call import ConnectionEnded
 from penstock_transformer.counters import Counters
 from penstock_transformer.describing import describe
 from penstock_transformer.passing import owned, pass_on
@@ -231,8 +232,17 @@ class Transformer:
             return
         work.put(PredictResponse(work.request.model, bundle.label, [], empty_outputs(bundle), version=bundle.version))
 
-    def _pass_again(self, request: InferRequest, reply: Reply, bundle: ActiveBundle, error: WrongBundle) -> None:
-        owned(self._tasks, asyncio.ensure_future(self._passed_again(request, reply, bundle, error)))
+    def _pass_again(self, request: InferRequest, reply: Reply, bundle: ActiveBundle, error: PenstockError) -> None:
+        if isinstance(error, WrongBundle):
+            owned(self._tasks, asyncio.ensure_future(self._passed_again(request, reply, bundle, error)))
+            return
+        probe = PredictRequest(request.model, request.context, version=request.version)
+        found = self.table.instead(bundle, probe)
+        if found is None:
+            reply.error(error)
+            return
+        self.counters.moved_requests += 1
+        pass_on(request, reply, found, None, ended=isinstance(error, ConnectionEnded))
 
     async def _passed_again(self, request: InferRequest, reply: Reply, bundle: ActiveBundle, error: WrongBundle) -> None:
         try:

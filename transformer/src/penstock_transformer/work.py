@@ -6,6 +6,7 @@ from penstock.dataplane import Context
 from penstock.errors import PenstockError
 from penstock.zero_shot import Asked
 from penstock_transformer.active import ActiveBundle
+from penstock_transformer.call import of_both_tries
 from penstock_transformer.requests import PredictReply, PredictRequest, PredictResponse, Row
 
 # What a row of plain values takes in memory, for the queue's budget: a dict of about twenty short values.
@@ -14,13 +15,15 @@ _ROW_BYTES = 2048
 
 class PredictWork:
     """`tensors_only`: the caller reads the model's outputs and wants no predictions. `bundle`: decided already (shadows, second
-    tries); None for the route to choose. `heavy`: its rows may hold large values, which are counted. `asked`: its rows spread
-    over candidate labels, for a bundle that judges those. Implements `penstock.batcher.Work`; answered at most once."""
+    tries); None for the route to choose. `ended`: a connection ended with it at the first try. `heavy`: its rows may hold large
+    values, which are counted. `asked`: its rows spread over candidate labels, for a bundle that judges those. Implements
+    `penstock.batcher.Work`; answered at most once."""
 
     __slots__ = (
         "asked",
         "bundle",
         "context",
+        "ended",
         "key",
         "nbytes",
         "reply",
@@ -49,6 +52,7 @@ class PredictWork:
         self.bundle = bundle
         self.asked: Asked | None = None
         self.retried = False
+        self.ended = False
         self.waiting = True
         self.without_data = request.options is not None and not request.options.get("data", True)
         rows, columns = request.rows, request.columns
@@ -76,6 +80,8 @@ class PredictWork:
         """Answer with an error, unless an answer has been given."""
         if self.waiting:
             self.waiting = False
+            if self.ended:
+                error = of_both_tries(error)
             self.reply.error(error if self.asked is None else self.asked.restated(error))
 
 
