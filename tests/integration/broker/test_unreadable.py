@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Producer
-from kafka import KafkaProducer
 
 from penstock.testing.raw_records import RawRecord, produce_raw
 from penstock_transformer.broker.port import BrokerError
@@ -95,6 +94,8 @@ def test_what_we_compress_others_read(bed: Any, codec: str) -> None:
 @pytest.mark.parametrize("client", ["kafka-python"])
 @pytest.mark.parametrize("codec", PACKAGED)
 def test_a_codec_to_write_without_its_package_is_said(bed: Any, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from kafka import KafkaProducer
+
     monkeypatch.setitem(KafkaProducer._COMPRESSORS, codec, (lambda: False, KafkaProducer._COMPRESSORS[codec][1]))
     with pytest.raises(BrokerError, match=f"--kafka_compression: {codec} .*package"):
         bed.outlet(bed.make(kafka_compression=codec))
