@@ -1,5 +1,5 @@
 """What `make cluster-up` adds to a cluster with KServe: our chart, and in the namespace `default` all that the manifests and the
-README's Kubernetes section expect to be there: Redis with the flights' features, Kafka, and two versions of the bundle in a claim.
+README's Kubernetes section expect to be there: Redis with the flights' features, Kafka, two versions of the bundle in a claim.
 
 Invariant: doing it again changes nothing but the chart and images, which are brought to what this tree holds.
 """

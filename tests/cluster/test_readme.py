@@ -1,0 +1,106 @@
+"""The README's Kubernetes section, pasted: every command as it stands, in one shell, on a cluster with the flights example.
+
+    README.md --`bash` blocks of "On Kubernetes"--> one bash, from the repository's root --> what each block printed
+
+Only two things differ from what a reader does: the cluster is up already (the first block is checked, not run), and the ports of
+this machine are the kernel's choice, since 8080 may be somebody else's.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from bed import example, kafka, versions
+from bed.cluster import Cluster
+from bed.flights import MODEL, RECORD
+from bed.places import ROOT
+
+from penstock.testing.servers import free_port
+
+SECTION = re.compile(r"^## On Kubernetes\n(.*?)^## ", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+MARK = "=== next block"
+LONGEST_S = 1800
+
+
+def pasted_blocks() -> list[str]:
+    """The section's commands, a block each."""
+    section = SECTION.search((ROOT / "README.md").read_text())
+    assert section is not None
+    return BLOCK.findall(section[1])
+
+
+@pytest.fixture(scope="module")
+def place(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster as `make cluster-up` leaves it, also where somebody has followed the README before."""
+    _clear(cluster)
+    example.install(cluster)
+    yield cluster
+    _clear(cluster)
+
+
+def _clear(cluster: Cluster) -> None:
+    """Everything that the section makes, and Kafka, whose topics would still hold what was predicted before."""
+    gone = ("--namespace", example.NAMESPACE, "delete", "--ignore-not-found", "--timeout=120s")
+    if cluster.succeeds("get", "crd", "modelversions.penstock.dev"):
+        cluster.kubectl(*gone, "modelversion", versions.NEXT)
+    cluster.kubectl(*gone, "inferenceservice", MODEL)
+    cluster.kubectl(*gone, f"deployment/{MODEL}-worker", f"pod/{kafka.NAME}")
+
+
+def paste(cluster: Cluster, blocks: list[str]) -> list[str]:
+    """What each block printed. All run in one shell, which ends at the first command that fails."""
+    ports = {port: str(free_port()) for port in ("8080", "8081")}
+    script = f"\necho '{MARK}'\n".join(re.sub(r"(127\.0\.0\.1:| )(808[01])(?=[/: ])", lambda m: m[1] + ports[m[2]], block)
+                                       for block in blocks)  # fmt: skip
+    environment = {**os.environ, **cluster.environment}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    command = ["bash", "-euo", "pipefail", "-c", f"trap 'kill $(jobs -p)' EXIT\n{script}"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{_story(cluster)}"
+    print(done.stdout)
+    return done.stdout.split(f"{MARK}\n")
+
+
+def _story(cluster: Cluster) -> str:
+    """What the cluster shows of it, for whoever reads a failure."""
+    shown = cluster.kubectl("--namespace", example.NAMESPACE, "get", "inferenceservices,modelversions,pods", "--output=wide")
+    return shown + cluster.kubectl("--namespace", example.NAMESPACE, "get", "events", "--sort-by=.lastTimestamp")[-3000:]
+
+
+def bundle_of(head: str) -> str:
+    """The digest that an answer's header names."""
+    found = re.search(r"(?i)penstock-bundle: \S+@(sha256:[0-9a-f]{64})", head)
+    assert found is not None, head
+    return found[1]
+
+
+@pytest.mark.timeout(LONGEST_S + 600)
+def test_the_section_works_as_pasted(place: Cluster) -> None:
+    first, *blocks = pasted_blocks()
+    assert first.startswith("make cluster-up\nexport KUBECONFIG=")
+    _, rest, grpc, by_kafka, _, live, back = paste(place, blocks)
+    prediction = json.loads(rest)["predictions"][0]
+    assert prediction["label"] == "late"
+    assert json.loads(grpc)["modelName"] == MODEL
+    (record,) = re.findall(r"^\{.*\}$", by_kafka, re.MULTILINE)
+    assert json.loads(record)["predictions"][0]["scores"] == prediction["scores"]
+    assert "flights-8" in live
+    digests = {name: _digest(place, name) for name in (MODEL, versions.NEXT)}
+    assert bundle_of(live) == digests[versions.NEXT]
+    assert bundle_of(back) == digests[MODEL]
+    assert RECORD in blocks[1]
+
+
+def _digest(cluster: Cluster, bundle: str) -> str:
+    shown = cluster.kubectl(
+        "--namespace", example.NAMESPACE, "exec", "filler", "--", "sha256sum", f"/mnt/models/{bundle}/bundle.yaml"
+    )
+    return f"sha256:{shown.split()[0]}"
