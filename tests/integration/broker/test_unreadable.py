@@ -1,6 +1,7 @@
 """Records as foreign producers may send them: header names that are no text, every codec, codecs that we have no package for.
 Nothing is skipped, nothing stands still. Each test runs with both clients, unless about a package that kafka-python lacks."""
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -44,6 +45,7 @@ def test_what_foreign_producers_compress_is_read(bed: Any, helpers: Any, codec: 
 @pytest.mark.parametrize("codec", PACKAGED)
 def test_a_codec_without_its_package_is_said(bed: Any, helpers: Any, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It must not skip, and not look for ever."""
+    import_module("penstock_transformer.broker.kafka_python")
     monkeypatch.setattr(f"kafka.codec.has_{codec}", lambda: False)
     source, intake = _compressed_between_plain(bed, helpers, codec)
     said = rf"{source}/0 from offset 3 on cannot be read: {codec}.* package .*--kafka_client confluent"
@@ -94,9 +96,8 @@ def test_what_we_compress_others_read(bed: Any, codec: str) -> None:
 @pytest.mark.parametrize("client", ["kafka-python"])
 @pytest.mark.parametrize("codec", PACKAGED)
 def test_a_codec_to_write_without_its_package_is_said(bed: Any, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kafka import KafkaProducer
-
-    monkeypatch.setitem(KafkaProducer._COMPRESSORS, codec, (lambda: False, KafkaProducer._COMPRESSORS[codec][1]))
+    known = import_module("penstock_transformer.broker.kafka_python.outlet").KafkaProducer._COMPRESSORS
+    monkeypatch.setitem(known, codec, (lambda: False, known[codec][1]))
     with pytest.raises(BrokerError, match=f"--kafka_compression: {codec} .*package"):
         bed.outlet(bed.make(kafka_compression=codec))
 
