@@ -1,0 +1,168 @@
+"""Adding and subtracting evidence: of many processes, and of two looks at one. Pure; nothing that is given is changed.
+
+    added([entry of pod a, entry of pod b]) -> one entry          difference(later, earlier) -> what came between
+
+Invariant: `added` knows no order, and `added([earlier, difference(later, earlier)])` is `later`. A histogram whose bins are not
+those of the first of its name is left out: counts of other bins cannot be added, and under one revision only a process that is
+wrong has others.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from penstock.evidence.document import Counts, Entry, EntryKey, Histogram, Latency, Paired
+
+_PAIRED_NUMBERS = (
+    "requests", "agreeing", "differing", "slower", "faster", "only_shadow_failed", "only_answer_failed", "both_failed",
+)  # fmt: skip
+_PAIRED_COUNTS = ("score_differences", "latency_ratios")
+_NUMBERS = ("requests", "rows", "keys", "unkeyed")
+
+K = TypeVar("K")
+
+
+class Fallen(ValueError):
+    """A count is lower than it was: not the same process, or one that does not tell the truth."""
+
+
+def added(entries: Sequence[Entry]) -> Entry:
+    """The sum of at least one entry of one bundle; revision and shadow are the first's."""
+    first = entries[0]
+    if len(entries) == 1:
+        return first
+    pairs = [entry.paired for entry in entries if entry.paired is not None]
+    return Entry(
+        first.bundle,
+        first.revision,
+        first.shadow,
+        first.version,
+        **{name: sum(getattr(entry, name) for entry in entries) for name in _NUMBERS},
+        errors=_summed(entry.errors for entry in entries),
+        failed_keys=_summed(entry.failed_keys for entry in entries),
+        latency=Latency(
+            add_counts(entry.latency.call for entry in entries), add_counts(entry.latency.request for entry in entries)
+        ),
+        outputs=_histograms([entry.outputs for entry in entries]),
+        features=_histograms([entry.features for entry in entries]),
+        paired=_pairs(pairs) if pairs else None,
+    )
+
+
+def merged(entries: Iterable[Entry]) -> list[Entry]:
+    """Entries of many processes, those of one bundle, revision and mode made one; sorted by these."""
+    found: dict[EntryKey, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.key, []).append(entry)
+    return [added(found[key]) for key in sorted(found)]
+
+
+def difference(later: Entry, earlier: Entry | None) -> Entry:
+    """What came between two looks at one process; all of it where there was no first look. Raises Fallen."""
+    if earlier is None:
+        return later
+    numbers = {name: _less(getattr(later, name), getattr(earlier, name)) for name in _NUMBERS}
+    return Entry(
+        later.bundle,
+        later.revision,
+        later.shadow,
+        later.version,
+        **numbers,
+        errors=_remaining(later.errors, earlier.errors),
+        failed_keys=_remaining(later.failed_keys, earlier.failed_keys),
+        latency=Latency(
+            subtract_counts(later.latency.call, earlier.latency.call),
+            subtract_counts(later.latency.request, earlier.latency.request),
+        ),
+        outputs=_since(later.outputs, earlier.outputs),
+        features=_since(later.features, earlier.features),
+        paired=_paired_since(later.paired, earlier.paired),
+    )
+
+
+def add_counts(several: Iterable[Counts]) -> Counts:
+    """Sparse counts, added bin by bin."""
+    found: Counter[int] = Counter()
+    for counts in several:
+        for number, count in counts:
+            found[number] += count
+    return sorted((number, count) for number, count in found.items() if count)
+
+
+def subtract_counts(later: Counts, earlier: Counts) -> Counts:
+    """What came to sparse counts. Raises Fallen."""
+    left = _remaining(dict(later), dict(earlier))
+    return sorted(left.items())
+
+
+def _pairs(pairs: Sequence[Paired]) -> Paired:
+    total = Paired()
+    for name in _PAIRED_NUMBERS:
+        setattr(total, name, sum(getattr(one, name) for one in pairs))
+    for name in _PAIRED_COUNTS:
+        setattr(total, name, add_counts(getattr(one, name) for one in pairs))
+    return total
+
+
+def _paired_since(later: Paired | None, earlier: Paired | None) -> Paired | None:
+    if earlier is None:
+        return later
+    if later is None:
+        raise Fallen("pairs")
+    since = Paired()
+    for name in _PAIRED_NUMBERS:
+        setattr(since, name, _less(getattr(later, name), getattr(earlier, name)))
+    for name in _PAIRED_COUNTS:
+        setattr(since, name, subtract_counts(getattr(later, name), getattr(earlier, name)))
+    return since
+
+
+def _histograms(several: Sequence[dict[str, Histogram]]) -> dict[str, Histogram]:
+    found: dict[str, list[Histogram]] = {}
+    for histograms in several:
+        for name, histogram in histograms.items():
+            found.setdefault(name, []).append(histogram)
+    return {name: _histogram(each) for name, each in sorted(found.items())}
+
+
+def _histogram(several: Sequence[Histogram]) -> Histogram:
+    first = several[0]
+    same = [histogram.counts for histogram in several if histogram.bins == first.bins]
+    training = next((histogram.training for histogram in several if histogram.training is not None), None)
+    return Histogram(first.bins, [sum(column) for column in zip(*same, strict=True)], training)
+
+
+def _since(later: dict[str, Histogram], earlier: dict[str, Histogram]) -> dict[str, Histogram]:
+    found = {}
+    for name, histogram in later.items():
+        before = earlier.get(name)
+        if before is None:
+            found[name] = histogram
+        elif before.bins == histogram.bins:
+            counts = [_less(a, b) for a, b in zip(histogram.counts, before.counts, strict=True)]
+            found[name] = Histogram(histogram.bins, counts, histogram.training)
+        else:
+            raise Fallen(f"the bins of {name}")
+    if earlier.keys() - later.keys():
+        raise Fallen("a histogram is gone")
+    return found
+
+
+def _summed(several: Iterable[dict[str, int]]) -> dict[str, int]:
+    found: Counter[str] = Counter()
+    for counts in several:
+        found.update(counts)
+    return dict(sorted(found.items()))
+
+
+def _remaining(later: dict[K, int], earlier: dict[K, int]) -> dict[K, int]:
+    left = {key: _less(count, earlier.get(key, 0)) for key, count in later.items()}
+    if any(count and key not in later for key, count in earlier.items()):
+        raise Fallen("a count is gone")
+    return {key: count for key, count in left.items() if count}
+
+
+def _less(later: int, earlier: int) -> int:
+    if later < earlier:
+        raise Fallen(f"{later} after {earlier}")
+    return later - earlier

@@ -1,0 +1,148 @@
+"""What `GET /evidence` answers: cumulative sums of each bundle that a route held, of every process of a pod.
+
+    recorder (transformer) --> Evidence --JSON--> Ledger (operator) --> totals
+
+Invariant: within one `incarnation` no count ever falls, and everything in an entry belongs to one bundle, one revision of the
+route, and live requests or copies for a shadow alone. Hence entries of different processes may be added, and two looks at one
+process subtracted. A field that a reader does not know is ignored, one that a writer does not know is empty.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from penstock.errors import InvalidInput
+
+FORMAT_VERSION = 1
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Counts = list[tuple[Count, Count]]
+"""Bin and how many it holds, by bin, each once and only those that hold any. The bins are those of `penstock.evidence.scales`."""
+
+
+class Bins(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a value is counted: numbers by `edges` (ascending), texts and flags by `values`; one of the two is empty.
+
+    With k >= 1 edges there are k + 3 counts: below the first edge, [e0, e1), [e1, e2) …, exactly the last edge, above it,
+    missing (NaN too). With v values there are v + 2: each value, any other, missing.
+    """
+
+    edges: tuple[float, ...] = ()
+    values: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many counts there are."""
+        return len(self.edges) + 3 if self.edges else len(self.values) + 2
+
+
+class Histogram(msgspec.Struct, omit_defaults=True):
+    """How many values each bin holds, and what the bundle's profile says of the same (`training`, in its own bins, or empty)."""
+
+    bins: Bins
+    counts: list[Count]
+    training: "Training | None" = None
+
+
+class Training(msgspec.Struct, frozen=True):
+    """A distribution of profile.json: counts in `bins`, of the training's example rows."""
+
+    bins: Bins
+    counts: tuple[Count, ...]
+
+
+class Latency(msgspec.Struct, omit_defaults=True):
+    """Seconds, in bins. `call`: calls of the predictor, one a batch, failed ones included. `request`: answered requests, from the
+    start of their batch to the answer, and those that their deadline ended."""
+
+    call: Counts = []
+    request: Counts = []
+
+
+class Paired(msgspec.Struct, omit_defaults=True):
+    """A shadow against what callers were answered, on the same requests: `requests` pairs are over, both ways.
+
+    Both answered: `agreeing` or `differing` by the labels of all rows (neither for models without labels), `score_differences` by
+    the greatest difference of any score or value (values in standard deviations of the training), and the calls' latencies:
+    `slower` and `faster` of the shadow, `latency_ratios` its seconds by those of the other.
+    """
+
+    requests: Count = 0
+    agreeing: Count = 0
+    differing: Count = 0
+    score_differences: Counts = []
+    slower: Count = 0
+    faster: Count = 0
+    latency_ratios: Counts = []
+    only_shadow_failed: Count = 0
+    only_answer_failed: Count = 0
+    both_failed: Count = 0
+
+
+class Entry(msgspec.Struct, omit_defaults=True):
+    """One bundle under one revision of the route, as a live one or as a shadow.
+
+    `keys`: a route key, or a request without one, counts once a window of 60 s; `failed_keys`: those of them that met an error,
+    by the kind of the first, so that their sum is at most `keys`. `unkeyed` requests came when the window's keys had no more
+    room: they are in neither. Requests that name their bundle or version are in nothing here: no route chose for them.
+    """
+
+    bundle: str
+    revision: Count = 0
+    shadow: bool = False
+    version: str = ""
+    requests: Count = 0
+    rows: Count = 0
+    errors: dict[str, Count] = {}
+    keys: Count = 0
+    failed_keys: dict[str, Count] = {}
+    unkeyed: Count = 0
+    latency: Latency = msgspec.field(default_factory=Latency)
+    outputs: dict[str, Histogram] = {}
+    features: dict[str, Histogram] = {}
+    paired: Paired | None = None
+
+    @property
+    def key(self) -> "EntryKey":
+        """What tells it from the other entries."""
+        return self.bundle, self.revision, self.shadow
+
+
+EntryKey = tuple[str, int, bool]
+
+
+class Process(msgspec.Struct):
+    """What one process has counted since it began, `age_s` seconds ago. `incarnation` is new with every process."""
+
+    incarnation: str
+    age_s: float
+    entries: list[Entry] = []
+
+
+class Evidence(msgspec.Struct, rename="camel"):
+    """A pod's evidence: that of each of its processes, for programs with `--workers` have several."""
+
+    model: str
+    processes: list[Process] = []
+    format_version: int = FORMAT_VERSION
+
+
+_decoder = msgspec.json.Decoder(Evidence)
+
+
+def read_evidence(body: bytes) -> Evidence:
+    """A pod's answer. Raises InvalidInput for one that is not evidence, or has a later format."""
+    try:
+        evidence = _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"not a pod's evidence: {error}", field="evidence") from None
+    if evidence.format_version != FORMAT_VERSION:
+        raise InvalidInput(f"expected {FORMAT_VERSION}, got {evidence.format_version}", field="evidence.formatVersion")
+    for process in evidence.processes:
+        for entry in process.entries:
+            for kind, found in (("outputs", entry.outputs), ("features", entry.features)):
+                for name, histogram in found.items():
+                    if len(histogram.counts) != histogram.bins.size:
+                        what = f"expected {histogram.bins.size} counts, got {len(histogram.counts)}"
+                        raise InvalidInput(what, field=f"evidence.{kind}.{name[:80]}")
+    return evidence

@@ -1,0 +1,78 @@
+"""The reader's memory: adds up what pods say at every look, whoever of them has died, started or lied meanwhile.
+
+    look at every pod --take--> Ledger (JSON-able: it lies in a ModelVersion's status) --> totals
+
+A process is asked again and again and answers with sums since it began; the ledger adds what came since it was last asked. So a
+process that dies keeps what was read of it, one that starts begins at nothing, and nothing is counted twice, however often the
+reader itself is killed, if it keeps the ledger in the same write as what it made of it.
+
+Invariant: what was added is never taken back. A process younger than `young_s` is only looked at: what it counted until it came
+of age is left out. One whose counts have fallen is not believed until they are above what they were.
+"""
+
+import msgspec
+
+from penstock.evidence.adding import Fallen, difference, merged
+from penstock.evidence.document import Entry, EntryKey, Evidence, Process
+
+MAX_PROCESSES = 512
+"""Processes remembered: the pods of one model with all their restarts during a rollout. Beyond them the one that has been silent
+for longest is forgotten; should it speak again, all it has counted would be new."""
+
+YOUNG_S = 60.0
+
+
+class Known(msgspec.Struct):
+    """The last look at a process: what it said then, and in which look of the ledger."""
+
+    look: int
+    entries: list[Entry]
+
+
+class Ledger(msgspec.Struct):
+    """`totals`: the sums of all processes, one entry for each bundle, revision and mode. `doubted`: how many times counts of a
+    process had fallen, or could not be added."""
+
+    totals: list[Entry] = []
+    known: dict[str, Known] = {}
+    looks: int = 0
+    doubted: int = 0
+
+    def take(self, pods: list[Evidence], *, young_s: float = YOUNG_S, with_features: bool = True) -> list[Entry]:
+        """One look at every pod that answered; what came since the last one, of all of them. `with_features`: keep histograms of
+        features, which are most of a ledger's bytes."""
+        self.looks += 1
+        came: list[Entry] = []
+        for pod in pods:
+            for process in pod.processes:
+                came.extend(self._came(process, young_s, with_features))
+        new = merged(came)
+        self.totals = merged([*self.totals, *new])
+        while len(self.known) > MAX_PROCESSES:
+            del self.known[min(self.known, key=lambda incarnation: self.known[incarnation].look)]
+        return new
+
+    def forget(self, bundles: set[str]) -> None:
+        """Drop the totals of all bundles but these: those of rollouts that are over."""
+        self.totals = [entry for entry in self.totals if entry.bundle in bundles]
+
+    def entries(self, bundle: str, *, shadow: bool = False) -> list[Entry]:
+        """A bundle's totals, one entry a revision, oldest first."""
+        return [entry for entry in self.totals if entry.bundle == bundle and entry.shadow == shadow]
+
+    def _came(self, process: Process, young_s: float, with_features: bool) -> list[Entry]:
+        before = self.known.get(process.incarnation)
+        told = {entry.key: entry if with_features else msgspec.structs.replace(entry, features={}) for entry in process.entries}
+        kept: dict[EntryKey, Entry] = {} if before is None else {entry.key: entry for entry in before.entries}
+        came: list[Entry] = []
+        for key, entry in told.items():
+            try:
+                since = difference(entry, kept.get(key))
+            except Fallen:
+                self.doubted += 1
+                continue
+            kept[key] = entry
+            came.append(since)
+        # An entry that a process tells no more is kept: it may be one that says nothing today and all of it tomorrow.
+        self.known[process.incarnation] = Known(self.looks, list(kept.values()))
+        return came if process.age_s >= young_s else []

@@ -1,0 +1,91 @@
+"""Sums of many processes and differences of two looks, as properties of any counts."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.evidence.adding import Fallen, add_counts, added, difference, merged, subtract_counts
+from penstock.evidence.document import Bins, Entry, Evidence, Histogram, Latency, Paired, Process, read_evidence
+
+COUNTS = st.dictionaries(st.integers(0, 20), st.integers(1, 9), max_size=6).map(lambda found: sorted(found.items()))
+KINDS = st.dictionaries(st.sampled_from(["internal", "overloaded", "deadline_exceeded"]), st.integers(1, 9))
+BINS = Bins(edges=(0.0, 1.0))
+HISTOGRAMS = st.dictionaries(
+    st.sampled_from(["label", "value"]), st.lists(st.integers(0, 9), min_size=5, max_size=5).map(lambda n: Histogram(BINS, n))
+)
+NUMBER = st.integers(0, 99)
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> Entry:
+    pairs = Paired(requests=draw(NUMBER), agreeing=draw(NUMBER), slower=draw(NUMBER), score_differences=draw(COUNTS))
+    return Entry(
+        draw(st.sampled_from(["sha256:a", "sha256:b"])),
+        draw(st.integers(0, 1)),
+        draw(st.booleans()),
+        requests=draw(NUMBER),
+        rows=draw(NUMBER),
+        errors=draw(KINDS),
+        keys=draw(NUMBER),
+        failed_keys=draw(KINDS),
+        unkeyed=draw(NUMBER),
+        latency=Latency(draw(COUNTS), draw(COUNTS)),
+        outputs=draw(HISTOGRAMS),
+        features=draw(HISTOGRAMS),
+        paired=pairs if draw(st.booleans()) else None,
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(entries(), max_size=4), st.randoms())
+def test_a_merge_knows_no_order_and_no_groups(several: list[Entry], random: Any) -> None:
+    whole = merged(several)
+    mixed = list(several)
+    random.shuffle(mixed)
+    cut = len(mixed) // 2
+    assert merged(mixed) == whole
+    assert merged([*merged(mixed[:cut]), *merged(mixed[cut:])]) == whole
+
+
+@settings(max_examples=30, deadline=None)
+@given(entries(), entries())
+def test_what_came_between_two_looks_makes_the_first_the_second(earlier: Entry, more: Entry) -> None:
+    more = msgspec.structs.replace(more, bundle=earlier.bundle, revision=earlier.revision, shadow=earlier.shadow)
+    later = added([earlier, more])
+    assert added([earlier, difference(later, earlier)]) == later
+
+
+@given(COUNTS, COUNTS)
+def test_sparse_counts(some: list[tuple[int, int]], more: list[tuple[int, int]]) -> None:
+    total = add_counts([some, more])
+    assert subtract_counts(total, some) == more
+    assert sum(n for _, n in total) == sum(n for _, n in some) + sum(n for _, n in more)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(entries(), max_size=3))
+def test_what_is_written_is_read(several: list[Entry]) -> None:
+    evidence = Evidence("flights", [Process("one", 61.5, several)])
+    assert read_evidence(msgspec.json.encode(evidence)) == evidence
+
+
+def test_a_count_that_falls_is_seen(entry: Callable[..., Entry]) -> None:
+    for earlier, later in (
+        (entry(5), entry(4)),
+        (entry(5, failed=1), entry(6)),
+        (entry(5, shadow=True), msgspec.structs.replace(entry(5, shadow=True), paired=None)),
+        (entry(5), msgspec.structs.replace(entry(5), outputs={})),
+        (entry(0), msgspec.structs.replace(entry(0), outputs={"scores.late": Histogram(BINS, [0] * 5)})),
+    ):
+        with pytest.raises(Fallen):
+            difference(later, earlier)
+
+
+def test_counts_of_other_bins_are_left_out(entry: Callable[..., Entry]) -> None:
+    other = msgspec.structs.replace(entry(7), outputs={"scores.late": Histogram(BINS, [7] * 5)})
+    total = added([entry(3), other])
+    assert (total.requests, total.outputs["scores.late"].counts) == (10, [0, 3, 3, 0, 0, 0])
