@@ -12,7 +12,7 @@ BASE_IMAGE ?= docker.io/library/python:3.12-slim-bookworm
 # Without its bytecode cache every start of a program compiles its imports anew: 10 s for Feast alone.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run run-kafka test lint types fuzz soak chaos bench dashboards images cluster-up cluster-down test-cluster test-kind lock clean
+.PHONY: help setup run run-kafka test lint types fuzz soak chaos bench dashboards images cluster-up cluster-down test-cluster test-rollouts test-kind lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -81,6 +81,12 @@ cluster-down: setup ## end it; nothing is left but what was built
 test-cluster: setup ## the tests that need a cluster, against that one (PENSTOCK_CLUSTER=kubeconfig: against KUBECONFIG's)
 	@test "$${PENSTOCK_CLUSTER:-own}" != own || $(MAKE) --no-print-directory cluster-up
 	@PENSTOCK_CLUSTER=$${PENSTOCK_CLUSTER:-own} $(BIN)/pytest tests/cluster $(ARGS)
+
+test-rollouts: setup ## changes of version in a row under REST, gRPC and Kafka, pods killed meanwhile; prints what failed (ARGS="--changes 30")
+	@test "$${PENSTOCK_CLUSTER:-own}" != own || $(MAKE) --no-print-directory cluster-up
+	@$(BIN)/python tools/get_servers.py default-jre-headless maven
+	@$(BIN)/python tools/get_kafka.py
+	@PENSTOCK_CLUSTER=$${PENSTOCK_CLUSTER:-own} $(BIN)/pytest tests/cluster/test_rollouts.py -s --changes 100 $(ARGS)
 
 test-kind: setup ## the same tests against kind, on machines with docker
 	@PYTHONPATH=tests/cluster $(BIN)/python -m bed kind-up

@@ -26,6 +26,12 @@ from bed.flights import MODEL, Flights  # noqa: E402
 TIMEOUT_S = 900
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Only known where this folder is named on the command line, as `make test-rollouts` does; elsewhere the defaults count."""
+    parser.addoption("--changes", type=int, default=10, help="test_rollouts.py: how many changes of version")
+    parser.addoption("--seed", type=int, default=1, help="test_rollouts.py: which ones")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here needs the cluster that was asked for."""
     asked = bool(os.environ.get(CHOICE))

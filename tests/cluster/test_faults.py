@@ -62,9 +62,7 @@ def delete_the_route(served: Flights, _: str) -> None:
 )
 def test_a_rollout_ends_as_if_nothing_had_happened(served: Flights, next_bundle: Path, version: str, fault: Fault) -> None:
     with load(served, f"/predict/{RECORD}") as end:
-        document = manifest(version, next_bundle, strategy="manual", steps=[50, 100])
-        document["spec"]["runtime"]["replicas"]["min"] = 2
-        served.apply(document)
+        served.apply(manifest(version, next_bundle, replicas=2, strategy="manual", steps=[50, 100]))
         wait_for(served, version, "reason", "AwaitingPromotion")
         penstock_rollout(served, "promote", version, "--to", "50")
         wait_for(served, version, "weight", "50")

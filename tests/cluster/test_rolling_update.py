@@ -10,6 +10,7 @@ import pytest
 from bed import flights as example
 from bed.flights import MODEL, RECORD, Flights
 from bed.underway import load
+from bed.versions import told
 
 MARK = "penstock.dev/test-roll"
 
@@ -31,7 +32,7 @@ def test_no_request_fails_while_pods_are_replaced(served: Flights, component: st
         for mark in ("one", "two"):
             replace_pods(served, component, mark)
         result = end()
-    print(result)
+    print(told(result))
     assert result["failures"] == []
     assert set(result["statuses"]) == {"200"}
     assert result["statuses"]["200"] > 100

@@ -1,10 +1,15 @@
 """Images: what the cluster itself runs, what runs beside Penstock, and Penstock's own, built without any registry.
 
 Own images are built by the script of `make images` from the project's real Dockerfiles, the others from a few lines here.
+PENSTOCK_IMAGES=kept takes Penstock's own as the last build left them.
 """
 
+import fcntl
+import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from bed import engine
@@ -21,6 +26,7 @@ STORAGE = f"localhost/penstock-bed/storage-initializer:{KSERVE_VERSION}"
 REDIS = "localhost/penstock-bed/redis:7"
 S3 = "localhost/penstock-bed/s3:1"
 OWN = ("predictor", "transformer", "operator")
+CHOICE = "PENSTOCK_IMAGES"
 _PAUSE_SOURCE = """\
 #include <signal.h>
 #include <unistd.h>
@@ -69,22 +75,35 @@ def name_own(member: str) -> str:
 
 def build_own() -> dict[str, str]:
     """Penstock's images by member's name, built of this tree, from the real Dockerfiles. Raises BedError."""
+    if os.environ.get(CHOICE) == "kept":
+        if missing := [member for member in members() if not engine.identify(name_own(member))]:
+            raise BedError(f"{CHOICE}=kept, and no image was ever built of {', '.join(missing)}")
+        return {member: name_own(member) for member in members()}
     run([ROOT / "tools" / "build_images.sh", engine.base(), *members()], timeout_s=1800)
     return {member: name_own(member) for member in members()}
 
 
 def archive(tag: str) -> Path:
-    """The image as a file, made anew if the image changed."""
+    """The image as a file, made anew if the image changed. Who asks for it at the same time waits, and gets the same file."""
     name = _file_name(tag)
-    file = ARCHIVES / f"{name}-{engine.identify(tag)[:12]}.tar"
-    if not file.exists():
-        ARCHIVES.mkdir(parents=True, exist_ok=True)
-        for old in ARCHIVES.glob(f"{name}-*.*"):
-            old.unlink()
-        partial = file.with_suffix(".partial")
-        engine.save(tag, partial)
-        partial.rename(file)
+    with _alone(name):
+        file = ARCHIVES / f"{name}-{engine.identify(tag)[:12]}.tar"
+        if not file.exists():
+            for old in ARCHIVES.glob(f"{name}-*.*"):
+                old.unlink()
+            partial = file.with_suffix(".partial")
+            engine.save(tag, partial)
+            partial.rename(file)
     return file
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Between processes, for one image: the kernel lets go of the lock of one that died."""
+    ARCHIVES.mkdir(parents=True, exist_ok=True)
+    with (ARCHIVES / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _file_name(tag: str) -> str:
