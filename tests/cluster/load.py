@@ -2,8 +2,8 @@
 
 Every thread keeps a connection and sends GET requests at a steady pace, until the file STOP exists; then one line of JSON tells
 how many were answered with which status, what each bundle answered and when, and what went wrong with the others. A connection
-that the server closed between two answers is opened anew; one that it closed in the middle of a request is a failure. Each request
-has a route key of its own, so that bundles share them by their weights.
+that the server closed between two answers is opened anew; one that it closed in the middle of a request is a failure. Each
+request has a route key of its own, so that bundles share them by their weights.
 """
 
 import http.client
