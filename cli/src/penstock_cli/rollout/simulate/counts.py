@@ -1,0 +1,73 @@
+"""What transformers would have counted of one arm in a while, before it is summed or written as evidence."""
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.evidence.scales import DIFFERENCE_BINS, LATENCY_BINS, RATIO_BINS, latency_bounds_s
+
+SCORE_BINS = 20
+
+
+@dataclass
+class Paired:
+    """Shadow and answer of the same requests: how many failed which way; of the others labels, differences, ratios of latency.
+
+    `differences` int [42] and `ratios` int [160], in the bins of `penstock.evidence.scales`.
+    """
+
+    requests: int = 0
+    agreeing: int = 0
+    differing: int = 0
+    slower: int = 0
+    only_shadow_failed: int = 0
+    only_answer_failed: int = 0
+    both_failed: int = 0
+    differences: NDArray[np.int64] = field(default_factory=lambda: np.zeros(DIFFERENCE_BINS, np.int64))
+    ratios: NDArray[np.int64] = field(default_factory=lambda: np.zeros(RATIO_BINS, np.int64))
+
+    def __iadd__(self, other: "Paired") -> "Paired":
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+        return self
+
+
+@dataclass
+class Counts:
+    """One arm: requests and failures one by one, and by route key and minute; latencies int [160], outputs int [20].
+
+    `positives` have the second of two labels. Latencies, outputs and labels are those of requests that did not fail.
+    """
+
+    requests: int = 0
+    errors: int = 0
+    keys: int = 0
+    failed_keys: int = 0
+    latency: NDArray[np.int64] = field(default_factory=lambda: np.zeros(LATENCY_BINS, np.int64))
+    outputs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(SCORE_BINS, np.int64))
+    positives: int = 0
+    paired: Paired = field(default_factory=Paired)
+
+    def __iadd__(self, other: "Counts") -> "Counts":
+        self.paired += other.paired
+        for one in fields(self):
+            if one.name != "paired":
+                setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+        return self
+
+    def p99_s(self) -> float:
+        """The 99th percentile, between its bin's edges as Prometheus' histogram_quantile reads it; nan without requests."""
+        total = int(self.latency.sum())
+        if not total:
+            return float("nan")
+        sums = np.cumsum(self.latency)
+        place = int(np.searchsorted(sums, 0.99 * total))
+        low_s, high_s = latency_bounds_s(place)
+        inside = (0.99 * total - (sums[place] - self.latency[place])) / self.latency[place]
+        return low_s + (high_s - low_s) * float(inside)
+
+    def mean_output(self) -> float:
+        """The mean of the outputs' bins, in [0, 1]; nan without requests."""
+        total = int(self.outputs.sum())
+        return float(self.outputs @ (np.arange(SCORE_BINS) + 0.5) / SCORE_BINS / total) if total else float("nan")

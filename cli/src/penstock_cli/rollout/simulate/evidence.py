@@ -1,0 +1,60 @@
+"""Made counts written as the evidence of transformers: what the operator would add up from its pods.
+
+Counts of a while --entry_of--> Entry --added to the others of its bundle, revision and mode--> the operator's analysis
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.evidence import document
+from penstock_cli.rollout.simulate.counts import SCORE_BINS, Counts, Paired
+
+STABLE, CANDIDATE = "sha256:" + "5" * 64, "sha256:" + "c" * 64
+"""The digests of the two bundles."""
+
+_SCORES = document.Bins(edges=tuple(place / SCORE_BINS for place in range(SCORE_BINS + 1)))
+_LABELS = document.Bins(values=("late", "on time"))
+
+
+def entry_of(counts: Counts, bundle: str, revision: int, version: str, *, shadow: bool = False) -> document.Entry:
+    """What a pod would add to this entry for these counts."""
+    good = counts.requests - counts.errors
+    latency = sparse(counts.latency)
+    return document.Entry(
+        bundle,
+        revision,
+        shadow,
+        version,
+        requests=counts.requests,
+        rows=counts.requests,
+        errors={"internal": counts.errors} if counts.errors else {},
+        keys=counts.keys,
+        failed_keys={"internal": counts.failed_keys} if counts.failed_keys else {},
+        latency=document.Latency(call=latency, request=[] if shadow else latency),
+        outputs={
+            "scores.late": document.Histogram(_SCORES, [0, *counts.outputs.tolist(), 0, 0, 0]),
+            "label": document.Histogram(_LABELS, [counts.positives, good - counts.positives, 0, 0]),
+        },
+        paired=_pairs(counts.paired) if shadow else None,
+    )
+
+
+def sparse(counts: NDArray[np.int64]) -> document.Counts:
+    """Bins that hold any, with how many."""
+    places = np.flatnonzero(counts)
+    return list(zip(places.tolist(), counts[places].tolist(), strict=True))
+
+
+def _pairs(pairs: Paired) -> document.Paired:
+    return document.Paired(
+        requests=pairs.requests,
+        agreeing=pairs.agreeing,
+        differing=pairs.differing,
+        score_differences=sparse(pairs.differences),
+        slower=pairs.slower,
+        faster=pairs.agreeing + pairs.differing - pairs.slower,
+        latency_ratios=sparse(pairs.ratios),
+        only_shadow_failed=pairs.only_shadow_failed,
+        only_answer_failed=pairs.only_answer_failed,
+        both_failed=pairs.both_failed,
+    )
