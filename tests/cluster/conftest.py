@@ -4,6 +4,7 @@ cluster     it is up and has KServe           own_images   Penstock's images, bu
 chart       ours is installed, too            namespace    a fresh one for one test
 flights     the example's place: store, bundle            served       manifests/inferenceservice.yaml applied there
 next_bundle another bundle in the example's claim         version      a name for a ModelVersion of one test's own
+variants    more of them, which answer differently
 """
 
 import os
@@ -20,8 +21,10 @@ sys.path.insert(0, str(HERE))
 from bed import chart as penstock_chart  # noqa: E402
 from bed import flights as flights_example  # noqa: E402
 from bed import images, kserve, versions  # noqa: E402
+from bed.changes import VARIANTS  # noqa: E402
 from bed.cluster import CHOICE, Cluster, chosen  # noqa: E402
 from bed.flights import MODEL, Flights  # noqa: E402
+from bed.variants import Variant, make_variants  # noqa: E402
 
 TIMEOUT_S = 900
 
@@ -104,6 +107,12 @@ def served(flights: Flights) -> Iterator[Flights]:
 def next_bundle(flights: Flights, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a second bundle, which is in the claim as the first is."""
     return versions.make_next_bundle(flights, tmp_path_factory.mktemp("next"))
+
+
+@pytest.fixture(scope="session")
+def variants(flights: Flights) -> list[Variant]:
+    """Bundles that answer differently, in the example's claim."""
+    return make_variants(flights, VARIANTS)
 
 
 @pytest.fixture

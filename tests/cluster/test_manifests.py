@@ -1,79 +1,18 @@
 """Every file of manifests/ is applied as it stands, but for what a small machine does not have: cores, GPUs, brokers.
 
-manifests/inferenceservice.yaml is the fixture `served`, with tests of its own; here are the others.
+inferenceservice.yaml is the fixture `served`, with tests of its own, and collocated.yaml has test_collocated.py; here are the
+others.
 """
 
-from collections.abc import Iterator
-from typing import Any
-
-import httpx
 import pytest
-import yaml
-from bed import flights as example
-from bed.flights import MODEL, RECORD, Flights
-from bed.places import ROOT
+from bed.flights import MODEL, Flights
+from bed.manifests import MANIFESTS, documents
 
-MANIFESTS = ROOT / "manifests"
 COVERED = {"inferenceservice", "collocated", "gpu", "modelversion", "async-kafka"}
-
-
-def documents(name: str) -> list[dict[str, Any]]:
-    """A manifest's documents, with requests that several pods on a small node leave room for."""
-    found = [document for document in yaml.safe_load_all((MANIFESTS / f"{name}.yaml").read_text()) if document]
-    for document in found:
-        _shrink(document)
-    return found
-
-
-def _shrink(node: Any) -> None:
-    if isinstance(node, dict):
-        requests = node.get("requests")
-        if isinstance(requests, dict) and "cpu" in requests:
-            requests["cpu"] = "50m"
-        for value in node.values():
-            _shrink(value)
-    elif isinstance(node, list):
-        for value in node:
-            _shrink(value)
 
 
 def test_each_has_its_test() -> None:
     assert {path.stem for path in MANIFESTS.glob("*.yaml")} == COVERED
-
-
-@pytest.fixture
-def collocated(flights: Flights) -> Iterator[Flights]:
-    """Transformer and predictor in one pod, ready; under a name of its own beside the others."""
-    (manifest,) = documents("collocated")
-    manifest["metadata"]["name"] = "together"
-    transformer = manifest["spec"]["predictor"]["containers"][0]
-    transformer["args"] = [argument.replace("flights", "together") for argument in transformer["args"]]
-    manifest["spec"]["predictor"]["model"]["resources"] = {
-        "requests": {"cpu": "50m", "memory": "128Mi"},
-        "limits": {"memory": "1Gi"},
-    }
-    flights.apply(manifest)
-    flights.kubectl("wait", "--for=condition=Ready", "inferenceservice/together", "--timeout=180s", timeout_s=200)
-    flights.kubectl("rollout", "status", "deployment/together-predictor", "--timeout=60s")
-    yield flights
-    flights.kubectl("delete", "inferenceservice", "together", "--timeout=60s")
-
-
-def test_collocated_answers_with_stored_features(collocated: Flights) -> None:
-    with (
-        collocated.cluster.reach(collocated.namespace, "together-predictor", 80) as (host, port),
-        httpx.Client(base_url=f"http://{host}:{port}", timeout=30) as client,
-    ):
-        answer = client.get(f"/predict/{RECORD}")
-        assert answer.status_code == 200, answer.text
-        assert answer.headers["Penstock-Bundle"].endswith(example.digest(collocated.bundle))
-
-
-def test_collocated_pods_have_their_label(collocated: Flights) -> None:
-    """The predictor's own labels go before the runtime's: the network rules go by that."""
-    selector = "--selector=serving.kserve.io/inferenceservice=together"
-    shown = collocated.kubectl("get", "pods", selector, r"--output=jsonpath={.items[*].metadata.labels.penstock\.dev/component}")
-    assert set(shown.split()) == {"collocated"}
 
 
 def test_gpu_is_understood_by_kserve(flights: Flights) -> None:

@@ -9,17 +9,11 @@ from collections.abc import Sequence
 
 import pytest
 from bed.broker import kafka_with_worker
-from bed.changes import VARIANTS, plan
+from bed.changes import plan
 from bed.flights import MODEL, RECORD, Flights
 from bed.rollouts import Times, make_changes, measure
 from bed.traffic import Traffic, traffic
-from bed.variants import Variant, make_variants, own_variant
-
-
-@pytest.fixture(scope="module")
-def variants(served: Flights) -> list[Variant]:
-    """Bundles that answer differently, in the example's claim."""
-    return make_variants(served, VARIANTS)
+from bed.variants import Variant, own_variant
 
 
 def own_score(served: Flights) -> float:

@@ -21,14 +21,15 @@ from bed.flights import MODEL, Flights
 SCRIPT = Path(__file__).parents[1] / "load.py"
 THREADS, PER_SECOND = "6", "30"
 STOP = "/tmp/stop"
+SERVICE = f"{MODEL}-transformer"
 ENDED_S = 60.0
 End = Callable[[], dict[str, Any]]
 
 
 @contextmanager
-def load(flights: Flights, path: str) -> Iterator[End]:
+def load(flights: Flights, path: str, service: str = SERVICE) -> Iterator[End]:
     """Requests from a pod of the same namespace; calling what this gives ends them and tells what came of them."""
-    url = f"http://{MODEL}-transformer.{flights.namespace}{path}"
+    url = f"http://{service}.{flights.namespace}{path}"
     command = ["kubectl", "--namespace", flights.namespace, "exec", "-i", "filler", "--"]
     stop = ["exec", "filler", "--", "touch", STOP]
     with _running(flights, [*command, "python3", "-", url, THREADS, PER_SECOND, STOP], lambda: flights.kubectl(*stop)) as end:
@@ -40,7 +41,7 @@ def load_beside(flights: Flights, path: str) -> Iterator[End]:
     """The same requests from this machine, to the Service's own address: they go on whatever is done to the control plane."""
     with (
         tempfile.TemporaryDirectory(prefix="penstock-load-") as folder,
-        flights.cluster.reach(flights.namespace, f"{MODEL}-transformer", 80) as (host, port),
+        flights.cluster.reach(flights.namespace, SERVICE, 80) as (host, port),
     ):
         stop = Path(folder) / "stop"
         command = [sys.executable, "-", f"http://{host}:{port}{path}", THREADS, PER_SECOND, str(stop)]

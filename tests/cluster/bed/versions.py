@@ -30,11 +30,17 @@ def make_next_bundle(flights: Flights, folder: Path) -> Path:
 
 
 def manifest(
-    name: str, bundle: Path, *, uri: str = f"pvc://{example.CLAIM}/{NEXT}", replicas: int = 1, **rollout: Any
+    name: str,
+    bundle: Path,
+    *,
+    uri: str = f"pvc://{example.CLAIM}/{NEXT}",
+    model: str = MODEL,
+    replicas: int = 1,
+    **rollout: Any,
 ) -> dict[str, Any]:
     """A ModelVersion of the bundle that lies at `uri`."""
     spec = {
-        "inferenceService": MODEL,
+        "inferenceService": model,
         "bundle": {"uri": uri, "digest": example.digest(bundle)},
         "runtime": {"replicas": {"min": replicas}, "resources": _RESOURCES},
         "rollout": rollout,
