@@ -1,0 +1,46 @@
+"""How a rollout's `alpha` is split, so that its promise holds over all tests, stages and looks together.
+
+False roll-back: any test in any stage may cause one, so the shares of all of them add up to alpha (Bonferroni). They are uneven
+on purpose. What a share costs is the log of it, in requests; where these are scarce, at the first step, a small share would
+cost minutes, and where they are plenty it costs seconds. The error rate of a small arm is the slowest of all tests, so it has
+most. Looks cost nothing: every test holds at all of them (`statistics`).
+
+False advance: a version goes on only if every test says harmless, each at the whole of alpha. That is enough. If it is worse in
+some metric, going on needs that one test to be wrong (an intersection-union test: Berger 1982); and if it is worse in several
+stages, it comes to the second of them only by having been wrong in the first (testing in a fixed order: Maurer, Hothorn &
+Lehmacher 1995). So the shares need not be split over metrics or stages.
+"""
+
+from math import log
+
+from penstock_operator.analysis.trial import Trial
+
+ERROR_RATE, LATENCY, OUTPUTS, FEATURES, DISAGREEMENT = "errorRate", "latencyP99", "outputDrift", "featureDrift", "disagreement"
+
+STEP_SHARES = {ERROR_RATE: 0.6, LATENCY: 0.2, OUTPUTS: 0.15, FEATURES: 0.05}
+SHADOW_SHARES = {ERROR_RATE: 0.3, LATENCY: 0.2, DISAGREEMENT: 0.3, OUTPUTS: 0.15, FEATURES: 0.05}
+_FIRST_STEP, _SHADOW = 0.7, 0.15
+
+
+def stage_share(trial: Trial, place: int) -> float:
+    """The part of alpha that a stage may spend on a false roll-back; all stages' parts add up to 1."""
+    stages = trial.stages
+    steps = sum(not stage.shadow for stage in stages)
+    left = 1.0 - _SHADOW if stages[0].shadow else 1.0
+    if stages[place].shadow:
+        return _SHADOW
+    if steps == 1:
+        return left
+    first = place == len(stages) - steps
+    return left * _FIRST_STEP if first else left * (1.0 - _FIRST_STEP) / (steps - 1)
+
+
+def harm_threshold(trial: Trial, test: str) -> float:
+    """The log e-value from which a test of this stage establishes harm."""
+    shares = SHADOW_SHARES if trial.stage.shadow else STEP_SHARES
+    return -log(trial.rollout.alpha * stage_share(trial, trial.place) * shares[test])
+
+
+def harmless_threshold(trial: Trial) -> float:
+    """The log e-value from which a test establishes that there is no more harm than its margin."""
+    return -log(trial.rollout.alpha)

@@ -1,0 +1,55 @@
+"""The counts that an analysis is made of: plain numbers, cumulative over one stage of a rollout.
+
+Invariant: a unit is what chance gave to an arm by itself: a route key (or a request without one) in its window.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+Histogram = Sequence[int]
+"""Counts by bin, the same bins in both arms, the last one for values that were missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """What one version did.
+
+    `units` and how many of them `failed`; `requests` and `rows` that they sent. `latency`: answered requests by the number of
+    their logarithmic bin, `calls` to the predictor that they shared (0: as many). `outputs`, `features`: histograms by name.
+    """
+
+    units: int = 0
+    failed: int = 0
+    requests: int = 0
+    rows: int = 0
+    calls: int = 0
+    latency: Mapping[int, int] = field(default_factory=dict)
+    outputs: Mapping[str, Histogram] = field(default_factory=dict)
+    features: Mapping[str, Histogram] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """A shadow beside what was answered, on the same requests.
+
+    `agreeing` and `differing`: pairs whose labels were all equal, or not. `ratios`: pairs by the logarithmic bin of the shadow's
+    latency divided by the answer's. `only_shadow_failed`, `only_answer_failed`: pairs in which one of the two failed.
+    """
+
+    requests: int = 0
+    agreeing: int = 0
+    differing: int = 0
+    ratios: Mapping[int, int] = field(default_factory=dict)
+    only_shadow_failed: int = 0
+    only_answer_failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Both arms of a stage. `pairs` of a shadow only. `past_baseline`: the baseline's counts are from before this stage, because
+    it has no requests any more; then nothing cancels what hits everything."""
+
+    candidate: Arm
+    baseline: Arm
+    pairs: Pairs | None = None
+    past_baseline: bool = False

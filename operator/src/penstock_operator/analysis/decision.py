@@ -1,0 +1,127 @@
+"""All tests of one look together: what the rollout does, and the sentence that says why.
+
+any harmful -> roll back     all harmless (and enough copies, for a shadow) -> advance     time is up -> what the user chose
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from penstock_operator.analysis.alpha import harm_threshold, harmless_threshold
+from penstock_operator.analysis.arms import Evidence
+from penstock_operator.analysis.error_rate import measure_error_rate
+from penstock_operator.analysis.finding import Finding, Measured, Verdict, judge
+from penstock_operator.analysis.trial import Trial
+from penstock_operator.analysis.words import several
+
+
+class Move(StrEnum):
+    """What a rollout does next."""
+
+    ADVANCE = "advance"
+    ROLL_BACK = "roll back"
+    WAIT = "wait"
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """One look. `sentence` for status.message; `document` for status.evidence, and for the next look as `remembered`."""
+
+    move: Move
+    sentence: str
+    findings: tuple[Finding, ...]
+    document: dict[str, Any]
+
+    def finding(self, test: str) -> Finding | None:
+        return next((one for one in self.findings if one.test == test), None)
+
+
+def analyse(trial: Trial, evidence: Evidence, remembered: Mapping[str, Any]) -> Analysis:
+    """What the counts of a stage, as they stand, say. `remembered` of another stage, or unreadable, counts as none."""
+    before = _remembered(trial, remembered)
+    findings = tuple(
+        judge(measured, before.get(measured.test, (0.0, 0.0)), harm_threshold(trial, measured.test), harmless_threshold(trial))
+        for measured in _measure(trial, evidence)
+    )
+    move, sentence = _decide(trial, evidence, findings)
+    return Analysis(move, sentence, findings, _document(trial, evidence, findings))
+
+
+def _measure(trial: Trial, evidence: Evidence) -> Iterator[Measured]:
+    yield measure_error_rate(trial, evidence)
+
+
+def _decide(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> tuple[Move, str]:
+    harmful = [one for one in findings if one.verdict is Verdict.HARMFUL]
+    if harmful:
+        worst = max(harmful, key=lambda one: one.harm - one.needed_harm)
+        return Move.ROLL_BACK, f"Rolled back: {worst.words}."
+    waiting = [one for one in findings if one.verdict is Verdict.UNDECIDED]
+    missing = _copies_missing(trial, evidence)
+    if not waiting and not missing:
+        return (
+            Move.ADVANCE,
+            f"No worse than {trial.baseline} at {trial.stage.name}: {'; '.join(one.words for one in findings[:1])}.",
+        )
+    slowest = min(waiting, key=lambda one: one.harmless, default=None)
+    why = missing if slowest is None else slowest.words
+    if not trial.time_is_up:
+        return Move.WAIT, f"Undecided at {trial.stage.name}: {why}."
+    return _time_is_up(trial, why)
+
+
+def _copies_missing(trial: Trial, evidence: Evidence) -> str:
+    shadow = trial.rollout.shadow
+    if not trial.stage.shadow or shadow is None or evidence.pairs is None or evidence.pairs.requests >= shadow.min_requests:
+        return ""
+    return f"{several(evidence.pairs.requests, 'request')} copied of the {shadow.min_requests:,} that shadow.minRequests asks for"
+
+
+def _time_is_up(trial: Trial, why: str) -> tuple[Move, str]:
+    rollout = trial.rollout
+    text = f"{rollout.max_duration} were not enough to decide at {trial.stage.name}: {why}"
+    if rollout.on_insufficient_traffic == "promote":
+        return Move.ADVANCE, f"Goes on undecided, as onInsufficientTraffic says: {text}."
+    if rollout.on_insufficient_traffic == "rollBack":
+        return Move.ROLL_BACK, f"Rolled back undecided, as onInsufficientTraffic says: {text}."
+    return Move.WAIT, f"Waits on, as onInsufficientTraffic says: {text}."
+
+
+def _document(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> dict[str, Any]:
+    """JSON; e-values as logs with three digits, rounded down so that no rounding decides."""
+    tests = {
+        one.test: {
+            "verdict": one.verdict.value,
+            "harm": _rounded(one.harm),
+            "harmless": _rounded(one.harmless),
+            "says": one.words,
+        }
+        for one in findings
+    }
+    arms = {
+        name: {"units": arm.units, "failed": arm.failed, "requests": arm.requests}
+        for name, arm in (("candidate", evidence.candidate), ("baseline", evidence.baseline))
+    }
+    return {"stage": _stage_key(trial), "tests": tests, **arms}
+
+
+def _rounded(value: float) -> float:
+    return int(max(min(value, 1e6), -1e6) * 1000) / 1000
+
+
+def _stage_key(trial: Trial) -> str:
+    return f"{trial.place}/{trial.stage.name}"
+
+
+def _remembered(trial: Trial, document: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    tests = document.get("tests")
+    if document.get("stage") != _stage_key(trial) or not isinstance(tests, dict):
+        return {}
+    found = {}
+    for name, test in tests.items():
+        if isinstance(test, dict):
+            harm, harmless = test.get("harm"), test.get("harmless")
+            if isinstance(harm, int | float) and isinstance(harmless, int | float):
+                found[name] = (float(harm), float(harmless))
+    return found

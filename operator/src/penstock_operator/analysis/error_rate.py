@@ -1,0 +1,43 @@
+"""The error rate: do more of the candidate's units fail than of the baseline's, by more than `margins.errorRate`?"""
+
+from penstock_operator.analysis.alpha import ERROR_RATE, harm_threshold, harmless_threshold
+from penstock_operator.analysis.arms import Arm, Evidence
+from penstock_operator.analysis.finding import Measured, Verdict
+from penstock_operator.analysis.trial import Trial
+from penstock_operator.analysis.words import confidence, count, percent, points
+from penstock_operator.statistics.difference import Pair, log_e_above, log_e_below, lower_bound, upper_bound
+
+
+def measure_error_rate(trial: Trial, evidence: Evidence) -> Measured:
+    """The test on units that failed. Says nothing as long as an arm has none."""
+    candidate, baseline = evidence.candidate, evidence.baseline
+    pair = Pair(candidate.units, candidate.failed, baseline.units, baseline.failed)
+    margin = trial.rollout.margins.error_rate
+
+    def describe(verdict: Verdict) -> str:
+        return f"{_counted(trial, candidate, baseline)}; {_bound(trial, pair, verdict)} of {points(margin)}"
+
+    return Measured(ERROR_RATE, log_e_above(pair, margin), log_e_below(pair, margin), describe)
+
+
+def _counted(trial: Trial, candidate: Arm, baseline: Arm) -> str:
+    return (
+        f"{percent(_rate(candidate))} of {trial.candidate}'s requests failed"
+        f" ({count(candidate.failed)} of {count(candidate.units)}) against {percent(_rate(baseline))}"
+        f" of {trial.baseline}'s ({count(baseline.failed)} of {count(baseline.units)})"
+    )
+
+
+def _rate(arm: Arm) -> float:
+    return arm.failed / arm.units if arm.units else 0.0
+
+
+def _bound(trial: Trial, pair: Pair, verdict: Verdict) -> str:
+    sure, margin = confidence(trial.rollout.alpha), trial.rollout.margins.error_rate
+    if verdict is Verdict.HARMFUL:
+        least = max(lower_bound(pair, harm_threshold(trial, ERROR_RATE)), margin)
+        return f"{sure} at least {points(least)} points more, over the margin"
+    most = upper_bound(pair, harmless_threshold(trial)) if not pair.empty else 1.0
+    if verdict is Verdict.HARMLESS:
+        return f"{sure} at most {points(max(min(most, margin), 0.0))} points more, within the margin"
+    return f"{sure} at most {points(most)} points more, not yet within the margin"

@@ -1,0 +1,46 @@
+"""Where a rollout stands, as an analysis needs to know it: its stages, which one it is in, whose versions, for how long."""
+
+from dataclasses import dataclass
+
+from penstock_operator.clock import duration_s
+from penstock_operator.model_version import Rollout
+
+_LONGEST_S = 7200.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage: `shadow`, or a step with this weight in per cent."""
+
+    weight: int
+    shadow: bool = False
+
+    @property
+    def name(self) -> str:
+        return "shadow" if self.shadow else f"{self.weight} %"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """`place` is the stage's number among `stages`; `elapsed_s` counts from when the first stage had its first request.
+    `candidate` and `baseline` are the names that sentences use."""
+
+    rollout: Rollout
+    place: int
+    candidate: str
+    baseline: str
+    elapsed_s: float = 0.0
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages in order: the shadow, if there is one, and the steps."""
+        shadow = (Stage(0, shadow=True),) if self.rollout.shadow is not None else ()
+        return shadow + tuple(Stage(step) for step in self.rollout.steps)
+
+    @property
+    def stage(self) -> Stage:
+        return self.stages[self.place]
+
+    @property
+    def time_is_up(self) -> bool:
+        return self.elapsed_s >= duration_s(self.rollout.max_duration, _LONGEST_S)

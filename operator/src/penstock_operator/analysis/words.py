@@ -1,0 +1,39 @@
+"""Numbers as sentences use them: per cents and points with as many digits as tell them apart, thousands with commas."""
+
+_DIGITS = ((10.0, 0), (1.0, 1), (0.01, 2))
+
+
+def decimal(number: float) -> str:
+    """Two digits that count, or the whole number: 23, 2.1, 0.35, 0."""
+    size = abs(number)
+    digits = next((digits for limit, digits in _DIGITS if size >= limit), 3)
+    text = f"{number:.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def percent(rate: float) -> str:
+    """A rate, 0 to 1, as per cent."""
+    return f"{decimal(rate * 100.0)} %"
+
+
+def points(difference: float) -> str:
+    """A difference of rates in points of per cent, without the word."""
+    return decimal(difference * 100.0)
+
+
+def count(number: float) -> str:
+    return f"{round(number):,}"
+
+
+def several(number: float, singular: str) -> str:
+    """`1 request`, `2 requests`."""
+    return f"{count(number)} {singular}" if round(number) == 1 else f"{count(number)} {singular}s"
+
+
+def confidence(alpha: float) -> str:
+    """`with 99 % confidence` for an alpha of 0.01."""
+    return f"with {decimal_exact(100.0 * (1.0 - alpha))} % confidence"
+
+
+def decimal_exact(number: float) -> str:
+    return f"{number:.6f}".rstrip("0").rstrip(".")

@@ -1,0 +1,52 @@
+"""Mixtures of bets: what every test here is made of.
+
+A bet that is fixed before the data gives a product of factors with expectation at most 1, one factor an observation. Its best
+size depends on how large the effect is, which nobody knows: so the capital is divided over a few sizes beforehand, and the sum
+of what they become is an e-process again (method of mixtures; Howard, Ramdas, McAuliffe & Sekhon 2021, "Time-uniform,
+nonparametric, nonasymptotic confidence sequences"; Waudby-Smith & Ramdas 2024, "Estimating means of bounded random variables by
+betting"). The price is the log of the share of the size that fits best.
+"""
+
+from collections.abc import Callable, Iterable
+from math import exp, inf, log
+
+NEVER = -inf
+"""The log of 0: capital that is gone, or evidence that there cannot be."""
+
+
+def log_sum(logs: Iterable[float]) -> float:
+    """log of the sum of exp; -inf of nothing."""
+    values = list(logs)
+    greatest = max(values, default=NEVER)
+    if greatest == NEVER:
+        return NEVER
+    return greatest + log(sum(exp(value - greatest) for value in values))
+
+
+def log_mean(weighted: Iterable[tuple[float, float]]) -> float:
+    """log of the weighted sum of e-values, of (weight, log e-value); an e-value again if the weights sum to at most 1."""
+    return log_sum(log(weight) + value for weight, value in weighted if weight > 0.0)
+
+
+def log_product(terms: Iterable[tuple[float, float]]) -> float:
+    """log of a product of factors, of (how many times, factor). A factor of 0 or less that occurs at all loses everything."""
+    total = 0.0
+    for count, factor in terms:
+        if count <= 0.0:
+            continue
+        if factor <= 0.0:
+            return NEVER
+        total += count * log(factor)
+    return total
+
+
+def greatest_true(holds: Callable[[float], bool], low: float, high: float, steps: int = 30) -> float:
+    """The greatest value up to which a falling condition holds, by bisection; `low` if it never does, `high` if always."""
+    if not holds(low):
+        return low
+    if holds(high):
+        return high
+    for _ in range(steps):
+        middle = (low + high) / 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
