@@ -58,9 +58,9 @@ def rows(path: str, schema: Schema, default: Any, root: Schema) -> Iterator[tupl
 
 
 def entries(path: str, schema: Schema, root: Schema) -> Iterator[tuple[str, Schema, Any]]:
-    """Of an entry of a list: what is left out of it has no default here, and a worker's keys stand at async.worker."""
+    """Of an entry of a list: what is left out of it has no default here, and what `async` says in general stands there."""
     schema = resolved(schema, root)
-    if schema.get("properties") and not path.endswith(".worker"):
+    if schema.get("properties") and not path.endswith((".worker", ".updates")):
         for name, inner in schema["properties"].items():
             yield from entries(f"{path}.{name}", inner, root)
     else:

@@ -38,6 +38,7 @@ PODS: dict[str, tuple[str, Labels]] = {
         },
     ),
     "worker": ("ml", {"penstock.dev/component": "worker", "penstock.dev/route": "flights"}),
+    "updates": ("ml", {"penstock.dev/component": "updates", "penstock.dev/model": "flights"}),
     "collocated": (
         "ml",
         {"serving.kserve.io/inferenceservice": "digits", "component": "predictor", "penstock.dev/component": "collocated"},
@@ -158,7 +159,7 @@ def test_admin_ports_answer_the_operator_and_prometheus(guarded: Sequence[Docume
     assert who(guarded, target, 9090) == {"operator", "prometheus"}
 
 
-@pytest.mark.parametrize("target", ["worker", "relay"])
+@pytest.mark.parametrize("target", ["worker", "relay", "updates"])
 def test_queues_answer_nobody(guarded: Sequence[Document], target: str) -> None:
     assert who(guarded, target, 8080) == {"operator"}
 

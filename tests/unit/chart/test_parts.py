@@ -1,5 +1,6 @@
 """What the chart makes of a model: autoscalers, workers and their scalers, as the model's values say over the general ones."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,11 @@ DATABASE = {"existingSecret": "predictions"}
 
 def named(documents: Sequence[Document], kind: str) -> dict[str, Document]:
     return {document["metadata"]["name"]: document for document in documents if document["kind"] == kind}
+
+
+def environment_of(pod: Document) -> dict[str, Document]:
+    """Variables of a pod's first container, by name."""
+    return {variable["name"]: variable for variable in pod["containers"][0]["env"]}
 
 
 def test_autoscalers_aim_at_work_in_flight(render: Render) -> None:
@@ -79,6 +85,56 @@ def test_the_transformer_with_feast_is_used_where_it_is_asked_for(render: Render
         environment = {variable["name"]: variable["value"] for variable in operator["env"]}
         assert environment["PENSTOCK_OPERATOR_TRANSFORMER_IMAGE"] == f"penstock/transformer:{tag}"
         assert operator["image"] == "penstock/operator:1.2"
+
+
+def test_feature_updates_go_where_the_models_worker_reads(render: Render) -> None:
+    deployments = named(render(None, "everything"), "Deployment")
+    updates, worker = (deployments[f"penstock-flights-{part}"]["spec"]["template"]["spec"] for part in ("updates", "worker"))
+    assert updates["containers"][0]["args"][:3] == [
+        "updates", "--feature_sets=planes,weather", "--features=/etc/penstock/features/features.yaml",
+    ]  # fmt: skip
+    assert environment_of(updates)["PENSTOCK_TRANSFORMER_FEATURE_STORE_FILE"]["value"] == "/secrets/feature-store/address"
+    volumes = {volume["name"]: volume for volume in updates["volumes"]}
+    assert volumes["features"]["configMap"] == {"name": "flights-features"}
+    assert volumes["feature-store"] in worker["volumes"]
+    assert updates["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize(
+    ("updates", "missing"),
+    [
+        ({"features": {"configMap": "flights-features"}}, "featureSets"),
+        ({"featureSets": ["planes"]}, "features.configMap"),
+        ({"featureSets": ["planes"], "features": {"configMap": "flights-features"}}, "featureStore.existingSecret"),
+    ],
+)
+def test_feature_updates_say_what_they_lack(
+    render: Render, chart_error: type[Exception], updates: Document, missing: str
+) -> None:
+    store = {} if "featureStore" in missing else {"featureStore": {"existingSecret": "store"}}
+    models = [{"name": "flights", "updates": {"enabled": True, **updates}, **store}]
+    with pytest.raises(chart_error, match=re.escape(missing)):
+        render({"models": models, "async": {"enabled": True, "kafka": KAFKA, "database": DATABASE}})
+
+
+def test_every_pod_that_speaks_to_kafka_does_so_under_its_own_name(render: Render) -> None:
+    """The host's name, which it would take else, is cut at 63 characters: then two pods may have the same."""
+    pods = {
+        name: environment_of(document["spec"]["template"]["spec"])
+        for name, document in named(render(None, "everything"), "Deployment").items()
+        if name != "penstock-operator"
+    }
+    assert {name.rpartition("-")[2] for name in pods} == {"worker", "relay", "sink", "updates"}
+    for name, environment in pods.items():
+        source = environment["PENSTOCK_TRANSFORMER_KAFKA_INSTANCE"]["valueFrom"]
+        assert source == {"fieldRef": {"fieldPath": "metadata.name"}}, name
+
+
+def test_a_worker_keeps_its_route(render: Render) -> None:
+    pod = named(render(None, "everything"), "Deployment")["penstock-flights-worker"]["spec"]["template"]["spec"]
+    (mount,) = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "route"]
+    assert environment_of(pod)["PENSTOCK_TRANSFORMER_ROUTE_CACHE"]["value"] == mount["mountPath"]
+    assert "emptyDir" in next(volume for volume in pod["volumes"] if volume["name"] == "route")
 
 
 @pytest.mark.parametrize("part", ["relay", "sink"])

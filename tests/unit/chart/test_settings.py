@@ -17,6 +17,7 @@ from penstock_predictor.settings import PredictorSettings
 from penstock_transformer.relay.settings import RelaySettings
 from penstock_transformer.settings import TransformerSettings
 from penstock_transformer.sink.settings import SinkSettings
+from penstock_transformer.updates.settings import UpdatesSettings
 from penstock_transformer.worker.settings import WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -28,6 +29,7 @@ PROGRAMS: dict[tuple[str, str], tuple[type[Any], str]] = {
     ("transformer", "worker"): (WorkerSettings, "PENSTOCK_TRANSFORMER"),
     ("transformer", "relay"): (RelaySettings, "PENSTOCK_TRANSFORMER"),
     ("transformer", "sink"): (SinkSettings, "PENSTOCK_TRANSFORMER"),
+    ("transformer", "updates"): (UpdatesSettings, "PENSTOCK_TRANSFORMER"),
 }
 # What else our programs read, by names that are not theirs.
 FOREIGN = {"AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}

@@ -1,5 +1,5 @@
-{{/* What worker, relay and sink have in common: the transformer's image, the broker, mounted secrets. Secrets are read from files:
-no value of one stands in an argument, a variable or a rendered manifest. */}}
+{{/* What worker, relay, sink and updates have in common: the transformer's image, the broker, mounted secrets. Secrets are read from
+files: no value of one stands in an argument, a variable or a rendered manifest. */}}
 
 {{/* Variables of the connection to Kafka. Takes the root. */}}
 {{- define "penstock.kafkaEnvironment" -}}
@@ -8,6 +8,9 @@ no value of one stands in an argument, a variable or a rendered manifest. */}}
   value: {{ required "async.kafka.bootstrap: the brokers' HOST:PORT[,HOST:PORT...] is needed with async.enabled" $kafka.bootstrap | quote }}
 - name: PENSTOCK_TRANSFORMER_KAFKA_SECURITY
   value: {{ $kafka.security }}
+# Of its own, whatever the pod's host name is: that one is cut at 63 characters, and then two of a Deployment may share it.
+- name: PENSTOCK_TRANSFORMER_KAFKA_INSTANCE
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
 {{- if hasPrefix "SASL" $kafka.security }}
 {{- $secret := required "async.kafka.existingSecret: a secret with user name and password is needed for SASL" $kafka.existingSecret }}
 - name: PENSTOCK_TRANSFORMER_KAFKA_SASL_MECHANISM
