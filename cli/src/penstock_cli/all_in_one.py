@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fastapi import FastAPI
+
 from penstock.bundle.reading import open_bundle
 from penstock.errors import InvalidInput, NotFound
 from penstock.lifecycle import Lifecycle, StopPhase
@@ -25,6 +27,7 @@ from penstock_predictor.loading import load_model
 from penstock_predictor.predictor import Predictor
 from penstock_predictor.repository import MODEL, Place, find, model_file
 from penstock_predictor.settings import ModelSettings
+from penstock_transformer.feedback.settings import LogSettings
 from penstock_transformer.http.records import records_router
 from penstock_transformer.http.routes import hot_routes
 from penstock_transformer.http.several import Transformers
@@ -40,7 +43,7 @@ FEATURES = "features.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeSettings(ServingSettings, ModelSettings, PredictionsSettings):
+class ServeSettings(ServingSettings, ModelSettings, PredictionsSettings, LogSettings):
     """Everything that `penstock serve` takes: the server's, the predictor's, and where stored features are. Made for one machine:
     it listens there alone, has no admin port, and ends at once."""
 
@@ -129,11 +132,31 @@ def build(settings: ServeSettings, places: Sequence[Place]) -> tuple[Service, Tr
         title=f"Penstock: {', '.join(names)}",
     )
     app.include_router(records_router(transformers))
+    if settings.log_rate > 0:
+        _log_predictions(settings, app, by_model, lifecycle, metrics, predictions)
     if predictions is not None:
         predictions.mount(app)
         backlog = predictions.service.backlog
         QueuesHttp(QueuesSettings(), next(iter(names)), lifecycle, metrics, backlog=backlog).mount(app)
     return Service(app, lifecycle, metrics, side_servers=grpc_servers(app, settings, limits=limits)), transformers
+
+
+def _log_predictions(
+    settings: ServeSettings,
+    app: FastAPI,
+    by_model: dict[str, Transformer],
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    predictions: PredictionsHttp | None,
+) -> None:
+    from penstock_transformer.feedback.http import outcomes_router
+    from penstock_transformer.feedback.opening import Feedback
+
+    feedback = Feedback(settings)
+    feedback.attach(lifecycle, metrics)
+    for model, transformer in by_model.items():
+        transformer.pipeline.log = feedback.log(model)
+    app.include_router(outcomes_router(feedback, tuple(by_model), None if predictions is None else predictions.service))
 
 
 def has_predictions(settings: ServeSettings) -> bool:

@@ -40,6 +40,7 @@ def _serve(bundles: tuple[Path, ...], **options: Any) -> None:
     settings = ServeSettings(**options)
     try:
         settings.check_predictions(settings.workers)
+        settings.check_log()
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     places = places_of(bundles, settings.model_name)

@@ -62,6 +62,8 @@ def build(settings: TransformerSettings) -> Service:
     app.include_router(records_router(transformer))
     if predictions is not None:
         predictions.mount(app)
+    if settings.log_rate > 0:
+        _log_predictions(settings, app, transformer, lifecycle, metrics, predictions)
     if settings.kafka_bootstrap:
         _describe_topics(settings, app, transformer)
     if settings.kafka_bootstrap or predictions is not None:
@@ -77,6 +79,24 @@ def _predictions(
     # With Kafka the relay publishes what is handed in, and workers predict it; without, this process does.
     drained = {} if settings.kafka_bootstrap else {settings.model_name: transformer}
     return PredictionsHttp(settings, transformer, drained, lifecycle, limits=limits, metrics=metrics)
+
+
+def _log_predictions(
+    settings: TransformerSettings,
+    app: FastAPI,
+    transformer: Transformer,
+    lifecycle: Lifecycle,
+    metrics: Metrics,
+    predictions: "PredictionsHttp | None",
+) -> None:
+    from penstock_transformer.feedback.http import outcomes_router
+    from penstock_transformer.feedback.opening import Feedback
+
+    feedback = Feedback(settings, settings)
+    feedback.attach(lifecycle, metrics)
+    transformer.pipeline.log = feedback.log(settings.model_name)
+    service = None if predictions is None else predictions.service
+    app.include_router(outcomes_router(feedback, (settings.model_name,), service))
 
 
 def _describe_topics(settings: TransformerSettings, app: FastAPI, transformer: Transformer) -> None:

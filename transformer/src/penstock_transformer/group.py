@@ -36,7 +36,8 @@ _ROW = re.compile(r"rows\[(\d+)\]")
 
 class Group:
     """The works of a batch that go to one bundle with features. `bounds`: where each work's rows begin, and the total at the
-    end."""
+    end. Once it has answered: `predictions`, one a row (none if all wanted tensors only), `now_s` the clock that ages were judged
+    by."""
 
     __slots__ = (
         "bounds",
@@ -44,8 +45,10 @@ class Group:
         "degraded",
         "gathered",
         "gathering",
+        "now_s",
         "parts",
         "plan",
+        "predictions",
         "reads",
         "resolved",
         "truncated",
@@ -65,6 +68,8 @@ class Group:
         self.reads: list[SetRead] = []
         self.degraded = False
         self.truncated: Truncated = {}
+        self.now_s = 0.0
+        self.predictions: list[dict[str, Any]] = []
         self._admit(works)
 
     @property
@@ -94,7 +99,8 @@ class Group:
             for at, work in enumerate(self.works):
                 if work.request.record_id is not None and not found[self.bounds[at]]:
                     faults[at] = NotFound(f"there is no record {work.request.record_id[:200]!r}", field="record")
-        resolved = resolve(self.plan, self.gathered, time.time(), counters)
+        self.now_s = time.time()
+        resolved = resolve(self.plan, self.gathered, self.now_s, counters)
         counters.resolved(self.rows, resolved.ages)
         assert self.gathering is not None
         for row, feature in resolved.lacking.items():
@@ -126,6 +132,7 @@ class Group:
             add_data(predictions, self.plan, self.resolved, with_data=with_data, degraded=self.degraded)
             if self.truncated:
                 add_truncated(predictions, self.truncated)
+            self.predictions = predictions
         label, version = self.bundle.label, self.bundle.version
         by_record = [start for work, start in zip(self.works, self.bounds, strict=False) if work.request.record_id is not None]
         records = dict(zip(by_record, self._records(by_record), strict=True)) if by_record else {}

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Sequence
 from functools import partial
+from typing import Protocol
 
 from penstock.batcher.work import answerable
 from penstock.dataplane import Context
@@ -37,14 +38,24 @@ logger = logging.getLogger(__name__)
 _ONE_AT_FAULT = (InvalidInput, Internal, UnreadableValue)
 
 
+class AnswerLog(Protocol):
+    """Who is shown what was answered, after the callers were; it raises nothing and keeps nobody waiting."""
+
+    def answered(self, group: Group, outputs: dict[str, Array]) -> None: ...
+
+    def answered_plain(self, bundle: ActiveBundle, work: PredictWork, outputs: dict[str, Array]) -> None: ...
+
+
 class Pipeline:
-    """Runs batches against the route of the moment. `run` answers every work; it raises only what a fault of ours raises."""
+    """Runs batches against the route of the moment. `run` answers every work; it raises only what a fault of ours raises. `log`,
+    None for none, is shown what was answered."""
 
     def __init__(self, table: RouteTable, counters: Counters, *, call_timeout_s: float = 30.0, max_call_rows: int = 4096) -> None:
         self._table = table
         self._counters = counters
         self._call_timeout_s = call_timeout_s
         self._max_call_rows = max_call_rows
+        self.log: AnswerLog | None = None
 
     async def run(self, works: list[PredictWork]) -> None:
         """Answer a batch. Works whose deadline passes meanwhile are answered then, without waiting for the others."""
@@ -183,6 +194,8 @@ class Pipeline:
             if len(group.works) > 1:
                 check_rows(outputs, group.rows)
             group.answer(outputs)
+            if self.log is not None:
+                self.log.answered(group, outputs)
         except WrongBundle as error:
             await self._reroute(bundle, group.works, error)
         except _ONE_AT_FAULT as error:
@@ -199,6 +212,8 @@ class Pipeline:
             outputs = await self._call(bundle, tensors, [0, work.rows], [work])
             predictions = [] if work.tensors_only else bundle.postprocessor.apply(outputs)
             work.put(PredictResponse(request.model, bundle.label, predictions, outputs, version=bundle.version))
+            if self.log is not None:
+                self.log.answered_plain(bundle, work, outputs)
         except WrongBundle as error:
             await self._reroute(bundle, [work], error)
         except Exception as fault:

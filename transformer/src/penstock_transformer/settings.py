@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from penstock.serving.options import ServingSettings
 from penstock.settings import setting
+from penstock_transformer.feedback.settings import LogSettings
 from penstock_transformer.predictions.settings import PredictionsSettings
 from penstock_transformer.predictor_security import PredictorSecurity
 from penstock_transformer.queues.settings import QueuesSettings
@@ -46,7 +47,7 @@ class PipelineSettings(PredictorSecurity, RouteSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformerSettings(ServingSettings, PipelineSettings, PredictionsSettings, QueuesSettings):
+class TransformerSettings(ServingSettings, PipelineSettings, PredictionsSettings, QueuesSettings, LogSettings):
     """Everything that `penstock-transformer` takes. KServe's controller injects model_name, predictor_host, http_port and
     workers."""
 
@@ -56,3 +57,4 @@ class TransformerSettings(ServingSettings, PipelineSettings, PredictionsSettings
         super().__post_init__()
         self.check_route(self.predictor_host)
         self.check_predictions(self.workers)
+        self.check_log(self.kafka_bootstrap)

@@ -135,6 +135,12 @@ class PredictionService:
         position = await store.position(prediction) if prediction.state is PredictionState.STARTING else None
         return prediction, position
 
+    async def knows(self, prediction_id: str) -> bool:
+        """Whether a prediction of this id is kept, whoever's it is. Raises UpstreamUnavailable."""
+        if not self._may_exist():
+            return False
+        return bool(await (await self._opened()).store.existing([prediction_id]))
+
     async def input(self, prediction_id: str, owner: str | None) -> Payload:
         """What was asked. Raises NotFound."""
         backing = await self._existing(prediction_id)

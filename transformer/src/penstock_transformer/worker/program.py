@@ -86,6 +86,8 @@ def build(settings: WorkerSettings) -> tuple[Service, Worker]:
     lifecycle, metrics = Lifecycle(), Metrics()
     transformer = Transformer.open(settings, metrics=metrics)
     worker = Worker(settings, transformer, metrics)
+    if settings.log_rate > 0:
+        _log_predictions(settings, transformer, lifecycle, metrics)
     queues = QueuesHttp(settings, settings.model_name, lifecycle, metrics, worker=worker.figures)
     lifecycle.on_start("route", transformer.start)
     lifecycle.on_start("worker", worker.start)
@@ -104,6 +106,14 @@ def build(settings: WorkerSettings) -> tuple[Service, Worker]:
     queues.mount(app)
     app.include_router(asyncapi_router(transformer, settings.model_name, bootstrap=settings.kafka_bootstrap))
     return Service(app, lifecycle, metrics, add_route(transformer, lifecycle)), worker
+
+
+def _log_predictions(settings: WorkerSettings, transformer: Transformer, lifecycle: Lifecycle, metrics: Metrics) -> None:
+    from penstock_transformer.feedback.opening import Feedback
+
+    feedback = Feedback(settings, settings)
+    feedback.attach(lifecycle, metrics)
+    transformer.pipeline.log = feedback.log(settings.model_name)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

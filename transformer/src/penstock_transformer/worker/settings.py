@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from penstock.serving.options import ServingSettings
 from penstock.settings import setting
 from penstock_transformer.broker.settings import TopicSettings
+from penstock_transformer.feedback.settings import LogSettings
 from penstock_transformer.predictions.object_settings import ObjectSettings
 from penstock_transformer.queues.settings import QueuesSettings
 from penstock_transformer.settings import PipelineSettings
@@ -14,7 +15,7 @@ DELIVERIES = ("exactly-once", "at-least-once")
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerSettings(ServingSettings, PipelineSettings, TopicSettings, QueuesSettings, ObjectSettings):
+class WorkerSettings(ServingSettings, PipelineSettings, TopicSettings, QueuesSettings, ObjectSettings, LogSettings):
     """Everything that `penstock-transformer worker` takes."""
 
     predictor_host: str = setting("", "HOST[:PORT] of the predictor; not needed with a route.")
@@ -39,6 +40,7 @@ class WorkerSettings(ServingSettings, PipelineSettings, TopicSettings, QueuesSet
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_route(self.predictor_host)
+        self.check_log(self.kafka_bootstrap)
         if not self.kafka_bootstrap:
             raise ValueError("expected --kafka_bootstrap HOST:PORT: the worker reads its records there")
 

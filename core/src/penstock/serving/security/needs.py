@@ -40,7 +40,7 @@ _TABLE: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("POST",), f"/models/{_MODEL}/predictions", PREDICT),
     # A prediction is shown to who asked for it, and to nobody else: that is what decides.
     (_READING, r"/predictions(?:/[^/]+(?:/(?:input|result|events))?)?", DESCRIBE),
-    (("POST",), r"/predictions/[^/]+/cancel", DESCRIBE),
+    (("POST",), r"/predictions/[^/]+/(?:cancel|outcome)", DESCRIBE),
     (_READING, f"{_V2_MODEL}/stream", PREDICT),
     (_READING, r"/v2/?", DESCRIBE),
     (_READING, r"/v2/models/stats", DESCRIBE),

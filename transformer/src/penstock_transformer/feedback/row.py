@@ -1,0 +1,89 @@
+"""A logged row as the Parquet files have it: one row a predicted row, columns that any tool reads, the rest as JSON.
+
+    LoggedRequest --rows_of--> LogRow, … --parquet--> part
+
+Invariant: rows with equal `id` and `clock` are one request's; they stand together, in the caller's order.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from penstock_transformer.feedback.document import Fetched, LoggedRequest
+
+_encode = msgspec.json.Encoder().encode
+_fetched = msgspec.json.Decoder(dict[str, Fetched]).decode
+_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class LogRow(NamedTuple):
+    """`id` and `row` name it, `rows` are how many its request has. `clock`, seconds since 1970, is what ages were judged by.
+    `request`, `fetched` and `answer` are JSON; `label`, `score` (of the label) and `value` are taken out of the answer."""
+
+    id: str
+    row: int
+    rows: int
+    clock: float
+    model: str
+    bundle: str
+    name: str
+    version: str | None
+    route_key: str | None
+    chance: float
+    shadow: bool
+    degraded: bool
+    record: str | None
+    request: str
+    fetched: str
+    answer: str
+    label: str | None
+    score: float | None
+    value: float | None
+
+    def sent(self) -> dict[str, Any]:
+        """The caller's row."""
+        return _object(self.request)
+
+    def stored(self) -> dict[str, Fetched]:
+        """What the store had, by set."""
+        return _fetched(self.fetched)
+
+    def answered(self) -> dict[str, Any]:
+        """What was answered."""
+        return _object(self.answer)
+
+    @property
+    def names_bundle(self) -> str:
+        """`name@sha256:…`."""
+        return f"{self.name}@{self.bundle}" if self.bundle else self.name
+
+
+def rows_of(logged: LoggedRequest) -> Iterator[LogRow]:
+    """A request's rows."""
+    for at, one in enumerate(logged.rows):
+        answer = one.answer
+        label = answer.get("label")
+        score = (answer.get("scores") or {}).get(label) if label is not None else None
+        value = answer.get("value")
+        yield LogRow(
+            id=logged.id,
+            row=at,
+            rows=len(logged.rows),
+            clock=logged.time,
+            model=logged.model,
+            bundle=logged.bundle,
+            name=logged.name,
+            version=logged.version,
+            route_key=logged.route_key,
+            chance=logged.chance,
+            shadow=logged.shadow,
+            degraded=logged.degraded,
+            record=one.record,
+            request=_encode(one.row).decode(),
+            fetched=_encode(one.fetched).decode(),
+            answer=_encode(answer).decode(),
+            label=label if isinstance(label, str) else None,
+            score=score,
+            value=float(value) if isinstance(value, int | float) else None,
+        )

@@ -1,0 +1,131 @@
+"""Writes a log's folder: documents into an open file at once, Parquet files of it from time to time.
+
+    write, report --line--> open-<writer>.jsonl --roll--> day=…/….parquet        add --rows--> day=…/….parquet
+
+Invariant: what `report` has returned from is on the disk. An open file belongs to the process that holds its lock; one whose
+process is gone is made Parquet by the next that opens the folder.
+"""
+
+import fcntl
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import unquote
+
+import msgspec
+
+from penstock_transformer.feedback import parquet
+from penstock_transformer.feedback.folder import OUTCOMES, PREDICTIONS, LogFolder, day_of, logged, read_lines, told
+from penstock_transformer.feedback.log import Entry
+from penstock_transformer.feedback.outcome import Outcome
+from penstock_transformer.feedback.row import LogRow
+
+_encode = msgspec.json.Encoder().encode
+# Rows of one Parquet file at most.
+_PART_ROWS = 50_000
+
+
+class FolderWriter:
+    """One process's hand in a log's folder; any thread may call. Raises OSError."""
+
+    def __init__(self, root: Path, *, part_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self.root = root
+        self.name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self._part_s = part_s
+        self._clock = clock
+        self._rolled = clock()
+        self._open: dict[tuple[str, str], IO[bytes]] = {}
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Make the folder; finish what writers left that are gone."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        for path in [*self.root.glob("*/*/open-*.jsonl")]:
+            self._recover(path)
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        """As `LogSink.write`."""
+        with self._lock:
+            for entry in entries:
+                self._file(entry.model, PREDICTIONS).write(entry.document + b"\n")
+            for file in self._open.values():
+                file.flush()
+
+    def report(self, model: str, outcome: Outcome) -> None:
+        """Return once the outcome is on the disk."""
+        with self._lock:
+            file = self._file(model, OUTCOMES)
+            file.write(_encode(outcome) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def tick(self) -> None:
+        """Make Parquet files of what is open, if that is due."""
+        if self._clock() - self._rolled >= self._part_s:
+            self.roll()
+
+    def roll(self) -> None:
+        """Make Parquet files of all that is open; without pyarrow it stays as it is."""
+        self._rolled = self._clock()
+        with self._lock:
+            opened, self._open = self._open, {}
+        for (model, kind), file in opened.items():
+            self._convert(LogFolder(self.root, model), kind, Path(file.name))
+            file.close()
+
+    def close(self) -> None:
+        """As `roll`; nothing is written afterwards."""
+        self.roll()
+
+    def add(self, model: str, rows: Sequence[LogRow], outcomes: Sequence[Outcome]) -> None:
+        """Write rows and outcomes as Parquet files at once."""
+        folder = LogFolder(self.root, model)
+        self._add(folder, PREDICTIONS, rows, lambda row: row.clock)
+        self._add(folder, OUTCOMES, outcomes, lambda outcome: outcome.received)
+
+    def _add(self, folder: LogFolder, kind: str, found: Iterable[Any], time_of: Callable[[Any], float]) -> None:
+        deleted = folder.deletions.read()
+        covers: Callable[[Any], bool] = deleted.covers if kind == PREDICTIONS else deleted.covers_outcome
+        days: dict[str, list[Any]] = {}
+        for one in found:
+            if not covers(one):
+                days.setdefault(day_of(time_of(one)), []).append(one)
+        for day, rows in days.items():
+            for start in range(0, len(rows), _PART_ROWS):
+                name = f"{time.time_ns() // 1_000_000}-{secrets.token_hex(3)}-{self.name}.parquet"
+                parquet.write_part(folder.path / kind / f"day={day}" / name, rows[start : start + _PART_ROWS])
+
+    def _file(self, model: str, kind: str) -> IO[bytes]:
+        file = self._open.get((model, kind))
+        if file is None:
+            folder = LogFolder(self.root, model).path / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            # A name of its own each time: the one before may be on its way to Parquet still.
+            path = folder / f"open-{self.name}-{secrets.token_hex(3)}.jsonl"
+            file = self._open[model, kind] = path.open("ab")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        return file
+
+    def _convert(self, folder: LogFolder, kind: str, path: Path) -> None:
+        data = path.read_bytes()
+        try:
+            if kind == PREDICTIONS:
+                self._add(folder, kind, read_lines(data, logged), lambda row: row.clock)
+            else:
+                self._add(folder, kind, read_lines(data, told), lambda outcome: outcome.received)
+        except parquet.NoParquet:
+            path.rename(path.with_name(path.name.removeprefix("open-")))
+            return
+        path.unlink()
+
+    def _recover(self, path: Path) -> None:
+        try:
+            with path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._convert(LogFolder(self.root, unquote(path.parent.parent.name)), path.parent.name, path)
+        except (BlockingIOError, FileNotFoundError):
+            return
