@@ -146,10 +146,11 @@ def _time() -> list[object]:
         ),
         graph(
             "Calls sent again",
-            "Calls refused because the predictor held another bundle, and batches run again request by "
-            "request because one was at fault.",
+            "Calls refused because the predictor held another bundle, requests that another bundle answered because theirs had "
+            "no pod, and batches run again request by request because one was at fault.",
             "ops",
             Query(rate("penstock_transformer_refused_calls_total", OF_MODEL), "another bundle"),
+            Query(rate("penstock_transformer_moved_requests_total", OF_MODEL), "no pod"),
             Query(rate("penstock_transformer_split_batches_total", OF_MODEL), "batches split"),
         ),
         graph(

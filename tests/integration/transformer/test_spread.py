@@ -12,6 +12,7 @@ from penstock.dataplane import Context, FutureReply, InferRequest, infer
 from penstock.errors import Cancelled, DeadlineExceeded, NotReady, Overloaded, UpstreamUnavailable
 from penstock.tensors import Tensor
 from penstock_transformer import spread as spreading
+from penstock_transformer.call import is_unplaced
 from penstock_transformer.endpoints import Endpoint
 from penstock_transformer.predictor_client import OtherBundle, PredictorClient
 
@@ -322,5 +323,59 @@ def test_a_reply_that_is_gone_still_hears_the_end(run):
             gone = Gone()
             pods.client.submit(request(), gone)
             assert isinstance(await gone.heard, Cancelled)
+
+    run(go())
+
+
+def test_whether_another_bundle_may_answer(run):
+    """Where there is no pod, or one has ended; not where two have, nor where an answer had begun."""
+
+    async def fails(pods):
+        with pytest.raises(UpstreamUnavailable) as caught:
+            await pod_of(pods)
+        return is_unplaced(caught.value)
+
+    async def go():
+        async with Pods(2) as pods:
+            first, second = pods.pods
+            first.says = second.says = "close"
+            assert not await fails(pods)
+            assert pods.served == [1, 1]
+            pods.tell(first)
+            assert await fails(pods)
+            assert first.requests == 3
+            first.says = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"
+            wrong = asyncio.ensure_future(fails(pods))
+            while first.requests < 4:
+                first.asked.clear()
+                await first.asked.wait()
+            await first.close()
+            assert not await wrong
+            assert await fails(pods)
+            pods.tell()
+            assert await fails(pods)
+
+    run(go())
+
+
+def test_a_second_try_goes_over_a_new_connection(run):
+    """A pod that died has ended its idle connections as well, and says so only to what is sent over them."""
+
+    async def go():
+        async with Pods(1) as pods:
+            (pod,) = pods.pods
+            pod.says = "hang"
+            held = [asyncio.ensure_future(pod_of(pods)) for _ in range(2)]
+            while pod.requests < 2:
+                pod.asked.clear()
+                await pod.asked.wait()
+            pod.release.set()
+            assert await asyncio.gather(*held) == [0, 0]
+            (pool,) = pods.client._spread._pools.values()
+            assert len(pool._idle) == 2
+            pod.says = "close"
+            with pytest.raises(UpstreamUnavailable):
+                await pod_of(pods)
+            assert not pool._idle
 
     run(go())

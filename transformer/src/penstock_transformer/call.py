@@ -26,25 +26,25 @@ class ConnectionEnded(UpstreamUnavailable):
     """The connection ended after a request had been sent over it and before the whole answer came: the predictor may have died
     of it, or by itself. `UpstreamUnavailable` as such says that nothing was begun.
 
-    `no_pod`: not a byte of an answer had come, and then there was no pod that could take it.
+    `one_pod`: not a byte of an answer had come, and no more than one pod has ended with it.
     """
 
-    def __init__(self, message: str, *, no_pod: bool = False) -> None:
+    def __init__(self, message: str, *, one_pod: bool = False) -> None:
         super().__init__(message)
-        self.no_pod = no_pod
+        self.one_pod = one_pod
 
 
 def is_unplaced(error: PenstockError) -> bool:
     """Whether a call found no pod of its bundle, so that another bundle of the route may answer. Not so where it timed out, was
-    answered in part, or ended connections twice: what ends predictors is not sent on to the next."""
-    return isinstance(error, NoPod) or (isinstance(error, ConnectionEnded) and error.no_pod)
+    answered in part, or has ended two pods: what ends predictors is not sent on to those of the next bundle."""
+    return isinstance(error, NoPod) or (isinstance(error, ConnectionEnded) and error.one_pod)
 
 
 def of_both_tries(error: PenstockError) -> PenstockError:
     """The error of a second try, where the first ended with its connection: that a restarting predictor refuses the second says
     nothing of what ended the first."""
     again = isinstance(error, UpstreamUnavailable | NotReady) and not isinstance(error, ConnectionEnded)
-    return ConnectionEnded(error.message, no_pod=isinstance(error, NoPod)) if again else error
+    return ConnectionEnded(error.message, one_pod=isinstance(error, NoPod)) if again else error
 
 
 class Caller(Protocol):
@@ -58,12 +58,13 @@ class Call:
     """`done` hears of the end once: an `Answer`, or the error.
 
     `deadline` in seconds of `time.monotonic()`; `prefer`: the digest that the pod should hold, "" for any; `rows`: what the call
-    counts for where pods are compared; `caller`: once it is gone, the call is given up. `ended`: a connection ended with it once.
+    counts for where pods are compared; `caller`: once it is gone, the call is given up. `ended_at`: where a
+    connection ended with it last, None if none has.
     """
 
     __slots__ = (
-        "attempts", "caller", "connection", "deadline", "done", "ended", "finished", "nbytes", "parts", "pool", "prefer", "rows",
-        "timer",
+        "attempts", "caller", "connection", "deadline", "done", "ended_at", "finished", "nbytes", "parts", "pool", "prefer",
+        "rows", "timer",
     )  # fmt: skip
 
     def __init__(
@@ -84,7 +85,7 @@ class Call:
         self.rows = rows
         self.caller = caller
         self.attempts = 0
-        self.ended = False
+        self.ended_at: Pool | None = None
         self.finished = False
         self.connection: Connection | None = None
         self.timer: asyncio.TimerHandle | None = None
@@ -133,14 +134,17 @@ class Call:
         self.pool.answered(self, connection, answer)
 
     def lost(self, _connection: Connection, *, begun: bool, reason: str) -> None:
-        assert self.pool is not None
-        self.ended = True
-        error = ConnectionEnded(reason)
+        pool = self.pool
+        assert pool is not None
+        # A process that dies may take a connection more, and end that as well: at an address of its own it is one pod still.
+        one_pod = not begun and self.ended_at in (None, pool) and pool.endpoint.lasting
+        self.ended_at = pool
+        error = ConnectionEnded(reason, one_pod=one_pod)
         if begun:
             self.finish(error)
         else:
             self.connection = None
-            self.pool.failed(self, error)
+            pool.failed(self, error)
 
 
 class WaitingCalls:

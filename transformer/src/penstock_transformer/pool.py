@@ -72,6 +72,8 @@ class Pool:
     def send(self, call: Call) -> None:
         """Start a call: on an idle connection, a new one, or when one comes free."""
         call.enter(self)
+        if call.ended_at is not None:
+            self._drop_idle()
         connection = self._idle_connection(call.prefer)
         if connection is not None:
             self._start(call, connection)
@@ -131,6 +133,12 @@ class Pool:
             # Not `close`: over TLS that waits for the other side's goodbye, for longer than this program will be there.
             connection.transport.abort()
         await asyncio.sleep(0)
+
+    def _drop_idle(self) -> None:
+        """A connection has ended with a call: others may have, too, and would say so only to what is sent over them next."""
+        for connection in self._idle:
+            connection.abort()
+        self._idle.clear()
 
     def _idle_connection(self, prefer: str) -> Connection | None:
         """The freshest idle connection, rather one whose pod is known to hold the bundle than one known not to."""

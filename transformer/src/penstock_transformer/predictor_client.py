@@ -118,7 +118,7 @@ class PredictorClient:
             try:
                 reply.put(_response(outcome, expect))
             except PenstockError as error:
-                reply.error(of_both_tries(error) if call.ended else error)
+                reply.error(of_both_tries(error) if call.ended_at is not None else error)
 
         deadline = context.deadline or time.monotonic() + self._timeout_s
         call = Call(parts, deadline, done, expect, rows=rows_of(request), caller=reply)
