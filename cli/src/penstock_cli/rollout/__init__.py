@@ -1,4 +1,4 @@
-"""`penstock rollout`: how the versions of a model stand on a cluster; hold a rollout, let it go on, or take a version out."""
+"""`penstock rollout`: how the versions of a model stand on a cluster, and what they are told; what a rollout would do."""
 
 import click
 
@@ -10,6 +10,9 @@ _ENTRIES = {
     "resume": Entry("penstock_cli.rollout.resume", "command", "Go on after a pause."),
     "promote": Entry("penstock_cli.rollout.promote", "command", "Let a version go to its next step, or further."),
     "rollback": Entry("penstock_cli.rollout.rollback", "command", "Take a version out: the one before it answers again."),
+    "simulate": Entry(
+        "penstock_cli.rollout.simulate.command", "command", "What a rollout would do on traffic like yours; made here."
+    ),
 }
 
 

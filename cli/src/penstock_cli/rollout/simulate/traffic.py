@@ -46,10 +46,12 @@ class Sticky:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Requests a second on average, how they come, and what befalls them."""
+    """Requests a second on average, how they come, and what befalls them. `minutes`: the user's own rates instead, one a minute,
+    over and over, begun anywhere."""
 
     rate: float = 200.0
     kind: str = "constant"
+    minutes: tuple[float, ...] = ()
     outages: Outages = Outages()
     sticky: Sticky = Sticky()
     breath: float = 0.1
@@ -77,7 +79,8 @@ def weather(traffic: Traffic, seconds: float, seed: int) -> Weather:
     """What comes in so many seconds: the same for the same seed. Raises ValueError for an unknown kind."""
     rng = np.random.default_rng([seed, 0])
     slots = math.ceil(seconds / SLOT_S)
-    rate = traffic.rate * SLOT_S * _shape(traffic.kind, slots, rng)
+    shape = _own(traffic, slots, rng) if traffic.minutes else _shape(traffic.kind, slots, rng)
+    rate = traffic.rate * SLOT_S * shape
     callers = traffic.sticky.callers if traffic.sticky.share else 0
     outage = _spells(traffic.outages.an_hour, traffic.outages.seconds, (slots, 1), rng)[:, 0]
     slowness = np.exp(traffic.breath * _wandering(slots, rng)) * np.where(outage, traffic.outages.slower, 1.0)
@@ -90,6 +93,14 @@ def weather(traffic: Traffic, seconds: float, seed: int) -> Weather:
         spells=_spells(traffic.sticky.spells_an_hour, traffic.sticky.spell_s, (slots, callers), rng),
         places=rng.random(callers),
     )
+
+
+def _own(traffic: Traffic, slots: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """The user's rates, relative to `rate`, from a random minute on."""
+    rates = np.asarray(traffic.minutes) / max(traffic.rate, 1e-9)
+    minutes = (rng.integers(len(rates)) + np.arange(slots) * SLOT_S // 60) % len(rates)
+    found: NDArray[np.float64] = rates[minutes]
+    return found
 
 
 def _shape(kind: str, slots: int, rng: np.random.Generator) -> NDArray[np.float64]:
