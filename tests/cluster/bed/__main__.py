@@ -1,9 +1,9 @@
 """The bed's commands: `PYTHONPATH=tests/cluster python -m bed COMMAND`; make's targets call them.
 
 up       build what is missing, start our own cluster, install KServe        down      end it, leaving only what was built
-build    only build                                                          chart     install our chart, with images built now
+build    only build; `programs` without the images                           chart     install our chart, with images built now
 status   which daemons run                                                   example   chart and flights example
-kind-up, kind-down   the same with kind
+kind-up, kind-down   the same with kind                               api-server   build etcd and the API server alone
 """
 
 import sys
@@ -58,6 +58,8 @@ def status() -> None:
 
 COMMANDS: dict[str, Callable[[], None]] = {
     "build": build,
+    "programs": builder.build_programs,
+    "api-server": builder.build_api_server,
     "up": up,
     "down": own.down,
     "status": status,

@@ -36,12 +36,28 @@ def build_programs() -> None:
     stamp = PROGRAMS / "made-from"
     if stamp.exists() and stamp.read_text() == wanted:
         return
-    if not succeeds(["go", "version"]):
-        raise BedError("the cluster is built by Go, 1.24 or later, which is not here")
+    _check_go()
     PROGRAMS.mkdir(parents=True, exist_ok=True)
     for name, package in PACKAGES.items():
         _build(name, package, MODULES)
     _build(MANAGER, "./cmd/manager", kserve_module())
+    stamp.write_text(wanted)
+
+
+def build_api_server() -> None:
+    """etcd and kube-apiserver alone, a third of the whole: what `penstock.testing.kubernetes` starts. Raises BedError."""
+    stamp = PROGRAMS / "api-server-made-from"
+    wanted = _source_digest()
+    names = ("etcd", "kube-apiserver")
+    whole = PROGRAMS / "made-from"
+    if all((PROGRAMS / name).exists() for name in names) and any(
+        made.exists() and made.read_text() == wanted for made in (stamp, whole)
+    ):
+        return
+    _check_go()
+    PROGRAMS.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        _build(name, PACKAGES[name], MODULES)
     stamp.write_text(wanted)
 
 
@@ -52,6 +68,11 @@ def kserve_module() -> Path:
     except BedError as error:
         raise BedError(f"KServe's module could not be had: {error}") from None
     return Path(found["Dir"])
+
+
+def _check_go() -> None:
+    if not succeeds(["go", "version"]):
+        raise BedError("the cluster is built by Go, 1.24 or later, which is not here")
 
 
 def _build(name: str, package: str, directory: Path) -> None:
