@@ -51,6 +51,13 @@ def own_service(seen: Seen, version: ModelVersion) -> InferenceService | None:
     return found if found is not None and not found.deleting and found.owner == version.uid else None
 
 
+def pods_missing(version: ModelVersion, service: InferenceService) -> str:
+    """What a version that is warming lacks of the pods that it asks for at least, "" for nothing: what that many are to answer is
+    too much for the first one, which is all that KServe waits for."""
+    least = version.spec.runtime.replicas.min
+    return f"{service.pods} of {least} pods are ready" if service.pods < least else ""
+
+
 def is_paused(version: ModelVersion) -> bool:
     return version.annotations.get(PAUSED, "").lower() == "true"
 
@@ -175,10 +182,12 @@ def _warm(version: ModelVersion, service: InferenceService | None, here: Situati
         return Step(Stage.WARMING, 0, "NameTaken", f"InferenceService {other.name} is there and is not this version's")
     if service is None:
         return Step(Stage.WARMING, 0, "StartingPredictor", "its InferenceService is being made")
-    if not service.ready:
+    missing = pods_missing(version, service)
+    if not service.ready or missing:
+        message = missing if service.ready else service.message
         if _since(version, here) >= duration_s(version.spec.rollout.max_duration, 7200.0):
-            return Step(Stage.FAILED, 0, "WarmingTimedOut", service.message or "its pods were not ready within maxDuration")
-        return Step(Stage.WARMING, 0, "StartingPredictor", service.message)
+            return Step(Stage.FAILED, 0, "WarmingTimedOut", message or "its pods were not ready within maxDuration")
+        return Step(Stage.WARMING, 0, "StartingPredictor", message)
     if here.roles.base is None and here.roles.users_own and not here.seen.held:
         message = f"no pod of InferenceService {here.seen.model} names the bundle that it holds"
         return Step(Stage.WARMING, 0, "OwnBundleUnknown", message)

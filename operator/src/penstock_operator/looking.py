@@ -10,6 +10,7 @@ at the API server itself.
 import asyncio
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -18,9 +19,11 @@ from penstock_operator.clock import read_moment
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Kind, Missing, Object
 from penstock_operator.inference_service import read_service
 from penstock_operator.model_version import ModelVersion, read_model_version
+from penstock_operator.roles import stage_of
 from penstock_operator.route import LABEL as ROUTE_LABEL
 from penstock_operator.route import read_route_document, route_name
 from penstock_operator.seen import Answer, Pod, Seen
+from penstock_operator.stage import Stage
 from penstock_operator.verification_job import MODEL_LABEL, VERSION_LABEL, read_job
 
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
@@ -89,13 +92,18 @@ async def look(
     answers, bundles = await asyncio.gather(asker.routes([p for p in routing if _is_running(p)]), asker.bundles(holding, model))
     main = read_service(service) if service is not None else None
     named = await _named(reader, namespace, versions, services)
+    started = await _started(reader, namespace, versions)
     return Seen(
         namespace=namespace,
         model=model,
         now=now,
         versions=versions,
         service=main,
-        services={one["metadata"]["name"]: read_service(one) for one in named if one["metadata"]["name"] != model},
+        services={
+            name: replace(read_service(one), pods=started.get(name, 0))
+            for one in named
+            if (name := one["metadata"]["name"]) != model
+        },
         jobs={job["metadata"]["name"]: read_job(job, _of_job(ours, job)) for job in jobs},
         route=read_route_document(route) if route is not None else None,
         pods=tuple(_pod(pod, answers.get(pod["metadata"]["uid"]), silence, now) for pod in routing),
@@ -130,6 +138,20 @@ async def _named(reader: Reader, namespace: str, versions: Iterable[ModelVersion
     others = [version.predictor for version in versions if version.predictor not in known]
     found = await asyncio.gather(*(_or_none(reader.get(INFERENCE_SERVICES, namespace, name)) for name in others))
     return [*labelled, *(one for one in found if one is not None)]
+
+
+async def _started(reader: Reader, namespace: str, versions: Iterable[ModelVersion]) -> dict[str, int]:
+    """Ready pods of the versions that wait for them, by InferenceService: KServe calls that ready with its first pod. The pods
+    of the other versions are their autoscaler's."""
+    names = [version.predictor for version in versions if stage_of(version) is Stage.WARMING]
+    found = await asyncio.gather(*(reader.list(PODS, namespace, labels=f"{SERVICE_LABEL}={name}") for name in names))
+    return {name: sum(map(_serves, pods)) for name, (pods, _) in zip(names, found, strict=True)}
+
+
+def _serves(pod: Object) -> bool:
+    """A predictor's pod that is ready and stays. A verification's pod may have the same label, but is no component."""
+    going = bool(pod["metadata"].get("deletionTimestamp"))
+    return _labels(pod).get("component") == "predictor" and _is_ready(pod)[0] and not going
 
 
 def _of_job(pods: list[Object], job: Object) -> list[Object]:

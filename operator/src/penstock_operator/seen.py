@@ -51,7 +51,8 @@ class Pod:
 @dataclass(frozen=True, slots=True)
 class InferenceService:
     """An InferenceService. `made`: by this operator, to run a model's transformer; `owner`: uid of the ModelVersion whose
-    predictor it is; `routes`: it has a transformer. `message`: why it is not ready."""
+    predictor it is; `routes`: it has a transformer. `pods`: how many of them are ready, if a version waits for that. `message`:
+    why it is not ready."""
 
     name: str
     uid: str
@@ -60,6 +61,7 @@ class InferenceService:
     made: bool = False
     routes: bool = False
     ready: bool = False
+    pods: int = 0
     deleting: bool = False
     message: str = ""
     document: Mapping[str, Any] = field(default_factory=dict)

@@ -5,7 +5,7 @@ Invariant: a look that finds nothing new writes nothing; a condition's time is t
 
 import msgspec
 
-from penstock_operator.advance import Situation, Step, is_paused, own_service
+from penstock_operator.advance import Situation, Step, is_paused, own_service, pods_missing
 from penstock_operator.clock import write_moment
 from penstock_operator.model_version import Condition, ModelVersion, Status
 from penstock_operator.roles import is_verified, stage_of
@@ -66,7 +66,10 @@ def _ready(version: ModelVersion, step: Step, here: Situation) -> tuple[str, boo
         return "Ready", False, "NotStarted" if step.stage in UNFINISHED else step.stage.value, ""
     if service is None:
         return "Ready", False, "PredictorMissing", ""
-    return ("Ready", True, "Ready", "") if service.ready else ("Ready", False, "PredictorNotReady", service.message[:512])
+    missing = pods_missing(version, service) if step.stage is Stage.WARMING else ""
+    if service.ready and not missing:
+        return "Ready", True, "Ready", ""
+    return "Ready", False, "PredictorNotReady", missing if service.ready else service.message[:512]
 
 
 def _acknowledged(step: Step, here: Situation) -> tuple[str, bool | None, str, str]:

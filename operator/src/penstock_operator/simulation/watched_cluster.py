@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import yaml
 
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, MODEL_VERSIONS, PODS, Changed, Kind, Object
+from penstock_operator.looking import SERVICE_LABEL
 from penstock_operator.model_version import read_model_version
 from penstock_operator.roles import is_leaving, is_verified, stage_of
 from penstock_operator.route import KEY, load_yaml, predictor_address, route_name
@@ -123,7 +124,16 @@ class WatchedCluster(MemoryCluster):
             version_of = versions.get(entry["model"])
             if version_of is None or not is_verified(version_of):
                 raise AssertionError(f"{entry['model']} is routed to without being verified")
+            if before is not None and entry["predictor"] not in {one["predictor"] for one in before["bundles"]}:
+                self._check_pods(entry["model"], version_of.spec.runtime.replicas.min)
         self._check_step(before, after)
+
+    def _check_pods(self, service: str, least: int) -> None:
+        pods = [document for (plural, _, _), document in self.objects.items() if plural == PODS.plural]
+        ready = sum((pod["metadata"].get("labels") or {}).get(SERVICE_LABEL) == service for pod in pods)
+        # One that was deleted by hand since is made anew.
+        if (INFERENCE_SERVICES.plural, NAMESPACE, service) in self.objects and ready < least:
+            raise AssertionError(f"{service} comes into the route with {ready} of {least} pods")
 
     def _check_step(self, before: dict[str, Any] | None, after: dict[str, Any]) -> None:
         if before is None or after == before:

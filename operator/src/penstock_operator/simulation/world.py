@@ -6,6 +6,7 @@ nothing does. The world watches what the operator must never do, at each of its 
     a bundle that is not verified is in the route
     an InferenceService is deleted while a living transformer would still send to it
     a version gets more requests than before while a ready transformer has not applied the route before
+    a version joins others in the route with fewer pods than it asks for
 """
 
 import json
@@ -23,13 +24,14 @@ from penstock_operator.cluster import (
     Object,
 )
 from penstock_operator.desired import decide
-from penstock_operator.looking import Silence, look
+from penstock_operator.looking import SERVICE_LABEL, Silence, look
 from penstock_operator.plan import Plan
 from penstock_operator.policy import Policy
 from penstock_operator.route import predictor_address, route_name
 from penstock_operator.seen import Answer
 from penstock_operator.simulation.memory_cluster import MemoryCluster
 from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Transformer, WatchedCluster, read_text
+from penstock_operator.verification_job import VERSION_LABEL
 
 
 class World:
@@ -132,7 +134,7 @@ class World:
                 "metadata": {
                     "name": name,
                     "namespace": NAMESPACE,
-                    "labels": {"serving.kserve.io/inferenceservice": MODEL, **labels},
+                    "labels": {SERVICE_LABEL: MODEL, **labels},
                 },
                 "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
             },
@@ -174,10 +176,13 @@ class World:
         )
 
     def make_pods(self) -> bool:
-        """KServe makes the pods of every InferenceService, and they become ready."""
+        """KServe makes the pods of every InferenceService, one a move; it calls a predictor ready with the first."""
         moved = False
         for (plural, _, name), service in list(self.cluster.objects.items()):
-            if plural != INFERENCE_SERVICES.plural or service.get("status"):
+            if plural != INFERENCE_SERVICES.plural:
+                continue
+            moved = self._add_predictor_pod(name, service) or moved
+            if service.get("status"):
                 continue
             moved = True
             self.cluster.put(INFERENCE_SERVICES, {**service, "status": {"conditions": [{"type": "Ready", "status": "True"}]}})
@@ -185,6 +190,15 @@ class World:
                 for number in range(2):
                     self.add_transformer(f"{name}-{service['metadata']['uid']}-{number}")
         return moved
+
+    def _add_predictor_pod(self, name: str, service: Object) -> bool:
+        least = service["spec"]["predictor"].get("minReplicas", 1)
+        pods = [f"{name}-predictor-{service['metadata']['uid']}-{number}" for number in range(least)]
+        missing = [pod for pod in pods if (PODS.plural, NAMESPACE, pod) not in self.cluster.objects]
+        if VERSION_LABEL not in (service["metadata"].get("labels") or {}) or not missing:
+            return False
+        self._add_pod(missing[0], {"component": "predictor", SERVICE_LABEL: name})
+        return True
 
     def apply_route(self, at: int | None = None) -> bool:
         """The transformers, or the one at this place, apply what the ConfigMap says now."""
@@ -209,7 +223,7 @@ class World:
             owners = document["metadata"].get("ownerReferences") or []
             orphan = bool(owners) and not any(owner["uid"] in uids for owner in owners)
             labels = document["metadata"].get("labels") or {}
-            service = labels.get("serving.kserve.io/inferenceservice")
+            service = labels.get(SERVICE_LABEL)
             if plural == PODS.plural and service:
                 orphan = (INFERENCE_SERVICES.plural, namespace, service) not in self.cluster.objects
             if orphan:
