@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bed import example, kafka, versions
@@ -60,7 +61,7 @@ def paste(cluster: Cluster, blocks: list[str]) -> list[str]:
                                        for block in blocks)  # fmt: skip
     environment = {**os.environ, **cluster.environment}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    command = ["bash", "-euo", "pipefail", "-c", f"trap 'kill $(jobs -p)' EXIT\n{script}"]
+    command = ["bash", "-euo", "pipefail", "-c", f"trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n{script}"]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONGEST_S, check=False
     )  # fmt: skip
@@ -75,6 +76,14 @@ def _story(cluster: Cluster) -> str:
     return shown + cluster.kubectl("--namespace", example.NAMESPACE, "get", "events", "--sort-by=.lastTimestamp")[-3000:]
 
 
+def document_of(output: str) -> dict[str, Any]:
+    """The JSON in it, which kubectl's own lines may stand beside."""
+    begin = re.search(r"^\{", output, re.MULTILINE)
+    assert begin is not None, output
+    document: dict[str, Any] = json.JSONDecoder().raw_decode(output, begin.start())[0]
+    return document
+
+
 def bundle_of(head: str) -> str:
     """The digest that an answer's header names."""
     found = re.search(r"(?i)penstock-bundle: \S+@(sha256:[0-9a-f]{64})", head)
@@ -87,11 +96,10 @@ def test_the_section_works_as_pasted(place: Cluster) -> None:
     first, *blocks = pasted_blocks()
     assert first.startswith("make cluster-up\nexport KUBECONFIG=")
     _, rest, grpc, by_kafka, _, live, back = paste(place, blocks)
-    prediction = json.loads(rest)["predictions"][0]
+    prediction = document_of(rest)["predictions"][0]
     assert prediction["label"] == "late"
-    assert json.loads(grpc)["modelName"] == MODEL
-    (record,) = re.findall(r"^\{.*\}$", by_kafka, re.MULTILINE)
-    assert json.loads(record)["predictions"][0]["scores"] == prediction["scores"]
+    assert document_of(grpc)["modelName"] == MODEL
+    assert document_of(by_kafka)["predictions"][0]["scores"] == prediction["scores"]
     assert "flights-8" in live
     digests = {name: _digest(place, name) for name in (MODEL, versions.NEXT)}
     assert bundle_of(live) == digests[versions.NEXT]

@@ -76,7 +76,13 @@ def caller_service(seen: Seen, policy: Policy) -> dict[str, Any]:
         "name": CONTAINER,
         "image": policy.transformer_image,
         "imagePullPolicy": policy.image_pull_policy,
-        "args": [f"--model_name={seen.model}", "--http_port=8080", f"--route_configmap={route_name(seen.model)}"],
+        "args": [
+            f"--model_name={seen.model}",
+            "--http_port=8080",
+            f"--route_configmap={route_name(seen.model)}",
+            # A container that restarts while the API server is away goes on with the last route.
+            "--route_cache=/tmp/route",
+        ],
         # KServe puts these on the Service; the admin port is not for callers.
         "ports": [
             {"name": "http1", "containerPort": 8080, "protocol": "TCP"},
