@@ -8,6 +8,7 @@ takes; what is not finite is None, because JSON has no word for it.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,15 @@ from penstock.tensors import Array
 Prediction = dict[str, Any]
 
 _BOOLEAN_THRESHOLD = 0.5
+
+
+@dataclass(slots=True)
+class Judged:
+    """A batch's predictions as columns, for those who count them. `numbers`: float `[rows]` by name (`value`, `scores.<label>`);
+    `codes`: by name (`label`, `value` of a decision) the names and, for each row, which of them it is, -1 for none."""
+
+    numbers: dict[str, Array] = field(default_factory=dict)
+    codes: dict[str, tuple[tuple[str, ...], npt.NDArray[np.intp]]] = field(default_factory=dict)
 
 
 class Postprocessor:
@@ -45,6 +55,45 @@ class Postprocessor:
     def apply(self, outputs: dict[str, Array]) -> list[Prediction]:
         """One prediction a row of `outputs` (arrays `[rows, ...]`), in order. Raises Internal if the model broke its word."""
         return self._apply(outputs)
+
+    def judge(self, outputs: dict[str, Array]) -> Judged:
+        """What `apply` would say of each row, in columns; nothing of what it gives as it is (raw, zero-shot). Raises Internal."""
+        if self._spec.kind == "classification":
+            return self._judge_classes(self._read(outputs))
+        if self._spec.kind == "boolean":
+            return self._judge_decisions(outputs)
+        if self._spec.kind == "regression":
+            array = self._read(outputs)
+            array = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+            return Judged({"value": array}) if array.ndim == 1 and array.dtype.kind in "fiu" else Judged()
+        return Judged()
+
+    @property
+    def source(self) -> str:
+        """The output that predictions are read from."""
+        return self._source
+
+    def _judge_classes(self, array: Array) -> Judged:
+        if array.dtype.kind != "f":
+            names, codes = np.unique(np.array(self._named(_one_a_row(array, self._source)), object), return_inverse=True)
+            return Judged(codes={"label": (tuple(names.tolist()), codes.reshape(-1))})
+        threshold = self._spec.threshold
+        scores = _activated(_both_classes(array, self._spec), self._spec.activation)
+        labels = self._labels or _numbered(scores.shape[1])
+        if scores.shape[1] != len(labels):
+            raise Internal(f"output {self._source!r} has {scores.shape[1]} classes, bundle.yaml names {len(labels)} labels")
+        chosen = _choose(scores, None if threshold is None else float(array.dtype.type(threshold)))
+        chosen[np.isnan(scores).any(axis=1)] = -1
+        numbers = {f"scores.{label}": scores[:, at] for at, label in enumerate(labels)}
+        return Judged(numbers, {"label": (labels, chosen)})
+
+    def _judge_decisions(self, outputs: dict[str, Array]) -> Judged:
+        found = [prediction["value"] for prediction in self._decide(outputs)]
+        codes = np.array([-1 if value is None else int(value) for value in found], np.intp)
+        judged = Judged(codes={"value": (("false", "true"), codes)})
+        if len(self._spec.labels) == 2:
+            judged.codes["label"] = (self._spec.labels, codes)
+        return judged
 
     def _classify(self, outputs: dict[str, Array]) -> list[Prediction]:
         array = self._read(outputs)

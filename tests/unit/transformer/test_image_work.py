@@ -18,8 +18,8 @@ from penstock.errors import Cancelled, DeadlineExceeded, Overloaded, TooLarge, U
 from penstock.features import images
 from penstock.testing.bundles import bundle_files
 from penstock_transformer.encoding_threads import EncodingThreads
-from penstock_transformer.pipeline import _check_wanted
 from penstock_transformer.requests import PredictRequest
+from penstock_transformer.waiting import check_wanted
 from penstock_transformer.work import PredictWork
 
 FEATURES = """
@@ -113,11 +113,11 @@ def test_decoding_goes_on_while_one_caller_waits():
 
     late, patient = work(time.monotonic() - 1), work()
     with pytest.raises(DeadlineExceeded):
-        _check_wanted([late])
-    _check_wanted([late, patient])
+        check_wanted([late])
+    check_wanted([late, patient])
     patient.reply.disconnected = True
     with pytest.raises(Cancelled):
-        _check_wanted([patient])
+        check_wanted([patient])
 
 
 def test_images_have_threads_of_their_own_and_a_bounded_line(run):

@@ -12,6 +12,7 @@ from typing import Any
 from penstock.bundle.manifest import Manifest
 from penstock.columns import Column
 from penstock.dataplane import DataPlane
+from penstock.evidence.profiles import NOTHING, Profile
 from penstock.features.encoder import Encoder
 from penstock.features.images import Decoding
 from penstock.features.texts import Truncated
@@ -40,7 +41,7 @@ class ActiveBundle:
 
     `digest` is `sha256:…`, or "" for a foreign server that has no bundles; then `expect` is None and nothing is verified, and
     `identity`, by which callers stick to a bundle, is where that server is.
-    `independent`: rows of different callers may share a call.
+    `independent`: rows of different callers may share a call. `profile`: what training looked like, for the evidence's bins.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class ActiveBundle:
         "postprocessor",
         "predictor",
         "predictor_model",
+        "profile",
         "store",
         "version",
         "zero_shot",
@@ -79,6 +81,7 @@ class ActiveBundle:
         encoder: Encoder | None = None,
         store: FeatureStore | None = None,
         identity: str = "",
+        profile: Profile = NOTHING,
         close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.manifest = manifest
@@ -95,6 +98,7 @@ class ActiveBundle:
         self.lengths = TokenLengths.of(encoder.plan) if encoder is not None else None
         self.store = store
         self.postprocessor = Postprocessor(manifest.postprocess, manifest)
+        self.profile = profile
         features = plan.spec if plan is not None else None
         self.zero_shot = ZeroShot(manifest, features) if manifest.postprocess.zero_shot is not None else None
         self.independent = manifest.model.rows_independent is True

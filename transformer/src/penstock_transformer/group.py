@@ -20,6 +20,7 @@ from penstock.errors import InvalidInput, NotFound, PenstockError
 from penstock.features.texts import Truncated
 from penstock.tensors import Array
 from penstock_transformer.active import ActiveBundle
+from penstock_transformer.evidence.sums import Sums
 from penstock_transformer.gathering import Gathered, Gathering
 from penstock_transformer.keys import key_from_text
 from penstock_transformer.plan import FetchPlan
@@ -36,10 +37,11 @@ _ROW = re.compile(r"rows\[(\d+)\]")
 
 class Group:
     """The works of a batch that go to one bundle with features. `bounds`: where each work's rows begin, and the total at the
-    end. Once it has answered: `predictions`, one a row (none if all wanted tensors only), `now_s` the clock that ages were judged
-    by."""
+    end. `sums`, None for none, counts it; the batch began at `began_s`. Once it has answered: `predictions`, one a row (none if
+    all wanted tensors only), `now_s` the clock that ages were judged by."""
 
     __slots__ = (
+        "began_s",
         "bounds",
         "bundle",
         "degraded",
@@ -51,13 +53,18 @@ class Group:
         "predictions",
         "reads",
         "resolved",
+        "sums",
         "truncated",
         "works",
     )
 
-    def __init__(self, bundle: ActiveBundle, works: Sequence[PredictWork]) -> None:
+    def __init__(
+        self, bundle: ActiveBundle, works: Sequence[PredictWork], sums: Sums | None = None, began_s: float = 0.0
+    ) -> None:
         assert bundle.plan is not None
         self.bundle = bundle
+        self.sums = sums
+        self.began_s = began_s
         self.plan: FetchPlan = bundle.plan
         self.works: list[PredictWork] = []
         self.parts: list[list[Row] | dict[str, Array]] = []

@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable
 
 from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
 from penstock.bundle.manifest_text import MANIFEST
+from penstock.bundle.profile import PROFILE
 from penstock.bundle.reading import bundle_from_files
 from penstock.dataplane import DataPlane, ModelMetadata
 from penstock.errors import UpstreamUnavailable, WrongBundle
+from penstock.evidence.profiles import read_profile
 from penstock.features.encoder import Encoder
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.plan import plan_of
@@ -39,8 +41,9 @@ async def load_bundle(
         return content
 
     bundle = await bundle_from_files(fetch, digest)
+    profile = read_profile(bundle.files.get(PROFILE, b""))
     if bundle.features is None:
-        return ActiveBundle(bundle.manifest, digest, predictor, model, close=close)
+        return ActiveBundle(bundle.manifest, digest, predictor, model, profile=profile, close=close)
     plan = plan_of(bundle.features)
     encoder = Encoder(bundle.read("encoder.onnx"), bundle.features, files=bundle.files)
     lease = await stores.lease(plan.layout) if plan.layout is not None else None
@@ -53,7 +56,9 @@ async def load_bundle(
 
     store = lease.store if lease is not None else None
     try:
-        active = ActiveBundle(bundle.manifest, digest, predictor, model, plan=plan, encoder=encoder, store=store, close=closed)
+        active = ActiveBundle(
+            bundle.manifest, digest, predictor, model, plan=plan, encoder=encoder, store=store, profile=profile, close=closed
+        )
         await active.warm()
     except BaseException:
         # What called us closes its own connection to the predictor; nobody else knows of the store.

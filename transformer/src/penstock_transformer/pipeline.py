@@ -16,20 +16,30 @@ from typing import Protocol
 
 from penstock.batcher.work import answerable
 from penstock.dataplane import Context
-from penstock.errors import Cancelled, DeadlineExceeded, Internal, InvalidInput, PenstockError, UpstreamUnavailable, WrongBundle
+from penstock.errors import (
+    Cancelled,
+    ErrorKind,
+    Internal,
+    InvalidInput,
+    PenstockError,
+    UpstreamUnavailable,
+    WrongBundle,
+)
 from penstock.tensors import Array
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.call import ConnectionEnded, is_unplaced
 from penstock_transformer.calling import call_rows, check_rows
 from penstock_transformer.counters import Counters
 from penstock_transformer.deadline_watch import DeadlineWatch
+from penstock_transformer.evidence.sums import Sums
 from penstock_transformer.group import Group
 from penstock_transformer.joined_read import read_joined
 from penstock_transformer.plain import plain_tensors
 from penstock_transformer.requests import PredictResponse
-from penstock_transformer.routing import choose
+from penstock_transformer.routing import assign
 from penstock_transformer.routing_table import RouteTable
 from penstock_transformer.store.port import SetColumns, SetRead, UnreadableValue
+from penstock_transformer.waiting import check_wanted, wanted
 from penstock_transformer.work import PredictWork
 
 logger = logging.getLogger(__name__)
@@ -67,19 +77,24 @@ class Pipeline:
                 watch.stop()
 
     async def _run_routed(self, works: Sequence[PredictWork]) -> None:
+        began_s = time.monotonic()
+        recorder = self._table.recorder
+        tallies = recorder.shadows if works[0].copied else recorder.live
         shares = self._shares(works)
         for bundle in shares:
             bundle.use()
         try:
-            groups = [Group(bundle, mine) for bundle, mine in shares.items() if bundle.plan is not None]
-            plain = [self._run_plain(bundle, w) for bundle, mine in shares.items() if bundle.plan is None for w in mine]
+            groups = [Group(b, mine, tallies.get(b), began_s) for b, mine in shares.items() if b.plan is not None]
+            plain = [self._run_plain(b, w, tallies.get(b)) for b, mine in shares.items() if b.plan is None for w in mine]
             if groups and not plain:
                 await self._run_groups(groups)
             else:
                 await asyncio.gather(*plain, *([self._run_groups(groups)] if groups else []))
         finally:
-            for bundle in shares:
+            for bundle, mine in shares.items():
                 bundle.release()
+                if not _all_counted(mine) and (sums := tallies.get(bundle)) is not None:
+                    sums.failed(mine, now_s := time.monotonic(), now_s - began_s)
 
     def _shares(self, works: Sequence[PredictWork]) -> dict[ActiveBundle, list[PredictWork]]:
         route = self._table.route
@@ -91,7 +106,7 @@ class Pipeline:
                 bundle = only
             if bundle is None:
                 try:
-                    bundle = choose(route, work.request)
+                    bundle, work.sticky = assign(route, work.request)
                 except PenstockError as error:
                     work.error(error)
                     continue
@@ -185,15 +200,19 @@ class Pipeline:
             group.resolve(self._counters.store)
             if not group.works or group.resolved is None or self._nobody_waits(group.works):
                 return
-            wanted = partial(_check_wanted, group.works)
-            tensors = await bundle.encode(group.resolved.columns, group.rows, wanted, group.truncated)
+            go_on = partial(check_wanted, group.works)
+            tensors = await bundle.encode(group.resolved.columns, group.rows, go_on, group.truncated)
             tensors = group.checked(tensors)
             if not group.works:
                 return
-            outputs = await self._call(bundle, tensors, group.bounds, group.works)
+            outputs, call_s = await self._call(bundle, tensors, group.bounds, group.works, group.sums)
             if len(group.works) > 1:
                 check_rows(outputs, group.rows)
             group.answer(outputs)
+            if group.sums is not None:
+                now_s = time.monotonic()
+                times_s = (now_s, now_s - group.began_s, call_s)
+                group.sums.answered(group.works, group.bounds, times_s, outputs, group.resolved.columns)
             if self.log is not None:
                 self.log.answered(group, outputs)
         except WrongBundle as error:
@@ -205,13 +224,16 @@ class Pipeline:
         except Exception as fault:
             await self._alone(group, answerable(fault))
 
-    async def _run_plain(self, bundle: ActiveBundle, work: PredictWork) -> None:
-        request = work.request
+    async def _run_plain(self, bundle: ActiveBundle, work: PredictWork, sums: Sums | None) -> None:
+        request, bounds = work.request, (0, work.rows)
+        began_s = time.monotonic()
         try:
             tensors = plain_tensors(bundle.manifest, request, work.rows)
-            outputs = await self._call(bundle, tensors, [0, work.rows], [work])
+            outputs, call_s = await self._call(bundle, tensors, bounds, [work], sums)
             predictions = [] if work.tensors_only else bundle.postprocessor.apply(outputs)
             work.put(PredictResponse(request.model, bundle.label, predictions, outputs, version=bundle.version))
+            if sums is not None:
+                sums.answered([work], bounds, (now_s := time.monotonic(), now_s - began_s, call_s), outputs, None)
             if self.log is not None:
                 self.log.answered_plain(bundle, work, outputs)
         except WrongBundle as error:
@@ -220,17 +242,28 @@ class Pipeline:
             await self._move(bundle, [work], answerable(fault))
 
     async def _call(
-        self, bundle: ActiveBundle, tensors: dict[str, Array], bounds: Sequence[int], works: Sequence[PredictWork]
-    ) -> dict[str, Array]:
-        context = self._call_context(bundle, works)
+        self,
+        bundle: ActiveBundle,
+        tensors: dict[str, Array],
+        bounds: Sequence[int],
+        works: Sequence[PredictWork],
+        sums: Sums | None,
+    ) -> tuple[dict[str, Array], float]:
+        """The model's outputs, and the seconds that they took."""
+        context, took_s = self._call_context(bundle, works), 0.0
         begun = time.monotonic()
         try:
-            return await call_rows(bundle, tensors, bounds, context, max_rows=self._max_call_rows, wanted=partial(_wanted, works))
+            waited = partial(wanted, works)
+            outputs = await call_rows(bundle, tensors, bounds, context, max_rows=self._max_call_rows, wanted=waited)
         except PenstockError as error:
             self._counters.call_failed(error.kind)
+            if sums is not None and error.kind is ErrorKind.DEADLINE_EXCEEDED:
+                sums.late_call(time.monotonic() - begun)
             raise
         finally:
-            self._counters.calls.observe(time.monotonic() - begun)
+            took_s = time.monotonic() - begun
+            self._counters.calls.observe(took_s)
+        return outputs, took_s
 
     def _call_context(self, bundle: ActiveBundle, works: Sequence[PredictWork]) -> Context:
         """The context of a shared call: it lasts as long as its most patient caller, and is as urgent as its most urgent."""
@@ -278,6 +311,8 @@ class Pipeline:
             moved.append(work)
         if moved:
             self._counters.moved_requests += len(moved)
+            if (sums := self._table.recorder.live.get(bundle)) is not None:
+                sums.moved += len(moved)
             await self._run_routed(moved)
 
     async def _alone(self, group: Group, error: PenstockError) -> None:
@@ -290,32 +325,22 @@ class Pipeline:
             extra={"bundle": group.bundle.label, "batch_size": len(group.works)},
         )
         waiting = [w for w in group.works if w.waiting]
-        await asyncio.gather(*(self._run_groups([Group(group.bundle, [w])]) for w in waiting))
+        await asyncio.gather(*(self._run_groups([Group(group.bundle, [w], group.sums, group.began_s)]) for w in waiting))
 
     def _nobody_waits(self, works: Sequence[PredictWork]) -> bool:
-        if _wanted(works):
+        if wanted(works):
             return False
         for work in works:
             work.error(Cancelled("the caller is gone"))
         return True
 
 
-def _wanted(works: Sequence[PredictWork]) -> bool:
-    """Whether any caller still waits."""
-    return any(work.waiting and not work.disconnected for work in works)
-
-
-def _check_wanted(works: Sequence[PredictWork]) -> None:
-    """Raises Cancelled or DeadlineExceeded if no caller waits any more. Called in any thread; it only looks."""
-    now = time.monotonic()
-    late = False
-    for work in works:
-        deadline = work.context.deadline
-        if deadline is not None and deadline <= now:
-            late = True
-        elif work.waiting and not work.disconnected:
-            return
-    raise DeadlineExceeded("the deadline passed before the images were decoded") if late else Cancelled("the caller is gone")
+def _all_counted(works: Sequence[PredictWork]) -> bool:
+    """Whether the evidence has them all; a plain loop, for it is on every request's path."""
+    for work in works:  # noqa: SIM110
+        if not work.counted:
+            return False
+    return True
 
 
 def _caller_error(work: PredictWork, error: WrongBundle) -> PenstockError:

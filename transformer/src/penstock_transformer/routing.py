@@ -51,6 +51,11 @@ class Route:
 
 def choose(route: Route | None, request: PredictRequest) -> ActiveBundle:
     """The bundle that answers. Raises NotReady without a route, WrongBundle and NotFound for a digest or version not in it."""
+    return assign(route, request)[0]
+
+
+def assign(route: Route | None, request: PredictRequest) -> tuple[ActiveBundle, bytes | None]:
+    """The bundle that answers, and the key that decided it; None where no key did. Raises as `choose`."""
     if route is None or not route.live:
         raise NotReady("no bundle is loaded yet")
     expected, version = request.context.expect_bundle, request.version
@@ -58,15 +63,16 @@ def choose(route: Route | None, request: PredictRequest) -> ActiveBundle:
         bundle = route.by_digest(expected)
         if bundle is None:
             raise WrongBundle(f"{expected} is not served here; {', '.join(t.bundle.label for t in route.live)} is")
-        return bundle
+        return bundle, None
     live = route.live
     if version is not None:
         live = tuple(t for t in live if t.bundle.version == version)
         if not live:
             raise NotFound(f"version {version} is not served; {', '.join(sorted({t.bundle.version for t in route.live}))} is")
     if len(live) == 1:
-        return live[0].bundle
-    return rendezvous(live, key_of(route, request)).bundle
+        return live[0].bundle, None
+    key = key_of(route, request)
+    return rendezvous(live, key or random.randbytes(8)).bundle, key
 
 
 def elsewhere(route: Route | None, refused: ActiveBundle) -> ActiveBundle | None:
@@ -90,9 +96,9 @@ def _draw(key: bytes, identity: str) -> float:
     return (number + 0.5) * _SCALE if number < 2**64 - 2048 else 1.0 - 2.0**-53
 
 
-def key_of(route: Route, request: PredictRequest) -> bytes:
+def key_of(route: Route, request: PredictRequest) -> bytes | None:
     """What a request sticks by: its route key, else the first entity key that its first row holds (the record's before those of
-    the other sets, in the spec's order); random for one that has none."""
+    the other sets, in the spec's order); None for one that has none."""
     if request.context.route_key is not None:
         return request.context.route_key.encode()
     if request.record_id is not None:
@@ -103,7 +109,7 @@ def key_of(route: Route, request: PredictRequest) -> bytes:
             values = [_first(request, column) for column in one.key_columns]
             if None not in values:
                 return "\x1f".join(map(str, values)).encode()
-    return random.randbytes(8)
+    return None
 
 
 def _first(request: PredictRequest, column: str) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from penstock.errors import PenstockError, WrongBundle
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.counters import Counters
+from penstock_transformer.evidence.recorder import Recorder
 from penstock_transformer.requests import PredictRequest
 from penstock_transformer.routing import Route, elsewhere
 
@@ -20,13 +21,15 @@ Refused = Callable[[ActiveBundle, WrongBundle], Awaitable[ActiveBundle | None]]
 
 
 class RouteTable:
-    """Holds the route; None until the first one is applied. `on_refused` may find the bundle to try instead."""
+    """Holds the route; None until the first one is applied. `on_refused` may find the bundle to try instead. `recorder` counts
+    what requests do to the route's bundles."""
 
     def __init__(self, counters: Counters) -> None:
         self.route: Route | None = None
         # Whether rows may hold large values: images, lists, tensors. Worked out here, once a route, not once a request.
         self.heavy = True
         self.on_refused: Refused | None = None
+        self.recorder = Recorder()
         self._counters = counters
 
     def apply(self, route: Route) -> None:
@@ -34,6 +37,7 @@ class RouteTable:
         before, self.route = self.route, route
         self.heavy = any(b.plan is None or b.plan.heavy for b in route.bundles)
         self._counters.revision = route.revision
+        self.recorder.apply(route)
         if before is not None:
             kept = set(map(id, route.bundles))
             for bundle in before.bundles:

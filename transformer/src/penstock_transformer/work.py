@@ -1,6 +1,7 @@
 """One caller's request while it is in the pipeline: what the batcher counts, and the one chance to answer."""
 
 from collections.abc import Hashable
+from typing import TYPE_CHECKING, ClassVar
 
 from penstock.dataplane import Context
 from penstock.errors import PenstockError
@@ -8,6 +9,9 @@ from penstock.zero_shot import Asked
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.call import of_both_tries
 from penstock_transformer.requests import PredictReply, PredictRequest, PredictResponse, Row
+
+if TYPE_CHECKING:
+    from penstock_transformer.evidence.pairs import Pair
 
 # What a row of plain values takes in memory, for the queue's budget: a dict of about twenty short values.
 _ROW_BYTES = 2048
@@ -17,23 +21,33 @@ class PredictWork:
     """`tensors_only`: the caller reads the model's outputs and wants no predictions. `bundle`: decided already (shadows, second
     tries); None for the route to choose. `ended`: a connection ended with it at the first try. `heavy`: its rows may hold large
     values, which are counted. `asked`: its rows spread over candidate labels, for a bundle that judges those. Implements
-    `penstock.batcher.Work`; answered at most once."""
+    `penstock.batcher.Work`; answered at most once.
+
+    For the evidence: `counted`, or not to be, because it names its bundle; `failure`, the kind of its error; `sticky`, the key
+    that it was routed by; `pairs`, what shadows say to the same."""
 
     __slots__ = (
         "asked",
         "bundle",
         "context",
+        "counted",
         "ended",
+        "failure",
         "key",
         "nbytes",
+        "pairs",
         "reply",
         "request",
         "retried",
         "rows",
+        "sticky",
         "tensors_only",
         "waiting",
         "without_data",
     )
+
+    copied: ClassVar[bool] = False
+    """Whether it is a copy for a shadow."""
 
     def __init__(
         self,
@@ -54,6 +68,10 @@ class PredictWork:
         self.retried = False
         self.ended = False
         self.waiting = True
+        self.counted = self.context.expect_bundle is not None or request.version is not None
+        self.failure: str | None = None
+        self.sticky: bytes | None = None
+        self.pairs: list[Pair] | None = None
         self.without_data = request.options is not None and not request.options.get("data", True)
         rows, columns = request.rows, request.columns
         if rows is not None:
@@ -80,9 +98,18 @@ class PredictWork:
         """Answer with an error, unless an answer has been given."""
         if self.waiting:
             self.waiting = False
+            self.failure = error.kind.value
             if self.ended:
                 error = of_both_tries(error)
             self.reply.error(error if self.asked is None else self.asked.restated(error))
+
+
+class CopiedWork(PredictWork):
+    """A copy of a request, for a shadow."""
+
+    __slots__ = ()
+
+    copied = True
 
 
 def _rows_bytes(rows: list[Row]) -> int:

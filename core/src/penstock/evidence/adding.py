@@ -17,7 +17,7 @@ _PAIRED_NUMBERS = (
     "requests", "agreeing", "differing", "slower", "faster", "only_shadow_failed", "only_answer_failed", "both_failed",
 )  # fmt: skip
 _PAIRED_COUNTS = ("score_differences", "latency_ratios")
-_NUMBERS = ("requests", "rows", "keys", "unkeyed")
+_NUMBERS = ("requests", "rows", "keys", "unkeyed", "moved")
 
 K = TypeVar("K")
 

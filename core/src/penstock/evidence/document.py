@@ -52,8 +52,8 @@ class Training(msgspec.Struct, frozen=True):
 
 
 class Latency(msgspec.Struct, omit_defaults=True):
-    """Seconds, in bins. `call`: calls of the predictor, one a batch, failed ones included. `request`: answered requests, from the
-    start of their batch to the answer, and those that their deadline ended."""
+    """Seconds, in bins. `call`: calls of the predictor, one a batch. `request`: requests, from the start of their batch to the
+    answer. Both count what was answered and what its deadline ended; what failed otherwise, often at once, is in neither."""
 
     call: Counts = []
     request: Counts = []
@@ -84,7 +84,8 @@ class Entry(msgspec.Struct, omit_defaults=True):
 
     `keys`: a route key, or a request without one, counts once a window of 60 s; `failed_keys`: those of them that met an error,
     by the kind of the first, so that their sum is at most `keys`. `unkeyed` requests came when the window's keys had no more
-    room: they are in neither. Requests that name their bundle or version are in nothing here: no route chose for them.
+    room: they are in neither. `moved` requests were its own, and found no pod of it: another live bundle answered them, and has
+    them in its sums. Requests that name their bundle or version are in nothing here: no route chose for them.
     """
 
     bundle: str
@@ -97,6 +98,7 @@ class Entry(msgspec.Struct, omit_defaults=True):
     keys: Count = 0
     failed_keys: dict[str, Count] = {}
     unkeyed: Count = 0
+    moved: Count = 0
     latency: Latency = msgspec.field(default_factory=Latency)
     outputs: dict[str, Histogram] = {}
     features: dict[str, Histogram] = {}

@@ -1,0 +1,159 @@
+"""What is counted off the path of a request: outputs, features and pairs of many batches together, in a few passes of numpy.
+
+    Sums --outputs | features | pair--> Backlog --after 1 s, or when it is full--> histograms, compared pairs
+
+One array of one row costs numpy as much as one of a hundred. So batches leave references here, and are counted together.
+Invariant: what waits is bounded, in batches, pairs and elements; nothing in here ever raises into a request.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from penstock.columns import Column
+from penstock.errors import PenstockError
+from penstock.postprocess import Judged
+from penstock.tensors import Array
+from penstock_transformer.evidence.histograms import count_judged
+from penstock_transformer.evidence.pairs import Pair, comparable
+
+if TYPE_CHECKING:
+    from penstock_transformer.evidence.sums import Sums
+
+logger = logging.getLogger(__name__)
+
+DELAY_S: Final = 1.0
+MOST: Final = 128
+"""Batches, and pairs, that wait; with more they are counted at once, which takes about a millisecond."""
+MOST_ELEMENTS: Final = 32_768
+"""Numbers of outputs that wait. A batch with more than an eighth of them is counted by every so-manieth row."""
+MOST_ROWS: Final = 256
+"""Rows of a batch whose features are counted."""
+
+_FAULTS = (PenstockError, ValueError, TypeError, IndexError, KeyError)
+
+
+class Backlog:
+    """One process's, on the event loop's thread."""
+
+    __slots__ = ("_elements", "_features", "_outputs", "_pairs", "_timer", "_told")
+
+    def __init__(self) -> None:
+        self._outputs: dict[Sums, list[Array]] = {}
+        self._features: list[tuple[Sums, dict[str, Column]]] = []
+        self._pairs: list[Pair] = []
+        self._elements = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._told = False
+
+    def outputs(self, sums: "Sums", outputs: dict[str, Array]) -> None:
+        """Count a batch's outputs soon."""
+        array = outputs.get(sums.postprocessor.source)
+        if array is None or not array.ndim:
+            return
+        if array.size > MOST_ELEMENTS // 8:
+            array = array[:: -(-array.size * 8 // MOST_ELEMENTS)].copy()
+        waiting = self._outputs.get(sums)
+        if waiting is None:
+            waiting = self._outputs[sums] = []
+        waiting.append(array)
+        self._elements += array.size
+        if len(waiting) >= MOST or self._elements >= MOST_ELEMENTS:
+            self.flush()
+        elif self._timer is None:
+            self._arm()
+
+    def features(self, sums: "Sums", columns: dict[str, Column]) -> None:
+        """Count a batch's features soon."""
+        rows = len(next(iter(columns.values())).values) if columns else 0
+        if rows > MOST_ROWS:
+            step = -(-rows // MOST_ROWS)
+            columns = {name: Column(c.values[::step].copy(), c.missing[::step].copy()) for name, c in columns.items()}
+        self._features.append((sums, columns))
+        self._elements += min(rows, MOST_ROWS)
+        self._arm()
+
+    def pair(self, pair: Pair) -> None:
+        """Compare the halves of a pair soon."""
+        self._pairs.append(pair)
+        if len(self._pairs) >= MOST:
+            self.flush()
+        else:
+            self._arm()
+
+    def flush(self) -> None:
+        """Count all that waits. Never raises."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        outputs, self._outputs = self._outputs, {}
+        features, self._features = self._features, []
+        pairs, self._pairs = self._pairs, []
+        self._elements = 0
+        for sums, arrays in outputs.items():
+            self._try(_count_outputs, sums, arrays)
+        for sums, columns in _joined(features):
+            self._try(_count_features, sums, columns)
+        for alike in _alike(pairs):
+            self._try(_count_pairs, alike)
+
+    def _arm(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(DELAY_S, self.flush)
+
+    def _try(self, count: Callable[..., None], *given: Any) -> None:
+        """A model that breaks its word costs its own evidence, and one line of the log."""
+        try:
+            count(*given)
+        except _FAULTS as fault:
+            if not self._told:
+                self._told = True
+                logger.warning("outputs are not counted", extra={"reason": str(fault)[:200]})
+
+
+def _count_outputs(sums: "Sums", arrays: list[Array]) -> None:
+    array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    if len(array):
+        count_judged(sums.outputs, sums.postprocessor.judge({sums.postprocessor.source: array}))
+
+
+def _joined(features: list[tuple["Sums", dict[str, Column]]]) -> Iterable[tuple["Sums", dict[str, list[Column]]]]:
+    found: dict[Sums, dict[str, list[Column]]] = {}
+    for sums, columns in features:
+        mine = found.setdefault(sums, {})
+        for name, column in columns.items():
+            mine.setdefault(name, []).append(column)
+    return found.items()
+
+
+def _count_features(sums: "Sums", columns: dict[str, list[Column]]) -> None:
+    for name, parts in columns.items():
+        values = np.concatenate([part.values for part in parts])
+        sums.features[name].column(Column(values, np.concatenate([part.missing for part in parts])))
+
+
+def _alike(pairs: list[Pair]) -> Iterable[list[Pair]]:
+    """Pairs of the same two bundles."""
+    found: dict[tuple[Any, Any], list[Pair]] = {}
+    for pair in pairs:
+        if comparable(pair):
+            assert pair.answer is not None
+            assert pair.shadow is not None
+            found.setdefault((pair.answer.sums, pair.shadow.sums), []).append(pair)
+    return found.values()
+
+
+def _count_pairs(pairs: Sequence[Pair]) -> None:
+    first = pairs[0]
+    assert first.answer is not None
+    first.into.compare(pairs, _judged(pairs, "answer"), _judged(pairs, "shadow"), first.answer.sums.spreads)
+
+
+def _judged(pairs: Sequence[Pair], side: str) -> Judged:
+    halves = [getattr(pair, side) for pair in pairs]
+    postprocessor = halves[0].sums.postprocessor
+    source = postprocessor.source
+    return postprocessor.judge({source: np.concatenate([half.outputs[source][half.start : half.stop] for half in halves])})  # type: ignore[no-any-return]

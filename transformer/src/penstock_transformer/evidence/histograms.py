@@ -1,0 +1,83 @@
+"""Histograms of arrays in fixed bins: a batch of values in one pass of numpy.
+
+    predictions, columns of features --> one Counter each, in the layout of `penstock.evidence.document.Bins` --> counts
+
+Invariant: every value lands in exactly one bin, and what a counter costs and keeps does not grow with what it is given.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from penstock.columns import Column
+from penstock.evidence.document import Bins, Histogram, Training
+from penstock.postprocess import Judged
+from penstock.tensors import Array
+
+
+class Counter:
+    """The histogram of one output or feature. `training` is what its bundle's profile has of it."""
+
+    __slots__ = ("_codes", "_edges", "_places", "bins", "counts", "training")
+
+    def __init__(self, bins: Bins, training: Training | None) -> None:
+        self.bins = bins
+        self.training = training
+        self.counts = np.zeros(bins.size, np.int64)
+        self._edges = np.array(bins.edges, np.float64)
+        self._places = {value: place for place, value in enumerate(bins.values)}
+        self._codes: dict[tuple[str, ...], Array] = {}
+
+    def numbers(self, values: Array, missing: Array | None = None) -> None:
+        """Count numbers; those that are NaN, or marked in `missing`, as missing."""
+        edges = self._edges
+        if not len(edges):
+            return
+        values = values.astype(np.float64)
+        places = np.searchsorted(edges, values, side="right")
+        # The last edge itself has a bin; what is above it comes behind that.
+        places[values > edges[-1]] = len(edges) + 1
+        gone = np.isnan(values) if missing is None else np.isnan(values) | missing
+        places[gone] = len(edges) + 2
+        self.counts += np.bincount(places, minlength=len(self.counts))
+
+    def codes(self, names: tuple[str, ...], codes: Array) -> None:
+        """Count texts given as places in `names`; -1 is missing."""
+        if not self._places:
+            return
+        table = self._codes.get(names)
+        if table is None:
+            other = len(self._places)
+            # The last entry is where code -1 looks.
+            table = np.array([*(self._places.get(name, other) for name in names), other + 1])
+            self._codes = {names: table}
+        self.counts += np.bincount(table[codes], minlength=len(self.counts))
+
+    def column(self, column: Column) -> None:
+        """Count a feature's raw values."""
+        if self._edges.size:
+            if column.values.dtype.kind in "fiub":
+                self.numbers(column.values, column.missing)
+            return
+        other, places = len(self._places), self._places
+        for value, gone in zip(column.values.tolist(), column.missing.tolist(), strict=True):
+            self.counts[other + 1 if gone else places.get(_text(value), other)] += 1
+
+    def told(self) -> Histogram:
+        """As the document has it."""
+        return Histogram(self.bins, self.counts.tolist(), self.training)
+
+
+def count_judged(counters: dict[str, Counter], judged: Judged) -> None:
+    """Count what a batch's predictions say, whatever of it has bins."""
+    for name, (names, codes) in judged.codes.items():
+        if name in counters:
+            counters[name].codes(names, codes)
+    for name, values in judged.numbers.items():
+        if name in counters:
+            counters[name].numbers(values)
+
+
+def _text(value: Any) -> str:
+    """A value as profile.json names it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

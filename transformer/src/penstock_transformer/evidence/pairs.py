@@ -1,0 +1,158 @@
+"""A shadow against the answer that callers got, on the same request: compared once both are there, in batches of pairs.
+
+    live work ----> Pair.answer --\\
+                                   both there --> Backlog --> compare --> PairSums of the shadow
+    its copy  ----> Pair.shadow --/
+
+Invariant: a pair is counted at most once, and not at all if either half is never known: a copy that the shadow's queue had no
+room for, a request that went where nothing is counted.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from penstock.evidence.document import Counts, Paired
+from penstock.evidence.scales import DIFFERENCE_BINS, RATIO_BINS, difference_bin, ratio_bin
+from penstock.postprocess import Judged
+from penstock.tensors import Array
+
+if TYPE_CHECKING:
+    from penstock_transformer.evidence.sums import Sums
+
+
+class Half:
+    """One side of a pair: rows `start` to `stop` of a batch's outputs, or the kind of the error."""
+
+    __slots__ = ("call_s", "failure", "outputs", "start", "stop", "sums")
+
+    def __init__(
+        self, sums: "Sums", failure: str | None, outputs: dict[str, Array], start: int, stop: int, call_s: float
+    ) -> None:
+        self.sums = sums
+        self.failure = failure
+        self.outputs = outputs
+        self.start = start
+        self.stop = stop
+        self.call_s = call_s
+
+
+class Pair:
+    """What one request got, and what a shadow said to its copy. `into`: where it is counted."""
+
+    __slots__ = ("answer", "into", "shadow")
+
+    def __init__(self, into: "PairSums") -> None:
+        self.into = into
+        self.answer: Half | None = None
+        self.shadow: Half | None = None
+
+
+class PairSums:
+    """The sums of one shadow under one revision of the route."""
+
+    __slots__ = ("counts", "differences", "ratios")
+
+    def __init__(self) -> None:
+        self.counts = Paired()
+        self.differences = [0] * DIFFERENCE_BINS
+        self.ratios = [0] * RATIO_BINS
+
+    def failed(self, pair: Pair) -> bool:
+        """Count a pair of which a half, or both, failed; False if neither did."""
+        assert pair.answer is not None
+        assert pair.shadow is not None
+        answer, shadow, counts = pair.answer.failure, pair.shadow.failure, self.counts
+        if answer is None and shadow is None:
+            return False
+        counts.requests += 1
+        if answer is None:
+            counts.only_shadow_failed += 1
+        elif shadow is None:
+            counts.only_answer_failed += 1
+        else:
+            counts.both_failed += 1
+        return True
+
+    def compare(self, pairs: Sequence[Pair], answered: Judged, shadowed: Judged, spreads: Mapping[str, float]) -> None:
+        """Count pairs that were both answered. `answered`, `shadowed`: the predictions of all their rows, one pair's after the
+        other's; `spreads`: the standard deviation that differences of a `value` are told in."""
+        rows = [_rows(pair) for pair in pairs]
+        starts = np.concatenate(([0], np.cumsum(rows)[:-1])).astype(np.intp)
+        differing = _differing(answered, shadowed)
+        if differing is not None:
+            wrong = int(np.logical_or.reduceat(differing, starts).sum())
+            self.counts.differing += wrong
+            self.counts.agreeing += len(pairs) - wrong
+        distance = _distance(answered, shadowed, spreads)
+        if distance is not None:
+            for greatest in np.maximum.reduceat(distance, starts).tolist():
+                self.differences[difference_bin(greatest)] += 1
+        for pair in pairs:
+            self._latencies(pair)
+        self.counts.requests += len(pairs)
+
+    def told(self) -> Paired:
+        """As the document has it."""
+        told = self.counts
+        told.score_differences, told.latency_ratios = sparse(self.differences), sparse(self.ratios)
+        return told
+
+    def _latencies(self, pair: Pair) -> None:
+        assert pair.answer is not None
+        assert pair.shadow is not None
+        answer_s, shadow_s = pair.answer.call_s, pair.shadow.call_s
+        if answer_s > 0.0:
+            self.ratios[ratio_bin(shadow_s / answer_s)] += 1
+        if shadow_s > answer_s:
+            self.counts.slower += 1
+        elif shadow_s < answer_s:
+            self.counts.faster += 1
+
+
+def sparse(counts: Sequence[int]) -> Counts:
+    """Counts by bin as the document has them."""
+    return [(number, count) for number, count in enumerate(counts) if count]
+
+
+def comparable(pair: Pair) -> bool:
+    """Whether both halves have the same rows."""
+    assert pair.answer is not None
+    assert pair.shadow is not None
+    return _rows(pair) == pair.shadow.stop - pair.shadow.start > 0
+
+
+def _rows(pair: Pair) -> int:
+    assert pair.answer is not None
+    return pair.answer.stop - pair.answer.start
+
+
+def _differing(answered: Judged, shadowed: Judged) -> Array | None:
+    """bool `[rows]`: where labels, or decisions, differ; None for models that have none in common."""
+    for name, (names, codes) in answered.codes.items():
+        if name in shadowed.codes:
+            theirs, their_codes = shadowed.codes[name]
+            places = {text: place for place, text in enumerate(names)}
+            # -2 is nobody's code; the last entry is where the code of no label looks.
+            table = np.array([*(places.get(text, -2) for text in theirs), -1])
+            return np.asarray(table[their_codes] != codes)
+    return None
+
+
+def _distance(answered: Judged, shadowed: Judged, spreads: Mapping[str, float]) -> Array | None:
+    """float `[rows]`: the greatest difference of any number that both tell; infinite where one of them tells none."""
+    greatest: Array | None = None
+    for name, values in answered.numbers.items():
+        theirs = shadowed.numbers.get(name)
+        if theirs is None:
+            continue
+        ours, theirs = values.astype(np.float64), theirs.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(ours - theirs)
+        apart[np.isnan(ours) & np.isnan(theirs)] = 0.0
+        apart[np.isnan(apart)] = np.inf
+        if name == "value":
+            apart /= spreads.get(name) or 1.0
+        greatest = apart if greatest is None else np.maximum(greatest, apart)
+    return greatest

@@ -1,0 +1,107 @@
+"""The evidence of one process: the sums of every bundle that its route holds or has held, and what is told of them.
+
+    RouteTable.apply --apply--> Recorder: sums for each bundle of the route --`live`, `shadows`--> pipeline
+    admin port, Prometheus <--evidence-- Recorder
+
+Invariant: sums are made once for a bundle, revision and mode, in bins fixed then, and only grow as long as they are kept. They
+are kept for the route of the moment and the `MOST_ENTRIES` before it: memory has a bound however many routes come.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final
+
+from penstock.evidence.document import Bins, Entry, EntryKey, Evidence, Process, Training
+from penstock.evidence.profiles import common
+from penstock_transformer.active import ActiveBundle
+from penstock_transformer.evidence.backlog import Backlog
+from penstock_transformer.evidence.histograms import Counter
+from penstock_transformer.evidence.sums import Sums
+from penstock_transformer.routing import Route
+
+MOST_ENTRIES: Final = 32
+MOST_OUTPUTS: Final = 32
+"""Outputs of a model that are counted: labels, values, and the scores of as many labels."""
+MOST_FEATURES: Final = 256
+_TWENTIETHS = tuple(round(n / 20, 2) for n in range(21))
+
+Tallies = dict[ActiveBundle, Sums]
+
+
+class Recorder:
+    """`live` and `shadows`: the sums of the route's bundles in either mode; swapped whole with the route, so that a batch keeps
+    those that it began with. `incarnation` tells this process from every other."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.incarnation = secrets.token_hex(8)
+        self.live: Tallies = {}
+        self.shadows: Tallies = {}
+        self.backlog = Backlog()
+        self._clock = clock
+        self._began = clock()
+        self._kept: dict[EntryKey, Sums] = {}
+
+    def apply(self, route: Route) -> None:
+        """Count by this route from now on."""
+        self.backlog.flush()
+        live = {target.bundle: self._sums(route, target.bundle, shadow=False) for target in route.live}
+        shadows = {target.bundle: self._sums(route, target.bundle, shadow=True) for target in route.shadows}
+        used = {sums.key for sums in (*live.values(), *shadows.values())}
+        for key in [key for key in self._kept if key not in used][: max(0, len(self._kept) - len(used) - MOST_ENTRIES)]:
+            del self._kept[key]
+        self.live, self.shadows = live, shadows
+
+    def evidence(self, model: str) -> Evidence:
+        """All of it, as of now."""
+        return Evidence(model, [Process(self.incarnation, round(self._clock() - self._began, 3), self.entries())])
+
+    def entries(self) -> list[Entry]:
+        """One for each bundle, revision and mode, in the order they came."""
+        self.backlog.flush()
+        return [sums.told() for sums in self._kept.values()]
+
+    def _sums(self, route: Route, bundle: ActiveBundle, *, shadow: bool) -> Sums:
+        key = (bundle.digest or bundle.identity or bundle.label, route.revision, shadow)
+        # Put behind the others: the first are dropped first.
+        sums = self._kept.pop(key, None)
+        if sums is None:
+            # A route that no file names has no candidate to compare with, and its bundles come and go.
+            others = [bundle] if not route.revision else list(route.bundles)
+            sums = Sums(
+                key,
+                bundle.version,
+                bundle.postprocessor,
+                self.backlog,
+                outputs=_outputs(bundle, others),
+                features=_counters(bundle.profile.features, MOST_FEATURES),
+                spreads=bundle.profile.spreads,
+            )
+        self._kept[key] = sums
+        return sums
+
+
+def _outputs(bundle: ActiveBundle, together: list[ActiveBundle]) -> dict[str, Counter]:
+    """Counters in bins that all these bundles' outputs of one name are counted in."""
+    found: dict[str, Counter] = {}
+    several = [_output_bins(each) for each in together]
+    for name in list(_output_bins(bundle))[:MOST_OUTPUTS]:
+        bins = common(each[name] for each in several if name in each)
+        if bins is not None:
+            found[name] = Counter(bins, bundle.profile.outputs.get(name))
+    return found
+
+
+def _output_bins(bundle: ActiveBundle) -> dict[str, Bins]:
+    """By the profile; for what it does not have, labels by name and scores by twentieths of 1."""
+    spec = bundle.manifest.postprocess
+    found: dict[str, Bins] = {}
+    if spec.kind in ("classification", "boolean") and spec.labels:
+        found["label"] = Bins(values=tuple(sorted(spec.labels)))
+    if spec.kind == "classification":
+        found |= {f"scores.{label}": Bins(edges=_TWENTIETHS) for label in spec.labels}
+    return found | {name: training.bins for name, training in bundle.profile.outputs.items()}
+
+
+def _counters(trainings: dict[str, Training], most: int) -> dict[str, Counter]:
+    return {name: Counter(training.bins, training) for name, training in list(trainings.items())[:most]}
