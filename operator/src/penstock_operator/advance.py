@@ -9,10 +9,13 @@ operator that dies in between leaves behind what was meant, and the next one doe
 Invariant: no step towards more requests is taken unless every transformer acknowledges the route as it is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from penstock_operator.acknowledgement import Acknowledgement
+from penstock_operator.analysis import Move
 from penstock_operator.clock import duration_s, read_moment, write_moment
+from penstock_operator.judgement import is_tried, judge, place_of
 from penstock_operator.model_version import PAUSED, PROMOTE, ROLLBACK, ModelVersion
 from penstock_operator.policy import Policy
 from penstock_operator.roles import Roles, is_leaving, is_verified, stage_of
@@ -24,7 +27,7 @@ from penstock_operator.verdict import Verdict, read_verdict
 @dataclass(frozen=True, slots=True)
 class Step:
     """Where a version stands next, and why. `kept_until` only of one that is kept; `verdict` of one that was just verified;
-    `again`: its verification ended without one."""
+    `again`: its verification ended without one. `evidence`: what the status is to remember of this look, if it was one."""
 
     stage: Stage
     weight: int
@@ -33,6 +36,7 @@ class Step:
     kept_until: str = ""
     verdict: Verdict | None = None
     again: bool = False
+    evidence: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,20 +203,53 @@ def _warm(version: ModelVersion, service: InferenceService | None, here: Situati
 def _climb(version: ModelVersion, stage: Stage, here: Situation) -> Step:
     """Every transformer has acknowledged: the next of shadow, steps, live."""
     rollout, weight = version.spec.rollout, version.status.weight
-    if stage is Stage.PROMOTING:
-        return Step(Stage.LIVE, 100, "Live")
     at_once = here.roles.urgent or rollout.strategy == "immediate" or (here.roles.base is None and not here.roles.users_own)
+    if stage is Stage.PROMOTING and (at_once or not is_tried(version) or place_of(version) is None):
+        return Step(Stage.LIVE, 100, "Live")
     if at_once:
         return Step(Stage.PROMOTING, 100, "Promoting")
-    allowed = _allowed(version)
     if stage is Stage.JOINING and rollout.shadow is not None:
         return Step(Stage.SHADOW, 0, "Shadowing")
+    if rollout.strategy == "evidence":
+        return _weigh(version, stage, here)
     if stage is Stage.JOINING:
         return Step(Stage.CANARY, 0, *_awaiting(version))
-    following = next((step for step in rollout.steps if step > weight), 100)
+    allowed, following = _allowed(version), _following(version)
     if allowed is None or following > allowed:
         return Step(stage, weight, *_awaiting(version))
-    return Step(Stage.PROMOTING if following >= 100 else Stage.CANARY, min(following, 100), "Stepping", f"to {following} %")
+    return _to(following, f"to {following} %")
+
+
+def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
+    """The next step by evidence; the promote annotation lets it go on without. A stage that no step speaks of waits for that."""
+    weight, following, allowed = version.status.weight, _following(version), _allowed(version)
+    if stage is Stage.JOINING:
+        return _to(following, f"to {following} %")
+    if allowed is not None and following <= allowed:
+        by_hand = f"to {following} %, by its annotation"
+        return Step(Stage.LIVE, 100, "Live") if stage is Stage.PROMOTING else _to(following, by_hand)
+    if place_of(version) is None:
+        return Step(stage, weight, *_awaiting(version))
+    judged = judge(version, here.roles.base, here.seen)
+    if judged is None:
+        return Step(stage, weight, version.status.reason, version.status.message)
+    said, move = judged.analysis.sentence[:1024], judged.analysis.move
+    if move is Move.ROLL_BACK:
+        return Step(Stage.ROLLED_BACK, 0, "WorseThanMargin", said, evidence=judged.evidence)
+    if move is Move.WAIT:
+        return Step(stage, weight, "Undecided", said, evidence=judged.evidence)
+    if stage is Stage.PROMOTING:
+        return Step(Stage.LIVE, 100, "Live", said, evidence=judged.evidence)
+    return replace(_to(following, said), evidence=judged.evidence)
+
+
+def _following(version: ModelVersion) -> int:
+    """The per cent of requests that comes after its own."""
+    return min(next((step for step in version.spec.rollout.steps if step > version.status.weight), 100), 100)
+
+
+def _to(weight: int, message: str) -> Step:
+    return Step(Stage.PROMOTING if weight >= 100 else Stage.CANARY, weight, "Stepping", message)
 
 
 def _allowed(version: ModelVersion) -> int | None:
@@ -224,11 +261,6 @@ def _allowed(version: ModelVersion) -> int | None:
 def _awaiting(version: ModelVersion) -> tuple[str, str]:
     if PROMOTE in version.annotations and _allowed(version) is None:
         return "PromotionUnreadable", f"{PROMOTE}: expected a per cent of requests, got {version.annotations[PROMOTE][:40]!r}"
-    if version.spec.rollout.strategy == "evidence":
-        return (
-            "AwaitingPromotion",
-            "strategy evidence is not decided by this release yet: it waits to be promoted, as manual does",
-        )
     return "AwaitingPromotion", f"annotation {PROMOTE} says how far it may go"
 
 

@@ -1,7 +1,7 @@
 """From the API server and the pods to what a decision needs: one look at one model.
 
     reader (API server, or what watches have kept of it) --\\
-    pods' answers (GET /route, the predictor's metadata) ----> Seen
+    pods' answers (GET /route, GET /evidence, the predictor's metadata) ----> Seen
 
 A look from what watches have kept costs no call; it says whether there may be something to do. What is done is decided on a look
 at the API server itself.
@@ -15,9 +15,11 @@ from typing import Protocol
 
 import msgspec
 
+from penstock.evidence.document import Evidence
 from penstock_operator.clock import read_moment
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Kind, Missing, Object
 from penstock_operator.inference_service import read_service
+from penstock_operator.judgement import is_due
 from penstock_operator.model_version import ModelVersion, read_model_version
 from penstock_operator.roles import stage_of
 from penstock_operator.route import LABEL as ROUTE_LABEL
@@ -43,6 +45,10 @@ class Asker(Protocol):
 
     async def routes(self, pods: Sequence[Object]) -> Mapping[str, Answer]:
         """Answers to GET /route, by the pods' uids."""
+        ...
+
+    async def evidence(self, pods: Sequence[Object]) -> Sequence[Evidence]:
+        """Answers to GET /evidence."""
         ...
 
     async def bundles(self, pods: Sequence[Object], model: str) -> Mapping[str, str]:
@@ -89,7 +95,11 @@ async def look(
     pods = {pod["metadata"]["uid"]: pod for pod in (*callers, *routed)}
     routing = [pod for pod in pods.values() if _routes(pod)]
     holding = [pod for pod in callers if _holds(pod) and _is_ready(pod)[0] and not pod["metadata"].get("deletionTimestamp")]
-    answers, bundles = await asyncio.gather(asker.routes([p for p in routing if _is_running(p)]), asker.bundles(holding, model))
+    running = [pod for pod in routing if _is_running(pod)]
+    due = any(is_due(version, now) for version in versions)
+    answers, bundles, told = await asyncio.gather(
+        asker.routes(running), asker.bundles(holding, model), asker.evidence(running if due else [])
+    )
     main = read_service(service) if service is not None else None
     named = await _named(reader, namespace, versions, services)
     started = await _started(reader, namespace, versions)
@@ -108,6 +118,7 @@ async def look(
         route=read_route_document(route) if route is not None else None,
         pods=tuple(_pod(pod, answers.get(pod["metadata"]["uid"]), silence, now) for pod in routing),
         held=_counted(bundles.values()),
+        evidence=tuple(told) if due else None,
     )
 
 

@@ -1,6 +1,7 @@
-"""Asks pods: which route a transformer applies, which bundle a predictor holds.
+"""Asks pods: which route a transformer applies and what requests came to under it, which bundle a predictor holds.
 
     GET http://POD:9090/route             -> Answer
+    GET http://POD:9090/evidence          -> Evidence
     GET http://POD:8080/v2/models/MODEL   -> the digest in the header Penstock-Bundle
 
 A pod that does not answer in time, or with something else, has not answered. Addresses come from the API server, never from a
@@ -8,17 +9,23 @@ pod's answer.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
 import orjson
 
+from penstock.errors import InvalidInput
+from penstock.evidence.document import Evidence, read_evidence
 from penstock_operator.cluster import Object
 from penstock_operator.looking import is_collocated
 from penstock_operator.seen import Answer
 
+log = logging.getLogger(__name__)
+
 _ANSWER_BYTES = 256 * 1024
+_EVIDENCE_BYTES = 8 * 1024 * 1024
 
 
 class PodAsker:
@@ -37,6 +44,10 @@ class PodAsker:
         answers = await asyncio.gather(*(self._route(pod) for pod in pods))
         return {_uid(pod): answer for pod, answer in zip(pods, answers, strict=True) if answer is not None}
 
+    async def evidence(self, pods: Sequence[Object]) -> Sequence[Evidence]:
+        told = await asyncio.gather(*(self._evidence(pod) for pod in pods))
+        return [one for one in told if one is not None]
+
     async def bundles(self, pods: Sequence[Object], model: str) -> Mapping[str, str]:
         digests = await asyncio.gather(*(self._bundle(pod, model) for pod in pods))
         return {_uid(pod): digest for pod, digest in zip(pods, digests, strict=True) if digest is not None}
@@ -45,21 +56,39 @@ class PodAsker:
         found = await self._get(pod, self._admin_port, "/route")
         return read_answer(found[1]) if found is not None else None
 
+    async def _evidence(self, pod: Object) -> Evidence | None:
+        found = await self._get(pod, self._admin_port, "/evidence", _EVIDENCE_BYTES)
+        try:
+            return None if found is None else read_evidence(found[1])
+        except InvalidInput as error:
+            log.warning("a pod's evidence cannot be read", extra={"pod": pod["metadata"]["name"], "reason": str(error)[:300]})
+            return None
+
     async def _bundle(self, pod: Object, model: str) -> str | None:
         found = await self._get(pod, 8085 if is_collocated(pod) else 8080, f"/v2/models/{model}")
         return None if found is None else found[0].rpartition("@")[2]
 
-    async def _get(self, pod: Object, port: int, path: str) -> tuple[str, bytes] | None:
+    async def _get(self, pod: Object, port: int, path: str, most: int = _ANSWER_BYTES) -> tuple[str, bytes] | None:
         address = (pod.get("status") or {}).get("podIP")
         if not address:
             return None
         host = f"[{address}]" if ":" in address else address
         try:
             async with self._session.get(f"http://{host}:{port}{path}", timeout=self._timeout) as got:
-                body = await got.content.read(_ANSWER_BYTES)
+                body = await _read(got.content, most)
                 return (got.headers.get("Penstock-Bundle", ""), body) if got.status == 200 else None
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
+
+
+async def _read(content: aiohttp.StreamReader, most: int) -> bytes:
+    """A body up to so many bytes; what is longer is cut, and then not understood."""
+    found = bytearray()
+    async for chunk in content.iter_any():
+        found += chunk
+        if len(found) > most:
+            break
+    return bytes(found[:most])
 
 
 def read_answer(body: bytes) -> Answer | None:

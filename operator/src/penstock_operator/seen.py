@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from penstock.evidence.document import Evidence
 from penstock_operator.model_version import ModelVersion
 
 # Transformers ask every few seconds.
@@ -112,7 +113,8 @@ class Route:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One model. `now` in seconds since 1970. `service` is the InferenceService that callers reach; `services` and `jobs` are the
-    versions', by name; `held`: the digests that pods of the user's own predictor hold, with how many ready pods each."""
+    versions', by name; `held`: the digests that pods of the user's own predictor hold, with how many ready pods each. `evidence`:
+    of the pods that told it; None if they were not asked."""
 
     namespace: str
     model: str
@@ -124,3 +126,4 @@ class Seen:
     route: Route | None = None
     pods: tuple[Pod, ...] = ()
     held: tuple[tuple[str, int], ...] = ()
+    evidence: tuple[Evidence, ...] | None = None

@@ -34,6 +34,7 @@ def next_status(version: ModelVersion, step: Step, here: Situation) -> Status:
         attempt=attempt,
         verify_attempts=before.verify_attempts + step.again,
         observed_generation=version.generation,
+        evidence=before.evidence if step.evidence is None else step.evidence,
     )
     if step.verdict is not None and step.verdict.ok:
         status = msgspec.structs.replace(status, digest=version.spec.bundle.digest, verification=step.verdict.measured)

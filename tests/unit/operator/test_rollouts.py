@@ -86,14 +86,6 @@ def test_a_promotion_that_cannot_be_read_is_named() -> None:
     assert shown(world, "flights-2") == ("Canary", 0, "PromotionUnreadable")
 
 
-def test_evidence_waits_as_manual_does_and_says_so() -> None:
-    world = live_with(("flights-1", A))
-    world.add_version("flights-2", B)
-    settle(world)
-    assert shown(world, "flights-2") == ("Canary", 0, "AwaitingPromotion")
-    assert "evidence" in world.status("flights-2")["message"]
-
-
 def test_a_shadow_comes_first_where_it_is_asked_for() -> None:
     world = live_with(("flights-1", A))
     world.add_version("flights-2", B, rollout={"strategy": "manual", "shadow": {"fraction": 0.2}, "steps": [10, 100]})

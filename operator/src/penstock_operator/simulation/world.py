@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from penstock.evidence.document import Evidence
 from penstock_operator.apply import carry_out
 from penstock_operator.cluster import (
     CONFIG_MAPS,
@@ -35,7 +36,8 @@ from penstock_operator.verification_job import VERSION_LABEL
 
 
 class World:
-    """`verdicts` says what a verification finds of a digest: ok (else), a report's kind, memory, or silent (no verdict)."""
+    """`verdicts` says what a verification finds of a digest: ok (else), a report's kind, memory, or silent (no verdict).
+    `told`: what the transformers answer to GET /evidence."""
 
     def __init__(self, verdicts: Mapping[str, str] | None = None, *, policy: Policy | None = None) -> None:
         self.cluster = WatchedCluster(self)
@@ -44,6 +46,7 @@ class World:
         self.now = 1_000_000.0
         self.transformers: dict[str, Transformer] = {}
         self.own_digest = ""
+        self.told: list[Evidence] = []
         self.calls = 0
         self.die_at: int | None = None
         self._silence = Silence()
@@ -79,6 +82,9 @@ class World:
             if transformer is not None and not transformer.deaf:
                 found[pod["metadata"]["uid"]] = Answer(transformer.revision, tuple(transformer.applied.values()))
         return found
+
+    async def evidence(self, pods: Sequence[Object]) -> Sequence[Evidence]:  # noqa: ARG002 - the port's
+        return self.told
 
     async def bundles(self, pods: Sequence[Object], model: str) -> Mapping[str, str]:  # noqa: ARG002 - the port's
         return {pod["metadata"]["uid"]: self.own_digest for pod in pods}
@@ -261,6 +267,11 @@ class World:
             b["predictor"].removeprefix("http://").partition("-predictor.")[0]: (b.get("weight", 0), b.get("fraction"))
             for b in bundles
         }
+
+    def route_revision(self) -> int:
+        """The route's revision; 0 without a route."""
+        document = read_text(self.cluster.objects.get((CONFIG_MAPS.plural, NAMESPACE, route_name(MODEL))))
+        return int(document["revision"]) if document else 0
 
     def services(self) -> set[str]:
         return {name for plural, _, name in self.cluster.objects if plural == INFERENCE_SERVICES.plural}

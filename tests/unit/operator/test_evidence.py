@@ -1,0 +1,169 @@
+"""Rollouts by evidence in memory: transformers tell sums, the operator steps or takes back, and remembers only in the status."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from penstock.evidence.document import Entry, Evidence, Latency, Paired, Process
+from penstock_operator.cluster import MODEL_VERSIONS
+from penstock_operator.simulation.watched_cluster import NAMESPACE
+from penstock_operator.simulation.world import World
+
+OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+RATE = 200
+"""Requests a second, each with a key of its own."""
+SPREAD = {60 + number: 0.3 * 0.7**number for number in range(20)}
+"""The part of requests in each bin of latency."""
+
+
+class Traffic:
+    """What one transformer counts of what the route sends to each bundle. `failing`: the part that fails, by bundle."""
+
+    def __init__(self, world: World, failing: Mapping[str, float] | None = None) -> None:
+        self.world = world
+        self.failing = dict(failing or {})
+        self.restart("one")
+
+    def restart(self, incarnation: str) -> None:
+        """Its process dies and another one begins at nothing."""
+        self.process = Process(incarnation, 3600.0)
+        self.world.told = [Evidence("flights", [self.process])]
+        self._entries: dict[tuple[str, int, bool], Entry] = {}
+
+    def run(self, seconds: float) -> None:
+        """So many seconds of requests, and the operator's looks meanwhile."""
+        for _ in range(int(seconds / 5)):
+            self._count(5 * RATE)
+            self.world.now += 5
+            asyncio.run(self.world.settle())
+
+    def _count(self, requests: int) -> None:
+        for name, (weight, fraction) in self.world.route().items():
+            digest = NEW if name == "flights-2" else OLD
+            share = weight / 100 if fraction is None else fraction
+            self._add(digest, round(requests * share), shadow=fraction is not None)
+        self.process.entries = list(self._entries.values())
+
+    def _add(self, digest: str, count: int, *, shadow: bool) -> None:
+        revision = self.world.route_revision()
+        entry = self._entries.setdefault((digest, revision, shadow), Entry(digest, revision, shadow))
+        failed = round(count * self.failing.get(digest, 0.0))
+        entry.requests, entry.rows, entry.keys = entry.requests + count, entry.rows + count, entry.keys + count
+        entry.failed_keys = {"internal": sum(entry.failed_keys.values()) + failed}
+        entry.errors = dict(entry.failed_keys)
+        total = entry.requests
+        latency = [(number, round(total * part)) for number, part in SPREAD.items()]
+        entry.latency = Latency(latency, latency)
+        if shadow:
+            entry.paired = Paired(requests=total, agreeing=total, latency_ratios=[(80, total)])
+
+
+def begun(rollout: Mapping[str, Any] | None = None, failing: Mapping[str, float] | None = None) -> tuple[World, Traffic]:
+    world = World()
+    world.add_version("flights-1", OLD, rollout={"strategy": "immediate"})
+    asyncio.run(world.settle())
+    world.add_version("flights-2", NEW, rollout=dict(rollout or {}))
+    asyncio.run(world.settle())
+    return world, Traffic(world, failing)
+
+
+def shown(world: World) -> tuple[Any, ...]:
+    status = world.status("flights-2")
+    return status["phase"], status["weight"], status["reason"]
+
+
+def test_it_begins_at_the_first_step_and_waits_for_requests() -> None:
+    world, _ = begun()
+    assert shown(world)[:2] == ("Canary", 5)
+    world.now += 600
+    asyncio.run(world.settle())
+    assert shown(world) == ("Canary", 5, "Undecided")
+    assert world.route() == {"flights-1": (95, None), "flights-2": (5, None)}
+
+
+def test_a_good_version_goes_live_by_itself() -> None:
+    world, traffic = begun()
+    weights = []
+    while shown(world)[0] != "Live" and world.now < 1_000_000 + 3600:
+        traffic.run(10)
+        weights.append(shown(world)[1])
+    assert shown(world)[:2] == ("Live", 100), world.status("flights-2")["message"]
+    assert weights == sorted(weights)
+    assert {5, 25, 50, 100} == set(weights)
+    assert world.route() == {"flights-1": (0, None), "flights-2": (100, None)}
+
+
+def test_a_bad_version_is_taken_back_with_its_reason() -> None:
+    world, traffic = begun(failing={NEW: 0.05})
+    traffic.run(120)
+    assert shown(world) == ("RolledBack", 0, "WorseThanMargin")
+    assert world.route() == {"flights-1": (100, None)}
+    message = world.status("flights-2")["message"]
+    assert message.startswith("Rolled back: ")
+    assert "of flights-2's requests failed" in message
+    assert "flights-1" in message
+
+
+def test_an_outage_of_both_takes_nothing_back() -> None:
+    world, traffic = begun(failing={NEW: 0.3, OLD: 0.3})
+    traffic.run(120)
+    assert shown(world)[0] == "Canary"
+
+
+def test_neither_a_new_operator_nor_a_new_transformer_counts_anything_twice() -> None:
+    world, traffic = begun()
+    traffic.run(20)
+    before = counted(world)
+    world.restart()
+    asyncio.run(world.settle())
+    assert counted(world) == before
+    traffic.restart("two")
+    world.now += 5
+    asyncio.run(world.settle())
+    assert counted(world) == before
+    traffic.run(10)
+    assert counted(world) == {NEW: before[NEW] + 100, OLD: before[OLD] + 1900}
+
+
+def counted(world: World) -> dict[str, int]:
+    document = world.cluster.objects[MODEL_VERSIONS.plural, NAMESPACE, "flights-2"]
+    totals = document["status"]["evidence"]["ledger"]["totals"]
+    return {entry["bundle"]: entry["requests"] for entry in totals}
+
+
+def test_a_shadow_is_judged_before_any_request_is_answered_by_it() -> None:
+    world, traffic = begun({"shadow": {"fraction": 0.5, "minRequests": 5000}})
+    traffic.run(20)
+    assert shown(world) == ("Shadow", 0, "Undecided")
+    assert "shadow" in world.status("flights-2")["message"]
+    traffic.run(300)
+    assert shown(world)[0] in ("Canary", "Promoting", "Live")
+
+
+@pytest.mark.parametrize(("choice", "phase"), [("wait", "Canary"), ("rollBack", "RolledBack"), ("promote", "Live")])
+def test_what_happens_when_the_time_is_up(choice: str, phase: str) -> None:
+    world, traffic = begun({"maxDuration": "10m", "onInsufficientTraffic": choice})
+    traffic.run(5)
+    world.now += 601
+    for _ in range(6):
+        asyncio.run(world.settle())
+        world.now += 5
+    assert shown(world)[0] == phase
+    if choice != "promote":
+        assert "onInsufficientTraffic" in world.status("flights-2")["message"]
+
+
+def test_promotion_by_hand_goes_over_the_evidence() -> None:
+    world, _ = begun()
+    world.annotate("flights-2", promote="50")
+    asyncio.run(world.settle())
+    assert shown(world)[:2] == ("Canary", 50)
+
+
+def test_a_paused_version_stays_where_it_is_whatever_is_told() -> None:
+    world, traffic = begun(failing={NEW: 0.5})
+    world.annotate("flights-2", paused="true")
+    traffic.run(60)
+    assert shown(world)[:2] == ("Paused", 5)
