@@ -1,6 +1,6 @@
 """`penstock`: the command line. Commands are imported when they are called for, so that `--help` answers at once.
 
-penstock serve | predict | bundle … | features … | keys … | dead-letters … | rollout …
+penstock serve | predict | bundle … | features … | keys … | dead-letters … | rollout … | replay | feedback …
 """
 
 import sys
@@ -20,6 +20,10 @@ _ENTRIES = {
     "features": Entry("penstock_cli.features", "features", "Define, load and look at stored features; make training sets."),
     "dead-letters": Entry(
         "penstock_cli.dead_letters", "dead_letters", "Requests on Kafka that could not be predicted: list, replay."
+    ),
+    "replay": Entry("penstock_cli.replay", "command", "Predict again what a log says was predicted; it must come out the same."),
+    "feedback": Entry(
+        "penstock_cli.feedback", "feedback", "How good predictions were, by their outcomes; deletion from their log."
     ),
     "rollout": Entry("penstock_cli.rollout", "rollout", "Versions of models on a cluster: how they stand; go on, hold, back."),
 }

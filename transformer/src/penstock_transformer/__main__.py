@@ -36,6 +36,7 @@ PROGRAMS = {
     "relay": "penstock_transformer.relay.program",
     "sink": "penstock_transformer.sink.program",
     "updates": "penstock_transformer.updates.program",
+    "log-sink": "penstock_transformer.feedback.sink.program",
     "migrate": "penstock_transformer.predictions.database.program",
 }
 

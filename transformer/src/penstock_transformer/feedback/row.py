@@ -54,7 +54,7 @@ class LogRow(NamedTuple):
         return _object(self.answer)
 
     @property
-    def names_bundle(self) -> str:
+    def label_of_bundle(self) -> str:
         """`name@sha256:…`."""
         return f"{self.name}@{self.bundle}" if self.bundle else self.name
 
@@ -62,10 +62,7 @@ class LogRow(NamedTuple):
 def rows_of(logged: LoggedRequest) -> Iterator[LogRow]:
     """A request's rows."""
     for at, one in enumerate(logged.rows):
-        answer = one.answer
-        label = answer.get("label")
-        score = (answer.get("scores") or {}).get(label) if label is not None else None
-        value = answer.get("value")
+        label, score, value = _said(one.answer)
         yield LogRow(
             id=logged.id,
             row=at,
@@ -82,8 +79,21 @@ def rows_of(logged: LoggedRequest) -> Iterator[LogRow]:
             record=one.record,
             request=_encode(one.row).decode(),
             fetched=_encode(one.fetched).decode(),
-            answer=_encode(answer).decode(),
-            label=label if isinstance(label, str) else None,
+            answer=_encode(one.answer).decode(),
+            label=label,
             score=score,
-            value=float(value) if isinstance(value, int | float) else None,
+            value=value,
         )
+
+
+def answered_anew(row: LogRow, answer: dict[str, Any], name: str, digest: str) -> LogRow:
+    """The same row with what another bundle answers."""
+    label, score, value = _said(answer)
+    return row._replace(name=name, bundle=digest, answer=_encode(answer).decode(), label=label, score=score, value=value)
+
+
+def _said(answer: dict[str, Any]) -> tuple[str | None, float | None, float | None]:
+    """Label, its score, and value of an answer."""
+    label, value = answer.get("label"), answer.get("value")
+    score = (answer.get("scores") or {}).get(label) if label is not None else None
+    return label if isinstance(label, str) else None, score, float(value) if isinstance(value, int | float) else None

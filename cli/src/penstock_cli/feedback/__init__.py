@@ -1,0 +1,15 @@
+"""`penstock feedback`: how good predictions were by what became known later, and deletion out of their log."""
+
+import click
+
+from penstock_cli.lazy_group import Entry, LazyGroup
+
+_ENTRIES = {
+    "quality": Entry("penstock_cli.feedback.quality", "command", "How good each bundle's predictions were, by their outcomes."),
+    "delete": Entry("penstock_cli.feedback.delete", "command", "Remove what a log says of a record, or of a prediction."),
+}
+
+
+@click.group("feedback", cls=LazyGroup, entries=_ENTRIES)
+def feedback() -> None:
+    """A log of predictions and their outcomes: quality, deletion."""
