@@ -6,6 +6,7 @@ included, and that what may not go stays.
 
 import contextlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -235,6 +236,12 @@ def test_manifests_are_taken_by_the_api_server(server: KubernetesServer, release
     document["spec"]["rollout"]["steps"] = [50, 25, 100]
     with pytest.raises(ApiStatus, match="rising"):
         server.request("POST", f"{MODEL_VERSIONS}?dryRun=All", document)
+    (pasted,) = re.findall(
+        r"<<END\n(apiVersion: penstock.dev/.*?)^END$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    document = yaml.safe_load(pasted.replace("$digest", "1" * 64))
+    path = f"{MODEL_VERSIONS}?dryRun=All&fieldValidation=Strict"
+    assert server.request("POST", path, document)["spec"]["rollout"]["strategy"] == "immediate"
     for each in yaml.safe_load_all((ROOT / "manifests/async-kafka.yaml").read_text()):
         path = "/apis/apps/v1/namespaces/default/deployments?dryRun=All&fieldValidation=Strict"
         assert server.request("POST", path, each)["metadata"]["name"] == each["metadata"]["name"]
