@@ -57,6 +57,7 @@ class Bed:
         self.namespace = server.namespace(f"models-{next(_NUMBERS)}")
         self.admin_port = free_port()
         self.verdicts: dict[str, str] = {}
+        self.most_pods = 100
         self.stopped = threading.Event()
         self.faults: list[str] = []
         self._directory = directory
@@ -104,10 +105,11 @@ class Bed:
     def merge(self, plural: str, name: str, document: dict[str, Any], part: str = "") -> None:
         self.server.request("PATCH", self.path(plural, name, part), document, kind=MERGE)
 
-    def add_version(self, name: str, digit: str, **rollout: Any) -> None:
+    def add_version(self, name: str, digit: str, *, replicas: dict[str, int] | None = None, **rollout: Any) -> None:
         spec = {
             "inferenceService": "flights",
             "bundle": {"uri": f"pvc://bundles/{name}", "digest": "sha256:" + digit * 64},
+            "runtime": {"replicas": replicas or {}},
             "rollout": rollout,
         }
         metadata = {"name": name, "namespace": self.namespace}
@@ -189,8 +191,12 @@ class Bed:
         self.merge("pods", name, {"status": status}, "status")
 
     def _serve(self) -> None:
+        """Pods of every predictor, no more than `most_pods` each; Ready is said with the first, as KServe does."""
+        there = {pod["metadata"]["name"] for pod in self.all("pods")}
         for service in self.all("inferenceservices"):
             metadata = service["metadata"]
+            if (metadata.get("labels") or {}).get("penstock.dev/model-version"):
+                self._add_predictors(service, there)
             if (service.get("status") or {}).get("conditions"):
                 continue
             if (metadata.get("labels") or {}).get("penstock.dev/made-by"):
@@ -198,6 +204,15 @@ class Bed:
                     self.add_transformer()
             ready = {"conditions": [{"type": "Ready", "status": "True"}]}
             self.merge("inferenceservices", metadata["name"], {"status": ready}, "status")
+
+    def _add_predictors(self, service: dict[str, Any], there: set[str]) -> None:
+        metadata = service["metadata"]
+        labels = {**metadata["labels"], "serving.kserve.io/inferenceservice": metadata["name"], "component": "predictor"}
+        status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        for number in range(min(service["spec"]["predictor"]["minReplicas"], self.most_pods)):
+            name = f"{metadata['name']}-predictor-{metadata['uid'][:8]}-{number}"
+            if name not in there:
+                self._pod(name, labels, status, [])
 
     def add_transformer(self) -> str:
         number = next(_NUMBERS)

@@ -69,6 +69,20 @@ def test_a_bad_bundle_fails_by_name(bed: Any, kind: str, reason: str) -> None:
     assert bed.weights() == {}
 
 
+def test_a_version_joins_with_all_pods_that_it_asks_for(bed: Any, wait: Wait) -> None:
+    bed.operator()
+    bed.add_version("flights-1", "1", **FAST)
+    bed.wait_phase("flights-1", "Live")
+    bed.most_pods = 1
+    bed.add_version("flights-2", "2", replicas={"min": 2, "max": 4}, **FAST)
+    wait(lambda: bed.status("flights-2").get("message") == "1 of 2 pods are ready", "it waits, and says for what")
+    ready = {one["type"]: one["status"] for one in bed.get("inferenceservices", "flights-2")["status"]["conditions"]}
+    assert ready == {"Ready": "True"}
+    assert bed.weights() == {"flights-1": 100}
+    bed.most_pods = 2
+    bed.wait_phase("flights-2", "Live")
+
+
 def test_deleted_versions_leave_nothing(bed: Any, wait: Wait) -> None:
     bed.operator()
     two_versions(bed)
