@@ -208,7 +208,7 @@ def check_installed(server: KubernetesServer, port: int, token: str, folder: Pat
     """What `helm test` runs, as its pod would; its output."""
     shutil.copy(server.ca, folder / "ca.crt")
     (folder / "token").write_text(token)
-    command = [sys.executable, CHART / "files/installed.py", f"http://127.0.0.1:{port}/readyz", folder]
+    command: list[str | Path] = [sys.executable, CHART / "files/installed.py", f"http://127.0.0.1:{port}/readyz", folder]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=server.environment, timeout=100)
     assert done.returncode == 0, done.stderr
     return done.stdout
