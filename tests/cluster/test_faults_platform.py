@@ -5,6 +5,7 @@ ends as if it had not been, and where it is not over a condition names it.
 The load runs beside the cluster: one inside would be a stream through the API server and the kubelet.
 """
 
+import datetime
 import json
 import threading
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from bed import chart, cutting, daemons, own
+from bed.cluster import chosen
 from bed.disturbing import settle
 from bed.flights import MODEL, RECORD, Flights
 from bed.keys import NODE_NAME
@@ -27,6 +29,8 @@ STOPPED_S = 30.0
 SILENT_S = 45.0
 BACK_S = 120.0
 ACCOUNTS = {"operator": (chart.NAMESPACE, "penstock-operator"), "transformer": ("", "penstock-transformer")}
+KSERVE = ("--namespace=kserve", "rollout", "status", "deployment/kserve-controller-manager", "--timeout=5s")
+BUDGETS = "templates/models/budgets.yaml"
 _PODS = f"serving.kserve.io/inferenceservice={MODEL}"
 
 
@@ -66,14 +70,23 @@ def wait_until(what: Callable[[], bool], within_s: float = BACK_S) -> None:
 
 @contextmanager
 def stopped(daemon: str, seconds: float) -> Iterator[None]:
-    """A daemon of the cluster is away so long, and then there again."""
+    """A daemon of the cluster is away so long and for what is done meanwhile, and then there again: the node has said so since,
+    and KServe's webhook answers, without which no InferenceService can be changed."""
     daemons.stop(daemon)
     try:
         pause(seconds)
         yield
     finally:
+        back = datetime.datetime.now(datetime.UTC)
         own.start(daemon)
-        wait_until(own.is_up)
+        wait_until(lambda: own.is_up() and heartbeat() > back)
+        wait_until(lambda: chosen().succeeds(*KSERVE))
+
+
+def heartbeat() -> datetime.datetime:
+    """When the kubelet last told that it is alive."""
+    lease = ("get", "lease", NODE_NAME, "--namespace=kube-node-lease", "--output=jsonpath={.spec.renewTime}")
+    return datetime.datetime.fromisoformat(chosen().kubectl(*lease))
 
 
 def incarnations(served: Flights, component: str) -> set[str]:
@@ -124,8 +137,9 @@ def names(served: Flights, service: str, component: str) -> list[str]:
 
 def test_a_node_drained_pod_by_pod(served: Flights, half: str) -> None:
     """The only node is cordoned, so that an evicted pod has no place: the budget then keeps the next one."""
-    models = json.dumps([{"name": MODEL, "namespace": served.namespace}])
-    chart.install(served.cluster, f"--set-json=models={models}")
+    budgets = chart.render(served.cluster, BUDGETS, models=[{"name": MODEL, "namespace": served.namespace}])
+    served.kubectl("apply", "--filename=-", text=budgets)
+    wait_until(lambda: budgets.count("kind: PodDisruptionBudget") == known_budgets(served))
     try:
         for service, component in ((MODEL, "transformer"), (MODEL, "predictor"), (half, "predictor")):
             first, second = names(served, service, component)
@@ -140,7 +154,13 @@ def test_a_node_drained_pod_by_pod(served: Flights, half: str) -> None:
             evict(served, second)
             served.kubectl("rollout", "status", f"deployment/{service}-{component}", "--timeout=180s", timeout_s=200)
     finally:
-        chart.install(served.cluster)
+        served.kubectl("delete", "--filename=-", text=budgets)
+
+
+def known_budgets(served: Flights) -> int:
+    """How many budgets their controller has counted pods for: before that it refuses every eviction."""
+    budgets = json.loads(served.kubectl("get", "poddisruptionbudgets", "--output=json"))["items"]
+    return sum(one.get("status", {}).get("disruptionsAllowed", 0) > 0 for one in budgets)
 
 
 def expire(served: Flights, component: str) -> None:

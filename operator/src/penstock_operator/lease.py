@@ -39,11 +39,18 @@ class Lease:
         self._clock = clock
         self._held_until = 0.0
         self._seen: tuple[str, float] = ("", 0.0)
+        self._answered_at = clock()
+        self._refusal = ""
         self.changes = asyncio.Event()
 
     def held(self) -> bool:
         """Whether this operator may act now."""
         return self._clock() < self._held_until
+
+    def trouble(self) -> str | None:
+        """Why the API server is of no use: for a lease's duration it has refused every call or answered none (it is away, cut
+        off, or the credentials have expired). None while it answers, to a standby too."""
+        return self._refusal if self._refusal and self._clock() - self._answered_at >= self._duration_s else None
 
     async def keep(self) -> None:
         """Take the lease whenever it is free and renew it, until cancelled; then let it go."""
@@ -53,8 +60,10 @@ class Lease:
                 try:
                     async with asyncio.timeout(self._duration_s / 2):
                         await self.renew()
+                    self._answered_at, self._refusal = self._clock(), ""
                 except (ClusterError, TimeoutError) as error:
-                    log.warning("lease not renewed", extra={"reason": str(error) or "no answer in time"})
+                    self._refusal = str(error) or "no answer in time"
+                    log.warning("lease not renewed", extra={"reason": self._refusal})
                 if self.held() != before:
                     log.info("lease taken" if self.held() else "lease lost", extra={"identity": self.identity})
                     self.changes.set()

@@ -33,14 +33,18 @@ async def operate(settings: OperatorSettings) -> None:
     controller = Controller(cluster, asker, settings.policy(), namespaces=settings.namespaces, may_act=lease.held)
     registry = CollectorRegistry()
     registry.register(OperatorCollector(controller.counters, controller.versions, lambda: controller.waiting, lease.held))
-    registry.register(Vitals(lambda: {"caches": None if controller.synced else "not filled yet"}))
+
+    def checks() -> dict[str, str | None]:
+        return {"caches": None if controller.synced else "not filled yet", "api_server": lease.trouble()}
+
+    registry.register(Vitals(checks))
     ProcessCollector(registry=registry)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     runner = await serve_health(
-        registry, ready=lambda: controller.synced, http_port=settings.http_port, admin_port=settings.admin_port
+        registry, ready=lambda: not any(checks().values()), http_port=settings.http_port, admin_port=settings.admin_port
     )
     tasks = [
         asyncio.create_task(controller.run(), name="controller"),

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from bed.cluster import Cluster
 from bed.places import ROOT
@@ -19,6 +20,14 @@ def install(cluster: Cluster, *options: str | Path, admitted: str = "") -> None:
     # Without it helm would go on with what an earlier test has set.
     values = ["--reset-values", f"--set-json=transformer.namespaces={json.dumps(namespaces)}"]
     cluster.helm("upgrade", "--install", RELEASE, CHART, *place, *values, "--wait", "--timeout=180s", *options)
+
+
+def render(cluster: Cluster, template: str, **values: Any) -> str:
+    """One of the chart's templates with some values, to be applied beside the installation, which stays as it is."""
+    given = [f"--set-json={name}={json.dumps(value)}" for name, value in values.items()]
+    # It does not ask the cluster which release it is of.
+    place = ["--namespace", NAMESPACE, "--kube-version=v1.29.0"]
+    return cluster.helm("template", RELEASE, CHART, *place, f"--show-only={template}", *given)
 
 
 def admit(cluster: Cluster, namespace: str) -> None:
