@@ -1,0 +1,122 @@
+"""The log of a process: what is written, what is dropped, and that nothing of it reaches a request."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from penstock.dataplane import Context
+from penstock.errors import UpstreamUnavailable
+from penstock_transformer.feedback.document import read_request
+from penstock_transformer.feedback.log import Entry, PredictionLog
+from penstock_transformer.feedback.sampling import Sampler
+
+BUNDLE: Any = SimpleNamespace(
+    plan=None,
+    digest="sha256:1",
+    label="n@sha256:1",
+    version="1",
+    manifest=SimpleNamespace(name="n"),
+    postprocessor=SimpleNamespace(apply=lambda outputs: [{"value": value} for value in outputs["y"].tolist()]),
+)
+
+
+class Sink:
+    """Keeps what is written; `gate` closed holds the thread up, `fault` is raised."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.fault: Exception | None = None
+        self.closed = False
+
+    def write(self, entries: Sequence[Entry]) -> None:
+        assert self.gate.wait(30)
+        if self.fault is not None:
+            raise self.fault
+        self.entries += entries
+
+    def tick(self) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def work(number: int, *, rows: Any = None, shadow: bool = False) -> Any:
+    rows = [{"x": 1.0}] if rows is None else rows
+    request = SimpleNamespace(model="m", rows=rows, columns=None)
+    context = Context(f"r{number}-shadow" if shadow else f"r{number}", route_key="k")
+    return SimpleNamespace(
+        request=request, context=context, rows=len(rows), nbytes=2048, bundle=BUNDLE if shadow else None, retried=False
+    )
+
+
+def run(
+    sink: Sink, works: list[Any], *, queue_bytes: int = 2**20, record_bytes: int = 2**18, begun: bool = True
+) -> PredictionLog:
+    log = PredictionLog(Sampler(1.0), sink, queue_bytes=queue_bytes, record_bytes=record_bytes)
+
+    async def go() -> None:
+        if begun:
+            await log.start()
+        for one in works:
+            log.answered_plain(BUNDLE, one, {"y": np.arange(float(one.rows))})
+        if not begun:
+            await log.start()
+        sink.gate.set()
+        await log.close()
+
+    asyncio.run(go())
+    return log
+
+
+def test_what_was_answered_is_written_and_the_end_waits_for_it() -> None:
+    sink = Sink()
+    log = run(sink, [work(1), work(2, rows=[{"x": 1.5}, {"x": float("inf")}]), work(3, shadow=True)])
+    assert sink.closed
+    logged = [read_request(entry.document) for entry in sink.entries]
+    assert [(one.id, one.route_key, one.shadow, one.chance, one.bundle) for one in logged] == [
+        ("r1", "k", False, 1.0, "sha256:1"),
+        ("r2", "k", False, 1.0, "sha256:1"),
+        ("r3", "k", True, 1.0, "sha256:1"),
+    ]
+    assert [(row.row, row.answer) for row in logged[1].rows] == [
+        ({"x": 1.5}, {"value": 0.0}),
+        ({"x": "Infinity"}, {"value": 1.0}),
+    ]
+    assert log.counts == {"written": 3}
+
+
+def test_what_does_not_fit_is_dropped_and_counted() -> None:
+    sink = Sink()
+    sink.gate.clear()
+    log = run(sink, [work(number) for number in range(10)], queue_bytes=3 * 2048, begun=False)
+    assert (log.counts["written"], log.counts["dropped"]) == (3, 7)
+    samples = {s.labels.get("result"): s.value for family in log.families() for s in family.samples if s.labels}
+    assert (samples["written"], samples["dropped"], samples["failed"]) == (3, 7, 0)
+    assert log._held == 0
+
+
+def test_a_large_one_is_left_out() -> None:
+    log = run(sink := Sink(), [work(1, rows=[{"x": "y" * 4000}]), work(2)], record_bytes=2000)
+    assert (log.counts["too_large"], [entry.id for entry in sink.entries]) == (1, ["r2"])
+
+
+def test_a_sink_that_is_away_costs_log_entries_and_nothing_else() -> None:
+    for fault in (UpstreamUnavailable("away"), OSError(28, "full"), RuntimeError("ours")):
+        sink = Sink()
+        sink.fault = fault
+        log = run(sink, [work(1)])
+        assert log.counts["written"] == 0
+        assert log.counts["failed"] == 1
+
+
+def test_what_cannot_be_logged_is_counted_and_raises_nothing() -> None:
+    broken = work(1)
+    broken.context = None
+    log = run(sink := Sink(), [broken, work(2)])
+    assert (log.counts["failed"], [entry.id for entry in sink.entries]) == (1, ["r2"])
