@@ -12,6 +12,9 @@ from penstock_operator.analysis.alpha import harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Evidence
 from penstock_operator.analysis.error_rate import measure_error_rate
 from penstock_operator.analysis.finding import Finding, Measured, Verdict, judge
+from penstock_operator.analysis.latency import measure_latency
+from penstock_operator.analysis.outputs import measure_features, measure_outputs
+from penstock_operator.analysis.shadow import measure_disagreement, measure_paired_errors, measure_paired_latency
 from penstock_operator.analysis.trial import Trial
 from penstock_operator.analysis.words import several
 
@@ -49,7 +52,19 @@ def analyse(trial: Trial, evidence: Evidence, remembered: Mapping[str, Any]) -> 
 
 
 def _measure(trial: Trial, evidence: Evidence) -> Iterator[Measured]:
-    yield measure_error_rate(trial, evidence)
+    """The tests of this stage that have something to go by. A shadow is compared pair by pair, a step arm by arm."""
+    pairs = evidence.pairs if trial.stage.shadow else None
+    found: list[Measured | None]
+    if pairs is not None:
+        found = [
+            measure_paired_errors(trial, pairs),
+            measure_disagreement(trial, evidence, pairs),
+            measure_paired_latency(trial, evidence, pairs),
+        ]
+    else:
+        found = [measure_error_rate(trial, evidence), measure_latency(trial, evidence)]
+    found += [measure_outputs(trial, evidence), measure_features(trial, evidence)]
+    return (one for one in found if one is not None)
 
 
 def _decide(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> tuple[Move, str]:

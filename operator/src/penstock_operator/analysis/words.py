@@ -37,3 +37,15 @@ def confidence(alpha: float) -> str:
 
 def decimal_exact(number: float) -> str:
     return f"{number:.6f}".rstrip("0").rstrip(".")
+
+
+def factor(ratio: float) -> str:
+    """A ratio with three digits: 1.25, 2.1, 10.4."""
+    return f"{ratio:.3g}"
+
+
+def seconds(duration_s: float) -> str:
+    """A duration as people say it: 840 us, 38 ms, 2.1 s."""
+    if duration_s < 1e-3:
+        return f"{decimal(duration_s * 1e6)} us"
+    return f"{decimal(duration_s * 1e3)} ms" if duration_s < 1.0 else f"{decimal(duration_s)} s"

@@ -1,0 +1,98 @@
+"""Latency: are the candidate's requests more than `margins.latencyP99` times as long as the baseline's, as a whole distribution?
+
+Harm is looked for at three quantiles, with the capital divided over them: a fault that makes every request slower is plain at the
+median after a few dozen requests, hundreds before the p99 of a small arm can tell. Harmless is asked for at all three.
+"""
+
+from collections.abc import Callable
+from math import log
+
+from penstock_operator.analysis.alpha import LATENCY, harm_threshold, harmless_threshold
+from penstock_operator.analysis.arms import Arm, Evidence
+from penstock_operator.analysis.bins import BINS_PER_DOUBLING, middle_s, ratio_of
+from penstock_operator.analysis.finding import Measured, Verdict
+from penstock_operator.analysis.trial import Trial
+from penstock_operator.analysis.words import confidence, factor, seconds, several
+from penstock_operator.statistics.betting import log_mean
+from penstock_operator.statistics.quantile import Sample, log_e_longer, log_e_no_longer, shift_over, shift_within
+
+_TAILS = ((0.5, "p50", 0.3), (0.1, "p90", 0.2), (0.01, "p99", 0.5))
+"""What is beyond the quantile, its name, and its share of the capital."""
+_FARTHEST = 8 * BINS_PER_DOUBLING
+
+
+def measure_latency(trial: Trial, evidence: Evidence) -> Measured | None:
+    """The test on answered requests; None if neither arm has answered any."""
+    candidate, baseline = _sample(evidence.candidate), _sample(evidence.baseline)
+    if not candidate.total and not baseline.total:
+        return None
+    margin = trial.rollout.margins.latency_p99
+    over, within = shift_over(margin, BINS_PER_DOUBLING), shift_within(margin, BINS_PER_DOUBLING)
+    longer = [log_e_longer(candidate, baseline, tail, over) for tail, _, _ in _TAILS]
+    kept = [log_e_no_longer(candidate, baseline, tail, within) for tail, _, _ in _TAILS]
+
+    def describe(verdict: Verdict) -> str:
+        if verdict is Verdict.HARMFUL:
+            at = max(range(len(_TAILS)), key=lambda place: longer[place] + log(_TAILS[place][2]))
+        else:
+            at = min(range(len(_TAILS)), key=lambda place: (kept[place], place))
+        return _describe(trial, candidate, baseline, at, verdict)
+
+    harm = log_mean((share, value) for (_, _, share), value in zip(_TAILS, longer, strict=True))
+    return Measured(LATENCY, harm, min(kept), describe)
+
+
+def _sample(arm: Arm) -> Sample:
+    """Requests that shared a call, or a caller, are not observations by themselves: so many of them count as one. The geometric
+    mean of what they would have done to the capital is at most what one does (Hoelder), however alike they are."""
+    total = sum(arm.latency.values())
+    apart = min(arm.calls or total, arm.units or total)
+    return Sample.of(arm.latency, min(1.0, apart / total) if total else 1.0)
+
+
+def _describe(trial: Trial, candidate: Sample, baseline: Sample, at: int, verdict: Verdict) -> str:
+    tail, name, share = _TAILS[at]
+    margin, sure = trial.rollout.margins.latency_p99, confidence(trial.rollout.alpha)
+    text = (
+        f"{name} latency of {trial.candidate} is {_at(candidate, tail)} ({_counted(candidate)})"
+        f" against {_at(baseline, tail)} of {trial.baseline} ({_counted(baseline)})"
+    )
+    if verdict is Verdict.HARMFUL:
+        needed = harm_threshold(trial, LATENCY) - log(share)
+        least = _greatest(lambda shift: log_e_longer(candidate, baseline, tail, shift) >= needed, margin)
+        return f"{text}; {sure} at least {factor(max(least, margin))} times as long, over the margin of {factor(margin)}"
+    needed = harmless_threshold(trial)
+    most = _least(lambda shift: log_e_no_longer(candidate, baseline, tail, shift) >= needed, margin)
+    if most is None:
+        return f"{text}; too few to bound how much longer"
+    if verdict is Verdict.HARMLESS:
+        return f"{text}; {sure} at most {factor(min(most, margin))} times as long, within the margin of {factor(margin)}"
+    return f"{text}; {sure} at most {factor(most)} times as long, not yet within the margin of {factor(margin)}"
+
+
+def _at(sample: Sample, tail: float) -> str:
+    return seconds(middle_s(sample.bin_of(tail))) if sample.total else "unknown"
+
+
+def _counted(sample: Sample) -> str:
+    return several(sample.beyond[0] if sample.beyond else 0, "request")
+
+
+def _greatest(holds: Callable[[int], bool], start: float) -> float:
+    """The greatest ratio, in whole bins from `start` up, that is still established."""
+    shift = shift_over(start, BINS_PER_DOUBLING)
+    while shift < _FARTHEST and holds(shift + 1):
+        shift += 1
+    return ratio_of(shift)
+
+
+def _least(holds: Callable[[int], bool], start: float) -> float | None:
+    """The least ratio that is established as a bound, from `start` down, or up if it is not; None if none is."""
+    shift = shift_within(start, BINS_PER_DOUBLING)
+    if holds(shift):
+        while shift > -_FARTHEST and holds(shift - 1):
+            shift -= 1
+        return ratio_of(shift)
+    while shift < _FARTHEST and not holds(shift):
+        shift += 1
+    return ratio_of(shift) if shift < _FARTHEST else None

@@ -1,0 +1,87 @@
+"""Outputs and features: do the two versions' answers, or what they are made of, differ by more than `margins.outputDrift`?
+
+Answers are expected to differ a little: that is why a model is replaced. Features of the same requests are not: if they do, one
+of the two reads, defaults or encodes them otherwise. Both are compared arm with arm. The distance from what training looked
+like is no reason to roll back, traffic and honest models change: `drift` only tells.
+"""
+
+from collections.abc import Mapping
+from math import log
+
+from penstock_operator.analysis.alpha import FEATURES, OUTPUTS, harm_threshold, harmless_threshold
+from penstock_operator.analysis.arms import Evidence, Histogram
+from penstock_operator.analysis.finding import Measured, Verdict
+from penstock_operator.analysis.trial import Trial
+from penstock_operator.analysis.words import confidence, decimal, several
+from penstock_operator.statistics import distance
+from penstock_operator.statistics.betting import log_mean
+
+_Counts = tuple[list[float], list[float]]
+
+
+def measure_outputs(trial: Trial, evidence: Evidence) -> Measured | None:
+    """The distance of the arms' answers; None if they have no histogram in common."""
+    return _measure(trial, OUTPUTS, "answers", _common(evidence, evidence.candidate.outputs, evidence.baseline.outputs))
+
+
+def measure_features(trial: Trial, evidence: Evidence) -> Measured | None:
+    """The distance of the arms' features; None if they have no histogram in common."""
+    return _measure(trial, FEATURES, "features", _common(evidence, evidence.candidate.features, evidence.baseline.features))
+
+
+def drift(trial: Trial, training: Mapping[str, _Counts]) -> tuple[str, ...]:
+    """What is farther from its training than the margin, as sentences. `training`: live and training counts by name."""
+    needed = -log(trial.rollout.alpha / max(len(training), 1))
+    margin = trial.rollout.margins.output_drift
+    return tuple(
+        f"{name} of {trial.candidate} is {decimal(distance.total_variation(live, trained))} from what it was in training, over"
+        f" {decimal(margin)}"
+        for name, (live, trained) in sorted(training.items())
+        if distance.log_e_drifted(live, trained, margin) >= needed
+    )
+
+
+def _common(evidence: Evidence, candidate: Mapping[str, Histogram], baseline: Mapping[str, Histogram]) -> dict[str, _Counts]:
+    """Histograms that both arms have, in the same bins; rows count as their units do, for rows of one caller are alike."""
+    found = {}
+    for name in sorted(candidate.keys() & baseline.keys()):
+        ours, theirs = candidate[name], baseline[name]
+        if len(ours) == len(theirs) and len(ours) > 1 and any(ours) and any(theirs):
+            found[name] = (_deflated(ours, evidence.candidate.units), _deflated(theirs, evidence.baseline.units))
+    return found
+
+
+def _deflated(counts: Histogram, units: int) -> list[float]:
+    total = sum(counts)
+    weight = min(1.0, units / total) if units else 1.0
+    return [weight * number for number in counts]
+
+
+def _measure(trial: Trial, test: str, noun: str, common: dict[str, _Counts]) -> Measured | None:
+    if not common:
+        return None
+    margin = trial.rollout.margins.output_drift
+    farther = {name: distance.log_e_farther(*counts, margin) for name, counts in common.items()}
+    nearer = {name: distance.log_e_nearer(*counts, margin) for name, counts in common.items()}
+
+    def describe(verdict: Verdict) -> str:
+        name = max(farther, key=farther.__getitem__) if verdict is Verdict.HARMFUL else min(nearer, key=nearer.__getitem__)
+        return _describe(trial, test, f"{noun} ({name})", common[name], len(common), verdict)
+
+    harm = log_mean((1.0 / len(common), value) for value in farther.values())
+    return Measured(test, harm, min(nearer.values()), describe)
+
+
+def _describe(trial: Trial, test: str, noun: str, counts: _Counts, several_tests: int, verdict: Verdict) -> str:
+    margin, sure = trial.rollout.margins.output_drift, confidence(trial.rollout.alpha)
+    text = (
+        f"the {noun} of {trial.candidate} and {trial.baseline} differ by {decimal(distance.total_variation(*counts))} of 1"
+        f" ({several(sum(counts[0]), 'request')} against {several(sum(counts[1]), 'request')})"
+    )
+    if verdict is Verdict.HARMFUL:
+        least = distance.lower_bound(*counts, harm_threshold(trial, test) + log(several_tests))
+        return f"{text}; {sure} by at least {decimal(max(least, margin))}, over the margin of {decimal(margin)}"
+    most = distance.upper_bound(*counts, harmless_threshold(trial))
+    if verdict is Verdict.HARMLESS:
+        return f"{text}; {sure} by at most {decimal(min(most, margin))}, within the margin of {decimal(margin)}"
+    return f"{text}; {sure} by at most {decimal(most)}, not yet within the margin of {decimal(margin)}"

@@ -1,0 +1,113 @@
+"""A shadow beside what was answered, on the same requests: failures, disagreement, latency, each pair by pair.
+
+What happens to a request happens to both of its answers, so that nothing but the versions is left to differ: a shadow finds in
+seconds what a step of a few per cent finds in minutes, and nobody was answered by it.
+"""
+
+from penstock_operator.analysis.alpha import DISAGREEMENT, ERROR_RATE, LATENCY, harm_threshold, harmless_threshold
+from penstock_operator.analysis.arms import Evidence, Pairs
+from penstock_operator.analysis.bins import BINS_PER_DOUBLING, EVEN, ratio_of
+from penstock_operator.analysis.finding import Measured, Verdict
+from penstock_operator.analysis.trial import Trial
+from penstock_operator.analysis.words import confidence, count, factor, percent, points
+from penstock_operator.statistics import paired, proportion
+from penstock_operator.statistics.quantile import shift_over, shift_within
+
+_HALF = 0.5
+
+
+def measure_paired_errors(trial: Trial, pairs: Pairs) -> Measured:
+    """Copies that failed where the answer did not, against the other way round."""
+    margin = trial.rollout.margins.error_rate
+    counts = (float(pairs.only_shadow_failed), float(pairs.only_answer_failed), float(pairs.requests))
+
+    def describe(verdict: Verdict) -> str:
+        sure = confidence(trial.rollout.alpha)
+        text = (
+            f"{trial.candidate} failed on {count(counts[0])} of {count(counts[2])} copied requests that {trial.baseline}"
+            f" answered, {trial.baseline} on {count(counts[1])} that {trial.candidate} answered"
+        )
+        if verdict is Verdict.HARMFUL:
+            least = max(paired.lower_bound(*counts, harm_threshold(trial, ERROR_RATE)), margin)
+            return f"{text}; {sure} at least {points(least)} points more, over the margin of {points(margin)}"
+        most = paired.upper_bound(*counts, harmless_threshold(trial))
+        kept = "within" if verdict is Verdict.HARMLESS else "not yet within"
+        return f"{text}; {sure} at most {points(max(most, 0.0))} points more, {kept} the margin of {points(margin)}"
+
+    return Measured(ERROR_RATE, paired.log_e_above(*counts, margin), paired.log_e_below(*counts, margin), describe)
+
+
+def measure_disagreement(trial: Trial, evidence: Evidence, pairs: Pairs) -> Measured | None:
+    """Pairs with other labels; None of models without labels."""
+    compared = pairs.agreeing + pairs.differing
+    if not compared:
+        return None
+    margin, weight = trial.rollout.margins.disagreement, _weight(evidence)
+    differing, total = weight * pairs.differing, weight * compared
+
+    def describe(verdict: Verdict) -> str:
+        sure = confidence(trial.rollout.alpha)
+        text = (
+            f"{trial.candidate} gives another label than {trial.baseline} to {percent(pairs.differing / compared)} of requests"
+            f" ({count(pairs.differing)} of {count(compared)} copied)"
+        )
+        if verdict is Verdict.HARMFUL:
+            least = max(proportion.lower_bound(differing, total, harm_threshold(trial, DISAGREEMENT)), margin)
+            return f"{text}; {sure} to at least {percent(least)}, over the margin of {percent(margin)}"
+        most = proportion.upper_bound(differing, total, harmless_threshold(trial))
+        kept = "within" if verdict is Verdict.HARMLESS else "not yet within"
+        return f"{text}; {sure} to at most {percent(most)}, {kept} the margin of {percent(margin)}"
+
+    return Measured(
+        DISAGREEMENT,
+        proportion.log_e_above(differing, total, margin),
+        proportion.log_e_below(differing, total, margin),
+        describe,
+    )
+
+
+def measure_paired_latency(trial: Trial, evidence: Evidence, pairs: Pairs) -> Measured | None:
+    """The median of the ratio of both latencies on the same request; None before there is any."""
+    total = sum(pairs.ratios.values())
+    if not total:
+        return None
+    margin, weight = trial.rollout.margins.latency_p99, _weight(evidence)
+    over, within = shift_over(margin, BINS_PER_DOUBLING), shift_within(margin, BINS_PER_DOUBLING)
+
+    def above(shift: int) -> float:
+        return weight * sum(number for place, number in pairs.ratios.items() if place >= EVEN + shift)
+
+    def describe(verdict: Verdict) -> str:
+        return _describe_ratio(trial, pairs, total, verdict)
+
+    return Measured(
+        LATENCY,
+        proportion.log_e_above(above(over), weight * total, _HALF),
+        proportion.log_e_below(above(within), weight * total, _HALF),
+        describe,
+    )
+
+
+def _describe_ratio(trial: Trial, pairs: Pairs, total: int, verdict: Verdict) -> str:
+    margin, beyond = trial.rollout.margins.latency_p99, 0
+    middle = EVEN
+    for place in sorted(pairs.ratios, reverse=True):
+        beyond, middle = beyond + pairs.ratios[place], place
+        if 2 * beyond >= total:
+            break
+    text = (
+        f"on the same requests {trial.candidate} takes {factor(ratio_of(middle - EVEN))} times as long as {trial.baseline} in the"
+        f" median ({count(total)} copied)"
+    )
+    said = {
+        Verdict.HARMFUL: "established to be over",
+        Verdict.HARMLESS: "established to be within",
+        Verdict.UNDECIDED: "not yet known to be within",
+    }[verdict]
+    return f"{text}; {confidence(trial.rollout.alpha)} {said} the margin of {factor(margin)}"
+
+
+def _weight(evidence: Evidence) -> float:
+    """Copies of one caller's requests count as its one unit."""
+    arm = evidence.candidate
+    return min(1.0, arm.units / arm.requests) if arm.units and arm.requests else 1.0

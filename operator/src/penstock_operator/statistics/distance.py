@@ -1,0 +1,100 @@
+"""The total variation distance between the outputs of two arms, on histograms with the same bins: do the answers differ by more
+than `margins.outputDrift`?
+
+The distance is the largest difference of probability over all sets of bins: 0.15 means that some set of answers is 15 points more
+frequent in one arm. For one set that is a difference of two rates (`difference`, with the centre 1/2), so outages and the hour of
+the day, which change both arms' traffic, cancel.
+
+Farther than the margin: any set that establishes it is enough; the capital is divided beforehand over the sets that faults move,
+the bins up to and from each edge (shifted scores) and each bin against the rest (a label that gains or vanishes).
+Nearer than the margin: no set may differ by more, all 2^K of them, and none needs a share of alpha: if the distance is larger,
+there is one such set, and its own e-process is the bound (an intersection-union test). Under a fixed bet the log e-value of a set
+is a sum over its bins, so that the least of all sets is found exactly by leaving out every bin that would add to it. Multinomial
+tests that spread over the simplex (Lindon & Malek 2022) pay (K - 1) / 2 log n for the same; this pays the chance that the least
+favourable set looks different by chance, about K / 2 in logs.
+"""
+
+from collections.abc import Iterator, Sequence
+from math import log
+
+from penstock_operator.statistics.betting import NEVER, greatest_true, log_mean
+from penstock_operator.statistics.difference import BELOW, Pair, log_e_above, log_factors
+from penstock_operator.statistics.proportion import log_e_above as log_e_rate_above
+
+_CENTRE = 0.5
+_EDGES, _SINGLES = 0.6, 0.4
+"""How the capital is divided over the two kinds of sets."""
+
+
+def total_variation(candidate: Sequence[float], baseline: Sequence[float]) -> float:
+    """The distance of two histograms, 0 to 1; 0 if one is empty."""
+    first, second = sum(candidate), sum(baseline)
+    if first <= 0 or second <= 0:
+        return 0.0
+    return sum(abs(a / first - b / second) for a, b in zip(candidate, baseline, strict=True)) / 2
+
+
+def log_e_farther(candidate: Sequence[float], baseline: Sequence[float], margin: float) -> float:
+    """log e-value against "the distance is at most `margin` at all times". Counts by bin, both the same bins."""
+    totals = sum(candidate), sum(baseline)
+    if min(totals) <= 0 or total_variation(candidate, baseline) <= margin:
+        return 0.0
+    found = []
+    for weight, inside, other in _sets(candidate, baseline):
+        pair = Pair(totals[0], inside, totals[1], other)
+        # A set that does not even look worse has nothing to give: its capital is left out, which only makes the sum less.
+        if pair.difference > margin:
+            found.append((weight, log_e_above(pair, margin, _CENTRE)))
+    return log_mean(found) if found else NEVER
+
+
+def log_e_nearer(candidate: Sequence[float], baseline: Sequence[float], margin: float) -> float:
+    """log e-value against "the distance is at least `margin` at all times"."""
+    pair = Pair(sum(candidate), 0.0, sum(baseline), 0.0)
+    if pair.empty:
+        return 0.0
+    found = []
+    for odds, weight in BELOW:
+        hit, miss, other_hit, other_miss = map(log, log_factors(pair.share, margin, _CENTRE, odds))
+        least = pair.candidate_units * miss + pair.baseline_units * other_miss
+        for ours, theirs in zip(candidate, baseline, strict=True):
+            least += min(0.0, ours * (hit - miss) + theirs * (other_hit - other_miss))
+        found.append((weight, least))
+    return log_mean(found)
+
+
+def lower_bound(candidate: Sequence[float], baseline: Sequence[float], log_threshold: float) -> float:
+    """The distance is above this with confidence 1 - exp(-log_threshold), at all looks together."""
+    return greatest_true(lambda margin: log_e_farther(candidate, baseline, margin) >= log_threshold, 0.0, 1.0)
+
+
+def upper_bound(candidate: Sequence[float], baseline: Sequence[float], log_threshold: float) -> float:
+    """The distance is below this with confidence 1 - exp(-log_threshold), at all looks together."""
+    return 1.0 - greatest_true(lambda other: log_e_nearer(candidate, baseline, 1.0 - other) >= log_threshold, 0.0, 1.0)
+
+
+def log_e_drifted(live: Sequence[float], training: Sequence[float], margin: float) -> float:
+    """log e-value against "live counts are at most `margin` from the training's shares", which count as known. For alerts:
+    traffic changes by itself, and an honestly retrained model differs."""
+    total, known = sum(live), sum(training)
+    if total <= 0 or known <= 0:
+        return 0.0
+    found = []
+    for weight, inside, trained in _sets(live, training):
+        bound = trained / known + margin
+        if bound < 1.0 and inside / total > bound:
+            found.append((weight, log_e_rate_above(inside, total, bound)))
+    return log_mean(found) if found else NEVER
+
+
+def _sets(first: Sequence[float], second: Sequence[float]) -> Iterator[tuple[float, float, float]]:
+    """Sets of bins that are looked at: the share of capital, and the counts of both histograms in each; complements too."""
+    size, one, two = len(first), sum(first), sum(second)
+    sets = [(_SINGLES / (2 * size), a, b) for a, b in zip(first, second, strict=True)]
+    below_one = below_two = 0.0
+    for a, b in zip(first[:-1], second[:-1], strict=True):
+        below_one, below_two = below_one + a, below_two + b
+        sets.append((_EDGES / (2 * (size - 1)), below_one, below_two))
+    for weight, a, b in sets:
+        yield weight, a, b
+        yield weight, one - a, two - b

@@ -1,0 +1,43 @@
+"""One rate against a given bound: how often two versions disagree, how often one is slower, where a quantile lies.
+
+Theorem. For Bernoulli observations the likelihood ratio of a fixed rate r1 against r0 is a martingale under r0 and, for r1 >
+r0, a supermartingale under every smaller rate; the mixture over several r1 is one too (Robbins 1970; Howard et al. 2021, 3.4).
+It stays valid when rates change over time, for the bound on their average so far: the log of the normaliser, log(1 + p (w -
+1)), is concave in p (Lindon & Malek 2022 use the same for time-varying rates).
+"""
+
+from collections.abc import Sequence
+
+from penstock_operator.statistics.betting import greatest_true, log_mean, log_product
+from penstock_operator.statistics.difference import ABOVE, BELOW
+
+
+def log_e_above(hits: float, units: float, rate: float) -> float:
+    """log e-value against "the rate is at most `rate`"; 0 < rate < 1. Large if it is more."""
+    return _log_e(hits, units, rate, ABOVE)
+
+
+def log_e_below(hits: float, units: float, rate: float) -> float:
+    """log e-value against "the rate is at least `rate`". Large if it is less."""
+    return _log_e(hits, units, rate, BELOW)
+
+
+def lower_bound(hits: float, units: float, log_threshold: float) -> float:
+    """The rate is above this with confidence 1 - exp(-log_threshold), at all looks together."""
+    return greatest_true(lambda rate: log_e_above(hits, units, rate) >= log_threshold, 0.0, 1.0)
+
+
+def upper_bound(hits: float, units: float, log_threshold: float) -> float:
+    """The rate is below this with confidence 1 - exp(-log_threshold), at all looks together."""
+    return 1.0 - greatest_true(lambda other: log_e_below(hits, units, 1.0 - other) >= log_threshold, 0.0, 1.0)
+
+
+def _log_e(hits: float, units: float, rate: float, bets: Sequence[tuple[float, float]]) -> float:
+    if units <= 0.0 or not 0.0 < rate < 1.0:
+        return 0.0
+    return log_mean((weight, _log_ratio(hits, units, rate, odds)) for odds, weight in bets)
+
+
+def _log_ratio(hits: float, units: float, rate: float, odds: float) -> float:
+    norm = 1.0 - rate + odds * rate
+    return log_product(((hits, odds / norm), (units - hits, 1.0 / norm)))

@@ -1,0 +1,101 @@
+"""The ratio of a quantile in two arms, exact on counts in logarithmic bins: is the candidate's p99 more than 1.25 times as long?
+
+Theorem. Let a step of one bin be a factor of 2 ** (1 / bins per doubling), so that a ratio is a shift by bins. For an edge x, the
+candidate's latency is beyond ratio * x more often than the baseline's is beyond x exactly if the quantile there is longer by more
+than the ratio; for one edge that is a difference of two rates (`difference`, margin 0), with all it has: outages that slow both
+cancel. Which edge is the baseline's quantile is not known. So every edge is tested, together with the hypothesis that the
+quantile lies right above it (`proportion`; Howard & Ramdas 2022, "Sequential estimation of quantiles", by Bernoulli bounds on
+counts):
+
+    e-value = the least, over all bins i, of
+        0.9 * (comparison at the lower edge of bin i) + 0.1 * (evidence that bin i is the wrong one)
+
+The true bin is among them and its term is an e-process, so the least of all is at most that one: no price is paid for not
+knowing. What is established is so for the quantile at the lower edge of its bin, less than a bin away. A ratio that is no whole
+number of bins is rounded so that the claim holds for the ratio that was asked for.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from math import ceil, floor, inf, log, log2
+
+from penstock_operator.statistics import difference, proportion
+from penstock_operator.statistics.betting import log_mean
+
+_COMPARED, _MISPLACED = 0.9, 0.1
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One arm: `beyond[i]` observations in bin i or above, each counting `weight` (below 1 where they came in clusters)."""
+
+    beyond: tuple[int, ...]
+    weight: float = 1.0
+
+    @classmethod
+    def of(cls, counts: Mapping[int, int], weight: float = 1.0) -> "Sample":
+        """The sample of counts by bin number, 0 or more."""
+        dense = [counts.get(number, 0) for number in range(max(counts, default=-1) + 1)]
+        return cls(tuple(accumulate(reversed(dense)))[::-1], weight)
+
+    @property
+    def total(self) -> float:
+        return self.weight * self.beyond[0] if self.beyond else 0.0
+
+    def above(self, edge: int) -> float:
+        """How many are at or above an edge."""
+        return 0.0 if edge >= len(self.beyond) else self.weight * self.beyond[max(edge, 0)]
+
+    def bin_of(self, tail: float) -> int:
+        """The bin that the quantile lies in which a share of `tail` is beyond; 0 of an empty sample."""
+        wanted = tail * self.total
+        return max((edge for edge in range(len(self.beyond)) if self.above(edge) >= wanted), default=0)
+
+
+def log_e_longer(candidate: Sample, baseline: Sample, tail: float, shift: int) -> float:
+    """log e-value against "the candidate's quantile (beyond which a share `tail` lies) is at most `shift` bins above the
+    baseline's". Large if it is longer than that."""
+    return _least(baseline, tail, lambda edge: difference.log_e_above(_pair(candidate, baseline, edge, shift), 0.0, tail))
+
+
+def log_e_no_longer(candidate: Sample, baseline: Sample, tail: float, shift: int) -> float:
+    """log e-value against "it is at least `shift` bins above". Large if it is no longer than that."""
+    return _least(baseline, tail, lambda edge: difference.log_e_below(_pair(candidate, baseline, edge, shift), 0.0, tail))
+
+
+def shift_over(ratio: float, bins_per_doubling: int) -> int:
+    """The least shift that is no smaller than a ratio: to establish that it is exceeded."""
+    return ceil(bins_per_doubling * log2(ratio) - _ROUNDING)
+
+
+def shift_within(ratio: float, bins_per_doubling: int) -> int:
+    """The greatest shift that is no larger than a ratio: to establish that it is kept."""
+    return floor(bins_per_doubling * log2(ratio) + _ROUNDING)
+
+
+def _pair(candidate: Sample, baseline: Sample, edge: int, shift: int) -> difference.Pair:
+    return difference.Pair(candidate.total, candidate.above(edge + shift), baseline.total, baseline.above(edge))
+
+
+def _least(baseline: Sample, tail: float, compare: Callable[[int], float]) -> float:
+    """The least e-value of all bins, outwards from where the quantile seems to be until no bin further out can be less."""
+    if baseline.total <= 0.0:
+        return 0.0
+    least, middle = inf, baseline.bin_of(tail)
+    for bins in (range(middle, len(baseline.beyond) + 1), range(middle - 1, -1, -1)):
+        for number, misplaced, no_less in _misplaced(baseline, tail, bins):
+            if no_less >= least:
+                break
+            least = min(least, log_mean(((_COMPARED, compare(number)), (_MISPLACED, misplaced))))
+    return least
+
+
+def _misplaced(baseline: Sample, tail: float, bins: range) -> Iterator[tuple[int, float, float]]:
+    """Of each bin: evidence that the quantile is not in it, and what no bin further out in this direction falls below."""
+    rising = bins.step > 0
+    for number in bins:
+        too_high = proportion.log_e_below(baseline.above(number), baseline.total, tail)
+        too_low = proportion.log_e_above(baseline.above(number + 1), baseline.total, tail)
+        yield number, log_mean(((0.5, too_high), (0.5, too_low))), (too_high if rising else too_low) + log(0.5 * _MISPLACED)
