@@ -88,9 +88,9 @@ def caller_service(seen: Seen, policy: Policy) -> dict[str, Any]:
             {"name": "http1", "containerPort": 8080, "protocol": "TCP"},
             {"name": "grpc", "containerPort": 8081, "protocol": "TCP"},
         ],
+        "envFrom": _settings(seen.model, policy),
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
-        "readinessProbe": {"httpGet": {"path": "/v2/health/ready", "port": 8080}, "periodSeconds": 2},
-        "livenessProbe": {"httpGet": {"path": "/v2/health/live", "port": 8080}, "periodSeconds": 10},
+        **_probes(),
         "resources": {"requests": {"memory": "256Mi"}, "limits": {"memory": policy.transformer_memory}},
         "securityContext": {
             "runAsNonRoot": True,
@@ -108,6 +108,23 @@ def caller_service(seen: Seen, policy: Policy) -> dict[str, Any]:
         "volumes": [{"name": "tmp", "emptyDir": {}}],
     }
     return {"apiVersion": _API, "kind": "InferenceService", "metadata": metadata, "spec": {"predictor": predictor}}
+
+
+def _settings(model: str, policy: Policy) -> list[dict[str, Any]]:
+    """A ConfigMap and a Secret of the model's namespace for what the operator cannot know, the feature store before all. Neither
+    has to be there."""
+    named = {"name": policy.transformer_settings.replace("{model}", model), "optional": True}
+    return [{"configMapRef": named}, {"secretRef": dict(named)}] if policy.transformer_settings else []
+
+
+def _probes() -> dict[str, Any]:
+    """As the chart's, and for its reasons (docs/operations.md): slow is no reason to be killed."""
+    live, ready = ({"path": f"/v2/health/{what}", "port": 8080} for what in ("live", "ready"))
+    return {
+        "startupProbe": {"httpGet": live, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 120},
+        "readinessProbe": {"httpGet": ready, "periodSeconds": 2, "timeoutSeconds": 2},
+        "livenessProbe": {"httpGet": live, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 6},
+    }
 
 
 def read_service(document: dict[str, Any]) -> InferenceService:

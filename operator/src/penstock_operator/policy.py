@@ -17,6 +17,7 @@ class Policy:
     transformer_account: str = "penstock-transformer"
     transformer_replicas: int = 2
     transformer_memory: str = "1Gi"
+    transformer_settings: str = "penstock-transformer-{model}"
     predictor_memory: str = "2Gi"
     silent_s: float = 30.0
     rejected_s: float = 60.0

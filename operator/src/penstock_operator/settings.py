@@ -32,6 +32,11 @@ class OperatorSettings:
     transformer_account: str = setting("penstock-transformer", "Service account of a transformer that the operator starts.")
     transformer_replicas: int = setting(2, "Pods of a transformer that the operator starts.", least=1)
     transformer_memory: str = setting("1Gi", "Memory limit of such a pod.")
+    transformer_settings: str = setting(
+        "penstock-transformer-{model}",
+        "Name of a ConfigMap and of a Secret in the model's namespace whose keys are environment variables of such a pod, "
+        "PENSTOCK_TRANSFORMER_FEATURE_STORE for one; neither has to be there. Empty: none.",
+    )
     predictor_memory: str = setting("2Gi", "Memory limit of a verification whose ModelVersion names none: the runtime's.")
     transformer_admin_port: int = setting(9090, "Port on which transformers are asked which route they apply.")
     silent_s: float = setting(30.0, "A transformer pod that gives no answer for this long is evicted.", unit="s", least=1.0)
@@ -50,6 +55,7 @@ class OperatorSettings:
             transformer_account=self.transformer_account,
             transformer_replicas=self.transformer_replicas,
             transformer_memory=self.transformer_memory,
+            transformer_settings=self.transformer_settings,
             predictor_memory=self.predictor_memory,
             silent_s=self.silent_s,
             rejected_s=self.rejected_s,

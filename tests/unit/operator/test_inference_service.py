@@ -1,13 +1,19 @@
 """What the operator asks KServe for."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from penstock_operator.inference_service import predictor_service, read_service
+from penstock.settings import parse
+from penstock_operator.inference_service import caller_service, predictor_service, read_service
 from penstock_operator.model_version import read_model_version
 from penstock_operator.policy import Policy
+from penstock_operator.seen import Seen
+from penstock_transformer.settings import TransformerSettings
 
+ROOT = Path(__file__).parents[3]
 CLASS = "serving.kserve.io/autoscalerClass"
 
 
@@ -51,3 +57,35 @@ def test_ready_counts_unless_it_is_that_of_an_earlier_spec(observed: int, ready:
 def test_what_is_only_told_is_not_what_it_waits_for() -> None:
     assert read_service(seen(2, "False")).message == "PredictorReady: 1 of 2 pods; Ready: 1 of 2 pods"
     assert read_service(seen(2, "True")).message == ""
+
+
+def alone(**policy: Any) -> dict[str, Any]:
+    """The container of a transformer that the operator starts."""
+    document = caller_service(Seen("n", "flights", 0.0), Policy(**policy))
+    container: dict[str, Any] = document["spec"]["predictor"]["containers"][0]
+    return container
+
+
+def test_a_transformer_takes_its_settings_from_the_models_namespace() -> None:
+    named = {"name": "penstock-transformer-flights", "optional": True}
+    assert alone()["envFrom"] == [{"configMapRef": named}, {"secretRef": named}]
+    assert alone(transformer_settings="ours")["envFrom"][0]["configMapRef"]["name"] == "ours"
+    assert alone(transformer_settings="")["envFrom"] == []
+
+
+def test_a_transformer_is_told_of_its_route_by_name() -> None:
+    assert "--route_configmap=penstock-route-flights" in alone()["args"]
+
+
+def test_its_arguments_are_its_programs() -> None:
+    settings = parse(TransformerSettings, [*alone()["args"], "--feature_store=redis://r:1"], {}, "PENSTOCK_TRANSFORMER")
+    assert settings.model_name == "flights"
+    assert settings.route_configmap == "penstock-route-flights"
+
+
+def test_its_probes_are_the_runtimes_own() -> None:
+    """Readers of one page of documentation expect one answer."""
+    runtime = (ROOT / "charts/penstock/templates/servingruntimes.yaml").read_text()
+    for name in ("startupProbe", "livenessProbe"):
+        (written,) = (line.strip() for line in runtime.splitlines() if line.strip().startswith(f"{name}:"))
+        assert yaml.safe_load(written)[name] == alone()[name]

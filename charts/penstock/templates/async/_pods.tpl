@@ -117,8 +117,8 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 ports:
   - {name: http, containerPort: 8080, protocol: TCP}
   - {name: admin, containerPort: 9090, protocol: TCP}
-startupProbe: {httpGet: {path: /healthz, port: admin}, periodSeconds: 1, failureThreshold: 60}
+startupProbe: {httpGet: {path: /healthz, port: admin}, periodSeconds: 1, timeoutSeconds: 5, failureThreshold: 120}
 readinessProbe: {httpGet: {path: /readyz, port: admin}, periodSeconds: 5, timeoutSeconds: 2}
-livenessProbe: {httpGet: {path: /healthz, port: admin}, periodSeconds: 10, timeoutSeconds: 5}
+livenessProbe: {httpGet: {path: /healthz, port: admin}, periodSeconds: 10, timeoutSeconds: 10, failureThreshold: 6}
 securityContext: {{- include "penstock.containerSecurity" . | nindent 2 }}
 {{- end }}

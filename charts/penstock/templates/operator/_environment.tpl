@@ -10,6 +10,8 @@
   value: {{ include "penstock.image" (list . "predictor-gpu") | quote }}
 - name: PENSTOCK_OPERATOR_TRANSFORMER_IMAGE
   value: {{ include "penstock.image" (list . "transformer") | quote }}
+- name: PENSTOCK_OPERATOR_TRANSFORMER_SETTINGS
+  value: {{ .Values.transformer.settings | quote }}
 - name: PENSTOCK_OPERATOR_IMAGE_PULL_POLICY
   value: {{ .Values.image.pullPolicy }}
 {{- with dig "limits" "memory" "" .Values.predictor.cpu.resources }}
