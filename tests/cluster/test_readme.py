@@ -43,6 +43,7 @@ def place(cluster: Cluster) -> Iterator[Cluster]:
     example.install(cluster)
     yield cluster
     _clear(cluster)
+    kafka.install(cluster, example.NAMESPACE, example.TOPICS)
 
 
 def _clear(cluster: Cluster) -> None:
