@@ -12,7 +12,7 @@ BASE_IMAGE ?= docker.io/library/python:3.12-slim-bookworm
 # Without its bytecode cache every start of a program compiles its imports anew: 10 s for Feast alone.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup run run-kafka test lint types fuzz soak chaos bench dashboards images cluster-up cluster-down test-cluster test-rollouts test-kind lock clean
+.PHONY: help setup run run-kafka test lint types fuzz soak chaos bench simulate dashboards images cluster-up cluster-down test-cluster test-rollouts test-kind lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,9 @@ chaos: setup ## a thousand kills of every process, broker and database included;
 
 bench: setup ## measure beside the peers; writes docs/benchmarks.md
 	@$(BIN)/python bench/run.py $(ARGS)
+
+simulate: setup ## rollouts on made traffic beside the rivals' rules; writes docs/rollouts-simulated.md
+	@nice -n 19 $(BIN)/python bench/simulate.py $(ARGS)
 
 dashboards: setup ## write the chart's dashboards and alerts anew from monitoring/
 	@$(BIN)/python -m monitoring

@@ -4,7 +4,7 @@
 
 Counts begin anew with each stage, for they belong to a revision of the route; those of the first look after a step are left out,
 as long as it takes every transformer to apply the new one. At 100 % the version before has no requests any more: what it did in
-the stage before is what is left to compare with.
+the stages before is what is left to compare with.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class EvidenceRules:
         self._settled = True
         self._remembered: Mapping[str, Any] = {}
         self._counts = Seen(Counts(), Counts(), Counts())
-        self._past: Counts | None = None
+        self._past = Counts()
         self.analysis: Analysis | None = None
 
     @property
@@ -71,7 +71,7 @@ class EvidenceRules:
             return Decision(end=End.LIVE, why=analysis.sentence)
         self._place += 1
         self._settled = False
-        self._past = self._counts.stable
+        self._past += self._counts.stable
         self._counts = Seen(Counts(), Counts(), Counts())
         self._remembered = {}
         return Decision(self._shares())
@@ -88,7 +88,7 @@ class EvidenceRules:
         if trial.stage.shadow:
             return Evidence(candidate=_arm(self._counts.shadow), baseline=_arm(self._counts.stable), pairs=_pairs(self._counts))
         gone = trial.stage.weight == 100
-        baseline = self._past if gone and self._past is not None else self._counts.stable
+        baseline = self._past if gone else self._counts.stable
         return Evidence(candidate=_arm(self._counts.candidate), baseline=_arm(baseline), past_baseline=gone)
 
 
