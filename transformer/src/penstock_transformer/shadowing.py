@@ -11,10 +11,13 @@ from penstock.dataplane import Context, InferRequest, InferResponse
 from penstock.errors import Overloaded, PenstockError
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.counters import Counters
+from penstock_transformer.evidence.pairs import Pair
+from penstock_transformer.evidence.passed import Passed
+from penstock_transformer.evidence.recorder import Recorder
 from penstock_transformer.passing import pass_on
 from penstock_transformer.pipeline import Pipeline
 from penstock_transformer.requests import PredictRequest, PredictResponse
-from penstock_transformer.work import PredictWork
+from penstock_transformer.work import CopiedWork, PredictWork
 
 
 class ShadowReply:
@@ -61,15 +64,16 @@ class PassedCopy:
 class Shadows:
     """The queue of copies. It is the pipeline's own, so that copies share nothing with live requests but the processor."""
 
-    def __init__(self, pipeline: Pipeline, counters: Counters, policy: BatchPolicy) -> None:
+    def __init__(self, pipeline: Pipeline, counters: Counters, policy: BatchPolicy, recorder: Recorder) -> None:
         self._counters = counters
+        self._recorder = recorder
         self._policy = policy
         self._passing: set[PassedCopy] = set()
         self._passing_bytes = 0
         self._batcher: Batcher[PredictWork, None] = Batcher(pipeline.run, _delivered, policy, coroutine=True)
 
-    def copy(self, request: PredictRequest, bundle: ActiveBundle) -> None:
-        """Send a copy of a request to a shadow bundle, if there is room."""
+    def copy(self, request: PredictRequest, bundle: ActiveBundle) -> Pair | None:
+        """Send a copy of a request to a shadow bundle, if there is room; what compares its answer with the caller's."""
         self._counters.shadow_copies += 1
         given = request.context
         copied = PredictRequest(
@@ -79,14 +83,19 @@ class Shadows:
             columns=request.columns,
             record_id=request.record_id,
         )
-        self._batcher.submit(PredictWork(copied, ShadowReply(self._counters, bundle), tensors_only=True, bundle=bundle))
+        work = CopiedWork(copied, ShadowReply(self._counters, bundle), tensors_only=True, bundle=bundle)
+        pair = self._pair(bundle)
+        work.pairs = [pair] if pair is not None else None
+        self._batcher.submit(work)
+        return pair
 
-    def copy_passed(self, request: InferRequest, bundles: Sequence[ActiveBundle], *, encoded: bool) -> None:
-        """Send copies of a request that passes through, as far as there is room.
+    def copy_passed(self, request: InferRequest, bundles: Sequence[ActiveBundle], *, encoded: bool) -> list[Pair]:
+        """Send copies of a request that passes through, as far as there is room; what compares their answers with the caller's.
 
         A bundle with features gets only what is encoded: the tensors are then its model's, or it refuses them, which is counted.
         """
         nbytes = sum(tensor.nbytes for tensor in request.inputs)
+        pairs: list[Pair] = []
         for bundle in bundles:
             if bundle.plan is not None and not encoded:
                 continue
@@ -106,7 +115,18 @@ class Shadows:
             reply = PassedCopy(self, nbytes)
             self._passing.add(reply)
             self._passing_bytes += nbytes
-            pass_on(copied, reply, bundle, None)
+            pair = self._pair(bundle)
+            if pair is not None:
+                pairs.append(pair)
+            sums = self._recorder.shadows.get(bundle)
+            probe = PredictRequest(copied.model, copied.context)
+            passed = Passed(sums, copied, probe, [pair] if pair is not None else None) if sums is not None else None
+            pass_on(copied, reply, bundle, None, passed=passed)
+        return pairs
+
+    def _pair(self, bundle: ActiveBundle) -> Pair | None:
+        sums = self._recorder.shadows.get(bundle)
+        return Pair(sums.paired) if sums is not None and sums.paired is not None else None
 
     def passed(self, copy: PassedCopy, nbytes: int, error: PenstockError | None) -> None:
         """A copy has its answer."""

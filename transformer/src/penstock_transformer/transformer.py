@@ -24,6 +24,9 @@ from penstock_transformer.active import ActiveBundle
 from penstock_transformer.call import ConnectionEnded
 from penstock_transformer.counters import Counters
 from penstock_transformer.describing import describe
+from penstock_transformer.evidence.families import evidence_families
+from penstock_transformer.evidence.pairs import Pair
+from penstock_transformer.evidence.passed import Passed
 from penstock_transformer.passing import owned, pass_on
 from penstock_transformer.pipeline import Pipeline
 from penstock_transformer.plan import FetchPlan
@@ -79,7 +82,7 @@ class Transformer:
         self._batcher: Batcher[PredictWork, None] = Batcher(
             self.pipeline.run, _delivered, _live_policy(settings), metrics=batch_metrics, coroutine=True
         )
-        self.shadows = Shadows(self.pipeline, self.counters, _shadow_policy(settings))
+        self.shadows = Shadows(self.pipeline, self.counters, _shadow_policy(settings), self.table.recorder)
 
     @classmethod
     def open(
@@ -102,7 +105,9 @@ class Transformer:
 
     def families(self) -> Iterable[Metric]:
         """For `Metrics.add_source`: every family of this transformer, with its model."""
-        return labelled((*self.counters.families(), *route_families(self.table)), model=self.model)
+        return labelled(
+            (*self.counters.families(), *route_families(self.table), *evidence_families(self.table.recorder)), model=self.model
+        )
 
     async def start(self) -> None:
         """Return when the first route's bundles are warm, however long store and predictor take."""
@@ -207,9 +212,10 @@ class Transformer:
         plan = choose(route, probe).plan if route is None or encoded or len(route.live) == 1 else route.live[0].bundle.plan
         if encoded or plan is None:
             bundle = choose(route, probe)
+            pairs = None
             if route is not None and route.shadows:
-                self.shadows.copy_passed(request, copies(route, probe), encoded=bool(encoded))
-            pass_on(request, reply, bundle, self._pass_again)
+                pairs = self.shadows.copy_passed(request, copies(route, probe), encoded=bool(encoded))
+            pass_on(request, reply, bundle, self._pass_again, passed=self._passed(request, probe, bundle, pairs))
             return
         probe.columns = columns_of(request, plan)
         self._take(PredictWork(probe, TensorReply(request, reply), tensors_only=True))
@@ -220,8 +226,8 @@ class Transformer:
             return
         route = self.table.route
         if route is not None and route.shadows:
-            for bundle in copies(route, work.request):
-                self.shadows.copy(work.request, bundle)
+            pairs = [self.shadows.copy(work.request, bundle) for bundle in copies(route, work.request)]
+            work.pairs = [pair for pair in pairs if pair is not None] or None
         self._batcher.submit(work)
 
     def _answer_nothing(self, work: PredictWork) -> None:
@@ -242,18 +248,31 @@ class Transformer:
             reply.error(error)
             return
         self.counters.moved_requests += 1
-        pass_on(request, reply, found, None, ended=isinstance(error, ConnectionEnded))
+        if (sums := self.table.recorder.live.get(bundle)) is not None:
+            sums.moved += 1
+        ended = isinstance(error, ConnectionEnded)
+        pass_on(request, reply, found, None, ended=ended, passed=self._passed(request, probe, found))
 
     async def _passed_again(self, request: InferRequest, reply: Reply, bundle: ActiveBundle, error: WrongBundle) -> None:
         try:
             self.counters.refused_calls += 1
             found = await self.table.refused(bundle, error)
             expected = request.context.expect_bundle is not None
+            probe = PredictRequest(request.model, request.context, version=request.version)
             if found is None or expected or request.version not in (None, found.version):
-                found = choose(self.table.route, PredictRequest(request.model, request.context, version=request.version))
-            pass_on(request, reply, found, None)
+                found = choose(self.table.route, probe)
+            pass_on(request, reply, found, None, passed=self._passed(request, probe, found))
         except PenstockError as failure:
             reply.error(failure)
+
+    def _passed(
+        self, request: InferRequest, probe: PredictRequest, bundle: ActiveBundle, pairs: list[Pair] | None = None
+    ) -> Passed | None:
+        """What counts a request that passes through; None for one that names what answers it."""
+        sums = self.table.recorder.live.get(bundle)
+        if sums is None or request.context.expect_bundle is not None or request.version is not None:
+            return None
+        return Passed(sums, request, probe, pairs)
 
     def _live(self, model: str, version: str | None = None) -> ActiveBundle:
         self._check_model(model)

@@ -20,7 +20,7 @@ from penstock_transformer.evidence.histograms import Counter
 from penstock_transformer.evidence.sums import Sums
 from penstock_transformer.routing import Route
 
-MOST_ENTRIES: Final = 32
+MOST_ENTRIES: Final = 8
 MOST_OUTPUTS: Final = 32
 """Outputs of a model that are counted: labels, values, and the scores of as many labels."""
 MOST_FEATURES: Final = 256

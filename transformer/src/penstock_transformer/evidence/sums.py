@@ -25,8 +25,9 @@ from penstock_transformer.work import PredictWork
 
 CANCELLED: Final = ErrorKind.CANCELLED.value
 LATE: Final = ErrorKind.DEADLINE_EXCEEDED.value
-FEATURES_EVERY: Final = 8
-"""Of so many batches the features of one are counted, drawn by chance: forty columns cost more than all the rest."""
+FEATURES_EVERY: Final = 32
+"""Of so many batches the features of one are counted, drawn by chance, and of every second at least one: twenty columns cost
+three times what all the rest does."""
 
 
 class Sums:
@@ -34,6 +35,7 @@ class Sums:
 
     __slots__ = (
         "_backlog",
+        "_features_due_s",
         "_until_features",
         "bundle",
         "call",
@@ -78,6 +80,7 @@ class Sums:
         self.paired = PairSums() if self.shadow else None
         self._backlog = backlog
         self._until_features = 1
+        self._features_due_s = 0.0
 
     def answered(
         self,
@@ -98,8 +101,9 @@ class Sums:
             return
         if columns is not None and self.features:
             self._until_features -= 1
-            if self._until_features <= 0:
+            if self._until_features <= 0 or now_s >= self._features_due_s:
                 self._until_features = randrange(1, 2 * FEATURES_EVERY)
+                self._features_due_s = now_s + 1.0
                 self._backlog.features(self, {name: columns[name] for name in self.features if name in columns})
         if self.outputs:
             self._backlog.outputs(self, outputs)
