@@ -16,6 +16,7 @@ class Arm:
 
     `units` and how many of them `failed`; `requests` and `rows` that they sent. `latency`: answered requests by the number of
     their logarithmic bin, `calls` to the predictor that they shared (0: as many). `outputs`, `features`: histograms by name.
+    `training`: by name, live counts and those of the bundle's profile in the same bins.
     """
 
     units: int = 0
@@ -26,6 +27,7 @@ class Arm:
     latency: Mapping[int, int] = field(default_factory=dict)
     outputs: Mapping[str, Histogram] = field(default_factory=dict)
     features: Mapping[str, Histogram] = field(default_factory=dict)
+    training: Mapping[str, tuple[Histogram, Histogram]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +49,7 @@ class Pairs:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Both arms of a stage. `pairs` of a shadow only. `past_baseline`: the baseline's counts are from before this stage, because
-    it has no requests any more; then nothing cancels what hits everything."""
+    it has no requests any more. Then nothing cancels what hits everything, and only the error rate is judged."""
 
     candidate: Arm
     baseline: Arm

@@ -1,6 +1,9 @@
 """All tests of one look together: what the rollout does, and the sentence that says why.
 
 any harmful -> roll back     all harmless (and enough copies, for a shadow) -> advance     time is up -> what the user chose
+
+At 100 % there is nothing left to advance to: what is asked is only whether harm shows, for as long as the one before is kept. The
+baseline may then be a shadow of the candidate (all tests hold), or its counts from before (`past_baseline`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,10 +13,10 @@ from typing import Any
 
 from penstock_operator.analysis.alpha import harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Evidence
-from penstock_operator.analysis.error_rate import measure_error_rate
+from penstock_operator.analysis.error_rate import measure_error_rate, measure_past_error_rate
 from penstock_operator.analysis.finding import Finding, Measured, Verdict, judge
 from penstock_operator.analysis.latency import measure_latency
-from penstock_operator.analysis.outputs import measure_features, measure_outputs
+from penstock_operator.analysis.outputs import drift, measure_features, measure_outputs
 from penstock_operator.analysis.shadow import measure_disagreement, measure_paired_errors, measure_paired_latency
 from penstock_operator.analysis.trial import Trial
 from penstock_operator.analysis.words import several
@@ -29,11 +32,13 @@ class Move(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """One look. `sentence` for status.message; `document` for status.evidence, and for the next look as `remembered`."""
+    """One look. `sentence` for status.message; `alerts` tell of drift from training and decide nothing;
+    `document` for status.evidence, and for the next look as `remembered`."""
 
     move: Move
     sentence: str
     findings: tuple[Finding, ...]
+    alerts: tuple[str, ...]
     document: dict[str, Any]
 
     def finding(self, test: str) -> Finding | None:
@@ -48,13 +53,15 @@ def analyse(trial: Trial, evidence: Evidence, remembered: Mapping[str, Any]) -> 
         for measured in _measure(trial, evidence)
     )
     move, sentence = _decide(trial, evidence, findings)
-    return Analysis(move, sentence, findings, _document(trial, evidence, findings))
+    return Analysis(move, sentence, findings, drift(trial, evidence), _document(trial, evidence, findings))
 
 
 def _measure(trial: Trial, evidence: Evidence) -> Iterator[Measured]:
     """The tests of this stage that have something to go by. A shadow is compared pair by pair, a step arm by arm."""
     pairs = evidence.pairs if trial.stage.shadow else None
     found: list[Measured | None]
+    if evidence.past_baseline:
+        return iter((measure_past_error_rate(trial, evidence),))
     if pairs is not None:
         found = [
             measure_paired_errors(trial, pairs),
@@ -72,6 +79,8 @@ def _decide(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> 
     if harmful:
         worst = max(harmful, key=lambda one: one.harm - one.needed_harm)
         return Move.ROLL_BACK, f"Rolled back: {worst.words}."
+    if trial.stage.weight >= 100:
+        return Move.ADVANCE, f"{trial.candidate} answers everything, and no harm over the margins was found."
     waiting = [one for one in findings if one.verdict is Verdict.UNDECIDED]
     missing = _copies_missing(trial, evidence)
     if not waiting and not missing:

@@ -1,10 +1,13 @@
 """The error rate: do more of the candidate's units fail than of the baseline's, by more than `margins.errorRate`?"""
 
+from math import log
+
 from penstock_operator.analysis.alpha import ERROR_RATE, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Arm, Evidence
 from penstock_operator.analysis.finding import Measured, Verdict
 from penstock_operator.analysis.trial import Trial
 from penstock_operator.analysis.words import confidence, count, percent, points
+from penstock_operator.statistics import proportion
 from penstock_operator.statistics.difference import Pair, log_e_above, log_e_below, lower_bound, upper_bound
 
 
@@ -18,6 +21,21 @@ def measure_error_rate(trial: Trial, evidence: Evidence) -> Measured:
         return f"{_counted(trial, candidate, baseline)}; {_bound(trial, pair, verdict)} of {points(margin)}"
 
     return Measured(ERROR_RATE, log_e_above(pair, margin), log_e_below(pair, margin), describe)
+
+
+def measure_past_error_rate(trial: Trial, evidence: Evidence) -> Measured:
+    """The candidate's error rate against the most that the baseline's is likely to have been, when it still had requests. An
+    outage of what both need looks like harm here: nothing concurrent is left to compare with."""
+    candidate, baseline = evidence.candidate, evidence.baseline
+    needed, margin = harm_threshold(trial, ERROR_RATE) + log(2.0), trial.rollout.margins.error_rate
+    most = proportion.upper_bound(baseline.failed, baseline.units, needed) if baseline.units else 1.0
+    # Half of this test's alpha is for the bound on the baseline.
+    harm = proportion.log_e_above(candidate.failed, candidate.units, most + margin) - log(2.0)
+
+    def describe(_: Verdict) -> str:
+        return f"{_counted(trial, candidate, baseline)} before; the margin is {points(margin)} points"
+
+    return Measured(ERROR_RATE, harm, 0.0, describe)
 
 
 def _counted(trial: Trial, candidate: Arm, baseline: Arm) -> str:

@@ -29,12 +29,13 @@ def measure_features(trial: Trial, evidence: Evidence) -> Measured | None:
     return _measure(trial, FEATURES, "features", _common(evidence, evidence.candidate.features, evidence.baseline.features))
 
 
-def drift(trial: Trial, training: Mapping[str, _Counts]) -> tuple[str, ...]:
-    """What is farther from its training than the margin, as sentences. `training`: live and training counts by name."""
+def drift(trial: Trial, evidence: Evidence) -> tuple[str, ...]:
+    """What of the candidate is farther from its training than the margin, as sentences; a false one has a chance of alpha."""
+    training = evidence.candidate.training
     needed = -log(trial.rollout.alpha / max(len(training), 1))
     margin = trial.rollout.margins.output_drift
     return tuple(
-        f"{name} of {trial.candidate} is {decimal(distance.total_variation(live, trained))} from what it was in training, over"
+        f"{name} of {trial.candidate} is {decimal(distance.total_variation(live, trained))} of 1 away from its training, over"
         f" {decimal(margin)}"
         for name, (live, trained) in sorted(training.items())
         if distance.log_e_drifted(live, trained, margin) >= needed

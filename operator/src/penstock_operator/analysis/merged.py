@@ -1,0 +1,69 @@
+"""What transformers told, as the arms of an analysis: from `penstock.evidence` entries to `arms`.
+
+    Ledger.totals --entries of the stage's revisions--> Evidence(candidate, baseline, pairs)
+
+Invariant: only entries of the same route revisions are compared, those in which the candidate had this stage's weight (or was
+its shadow). What one arm did under other weights was done to other requests.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from penstock.evidence.adding import added
+from penstock.evidence.document import Entry
+from penstock.evidence.profiles import against_training
+from penstock_operator.analysis.arms import Arm, Evidence, Pairs
+
+NOT_BY_THE_VERSION = frozenset({"unauthenticated", "forbidden", "cancelled"})
+"""Errors that no bundle had a part in. Refused requests count: a version whose feature spec refuses more of them is worse."""
+
+
+def stage_evidence(
+    totals: Iterable[Entry], *, candidate: str, baseline: str, revisions: Collection[int], shadow: bool = False
+) -> Evidence:
+    """The evidence of a stage. `candidate` and `baseline` are digests, `revisions` those of the route in which this stage stood;
+    `shadow`: the candidate answered copies. Past the last revision with both, a baseline that is shadowed stands for itself."""
+    entries = [entry for entry in totals if entry.revision in revisions]
+    ours = _of(entries, candidate, shadow=shadow)
+    theirs = _of(entries, baseline, shadow=False) or _of(entries, baseline, shadow=True)
+    return Evidence(candidate=read_arm(ours), baseline=read_arm(theirs), pairs=_read_pairs(ours) if shadow else None)
+
+
+def read_arm(entry: Entry | None) -> Arm:
+    """One version's counts; empty of None."""
+    if entry is None:
+        return Arm()
+    failed = sum(number for kind, number in entry.failed_keys.items() if kind not in NOT_BY_THE_VERSION)
+    return Arm(
+        units=entry.keys,
+        failed=failed,
+        requests=entry.requests,
+        rows=entry.rows,
+        calls=sum(number for _, number in entry.latency.call),
+        latency=dict(entry.latency.request),
+        outputs={name: histogram.counts for name, histogram in entry.outputs.items()},
+        features={name: histogram.counts for name, histogram in entry.features.items()},
+        training={
+            name: compared
+            for name, histogram in (*entry.outputs.items(), *entry.features.items())
+            if (compared := against_training(histogram)) is not None
+        },
+    )
+
+
+def _of(entries: Sequence[Entry], bundle: str, *, shadow: bool) -> Entry | None:
+    found = [entry for entry in entries if entry.bundle == bundle and entry.shadow == shadow]
+    return added(found) if found else None
+
+
+def _read_pairs(entry: Entry | None) -> Pairs:
+    paired = entry.paired if entry is not None else None
+    if paired is None:
+        return Pairs()
+    return Pairs(
+        requests=paired.requests,
+        agreeing=paired.agreeing,
+        differing=paired.differing,
+        ratios=dict(paired.latency_ratios),
+        only_shadow_failed=paired.only_shadow_failed,
+        only_answer_failed=paired.only_answer_failed,
+    )

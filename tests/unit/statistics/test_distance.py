@@ -1,0 +1,76 @@
+"""The distance of two histograms: error at all looks, the exact least over all sets, power, and what it is invariant to."""
+
+from itertools import combinations
+from math import log
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock_operator.statistics.betting import log_mean
+from penstock_operator.statistics.difference import BELOW, Pair, log_factors
+from penstock_operator.statistics.distance import log_e_drifted, log_e_farther, log_e_nearer, total_variation
+
+TEN = np.full(10, 0.1)
+HISTOGRAMS = st.integers(2, 6).flatmap(
+    lambda size: st.tuples(*(st.lists(st.integers(1, 500), min_size=size, max_size=size) for _ in range(2)))
+)
+
+
+def _moved(distance: float) -> np.ndarray:
+    return TEN + np.array([-1] * 5 + [1] * 5) * distance / 5
+
+
+def _crossings(distance: float, *, farther: bool) -> int:
+    """Of 60 histories, how many ever reach 1 / 0.05, with a margin of 0.15; a tenth of 20,000 rows are the candidate's."""
+    rng, crossed = np.random.default_rng(7), 0
+    test = log_e_farther if farther else log_e_nearer
+    for _ in range(60):
+        ours = np.cumsum(rng.multinomial(50, _moved(distance), 40), axis=0).tolist()
+        theirs = np.cumsum(rng.multinomial(450, TEN, 40), axis=0).tolist()
+        crossed += any(test(ours[look], theirs[look], 0.15) >= log(20) for look in range(1, 40, 3))
+    return crossed
+
+
+def test_answers_at_the_margin_are_rarely_judged_either_way() -> None:
+    assert _crossings(0.15, farther=True) <= 60 * 0.05 + 4
+    assert _crossings(0.15, farther=False) <= 60 * 0.05 + 4
+
+
+def test_shifted_answers_are_found_and_equal_ones_are_cleared() -> None:
+    assert _crossings(0.3, farther=True) == 60
+    assert _crossings(0.0, farther=False) == 60
+
+
+@given(HISTOGRAMS, st.floats(0.05, 0.5))
+def test_no_set_of_bins_has_a_lesser_e_value(histograms: tuple[list[int], list[int]], margin: float) -> None:
+    ours, theirs = histograms
+    share = Pair(sum(ours), 0, sum(theirs), 0).share
+
+    def of_set(bins: tuple[int, ...]) -> float:
+        hit, other = sum(ours[i] for i in bins), sum(theirs[i] for i in bins)
+        counts = (hit, sum(ours) - hit, other, sum(theirs) - other)
+        return log_mean(
+            (weight, sum(n * log(f) for n, f in zip(counts, log_factors(share, margin, 0.5, odds), strict=True)))
+            for odds, weight in BELOW
+        )
+
+    sets = (bins for size in range(len(ours) + 1) for bins in combinations(range(len(ours)), size))
+    assert log_e_nearer(ours, theirs, margin) <= min(map(of_set, sets)) + 1e-9
+
+
+@given(HISTOGRAMS, st.floats(0.05, 0.5))
+def test_the_other_way_round_is_the_same_distance_and_mirrored_bins_too(
+    histograms: tuple[list[int], list[int]], margin: float
+) -> None:
+    ours, theirs = histograms
+    for test in (log_e_nearer, log_e_farther):
+        assert test(ours[::-1], theirs[::-1], margin) == pytest.approx(test(ours, theirs, margin), abs=1e-6)
+    assert total_variation(ours, theirs) == pytest.approx(total_variation(theirs, ours))
+
+
+def test_drift_is_told_beyond_the_margin_only() -> None:
+    assert log_e_drifted([6000, 4000], [5000, 5000], 0.05) > log(100)
+    assert log_e_drifted([540, 460], [5000, 5000], 0.05) <= 0.0
+    assert log_e_drifted([0, 0], [5, 5], 0.05) == 0.0

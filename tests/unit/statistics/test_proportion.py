@@ -1,0 +1,34 @@
+"""One rate against a bound: error at all looks, also when the rate changes, and bounds that hold what was seen."""
+
+from math import log
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock_operator.statistics import proportion
+
+
+@given(st.integers(1, 10_000).flatmap(lambda units: st.tuples(st.integers(0, units), st.just(units))))
+def test_bounds_hold_what_was_seen(counts: tuple[int, int]) -> None:
+    hits, units = counts
+    low, high = proportion.lower_bound(hits, units, log(100)), proportion.upper_bound(hits, units, log(100))
+    assert low <= hits / units <= high
+
+
+def test_a_rate_at_its_bound_on_average_is_rarely_called_more() -> None:
+    """0.05 on average at every look: the rate falls over time, so that an average bound is at its tightest."""
+    rng, crossed, rates = np.random.default_rng(4), 0, np.full(60, 0.05)
+    rates[::2], rates[1::2] = 0.0, 0.1
+    for _ in range(200):
+        hits = np.cumsum(rng.binomial(50, rates))
+        crossed += any(proportion.log_e_above(float(hits[look]), 50.0 * (look + 1), 0.05) >= log(20) for look in range(1, 60, 4))
+    assert crossed <= 200 * 0.05 + 6
+
+
+def test_swapped_labels_are_found_in_a_handful_of_pairs() -> None:
+    assert proportion.log_e_above(10, 10, 0.05) > log(1 / 0.0001)
+
+
+def test_nothing_says_nothing() -> None:
+    assert proportion.log_e_above(0, 0, 0.05) == proportion.log_e_below(0, 0, 0.05) == 0.0

@@ -1,0 +1,75 @@
+"""The ratio of quantiles on counts in logarithmic bins: error at all looks, shared slowness, power, invariance."""
+
+from collections import Counter
+from math import log
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock_operator.statistics.quantile import Sample, log_e_longer, log_e_no_longer, shift_over, shift_within
+
+PER_DOUBLING = 8
+
+
+def _sample(latencies: np.ndarray) -> Sample:
+    return Sample.of(Counter(np.floor(PER_DOUBLING * np.log2(latencies / 1e-4)).astype(int).tolist()))
+
+
+def _crossings(slower: float, tail: float, shift: int, *, longer: bool, outage: bool = False) -> int:
+    """Of 60 histories, how many ever reach 1 / 0.05. 20 looks at 200 requests, a quarter of them the candidate's."""
+    rng, crossed = np.random.default_rng(6), 0
+    test = log_e_longer if longer else log_e_no_longer
+    for _ in range(60):
+        shared = np.repeat(np.where((np.arange(20) // 5 == 2) & outage, 4.0, 1.0), 200)
+        latencies = 0.02 * shared * np.exp(0.5 * rng.standard_normal(4000))
+        ours = rng.random(4000) < 0.25
+        latencies[ours] *= slower
+        for look in range(400, 4001, 400):
+            seen, whose = latencies[:look], ours[:look]
+            if test(_sample(seen[whose]), _sample(seen[~whose]), tail, shift) >= log(20):
+                crossed += 1
+                break
+    return crossed
+
+
+@pytest.mark.parametrize("tail", [0.5, 0.1, 0.01])
+def test_a_version_as_slow_as_its_margin_is_rarely_called_slower(tail: float) -> None:
+    assert _crossings(2 ** (3 / 8), tail, shift_over(1.25, PER_DOUBLING), longer=True, outage=tail == 0.1) <= 60 * 0.05 + 4
+
+
+@pytest.mark.parametrize("tail", [0.5, 0.1])
+def test_a_version_slower_than_its_margin_is_rarely_called_harmless(tail: float) -> None:
+    assert _crossings(2 ** (2 / 8), tail, shift_within(1.25, PER_DOUBLING), longer=False, outage=tail == 0.1) <= 60 * 0.05 + 4
+
+
+def test_doubled_latency_is_found_and_equal_latency_is_cleared() -> None:
+    assert _crossings(2.0, 0.5, shift_over(1.25, PER_DOUBLING), longer=True) == 60
+    assert _crossings(1.0, 0.5, shift_within(1.25, PER_DOUBLING), longer=False) >= 55
+
+
+@given(
+    st.dictionaries(st.integers(0, 40), st.integers(1, 500), min_size=1), st.integers(1, 30), st.sampled_from([0.5, 0.1, 0.01])
+)
+def test_the_unit_of_time_does_not_matter(counts: dict[int, int], moved: int, tail: float) -> None:
+    other = {number + 3: count for number, count in counts.items()}
+
+    def e_values(by: int) -> tuple[float, float]:
+        candidate, baseline = (Sample.of({number + by: n for number, n in each.items()}) for each in (other, counts))
+        return log_e_longer(candidate, baseline, tail, 3), log_e_no_longer(candidate, baseline, tail, 3)
+
+    assert e_values(0) == pytest.approx(e_values(moved), abs=1e-9) or min(counts) == 0
+
+
+@given(st.dictionaries(st.integers(0, 60), st.integers(1, 2000), min_size=1), st.sampled_from([0.5, 0.1, 0.01]))
+def test_the_quantile_is_the_one_of_the_counts(counts: dict[int, int], tail: float) -> None:
+    values = sorted((number for number, count in counts.items() for _ in range(count)), reverse=True)
+    place = Sample.of(counts).bin_of(tail)
+    assert sum(value >= place for value in values) >= tail * len(values) > sum(value > place for value in values)
+
+
+def test_nothing_says_nothing() -> None:
+    assert log_e_longer(Sample.of({}), Sample.of({}), 0.5, 3) == 0.0
+    assert log_e_longer(Sample.of({}), Sample.of({30: 1000}), 0.5, 3) <= 0.0
+    assert log_e_longer(Sample.of({90: 1000}), Sample.of({}), 0.5, 3) == 0.0
