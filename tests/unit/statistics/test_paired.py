@@ -41,3 +41,7 @@ def test_shadow_and_answer_at_the_margin_are_rarely_told_apart() -> None:
             paired.log_e_above(sums[look][0], sums[look][1], 50.0 * (look + 1), 0.01) >= log(20) for look in range(1, 60, 4)
         )
     assert crossed <= 200 * 0.05 + 6
+
+
+def test_bounds_close_in() -> None:
+    assert 0.01 < paired.lower_bound(300, 100, 10_000, log(100)) < 0.02 < paired.upper_bound(300, 100, 10_000, log(100)) < 0.03

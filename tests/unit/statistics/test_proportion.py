@@ -13,7 +13,11 @@ from penstock_operator.statistics import proportion
 def test_bounds_hold_what_was_seen(counts: tuple[int, int]) -> None:
     hits, units = counts
     low, high = proportion.lower_bound(hits, units, log(100)), proportion.upper_bound(hits, units, log(100))
-    assert low <= hits / units <= high
+    assert low - 1e-8 <= hits / units <= high + 1e-8
+
+
+def test_bounds_close_in() -> None:
+    assert 0.04 < proportion.lower_bound(500, 10_000, log(100)) < 0.05 < proportion.upper_bound(500, 10_000, log(100)) < 0.06
 
 
 def test_a_rate_at_its_bound_on_average_is_rarely_called_more() -> None:

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from penstock_operator.statistics.betting import greatest_true, log_mean, log_product
 from penstock_operator.statistics.difference import ABOVE, BELOW
 
+_EDGE = 1e-9
+"""How near to 0 and 1 a bound may come: at them there is no bet."""
+
 
 def log_e_above(hits: float, units: float, rate: float) -> float:
     """log e-value against "the rate is at most `rate`"; 0 < rate < 1. Large if it is more."""
@@ -24,12 +27,12 @@ def log_e_below(hits: float, units: float, rate: float) -> float:
 
 def lower_bound(hits: float, units: float, log_threshold: float) -> float:
     """The rate is above this with confidence 1 - exp(-log_threshold), at all looks together."""
-    return greatest_true(lambda rate: log_e_above(hits, units, rate) >= log_threshold, 0.0, 1.0)
+    return greatest_true(lambda rate: log_e_above(hits, units, rate) >= log_threshold, _EDGE, 1.0 - _EDGE)
 
 
 def upper_bound(hits: float, units: float, log_threshold: float) -> float:
     """The rate is below this with confidence 1 - exp(-log_threshold), at all looks together."""
-    return 1.0 - greatest_true(lambda other: log_e_below(hits, units, 1.0 - other) >= log_threshold, 0.0, 1.0)
+    return 1.0 - greatest_true(lambda other: log_e_below(hits, units, 1.0 - other) >= log_threshold, _EDGE, 1.0 - _EDGE)
 
 
 def _log_e(hits: float, units: float, rate: float, bets: Sequence[tuple[float, float]]) -> float:

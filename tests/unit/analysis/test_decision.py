@@ -1,0 +1,143 @@
+"""What a rollout does of all its tests: shadows, steps, the last step, the split of alpha, and what an operator remembers."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from penstock_operator.analysis import Arm, Evidence, Move, Pairs, Trial, Verdict, analyse
+from penstock_operator.analysis.alpha import SHADOW_SHARES, STEP_SHARES, harm_threshold, harmless_threshold, stage_share
+from penstock_operator.model_version import Rollout, Shadow
+
+STEPS = Trial(rollout=Rollout(), place=0, candidate="flights-8", baseline="flights-7")
+SHADOWED = Trial(rollout=Rollout(shadow=Shadow(0.2, 500)), place=0, candidate="flights-8", baseline="flights-7")
+
+
+def _arm(units: int, *, failed: int = 0, slower: float = 1.0, moved: float = 0.0, calls: int = 0, seed: int = 8) -> Arm:
+    """An arm with lognormal latencies around 20 ms, and answers of which a share `moved` went from one label to the other."""
+    rng = np.random.default_rng(seed)
+    latency = Counter(np.floor(8 * np.log2(0.02 * slower * np.exp(0.4 * rng.standard_normal(units)) / 1e-4)).astype(int).tolist())
+    late = round(units * (0.3 + moved))
+    return Arm(
+        units=units, failed=failed, requests=units, calls=calls, latency=latency, outputs={"label": (units - late, late, 0, 0)}
+    )
+
+
+GOOD = Evidence(candidate=_arm(10_000, failed=10), baseline=_arm(40_000, failed=40, seed=9))
+
+
+def test_a_good_version_goes_on_and_its_sentence_says_that_it_is_no_worse() -> None:
+    analysis = analyse(STEPS, GOOD, {})
+    assert analysis.move is Move.ADVANCE
+    assert [one.verdict for one in analysis.findings] == [Verdict.HARMLESS] * 3
+    assert analysis.sentence.startswith("No worse than flights-7 at 5 %: 0.1 % of flights-8's requests failed")
+
+
+@pytest.mark.parametrize(
+    ("bad", "test", "told"),
+    [
+        (_arm(2000, failed=80), "errorRate", "4 % of flights-8's requests failed (80 of 2,000)"),
+        (_arm(2000, failed=2, slower=2.0), "latencyP99", "latency of flights-8 is"),
+        (_arm(2000, failed=2, moved=0.4), "outputDrift", "the answers (label) of flights-8 and flights-7 differ by 0.4"),
+    ],
+)
+def test_each_fault_is_rolled_back_by_its_own_test_and_words(bad: Arm, test: str, told: str) -> None:
+    analysis = analyse(STEPS, Evidence(candidate=bad, baseline=GOOD.baseline), {})
+    assert analysis.move is Move.ROLL_BACK
+    assert {one.test for one in analysis.findings if one.verdict is Verdict.HARMFUL} == {test}
+    assert analysis.sentence.startswith("Rolled back: ")
+    assert told in analysis.sentence
+    assert "with 99 % confidence" in analysis.sentence
+    assert "over the margin of" in analysis.sentence
+
+
+def test_a_fault_of_both_or_of_the_stable_version_is_no_reason_to_roll_back() -> None:
+    both = Evidence(candidate=_arm(10_000, failed=5000, slower=6.0), baseline=_arm(40_000, failed=20_000, slower=6.0))
+    assert analyse(STEPS, both, {}).move is not Move.ROLL_BACK
+    stable = Evidence(candidate=_arm(10_000, failed=10), baseline=_arm(40_000, failed=4000, slower=3.0))
+    assert analyse(STEPS, stable, {}).move is Move.ADVANCE
+
+
+def test_requests_that_shared_a_call_count_as_one() -> None:
+    alone = analyse(STEPS, Evidence(candidate=_arm(400, slower=1.6), baseline=GOOD.baseline), {}).finding("latencyP99")
+    shared = analyse(STEPS, Evidence(candidate=_arm(400, slower=1.6, calls=20), baseline=GOOD.baseline), {}).finding("latencyP99")
+    assert alone is not None
+    assert shared is not None
+    assert shared.harm < alone.harm
+
+
+def test_a_shadow_that_swaps_labels_is_out_within_a_few_copies() -> None:
+    pairs = Pairs(requests=20, agreeing=1, differing=19)
+    analysis = analyse(SHADOWED, Evidence(candidate=Arm(), baseline=Arm(), pairs=pairs), {})
+    assert analysis.move is Move.ROLL_BACK
+    assert analysis.sentence.startswith(
+        "Rolled back: flights-8 gives another label than flights-7 to 95 % of requests (19 of 20 copied)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told"),
+    [
+        (Pairs(requests=600, agreeing=580, differing=2, only_shadow_failed=30), "flights-8 failed on 30 of 600 copied requests"),
+        (Pairs(requests=600, agreeing=598, differing=2, ratios={88: 500, 80: 98}), "takes 2 times as long as flights-7"),
+    ],
+)
+def test_a_shadow_that_fails_or_is_slow_is_out(pairs: Pairs, told: str) -> None:
+    analysis = analyse(SHADOWED, Evidence(candidate=Arm(), baseline=Arm(), pairs=pairs), {})
+    assert analysis.move is Move.ROLL_BACK
+    assert told in analysis.sentence
+
+
+def test_a_shadow_goes_on_once_it_has_its_copies() -> None:
+    few = Pairs(requests=400, agreeing=399, differing=1, ratios={80: 400})
+    enough = Pairs(requests=3000, agreeing=2995, differing=5, ratios={80: 3000})
+    assert analyse(SHADOWED, Evidence(candidate=Arm(), baseline=Arm(), pairs=few), {}).move is Move.WAIT
+    assert analyse(SHADOWED, Evidence(candidate=Arm(), baseline=Arm(), pairs=enough), {}).move is Move.ADVANCE
+    waiting = replace(SHADOWED, rollout=Rollout(shadow=Shadow(0.2, 5000)))
+    analysis = analyse(waiting, Evidence(candidate=Arm(), baseline=Arm(), pairs=enough), {})
+    assert analysis.sentence == "Undecided at shadow: 3,000 requests copied of the 5,000 that shadow.minRequests asks for."
+
+
+def test_at_100_per_cent_only_harm_is_looked_for() -> None:
+    last = replace(STEPS, place=3)
+    before = Arm(units=30_000, failed=30)
+    assert analyse(last, Evidence(candidate=Arm(units=50), baseline=Arm()), {}).move is Move.ADVANCE
+    fine = Evidence(candidate=Arm(units=20_000, failed=25), baseline=before, past_baseline=True)
+    assert analyse(last, fine, {}).move is Move.ADVANCE
+    overloaded = Evidence(candidate=Arm(units=20_000, failed=900), baseline=before, past_baseline=True)
+    analysis = analyse(last, overloaded, {})
+    assert analysis.move is Move.ROLL_BACK
+    assert "against 0.1 % of flights-7's (30 of 30,000) before" in analysis.sentence
+
+
+def test_drift_from_training_tells_and_decides_nothing() -> None:
+    candidate = replace(GOOD.candidate, training={"label": ((3000, 7000), (700, 300))})
+    analysis = analyse(STEPS, replace(GOOD, candidate=candidate), {})
+    assert analysis.move is Move.ADVANCE
+    assert analysis.alerts == ("label of flights-8 is 0.4 of 1 away from its training, over 0.15",)
+
+
+@pytest.mark.parametrize(
+    "rollout", [Rollout(), Rollout(shadow=Shadow()), Rollout(steps=(100,)), Rollout(steps=(1, 2, 5, 10, 100))]
+)
+def test_all_shares_of_a_rollout_add_up_to_alpha(rollout: Rollout) -> None:
+    trial = Trial(rollout=rollout, place=0, candidate="b", baseline="a")
+    stages = range(len(trial.stages))
+    assert sum(stage_share(trial, place) for place in stages) == pytest.approx(1.0)
+    spent = 0.0
+    for place in stages:
+        at = replace(trial, place=place)
+        spent += sum(np.exp(-harm_threshold(at, test)) for test in (SHADOW_SHARES if at.stage.shadow else STEP_SHARES))
+    assert spent == pytest.approx(rollout.alpha)
+    assert np.exp(-harmless_threshold(trial)) == pytest.approx(rollout.alpha)
+
+
+def test_what_is_remembered_is_json_belongs_to_its_stage_and_may_be_anything() -> None:
+    document = analyse(STEPS, GOOD, {}).document
+    assert json.loads(json.dumps(document)) == document
+    following = replace(STEPS, place=1)
+    assert analyse(following, Evidence(candidate=Arm(), baseline=Arm()), document).move is Move.WAIT
+    for broken in ({}, {"stage": document["stage"]}, {"stage": document["stage"], "tests": {"errorRate": {"harm": "x"}}}):
+        assert analyse(STEPS, GOOD, broken).move is Move.ADVANCE

@@ -1,0 +1,48 @@
+"""From what transformers tell to the arms of an analysis."""
+
+from penstock.evidence.document import Bins, Entry, Histogram, Latency, Paired
+from penstock_operator.analysis.merged import read_arm, stage_evidence
+
+NEW, OLD = "sha256:new", "sha256:old"
+
+
+def _entry(bundle: str, revision: int, keys: int, *, shadow: bool = False) -> Entry:
+    return Entry(
+        bundle,
+        revision,
+        shadow,
+        requests=2 * keys,
+        keys=keys,
+        failed_keys={"internal": 3, "unauthenticated": 5, "invalid_input": 1},
+        latency=Latency(call=[(60, keys)], request=[(61, keys), (62, keys)]),
+        outputs={"label": Histogram(Bins(values=("late", "on time")), [keys, keys, 0, 0])},
+        paired=Paired(requests=keys, agreeing=keys - 1, differing=1, latency_ratios=[(80, keys)]) if shadow else None,
+    )
+
+
+def test_a_stage_is_the_revisions_that_it_stood_in() -> None:
+    totals = [_entry(NEW, 7, 10), _entry(NEW, 8, 20), _entry(NEW, 9, 400), _entry(OLD, 7, 100), _entry(OLD, 8, 200)]
+    evidence = stage_evidence(totals, candidate=NEW, baseline=OLD, revisions={7, 8})
+    assert (evidence.candidate.units, evidence.baseline.units) == (30, 300)
+    assert evidence.candidate.latency == {61: 30, 62: 30}
+    assert evidence.candidate.calls == 30
+    assert evidence.candidate.outputs == {"label": [30, 30, 0, 0]}
+    assert evidence.pairs is None
+
+
+def test_a_shadow_brings_its_pairs_and_live_requests_are_not_its_own() -> None:
+    totals = [_entry(NEW, 7, 10, shadow=True), _entry(NEW, 7, 5), _entry(OLD, 7, 100)]
+    evidence = stage_evidence(totals, candidate=NEW, baseline=OLD, revisions={7}, shadow=True)
+    assert evidence.candidate.units == 10
+    assert evidence.pairs is not None
+    assert (evidence.pairs.requests, evidence.pairs.differing, evidence.pairs.ratios) == (10, 1, {80: 10})
+
+
+def test_errors_that_no_bundle_had_a_part_in_are_not_its_failures() -> None:
+    assert read_arm(_entry(NEW, 1, 10)).failed == 4
+
+
+def test_nothing_told_is_an_empty_arm() -> None:
+    evidence = stage_evidence([], candidate=NEW, baseline=OLD, revisions={1}, shadow=True)
+    assert evidence.candidate.units == evidence.baseline.units == 0
+    assert evidence.pairs is not None
