@@ -4,7 +4,7 @@ from math import exp, log
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock_operator.statistics.difference import (
@@ -59,6 +59,7 @@ def test_a_much_worse_version_is_found() -> None:
     assert _crossings(3, _STEADY, 0.2, 0.25, 20, above=True, margin=0.01) == 20
 
 
+@settings(max_examples=40)
 @given(pairs(), st.floats(-0.5, 0.5), st.sampled_from([0.0, 0.01, 0.5]))
 def test_a_bet_is_fair_to_its_own_null(pair: Pair, margin: float, centre: float) -> None:
     """One more unit, with rates that differ by exactly the margin, multiplies the expectation by at most 1."""
@@ -74,12 +75,14 @@ def test_a_bet_is_fair_to_its_own_null(pair: Pair, margin: float, centre: float)
             assert min(hit, miss, other_hit, other_miss) > 0.0
 
 
+@settings(max_examples=40)
 @given(pairs(), st.floats(-0.3, 0.3), st.floats(0.0, 0.2))
 def test_a_wider_margin_is_harder_to_break_and_easier_to_keep(pair: Pair, margin: float, wider: float) -> None:
     assert log_e_above(pair, margin + wider) <= log_e_above(pair, margin) + 1e-6
     assert log_e_below(pair, margin + wider) >= log_e_below(pair, margin) - 1e-6
 
 
+@settings(max_examples=40)
 @given(pairs())
 def test_bounds_hold_what_was_seen(pair: Pair) -> None:
     low, high = lower_bound(pair, log(100)), upper_bound(pair, log(100))

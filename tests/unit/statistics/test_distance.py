@@ -5,7 +5,7 @@ from math import log
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock_operator.statistics.betting import log_mean
@@ -43,6 +43,7 @@ def test_shifted_answers_are_found_and_equal_ones_are_cleared() -> None:
     assert _crossings(0.0, farther=False) == 60
 
 
+@settings(max_examples=40)
 @given(HISTOGRAMS, st.floats(0.05, 0.5))
 def test_no_set_of_bins_has_a_lesser_e_value(histograms: tuple[list[int], list[int]], margin: float) -> None:
     ours, theirs = histograms
@@ -60,6 +61,7 @@ def test_no_set_of_bins_has_a_lesser_e_value(histograms: tuple[list[int], list[i
     assert log_e_nearer(ours, theirs, margin) <= min(map(of_set, sets)) + 1e-9
 
 
+@settings(max_examples=40)
 @given(HISTOGRAMS, st.floats(0.05, 0.5))
 def test_the_other_way_round_is_the_same_distance_and_mirrored_bins_too(
     histograms: tuple[list[int], list[int]], margin: float

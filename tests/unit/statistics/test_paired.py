@@ -4,7 +4,7 @@ from math import log
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock_operator.statistics import paired
@@ -12,6 +12,7 @@ from penstock_operator.statistics import paired
 COUNTS = st.tuples(st.integers(0, 500), st.integers(0, 500), st.integers(0, 20_000))
 
 
+@settings(max_examples=40)
 @given(st.floats(0, 0.5), st.floats(-0.4, 0.4))
 def test_a_bet_is_fair_to_its_own_null(down: float, margin: float) -> None:
     up = down + margin
@@ -23,6 +24,7 @@ def test_a_bet_is_fair_to_its_own_null(down: float, margin: float) -> None:
             assert mean == pytest.approx(1.0, abs=1e-9)
 
 
+@settings(max_examples=40)
 @given(COUNTS)
 def test_bounds_hold_what_was_seen(counts: tuple[int, int, int]) -> None:
     up, down, equal = counts

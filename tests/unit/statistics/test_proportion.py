@@ -3,12 +3,13 @@
 from math import log
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock_operator.statistics import proportion
 
 
+@settings(max_examples=40)
 @given(st.integers(1, 10_000).flatmap(lambda units: st.tuples(st.integers(0, units), st.just(units))))
 def test_bounds_hold_what_was_seen(counts: tuple[int, int]) -> None:
     hits, units = counts

@@ -5,7 +5,7 @@ from math import log
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock_operator.statistics.quantile import Sample, log_e_longer, log_e_no_longer, shift_over, shift_within
@@ -49,6 +49,7 @@ def test_doubled_latency_is_found_and_equal_latency_is_cleared() -> None:
     assert _crossings(1.0, 0.5, shift_within(1.25, PER_DOUBLING), longer=False) >= 55
 
 
+@settings(max_examples=40)
 @given(
     st.dictionaries(st.integers(0, 40), st.integers(1, 500), min_size=1), st.integers(1, 30), st.sampled_from([0.5, 0.1, 0.01])
 )
@@ -62,6 +63,7 @@ def test_the_unit_of_time_does_not_matter(counts: dict[int, int], moved: int, ta
     assert e_values(0) == pytest.approx(e_values(moved), abs=1e-9) or min(counts) == 0
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.integers(0, 60), st.integers(1, 2000), min_size=1), st.sampled_from([0.5, 0.1, 0.01]))
 def test_the_quantile_is_the_one_of_the_counts(counts: dict[int, int], tail: float) -> None:
     values = sorted((number for number, count in counts.items() for _ in range(count)), reverse=True)

@@ -40,8 +40,9 @@ def log_product(terms: Iterable[tuple[float, float]]) -> float:
     return total
 
 
-def greatest_true(holds: Callable[[float], bool], low: float, high: float, steps: int = 30) -> float:
-    """The greatest value up to which a falling condition holds, by bisection; `low` if it never does, `high` if always."""
+def greatest_true(holds: Callable[[float], bool], low: float, high: float, steps: int = 17) -> float:
+    """The greatest value up to which a falling condition holds, by bisection, rounded down to a part in 2 ** steps; `low` if it
+    never does, `high` if always."""
     if not holds(low):
         return low
     if holds(high):

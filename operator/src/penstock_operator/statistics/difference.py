@@ -24,16 +24,19 @@ difference of means instead of one weighted by design, which varies less. tests/
 alpha by simulation, outages and keys that stick included.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import log
 
-from penstock_operator.statistics.betting import greatest_true, log_mean, log_product
+from penstock_operator.statistics.betting import greatest_true, log_sum
 
-ABOVE: tuple[tuple[float, float], ...] = (
+Bets = tuple[tuple[float, float], ...]
+
+ABOVE: Bets = (
     (1.05, 0.02), (1.12, 0.03), (1.3, 0.07), (1.7, 0.14), (2.5, 0.30), (4.0, 0.28), (8.0, 0.11), (20.0, 0.05),
 )  # fmt: skip
 """Odds ratios of the bets that the candidate hits more, and the capital on each; most where a fault is worth a roll-back."""
-BELOW: tuple[tuple[float, float], ...] = (
+BELOW: Bets = (
     (0.95, 0.03), (0.88, 0.07), (0.75, 0.15), (0.55, 0.30), (0.3, 0.25), (0.15, 0.15), (0.05, 0.05),
 )  # fmt: skip
 """The same of the bets that it hits less."""
@@ -113,15 +116,22 @@ def log_factors(share: float, margin: float, centre: float, odds: float) -> tupl
     return first, second, third, fourth
 
 
-def _log_e(pair: Pair, margin: float, centre: float, bets: Sequence[tuple[float, float]]) -> float:
+def _log_e(pair: Pair, margin: float, centre: float, bets: Bets) -> float:
     if pair.empty:
         return 0.0
-    counts = (
-        pair.candidate_hits,
-        pair.candidate_units - pair.candidate_hits,
-        pair.baseline_hits,
-        pair.baseline_units - pair.baseline_hits,
+    hits, other_hits = pair.candidate_hits, pair.baseline_hits
+    misses, other_misses = pair.candidate_units - hits, pair.baseline_units - other_hits
+    return log_sum(
+        log_weight + hits * hit + misses * miss + other_hits * other_hit + other_misses * other_miss
+        for log_weight, hit, miss, other_hit, other_miss in _logs(pair.share, margin, centre, bets)
     )
-    return log_mean(
-        (weight, log_product(zip(counts, log_factors(pair.share, margin, centre, odds), strict=True))) for odds, weight in bets
-    )
+
+
+@lru_cache(maxsize=64)
+def _logs(share: float, margin: float, centre: float, bets: Bets) -> tuple[tuple[float, float, float, float, float], ...]:
+    """Of each bet the logs of its weight and of its four factors; kept, because one look asks for the same ones at many edges."""
+    found = []
+    for odds, weight in bets:
+        hit, miss, other_hit, other_miss = log_factors(share, margin, centre, odds)
+        found.append((log(weight), log(hit), log(miss), log(other_hit), log(other_miss)))
+    return tuple(found)

@@ -6,10 +6,11 @@ It stays valid when rates change over time, for the bound on their average so fa
 1)), is concave in p (Lindon & Malek 2022 use the same for time-varying rates).
 """
 
-from collections.abc import Sequence
+from functools import lru_cache
+from math import log
 
-from penstock_operator.statistics.betting import greatest_true, log_mean, log_product
-from penstock_operator.statistics.difference import ABOVE, BELOW
+from penstock_operator.statistics.betting import greatest_true, log_sum
+from penstock_operator.statistics.difference import ABOVE, BELOW, Bets
 
 _EDGE = 1e-9
 """How near to 0 and 1 a bound may come: at them there is no bet."""
@@ -35,12 +36,14 @@ def upper_bound(hits: float, units: float, log_threshold: float) -> float:
     return 1.0 - greatest_true(lambda other: log_e_below(hits, units, 1.0 - other) >= log_threshold, _EDGE, 1.0 - _EDGE)
 
 
-def _log_e(hits: float, units: float, rate: float, bets: Sequence[tuple[float, float]]) -> float:
+def _log_e(hits: float, units: float, rate: float, bets: Bets) -> float:
     if units <= 0.0 or not 0.0 < rate < 1.0:
         return 0.0
-    return log_mean((weight, _log_ratio(hits, units, rate, odds)) for odds, weight in bets)
+    return log_sum(log_weight + hits * hit + (units - hits) * miss for log_weight, hit, miss in _logs(rate, bets))
 
 
-def _log_ratio(hits: float, units: float, rate: float, odds: float) -> float:
-    norm = 1.0 - rate + odds * rate
-    return log_product(((hits, odds / norm), (units - hits, 1.0 / norm)))
+@lru_cache(maxsize=64)
+def _logs(rate: float, bets: Bets) -> tuple[tuple[float, float, float], ...]:
+    """Of each bet the logs of its weight, and of the likelihood ratios of a hit and of a miss."""
+    norms = [(odds, weight, 1.0 - rate + odds * rate) for odds, weight in bets]
+    return tuple((log(weight), log(odds / norm), -log(norm)) for odds, weight, norm in norms)
