@@ -8,6 +8,7 @@ whoever needs them asks `GET /evidence`.
 
 from collections.abc import Callable, Iterable, Sequence
 
+from msgspec import structs
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from penstock.evidence.adding import added
@@ -45,7 +46,7 @@ _PAIRS = ("agreeing", "differing", "slower", "faster", "only_shadow_failed", "on
 
 def evidence_families(recorder: Recorder) -> Iterable[Metric]:
     """For `Metrics.add_source`."""
-    entries = _by_bundle(recorder.entries())
+    entries = [structs.replace(e, bundle=recorder.labels.get(e.bundle, e.bundle)) for e in _by_bundle(recorder.entries())]
     for name, text, read in _COUNTERS:
         yield _counter(name, text, _LABELS, [(_labels(entry), read(entry)) for entry in entries])
     for name, text, counts in _KINDS:

@@ -31,7 +31,7 @@ Tallies = dict[ActiveBundle, Sums]
 
 class Recorder:
     """`live` and `shadows`: the sums of the route's bundles in either mode; swapped whole with the route, so that a batch keeps
-    those that it began with. `incarnation` tells this process from every other."""
+    those that it began with. `incarnation` tells this process from every other; `labels`: the names of the bundles, by digest."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.incarnation = secrets.token_hex(8)
@@ -40,6 +40,7 @@ class Recorder:
         self.backlog = Backlog()
         self._clock = clock
         self._began = clock()
+        self.labels: dict[str, str] = {}
         self._kept: dict[EntryKey, Sums] = {}
 
     def apply(self, route: Route) -> None:
@@ -50,6 +51,8 @@ class Recorder:
         used = {sums.key for sums in (*live.values(), *shadows.values())}
         for key in [key for key in self._kept if key not in used][: max(0, len(self._kept) - len(used) - MOST_ENTRIES)]:
             del self._kept[key]
+        self.labels = {sums.bundle: self.labels.get(sums.bundle, sums.bundle) for sums in self._kept.values()}
+        self.labels |= {sums.bundle: bundle.label for tally in (live, shadows) for bundle, sums in tally.items()}
         self.live, self.shadows = live, shadows
 
     def evidence(self, model: str) -> Evidence:
