@@ -14,7 +14,7 @@ def test_a_version_that_fails_is_rolled_back_with_its_numbers() -> None:
     assert analysis.move is Move.ROLL_BACK
     assert analysis.sentence == (
         "Rolled back: 2.1 % of flights-8's requests failed (41 of 1,930) against 0.1 % of flights-7's (38 of 36,700); "
-        "with 99 % confidence at least 0.99 points more, over the margin of 0.5."
+        "with 99 % confidence at least 0.98 points more, over the margin of 0.5."
     )
 
 

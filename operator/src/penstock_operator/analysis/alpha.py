@@ -17,9 +17,9 @@ from penstock_operator.analysis.trial import Trial
 
 ERROR_RATE, LATENCY, OUTPUTS, FEATURES, DISAGREEMENT = "errorRate", "latencyP99", "outputDrift", "featureDrift", "disagreement"
 
-STEP_SHARES = {ERROR_RATE: 0.6, LATENCY: 0.2, OUTPUTS: 0.15, FEATURES: 0.05}
+STEP_SHARES = {ERROR_RATE: 0.65, LATENCY: 0.17, OUTPUTS: 0.13, FEATURES: 0.05}
 SHADOW_SHARES = {ERROR_RATE: 0.3, LATENCY: 0.2, DISAGREEMENT: 0.3, OUTPUTS: 0.15, FEATURES: 0.05}
-_FIRST_STEP, _SHADOW = 0.7, 0.15
+_FIRST_STEP, _SHADOW = 0.75, 0.15
 
 
 def stage_share(trial: Trial, place: int) -> float:

@@ -33,7 +33,7 @@ from penstock_operator.statistics.betting import greatest_true, log_sum
 Bets = tuple[tuple[float, float], ...]
 
 ABOVE: Bets = (
-    (1.05, 0.02), (1.12, 0.03), (1.3, 0.07), (1.7, 0.14), (2.5, 0.30), (4.0, 0.28), (8.0, 0.11), (20.0, 0.05),
+    (1.05, 0.02), (1.12, 0.02), (1.3, 0.05), (1.7, 0.11), (2.7, 0.34), (4.2, 0.32), (8.0, 0.10), (20.0, 0.04),
 )  # fmt: skip
 """Odds ratios of the bets that the candidate hits more, and the capital on each; most where a fault is worth a roll-back."""
 BELOW: Bets = (
