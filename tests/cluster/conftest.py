@@ -32,6 +32,7 @@ TIMEOUT_S = 900
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Only known where this folder is named on the command line, as `make test-rollouts` does; elsewhere the defaults count."""
     parser.addoption("--changes", type=int, default=10, help="test_rollouts.py: how many changes of version")
+    parser.addoption("--minutes", type=float, default=300.0, help="test_rollouts.py: no change begins after so many")
     parser.addoption("--seed", type=int, default=1, help="test_rollouts.py: which ones")
 
 

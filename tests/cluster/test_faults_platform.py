@@ -189,6 +189,9 @@ def test_the_transformers_credentials_expired(served: Flights, half: str) -> Non
     """They cannot read the next route and go on with the one they have: nothing is decided over them, and the condition says how
     many lag. Pods that are made anew have a token that counts."""
     expire(served, "transformer")
+    # A watch that is open goes on: whoever opened it was known then.
+    with stopped("apiserver", 0):
+        pass
     penstock_rollout(served, "promote", half, "--to", "100")
     wait_for(served, half, "conditions[?(@.type=='Acknowledged')].reason", "WaitingForTransformers")
     patch = json.dumps({"spec": {"transformer": {"annotations": {"penstock.dev/test-token": half}}}})

@@ -36,11 +36,14 @@ class Done:
     load_s: float
 
 
-def make_changes(served: Flights, changes: Sequence[Change], variants: Sequence[Variant]) -> list[Done]:
-    """All of them, in order. Raises BedError for one that does not come Live."""
+def make_changes(served: Flights, changes: Sequence[Change], variants: Sequence[Variant], within_s: float) -> list[Done]:
+    """All of them, in order, or as many as begin in that time. Raises BedError for one that does not come Live."""
     done: list[Done] = []
     staying = ""
+    until = time.monotonic() + within_s
     for change in changes:
+        if time.monotonic() > until:
+            break
         name = f"{MODEL}-r{change.number}"
         made = _make(served, name, change, variants[change.variant])
         gone = name if change.rolls_back else staying
