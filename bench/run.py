@@ -4,7 +4,7 @@
 
 Each runs in a process of its own with `--json`, so that none warms another's caches, and prints its table. Results stay in
 .bench/ as JSON: with `--only`, the page is written from the new ones and those kept. One that fails is named, and the exit status
-is 1; the others' results are written all the same. They need wrk and redis-server, and say so.
+is 1; the others' results are written all the same. They need wrk, redis-server and what `make cluster-up` builds, and say so.
 """
 
 import argparse
@@ -38,6 +38,7 @@ BENCHES = {
     "stages": "Where the time of such a prediction goes",
     "feature_store": "Reading the online store, beside Feast",
     "start_up": "Start-up and memory",
+    "operator_figures": "The operator against a real API server",
     "overload": "More than a server can carry",
     "peers": "The servers that one would otherwise pick",
     "latency": "Latency at a given rate",
