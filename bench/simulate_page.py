@@ -95,7 +95,11 @@ def _edge(part: dict[str, Any]) -> Iterator[str]:
 
 def _share(one: dict[str, Any]) -> str:
     low, high = one["bounds"]
-    return f"{100 * one['events'] / one['trials']:.3g} % ({100 * low:.2g}-{100 * high:.2g})"
+    return f"{_percent(one['events'] / one['trials'])} % ({_percent(low)}-{_percent(high)})"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}".removesuffix(".0")
 
 
 def _times(one: dict[str, float]) -> str:
