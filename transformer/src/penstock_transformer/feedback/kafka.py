@@ -13,6 +13,7 @@ from penstock_transformer.broker.port import BrokerError, Producer
 from penstock_transformer.broker.records import Headers, OutRecord
 from penstock_transformer.feedback.log import Entry
 from penstock_transformer.feedback.outcome import REPORTED, Outcome, write_outcome
+from penstock_transformer.feedback.reporting import Told
 from penstock_transformer.worker import headers as names
 from penstock_transformer.worker.headers import moment_of
 
@@ -42,10 +43,9 @@ class KafkaFeedback:
         """As `LogSink.write`."""
         self._send([_logged(entry) for entry in entries])
 
-    def report(self, model: str, outcome: Outcome) -> None:
-        """Return once the outcome is on Kafka."""
-        headers = _headers(model, outcome.id, REPORTED, outcome.time)
-        self._send([OutRecord(outcomes_topic(model), outcome.id.encode(), write_outcome(outcome), headers)])
+    def report(self, told: Sequence[Told]) -> None:
+        """Return once the outcomes are on Kafka."""
+        self._send([_reported(one.model, one.outcome) for one in told])
 
     def tick(self) -> None:
         """Nothing is due."""
@@ -75,6 +75,11 @@ class KafkaFeedback:
 def _logged(entry: Entry) -> OutRecord:
     headers = (*_headers(entry.model, entry.id, LOGGED, time.time()), (names.BUNDLE, entry.bundle.encode()))
     return OutRecord(log_topic(entry.model), entry.id.encode(), entry.document, headers)
+
+
+def _reported(model: str, outcome: Outcome) -> OutRecord:
+    headers = _headers(model, outcome.id, REPORTED, outcome.time)
+    return OutRecord(outcomes_topic(model), outcome.id.encode(), write_outcome(outcome), headers)
 
 
 def _headers(model: str, identity: str, kind: bytes, moment_s: float) -> Headers:

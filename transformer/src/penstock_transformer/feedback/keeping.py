@@ -23,6 +23,7 @@ from penstock_transformer.feedback import parquet
 from penstock_transformer.feedback.folder import OUTCOMES, PREDICTIONS, LogFolder, day_of, logged, models_of, read_lines
 from penstock_transformer.feedback.log import Entry
 from penstock_transformer.feedback.outcome import Outcome
+from penstock_transformer.feedback.reporting import Told
 from penstock_transformer.feedback.writer import FolderWriter
 
 logger = logging.getLogger(__name__)
@@ -63,9 +64,9 @@ class LogKeeper:
         """As `LogSink.write`."""
         self.writer.write(entries)
 
-    def report(self, model: str, outcome: Outcome) -> None:
-        """Return once the outcome is on the disk."""
-        self.writer.report(model, outcome)
+    def report(self, told: Sequence[Told]) -> None:
+        """Return once the outcomes are on the disk."""
+        self.writer.report(told)
 
     def tick(self) -> None:
         """Do what is due."""

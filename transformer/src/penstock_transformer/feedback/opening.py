@@ -16,14 +16,13 @@ from penstock_transformer.broker.settings import BrokerSettings
 from penstock_transformer.feedback.keeping import LogKeeper
 from penstock_transformer.feedback.log import LogSink, PredictionLog
 from penstock_transformer.feedback.outcome import Outcome
+from penstock_transformer.feedback.reporting import OutcomePlace, Reporting
 from penstock_transformer.feedback.sampling import Sampler
 from penstock_transformer.feedback.settings import LogSettings
 
 
-class Place(LogSink, Protocol):
-    """Takes logged requests, and outcomes: `report` blocks, and returns once one is kept; any thread may call it."""
-
-    def report(self, model: str, outcome: Outcome) -> None: ...
+class Place(LogSink, OutcomePlace, Protocol):
+    """Takes logged requests, and outcomes."""
 
 
 class Feedback:
@@ -37,8 +36,8 @@ class Feedback:
         if settings.log_dir:
             self._keeper = LogKeeper(Path(settings.log_dir), settings.log_keep_s(), part_s=settings.log_part_s)
         # Outcomes have a hand of their own: they do not wait behind a log that cannot be written.
-        self._reports: Place = self._place()
-        self.told = 0
+        self._outcomes = self._place()
+        self._reporting = Reporting(self._outcomes)
 
     def log(self, model: str) -> PredictionLog:
         """A model's log, to be given to its pipeline."""
@@ -70,19 +69,19 @@ class Feedback:
     async def close(self) -> None:
         """After the last request: what was taken is written."""
         await asyncio.gather(*(log.close() for log in self._logs))
-        await asyncio.to_thread(self._reports.close)
+        await self._reporting.close()
+        await asyncio.to_thread(self._outcomes.close)
 
     async def report(self, model: str, outcome: Outcome) -> None:
-        """Return once an outcome is kept. Raises PenstockError (Kafka is away), OSError."""
-        await asyncio.to_thread(self._reports.report, model, outcome)
-        self.told += 1
+        """Return once an outcome is kept. Raises PenstockError (Kafka is away, too many wait), OSError."""
+        await self._reporting.report(model, outcome)
 
     def families(self) -> Iterable[Metric]:
         """For `Metrics.add_source`."""
         told = CounterMetricFamily(
             "penstock_outcomes_reported", "Outcomes of predictions that were told over HTTP, and are kept."
         )
-        told.add_metric((), self.told)
+        told.add_metric((), self._reporting.told)
         found: dict[str, Metric] = {told.name: told}
         for log in self._logs:
             for family in log.families():

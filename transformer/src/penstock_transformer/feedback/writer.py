@@ -22,6 +22,7 @@ from penstock_transformer.feedback import parquet
 from penstock_transformer.feedback.folder import OUTCOMES, PREDICTIONS, LogFolder, day_of, logged, read_lines, told
 from penstock_transformer.feedback.log import Entry
 from penstock_transformer.feedback.outcome import Outcome
+from penstock_transformer.feedback.reporting import Told
 from penstock_transformer.feedback.row import LogRow
 
 _encode = msgspec.json.Encoder().encode
@@ -55,13 +56,15 @@ class FolderWriter:
             for file in self._open.values():
                 file.flush()
 
-    def report(self, model: str, outcome: Outcome) -> None:
-        """Return once the outcome is on the disk."""
+    def report(self, told: Sequence[Told]) -> None:
+        """Return once the outcomes are on the disk."""
         with self._lock:
-            file = self._file(model, OUTCOMES)
-            file.write(_encode(outcome) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            files = {model: self._file(model, OUTCOMES) for model in {one.model for one in told}}
+            for one in told:
+                files[one.model].write(_encode(one.outcome) + b"\n")
+            for file in files.values():
+                file.flush()
+                os.fsync(file.fileno())
 
     def tick(self) -> None:
         """Make Parquet files of what is open, if that is due."""
