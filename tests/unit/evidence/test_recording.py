@@ -28,20 +28,20 @@ features:
   - {name: a, from: request, type: float32, missing: reject, encode: passthrough}
 tensors: {x: [a]}
 """
-PROFILE = {
+PROFILE: dict[str, Any] = {
     "features": {"a": {"edges": [0.0, 1.0], "counts": [10]}},
     "predictions": {"labels": {"values": {"late": 3, "on time": 7}}},
 }
 
 
-def files(version: str, features: str | None = FEATURES) -> dict[str, bytes]:
+def files(version: str, features: str | None = FEATURES, profile: dict[str, Any] = PROFILE) -> dict[str, bytes]:
     return bundle_files(
         features,
         version=version,
         inputs=(TensorMetadata("x", "FP32", (-1, 1)),),
         outputs=(TensorMetadata("y", "FP32", (-1, 2)),),
         postprocess=PostprocessSpec("classification", "y", labels=("on time", "late")),
-        files={"profile.json": json.dumps(PROFILE).encode()},
+        files={"profile.json": json.dumps(profile).encode()},
     )
 
 
@@ -226,6 +226,21 @@ def test_a_new_route_begins_new_sums_and_old_ones_go(monkeypatch: Any) -> None:
         entries = bench.recorder.entries()
         assert [entry.revision for entry in entries] == [6, 7, 8]
         assert [entry.requests for entry in entries] == [1, 1, 0]
+
+    run(test)
+
+
+def test_bundles_of_one_route_are_counted_in_the_same_bins() -> None:
+    async def test(bench: Bench) -> None:
+        other = {"features": {"a": {"edges": [0.0, 0.5], "counts": [4]}}, "predictions": {"labels": {"values": {"cancelled": 3}}}}
+        bench.predictors[1].files = files("2", profile=other)
+        await bench.route(2, weight=1.0)
+        ours, theirs = [entry for entry in bench.recorder.entries() if entry.revision == 2]
+        assert ours.features["a"].bins == theirs.features["a"].bins
+        assert ours.features["a"].bins.edges == (0.0, 0.5, 1.0)
+        assert ours.outputs["label"].bins == theirs.outputs["label"].bins
+        assert ours.outputs["label"].bins.values == ("cancelled", "late", "on time")
+        assert theirs.features["a"].training != ours.features["a"].training
 
     run(test)
 

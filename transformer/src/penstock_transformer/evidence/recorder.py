@@ -70,29 +70,36 @@ class Recorder:
         sums = self._kept.pop(key, None)
         if sums is None:
             # A route that no file names has no candidate to compare with, and its bundles come and go.
-            others = [bundle] if not route.revision else list(route.bundles)
+            together = [bundle, *(other for other in route.bundles if route.revision and other is not bundle)]
+            profile = bundle.profile
             sums = Sums(
                 key,
                 bundle.version,
                 bundle.postprocessor,
                 self.backlog,
-                outputs=_outputs(bundle, others),
-                features=_counters(bundle.profile.features, MOST_FEATURES),
-                spreads=bundle.profile.spreads,
+                outputs=_counters(_output_bins, profile.outputs, together, MOST_OUTPUTS),
+                features=_counters(_feature_bins, profile.features, together, MOST_FEATURES),
+                spreads=profile.spreads,
             )
         self._kept[key] = sums
         return sums
 
 
-def _outputs(bundle: ActiveBundle, together: list[ActiveBundle]) -> dict[str, Counter]:
-    """Counters in bins that all these bundles' outputs of one name are counted in."""
+def _counters(
+    bins: Callable[[ActiveBundle], dict[str, Bins]], mine: dict[str, Training], together: list[ActiveBundle], most: int
+) -> dict[str, Counter]:
+    """Counters of the first bundle's values, in bins that those of one name are counted in for all of these bundles."""
+    several = [bins(bundle) for bundle in together]
     found: dict[str, Counter] = {}
-    several = [_output_bins(each) for each in together]
-    for name in list(_output_bins(bundle))[:MOST_OUTPUTS]:
-        bins = common(each[name] for each in several if name in each)
-        if bins is not None:
-            found[name] = Counter(bins, bundle.profile.outputs.get(name))
+    for name in list(several[0])[:most]:
+        shared = common(each[name] for each in several if name in each)
+        if shared is not None:
+            found[name] = Counter(shared, mine.get(name))
     return found
+
+
+def _feature_bins(bundle: ActiveBundle) -> dict[str, Bins]:
+    return {name: training.bins for name, training in bundle.profile.features.items()}
 
 
 def _output_bins(bundle: ActiveBundle) -> dict[str, Bins]:
@@ -104,7 +111,3 @@ def _output_bins(bundle: ActiveBundle) -> dict[str, Bins]:
     if spec.kind == "classification":
         found |= {f"scores.{label}": Bins(edges=_TWENTIETHS) for label in spec.labels}
     return found | {name: training.bins for name, training in bundle.profile.outputs.items()}
-
-
-def _counters(trainings: dict[str, Training], most: int) -> dict[str, Counter]:
-    return {name: Counter(training.bins, training) for name, training in list(trainings.items())[:most]}
