@@ -45,11 +45,18 @@ class Analysis:
         return next((one for one in self.findings if one.test == test), None)
 
 
-def analyse(trial: Trial, evidence: Evidence, remembered: Mapping[str, Any]) -> Analysis:
-    """What the counts of a stage, as they stand, say. `remembered` of another stage, or unreadable, counts as none."""
+def analyse(trial: Trial, evidence: Evidence, remembered: Mapping[str, Any], *, tell_all: bool = True) -> Analysis:
+    """What the counts of a stage, as they stand, say. `remembered` of another stage, or unreadable, counts as none. Not
+    `tell_all`: only harm is put in words, whose bounds cost many times what the verdicts do; the verdicts are the same."""
     before = _remembered(trial, remembered)
     findings = tuple(
-        judge(measured, before.get(measured.test, (0.0, 0.0)), harm_threshold(trial, measured.test), harmless_threshold(trial))
+        judge(
+            measured,
+            before.get(measured.test, (0.0, 0.0)),
+            harm_threshold(trial, measured.test),
+            harmless_threshold(trial),
+            tell_all=tell_all,
+        )
         for measured in _measure(trial, evidence)
     )
     move, sentence = _decide(trial, evidence, findings)

@@ -38,7 +38,9 @@ class Finding:
     words: str
 
 
-def judge(measured: Measured, before: tuple[float, float], needed_harm: float, needed_harmless: float) -> Finding:
+def judge(
+    measured: Measured, before: tuple[float, float], needed_harm: float, needed_harmless: float, *, tell_all: bool = True
+) -> Finding:
     """The verdict of a test. `before`: its greatest log e-values at earlier looks. An e-process that once reached its threshold
     has decided, whatever it is now; where both have, harm counts."""
     harm, harmless = max(before[0], measured.harm), max(before[1], measured.harmless)
@@ -47,4 +49,5 @@ def judge(measured: Measured, before: tuple[float, float], needed_harm: float, n
         verdict = Verdict.HARMFUL
     elif harmless >= needed_harmless:
         verdict = Verdict.HARMLESS
-    return Finding(measured.test, verdict, harm, harmless, needed_harm, needed_harmless, measured.describe(verdict))
+    words = measured.describe(verdict) if tell_all or verdict is Verdict.HARMFUL else ""
+    return Finding(measured.test, verdict, harm, harmless, needed_harm, needed_harmless, words)

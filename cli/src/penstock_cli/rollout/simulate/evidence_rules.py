@@ -58,13 +58,19 @@ class EvidenceRules:
         self._counts.candidate += seen.candidate
         self._counts.shadow += seen.shadow
         trial = self._trial(now_s)
-        analysis = analyse(trial, self._evidence(trial), self._remembered)
+        analysis = analyse(trial, self._evidence(trial), self._remembered, tell_all=False)
         self.analysis, self._remembered = analysis, analysis.document
         if analysis.move is Move.ROLL_BACK:
             return Decision(end=End.ROLLED_BACK, metric=_worst(analysis), why=analysis.sentence)
         if analysis.move is Move.ADVANCE:
             return self._advance(trial, analysis)
-        return Decision(self._shares(), why=analysis.sentence)
+        return Decision(self._shares(), why=self._told(trial, analysis))
+
+    def _told(self, trial: Trial, analysis: Analysis) -> str:
+        """Why a rollout waits: in words only once time is up, for they cost more than all else."""
+        if not trial.time_is_up:
+            return ""
+        return analyse(trial, self._evidence(trial), analysis.document).sentence
 
     def _advance(self, trial: Trial, analysis: Analysis) -> Decision:
         if self._place + 1 >= len(trial.stages):
