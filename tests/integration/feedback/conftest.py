@@ -5,6 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.testing.waiting import until
 from penstock_transformer.feedback.folder import LogFolder
@@ -30,11 +31,12 @@ def logged() -> Callable[..., list[LogRow]]:
 
 
 @pytest.fixture(scope="session")
-def sample() -> Callable[[str, str], float]:
-    """A sample of /metrics by its whole name with labels, 0 without one."""
+def sample() -> Callable[..., float]:
+    """A sample of a program's /metrics by its name and labels, 0 without one."""
 
-    def read(url: str, name: str) -> float:
-        lines = httpx.get(f"{url}/metrics", timeout=30).text.splitlines()
-        return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), 0.0)
+    def read(url: str, name: str, **labels: str) -> float:
+        text = httpx.get(f"{url}/metrics", timeout=30).text
+        found = [one for family in text_string_to_metric_families(text) for one in family.samples]
+        return next((one.value for one in found if one.name == name and labels.items() <= one.labels.items()), 0.0)
 
     return read
