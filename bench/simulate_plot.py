@@ -36,7 +36,7 @@ def plot_power(found: dict[str, Any], path: Path) -> None:
 
 
 def plot_delays(found: dict[str, Any], path: Path) -> None:
-    """Median and 95th percentile of the time until a fault is rolled back, on a logarithmic axis; a cross: fewer than half are."""
+    """Median and 95th percentile of the time until a fault is rolled back, logarithmic; a cross: fewer than half are."""
     figure, panels, pyplot = _figure(1, 11.0, 5.6)
     axes, table = panels[0], found["table"]
     names = list(next(iter(table.values())))
