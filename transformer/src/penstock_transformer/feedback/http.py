@@ -8,6 +8,7 @@ once is kept nowhere but in the log: for those scope `predict` of the model is w
 Invariant: an answer of 202 goes out only after the outcome is kept.
 """
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -24,6 +25,8 @@ from penstock_transformer.http.records import Strict
 from penstock_transformer.predictions.http.asking import seen_by
 from penstock_transformer.predictions.service import PredictionService
 from penstock_transformer.worker.headers import usable_id
+
+logger = logging.getLogger(__name__)
 
 _BODY_BYTES = 1 << 16
 _JSON = b"application/json"
@@ -83,8 +86,9 @@ class OutcomeRoutes:
         model = await self._model_of(told, request.scope.get("caller"))
         try:
             await self._feedback.report(model, told.outcome)
-        except OSError as error:
-            raise UpstreamUnavailable(f"the outcome cannot be kept at present: {error.strerror}") from None
+        except (UpstreamUnavailable, OSError) as error:
+            logger.warning("an outcome cannot be kept at present", extra={"model": model, "reason": str(error)})
+            raise UpstreamUnavailable("the outcome cannot be kept at present; tell it again") from None
         outcome = told.outcome
         shown = {"id": outcome.id, "model": model, "row": outcome.row, "time": outcome.time}
         shown["value" if outcome.label is None else "label"] = outcome.truth
