@@ -23,6 +23,9 @@ from penstock_operator.seen import InferenceService, Seen
 from penstock_operator.stage import ENDED, JOINED, Stage
 from penstock_operator.verdict import Verdict, read_verdict
 
+# With all requests the evidence of a step is there in seconds; faults that come only with them may take longer to show.
+_FULL_S = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -233,11 +236,15 @@ def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
     judged = judge(version, here.roles.base, here.seen)
     if judged is None:
         return Step(stage, weight, version.status.reason, version.status.message)
-    said, move = judged.analysis.sentence[:1024], judged.analysis.move
-    if move is Move.ROLL_BACK:
+    said = judged.sentence[:1024] or version.status.message
+    if judged.move is Move.ROLL_BACK:
         return Step(Stage.ROLLED_BACK, 0, "WorseThanMargin", said, evidence=judged.evidence)
-    if move is Move.WAIT:
+    if judged.move is Move.WAIT:
         return Step(stage, weight, "Undecided", said, evidence=judged.evidence)
+    if stage is Stage.PROMOTING and _since(version, here) < _FULL_S:
+        return Step(
+            stage, weight, "Watched", f"all requests for {_FULL_S:g} s at least before it is live", evidence=judged.evidence
+        )
     if stage is Stage.PROMOTING:
         return Step(Stage.LIVE, 100, "Live", said, evidence=judged.evidence)
     return replace(_to(following, said), evidence=judged.evidence)

@@ -212,7 +212,7 @@ class Controller:
         reader = self._readers.get(model[0]) or self._readers[""]
         plan = await self._decided(model, reader)
         for _ in range(_ROUNDS):
-            if not plan.operations or not self._may_act():
+            if not (plan.operations or plan.ask) or not self._may_act():
                 return plan.look_again_s
             plan = await self._decided(model, self._cluster)
             outcome = await carry_out(plan, self._cluster, self._may_act)
@@ -228,7 +228,7 @@ class Controller:
 
     async def _decided(self, model: Model, reader: Cluster | CachedReader) -> Plan:
         names = sorted(self._models.get(model, ()))
-        seen = await look(reader, self._asker, self._silence, *model, names)
+        seen = await look(reader, self._asker, self._silence, *model, names, with_evidence=reader is self._cluster)
         return decide(seen, self._policy)
 
 

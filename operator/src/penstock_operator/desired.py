@@ -19,7 +19,7 @@ from penstock_operator.clock import duration_s, read_moment
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Kind
 from penstock_operator.covering import covers
 from penstock_operator.inference_service import caller_service, predictor_service
-from penstock_operator.judgement import LOOK_S, is_tried
+from penstock_operator.judgement import LOOK_S, is_due, is_tried
 from penstock_operator.model_version import API_VERSION, KIND, ROUTE_FINALIZER, ModelVersion, Status, status_object
 from penstock_operator.narrative import phase_event
 from penstock_operator.plan import Operation, Plan, Verb
@@ -55,7 +55,8 @@ def decide(seen: Seen, policy: Policy) -> Plan:
         *_clean_up(here, policy, entries),
         *_evictions(here),
     ]
-    return Plan(tuple(operations), 0.0 if moved else _look_again(here, policy, entries))
+    ask = seen.evidence is None and any(is_due(version, seen.now) for version in seen.versions)
+    return Plan(tuple(operations), 0.0 if moved else _look_again(here, policy, entries), ask)
 
 
 def _hold_still(version: ModelVersion, step: Step, here: Situation) -> Step:

@@ -3,50 +3,51 @@
     status.evidence + what pods tell of both bundles --judge--> Judgement(analysis, evidence for the next status)
 
 A stage's counts are those of the revisions of the route since it began: every step is a revision of its own. When all requests go
-to the version, nothing is beside it any more: it is compared with what the one before it did in the stages before.
+to the version, the one before it is its shadow, so that there still is something to compare it with.
 
 Invariant: what is remembered and what follows from it are one write of the status, so nothing is counted twice or lost with the
 operator; a pod that tells nothing is added up the next time.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from penstock.evidence.document import Entry
 from penstock.evidence.ledger import Ledger
-from penstock_operator.analysis import Analysis, Evidence, Trial, analyse
-from penstock_operator.counts import arm_of, pairs_of
+from penstock_operator.analysis import Analysis, Evidence, Move, Trial, analyse
+from penstock_operator.analysis.merged import stage_evidence
 from penstock_operator.model_version import ModelVersion
 from penstock_operator.roles import stage_of
 from penstock_operator.seen import Seen
 from penstock_operator.stage import Stage
 
-LOOK_S = 5.0
-"""Pods are asked this often: each look is a write of the status."""
+LOOK_S = 6.0
+"""Pods are asked this often: each look is an analysis of 3 ms, and a write of the status."""
+TELL_S = 30.0
+"""Words about a version that waits are renewed this often: the bounds in them cost many times the verdicts."""
 _ON_TRIAL = frozenset({Stage.SHADOW, Stage.CANARY, Stage.PROMOTING})
 
 
 class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
-    """What a status keeps under `evidence`. `place`: the stage's number in the trial; `revision`: the route's first of the stage,
-    `first`: of the whole trial; times in s since 1970, `began` at the first request."""
+    """What a status keeps under `evidence`. `place`: the stage's number in the trial; `revision`: the route's first of the stage;
+    times in s since 1970: `began` at the first request, `looked` and `told` in words the last time."""
 
     ledger: Ledger = msgspec.field(default_factory=Ledger)
     place: int = -1
     revision: int = 0
-    first: int = 0
     began: float = 0.0
     looked: float = 0.0
+    told: float = 0.0
     analysis: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the counts say, and what the next status remembers of them."""
+    """What the counts say, and what the next status remembers of them. `sentence` is empty where nothing new is said."""
 
-    analysis: Analysis
+    move: Move
+    sentence: str
     evidence: dict[str, Any]
 
 
@@ -77,12 +78,17 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
         return None
     memory = _remembered(version)
     if memory.place != place:
-        memory.place, memory.revision = place, seen.route.revision
-        memory.first = memory.first or seen.route.revision
-    digests = {baseline.spec.bundle.digest} if baseline is not None else {digest for digest, _ in seen.held}
+        memory.place, memory.revision, memory.told = place, seen.route.revision, 0.0
+    digest = baseline.spec.bundle.digest if baseline is not None else _most_held(seen)
     memory.ledger.take(list(seen.evidence), with_features=False)
-    memory.ledger.forget({version.spec.bundle.digest, *digests})
-    evidence = _evidence(memory, version, digests)
+    memory.ledger.forget({version.spec.bundle.digest, digest})
+    evidence = stage_evidence(
+        memory.ledger.totals,
+        candidate=version.spec.bundle.digest,
+        baseline=digest,
+        revisions={entry.revision for entry in memory.ledger.totals if entry.revision >= memory.revision},
+        shadow=stage_of(version) is Stage.SHADOW,
+    )
     if not memory.began and evidence.candidate.requests:
         memory.began = seen.now
     memory.looked = seen.now
@@ -93,24 +99,26 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
         baseline=baseline.name if baseline is not None else seen.model,
         elapsed_s=seen.now - memory.began if memory.began else 0.0,
     )
-    analysis = analyse(trial, evidence, memory.analysis)
+    analysis, told = _analysed(trial, evidence, memory, seen.now)
     memory.analysis = analysis.document
-    return Judgement(analysis, msgspec.to_builtins(memory))
+    return Judgement(analysis.move, analysis.sentence if told else "", msgspec.to_builtins(memory))
 
 
-def _evidence(memory: Memory, version: ModelVersion, digests: Iterable[str]) -> Evidence:
-    shadow = stage_of(version) is Stage.SHADOW
-    ours = _since(memory.ledger.entries(version.spec.bundle.digest, shadow=shadow), memory.revision)
-    theirs = [entry for digest in sorted(digests) for entry in memory.ledger.entries(digest)]
-    past = version.status.weight >= 100
-    baseline = _since(theirs, memory.first if past else memory.revision)
-    return Evidence(
-        candidate=arm_of(ours), baseline=arm_of(baseline), pairs=pairs_of(ours) if shadow else None, past_baseline=past
-    )
+def _analysed(trial: Trial, evidence: Evidence, memory: Memory, now: float) -> tuple[Analysis, bool]:
+    """The analysis, and whether it is in words: those of a version that goes on waiting are renewed now and then."""
+    told = now - memory.told >= TELL_S
+    analysis = analyse(trial, evidence, memory.analysis, tell_all=told)
+    if analysis.move is not Move.WAIT and not told:
+        told = True
+        analysis = analyse(trial, evidence, memory.analysis)
+    if told:
+        memory.told = now
+    return analysis, told
 
 
-def _since(entries: Iterable[Entry], revision: int) -> list[Entry]:
-    return [entry for entry in entries if entry.revision >= revision]
+def _most_held(seen: Seen) -> str:
+    """The digest that most pods of the user's own predictor hold: two while its Deployment rolls."""
+    return max(seen.held, key=lambda held: held[1], default=("", 0))[0]
 
 
 def _remembered(version: ModelVersion) -> Memory:

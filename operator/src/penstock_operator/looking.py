@@ -76,9 +76,18 @@ class Silence:
 
 
 async def look(
-    reader: Reader, asker: Asker, silence: Silence, namespace: str, model: str, names: Iterable[str], now: float | None = None
+    reader: Reader,
+    asker: Asker,
+    silence: Silence,
+    namespace: str,
+    model: str,
+    names: Iterable[str],
+    now: float | None = None,
+    *,
+    with_evidence: bool = True,
 ) -> Seen:
-    """Everything about a model. `names`: its ModelVersions, as the watch knows them. Raises ClusterError."""
+    """Everything about a model. `names`: its ModelVersions, as the watch knows them. `with_evidence`: pods are asked for evidence
+    where it is due. Raises ClusterError."""
     now = time.time() if now is None else now
     versions, service, route = await asyncio.gather(
         _versions(reader, namespace, model, names),
@@ -96,7 +105,7 @@ async def look(
     routing = [pod for pod in pods.values() if _routes(pod)]
     holding = [pod for pod in callers if _holds(pod) and _is_ready(pod)[0] and not pod["metadata"].get("deletionTimestamp")]
     running = [pod for pod in routing if _is_running(pod)]
-    due = any(is_due(version, now) for version in versions)
+    due = with_evidence and any(is_due(version, now) for version in versions)
     answers, bundles, told = await asyncio.gather(
         asker.routes(running), asker.bundles(holding, model), asker.evidence(running if due else [])
     )

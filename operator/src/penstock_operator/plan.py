@@ -38,7 +38,8 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`look_again_s`: even if nothing is heard until then."""
+    """`look_again_s`: even if nothing is heard until then. `ask`: it is time to ask pods for evidence; this look did not."""
 
     operations: tuple[Operation, ...]
     look_again_s: float
+    ask: bool = False

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from penstock_operator.judgement import is_tried
 from penstock_operator.model_version import GROUP, ModelVersion
 from penstock_operator.roles import Roles, is_leaving, is_verified, stage_of
 from penstock_operator.seen import Entry, Route, Seen
@@ -23,6 +24,7 @@ MADE = f"{GROUP}/made-service"
 # Transformers that are behind this revision for long turn unready.
 ACKNOWLEDGED = f"{GROUP}/acknowledged"
 KEY = "route.yaml"
+_BESIDE = 0.2
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -51,7 +53,7 @@ def wanted_entries(seen: Seen, roles: Roles) -> tuple[Entry, ...]:
     if roles.users_own and roles.base is None and not seen.held:
         return ()
     share = _candidates_weight(roles)
-    entries = _users_own(seen, 0.0 if roles.base else 100.0 - share)
+    entries = _users_own(seen, 0.0 if roles.base else 100.0 - share, _beside(roles) if roles.base is None else None)
     for version in sorted(seen.versions, key=lambda version: version.order):
         entry = _entry(version, roles, share)
         if entry is not None and is_verified(version):
@@ -74,17 +76,29 @@ def _candidates_weight(roles: Roles) -> float:
     return float(candidate.status.weight) if stage_of(candidate) in (Stage.CANARY, Stage.PROMOTING) else 0.0
 
 
-def _users_own(seen: Seen, share: float) -> list[Entry]:
-    """One entry a digest that the user's pods hold: two while their Deployment rolls, each with its pods' part."""
+def _beside(roles: Roles) -> float | None:
+    """The part of requests that are copied to the base while all of them go to a candidate that evidence decides on: without it
+    nothing would be left to compare with, and what hits every version would look like the candidate's fault."""
+    candidate = roles.candidate
+    watched = candidate is not None and is_tried(candidate) and stage_of(candidate) is Stage.PROMOTING
+    return _BESIDE if watched and candidate is not None and candidate.status.weight >= 100 else None
+
+
+def _users_own(seen: Seen, share: float, beside: float | None) -> list[Entry]:
+    """One entry a digest that the user's pods hold: two while their Deployment rolls, each with its pods' part. `beside`: the
+    part of requests of which most of them get copies."""
     pods = sum(count for _, count in seen.held)
     address = predictor_address(seen.model, seen.namespace)
-    return [Entry(digest, address, round(share * count / pods, 4)) for digest, count in seen.held]
+    most = max(seen.held, key=lambda held: held[1], default=("", 0))[0]
+    return [
+        Entry(digest, address, round(share * count / pods, 4), beside if digest == most else None) for digest, count in seen.held
+    ]
 
 
 def _entry(version: ModelVersion, roles: Roles, share: float) -> Entry | None:
     stage, weight, fraction = stage_of(version), 0.0, None
     if version is roles.base:
-        weight = 100.0 - share
+        weight, fraction = 100.0 - share, _beside(roles)
     elif version is roles.candidate and stage in JOINED:
         shadow = version.spec.rollout.shadow
         weight, fraction = share, shadow.fraction if stage is Stage.SHADOW and shadow else None

@@ -8,6 +8,7 @@ import pytest
 
 from penstock.evidence.document import Entry, Evidence, Latency, Paired, Process
 from penstock_operator.cluster import MODEL_VERSIONS
+from penstock_operator.judgement import LOOK_S
 from penstock_operator.simulation.watched_cluster import NAMESPACE
 from penstock_operator.simulation.world import World
 
@@ -34,9 +35,9 @@ class Traffic:
 
     def run(self, seconds: float) -> None:
         """So many seconds of requests, and the operator's looks meanwhile."""
-        for _ in range(int(seconds / 5)):
-            self._count(5 * RATE)
-            self.world.now += 5
+        for _ in range(int(seconds / LOOK_S)):
+            self._count(int(LOOK_S * RATE))
+            self.world.now += LOOK_S
             asyncio.run(self.world.settle())
 
     def _count(self, requests: int) -> None:
@@ -85,13 +86,16 @@ def test_it_begins_at_the_first_step_and_waits_for_requests() -> None:
 
 def test_a_good_version_goes_live_by_itself() -> None:
     world, traffic = begun()
-    weights = []
+    weights, beside = [], set()
     while shown(world)[0] != "Live" and world.now < 1_000_000 + 3600:
-        traffic.run(10)
+        traffic.run(LOOK_S)
         weights.append(shown(world)[1])
+        beside.add(world.route()["flights-1"])
     assert shown(world)[:2] == ("Live", 100), world.status("flights-2")["message"]
     assert weights == sorted(weights)
     assert {5, 25, 50, 100} == set(weights)
+    # With all requests at the new one the old one gets copies: there is something to compare with to the end.
+    assert beside == {(95, None), (75, None), (50, None), (0, 0.2), (0, None)}
     assert world.route() == {"flights-1": (0, None), "flights-2": (100, None)}
 
 
@@ -114,17 +118,17 @@ def test_an_outage_of_both_takes_nothing_back() -> None:
 
 def test_neither_a_new_operator_nor_a_new_transformer_counts_anything_twice() -> None:
     world, traffic = begun()
-    traffic.run(20)
+    traffic.run(24)
     before = counted(world)
     world.restart()
     asyncio.run(world.settle())
     assert counted(world) == before
     traffic.restart("two")
-    world.now += 5
+    world.now += LOOK_S
     asyncio.run(world.settle())
     assert counted(world) == before
-    traffic.run(10)
-    assert counted(world) == {NEW: before[NEW] + 100, OLD: before[OLD] + 1900}
+    traffic.run(12)
+    assert counted(world) == {NEW: before[NEW] + 120, OLD: before[OLD] + 2280}
 
 
 def counted(world: World) -> dict[str, int]:
@@ -135,7 +139,7 @@ def counted(world: World) -> dict[str, int]:
 
 def test_a_shadow_is_judged_before_any_request_is_answered_by_it() -> None:
     world, traffic = begun({"shadow": {"fraction": 0.5, "minRequests": 5000}})
-    traffic.run(20)
+    traffic.run(24)
     assert shown(world) == ("Shadow", 0, "Undecided")
     assert "shadow" in world.status("flights-2")["message"]
     traffic.run(300)
@@ -145,11 +149,11 @@ def test_a_shadow_is_judged_before_any_request_is_answered_by_it() -> None:
 @pytest.mark.parametrize(("choice", "phase"), [("wait", "Canary"), ("rollBack", "RolledBack"), ("promote", "Live")])
 def test_what_happens_when_the_time_is_up(choice: str, phase: str) -> None:
     world, traffic = begun({"maxDuration": "10m", "onInsufficientTraffic": choice})
-    traffic.run(5)
+    traffic.run(6)
     world.now += 601
-    for _ in range(6):
+    for _ in range(20):
         asyncio.run(world.settle())
-        world.now += 5
+        world.now += LOOK_S
     assert shown(world)[0] == phase
     if choice != "promote":
         assert "onInsufficientTraffic" in world.status("flights-2")["message"]
