@@ -6,7 +6,7 @@ from penstock_transformer.evidence import keys as module
 from penstock_transformer.evidence.keys import KeyWindow
 
 
-def test_a_key_counts_once_a_window_and_fails_once() -> None:
+def test_a_key_counts_once_a_window_until_it_fails() -> None:
     window = KeyWindow()
     window.begin(0.0)
     for kind in (None, "internal", "deadline_exceeded", None, "internal"):
@@ -14,8 +14,19 @@ def test_a_key_counts_once_a_window_and_fails_once() -> None:
     window.count("bert", None)
     assert (window.keys, window.failed_keys, window.unkeyed) == (2, {"internal": 1}, 0)
     window.begin(window.end_s)
-    window.count("anna", "internal")
+    for name in ("anna", "anna", "bert"):
+        window.count(name, "internal")
     assert (window.keys, window.failed_keys) == (3, {"internal": 2})
+
+
+def test_so_many_keys_that_have_failed_are_remembered(monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "MAX_KEYS", 2)
+    window = KeyWindow()
+    for number in range(3):
+        window.begin(0.0)
+        for key in ("a", "b"):
+            window.count(key, "internal")
+        assert window.keys == 2 * (number + 1)
 
 
 def test_one_caller_with_nearly_all_requests_is_one_key() -> None:

@@ -82,9 +82,9 @@ class Paired(msgspec.Struct, omit_defaults=True):
 class Entry(msgspec.Struct, omit_defaults=True):
     """One bundle under one revision of the route, as a live one or as a shadow.
 
-    `keys`: a route key, or a request without one, counts once a window of 60 s; `failed_keys`: those of them that met an error,
-    by the kind of the first, so that their sum is at most `keys`. `unkeyed` requests came when the window's keys had no more
-    room: they are in neither. `moved` requests were its own, and found no pod of it: another live bundle answered them, and has
+    `keys`: a route key until it fails, or a request without one, counts once a window of 60 s; `failed_keys`: those that met an
+    error, by its kind, so that their sum is at most `keys`. `unkeyed` requests came when the window's keys had no more room: they
+    are in neither. `moved` requests were its own, and found no pod of it: another live bundle answered them, and has
     them in its sums. Requests that name their bundle or version are in nothing here: no route chose for them.
     """
 
