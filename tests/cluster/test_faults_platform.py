@@ -186,14 +186,14 @@ def test_the_operators_credentials_expired(served: Flights, half: str) -> None:
 
 
 def test_the_transformers_credentials_expired(served: Flights, half: str) -> None:
-    """They cannot read the next route and go on with the one they have: nothing is decided over them, and the condition says how
-    many lag. Pods that are made anew have a token that counts."""
+    """They cannot read the next route and go on with the one they have: nothing is decided over them, and the condition says in
+    the end that they hear of no route. Pods that are made anew have a token that counts."""
     expire(served, "transformer")
     # A watch that is open goes on: whoever opened it was known then.
     with stopped("apiserver", 0):
         pass
     penstock_rollout(served, "promote", half, "--to", "100")
-    wait_for(served, half, "conditions[?(@.type=='Acknowledged')].reason", "WaitingForTransformers")
+    wait_for(served, half, "conditions[?(@.type=='Acknowledged')].reason", "TransformersSilent")
     patch = json.dumps({"spec": {"transformer": {"annotations": {"penstock.dev/test-token": half}}}})
     served.kubectl("patch", "inferenceservice", MODEL, "--type=merge", f"--patch={patch}")
     wait_live(served, half)
