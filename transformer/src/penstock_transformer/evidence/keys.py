@@ -5,9 +5,9 @@
 A key that has failed is out of the count under this revision of the route: a caller whose requests always fail stays with its
 bundle, and would be new evidence against it with every window, although chance chose for it only once.
 
-Invariant: a window holds at most `MAX_KEYS` keys of 8 bytes and change, and as many that have failed. When it is full, a key that is not in it is counted
-neither as seen nor as failed until the next window (`unkeyed` says how many such requests came): which keys those are depends on
-when they came, not on how they fared.
+Invariant: a window holds at most `MAX_KEYS` keys of 8 bytes and change, and as many that have failed. When it is full, a key
+that is not in it is counted neither as seen nor as failed until the next window (`unkeyed` says how many such requests came):
+which keys those are depends on when they came, not on how they fared.
 """
 
 from typing import Final
