@@ -77,11 +77,6 @@ def test_no_request_fails_while_its_pods_are_replaced(collocated: Flights) -> No
     assert set(result["statuses"]) == {"200"}
 
 
-@pytest.mark.xfail(
-    reason="the route names the pods' own bundle by their Service, which leads to their transformers, and those refuse tensors "
-    "that are encoded already",
-    strict=True,
-)
 def test_a_version_of_it_goes_live_and_back(collocated: Flights, variants: list[Variant], its_version: str) -> None:
     variant = variants[0]
     with load(collocated, f"/predict/{RECORD}", SERVICE) as end:

@@ -25,7 +25,7 @@ from penstock_operator.narrative import phase_event
 from penstock_operator.plan import Operation, Plan, Verb
 from penstock_operator.policy import Policy
 from penstock_operator.roles import find_roles, stage_of
-from penstock_operator.route import predictor_address, route_document, route_name, wanted_entries
+from penstock_operator.route import own_address, predictor_address, route_document, route_name, wanted_entries
 from penstock_operator.seen import Entry, Route, Seen
 from penstock_operator.stage import ENDED, JOINED, Stage
 from penstock_operator.status import next_status
@@ -73,9 +73,9 @@ def _held(seen: Seen) -> tuple[tuple[str, int], ...]:
     """The digests of the user's own bundle: what its pods say, or else what the route, or else the transformers had of it."""
     if seen.held:
         return seen.held
-    address = predictor_address(seen.model, seen.namespace)
+    addresses = (own_address(seen), predictor_address(seen.model, seen.namespace))
     routed = tuple(
-        (entry.digest, 1) for entry in (seen.route.entries if seen.route else None) or () if entry.predictor == address
+        (entry.digest, 1) for entry in (seen.route.entries if seen.route else None) or () if entry.predictor in addresses
     )
     if routed:
         return routed

@@ -127,6 +127,7 @@ async def look(
         route=read_route_document(route) if route is not None else None,
         pods=tuple(_pod(pod, answers.get(pod["metadata"]["uid"]), silence, now) for pod in routing),
         held=_counted(bundles.values()),
+        collocated=any(is_collocated(pod) for pod in callers if _holds(pod)),
         evidence=tuple(told) if due else None,
     )
 

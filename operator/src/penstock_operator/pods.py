@@ -20,7 +20,7 @@ from penstock.errors import InvalidInput
 from penstock.evidence.document import Evidence, read_evidence
 from penstock_operator.cluster import Object
 from penstock_operator.looking import is_collocated
-from penstock_operator.seen import Answer
+from penstock_operator.seen import COLLOCATED_PORT, Answer
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class PodAsker:
             return None
 
     async def _bundle(self, pod: Object, model: str) -> str | None:
-        found = await self._get(pod, 8085 if is_collocated(pod) else 8080, f"/v2/models/{model}")
+        found = await self._get(pod, COLLOCATED_PORT if is_collocated(pod) else 8080, f"/v2/models/{model}")
         return None if found is None else found[0].rpartition("@")[2]
 
     async def _get(self, pod: Object, port: int, path: str, most: int = _ANSWER_BYTES) -> tuple[str, bytes] | None:

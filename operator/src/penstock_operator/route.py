@@ -16,7 +16,7 @@ import yaml
 from penstock_operator.judgement import is_tried
 from penstock_operator.model_version import GROUP, ModelVersion
 from penstock_operator.roles import Roles, is_leaving, is_verified, stage_of
-from penstock_operator.seen import Entry, Route, Seen
+from penstock_operator.seen import COLLOCATED_PORT, Entry, Route, Seen
 from penstock_operator.stage import JOINED, Stage
 
 LABEL = f"{GROUP}/route"
@@ -25,6 +25,7 @@ MADE = f"{GROUP}/made-service"
 ACKNOWLEDGED = f"{GROUP}/acknowledged"
 KEY = "route.yaml"
 _BESIDE = 0.2
+_IN_THE_POD = f"http://127.0.0.1:{COLLOCATED_PORT}"
 
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -42,6 +43,12 @@ def route_name(model: str) -> str:
 def predictor_address(service: str, namespace: str) -> str:
     """Where the predictor of an InferenceService answers."""
     return f"http://{service}-predictor.{namespace}:80"
+
+
+def own_address(seen: Seen) -> str:
+    """Where the user's own bundle answers. One that shares its pods with transformers is reached by each in its own pod: the
+    Service of such pods leads to their transformers."""
+    return _IN_THE_POD if seen.collocated else predictor_address(seen.model, seen.namespace)
 
 
 def wanted_entries(seen: Seen, roles: Roles) -> tuple[Entry, ...]:
@@ -88,7 +95,7 @@ def _users_own(seen: Seen, share: float, beside: float | None) -> list[Entry]:
     """One entry a digest that the user's pods hold: two while their Deployment rolls, each with its pods' part. `beside`: the
     part of requests of which most of them get copies."""
     pods = sum(count for _, count in seen.held)
-    address = predictor_address(seen.model, seen.namespace)
+    address = own_address(seen)
     most = max(seen.held, key=lambda held: held[1], default=("", 0))[0]
     return [
         Entry(digest, address, round(share * count / pods, 4), beside if digest == most else None) for digest, count in seen.held

@@ -15,6 +15,8 @@ from penstock_operator.model_version import ModelVersion
 
 # Transformers ask every few seconds.
 DEAF_S = 10.0
+COLLOCATED_PORT = 8085
+"""Where a predictor listens whose pod it shares with a transformer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,8 @@ class Route:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One model. `now` in seconds since 1970. `service` is the InferenceService that callers reach; `services` and `jobs` are the
-    versions', by name; `held`: the digests that pods of the user's own predictor hold, with how many ready pods each. `evidence`:
-    of the pods that told it; None if they were not asked."""
+    versions', by name; `held`: the digests that pods of the user's own predictor hold, with how many ready pods each;
+    `collocated`: these are the transformers' pods. `evidence`: of the pods that told it; None if they were not asked."""
 
     namespace: str
     model: str
@@ -126,4 +128,5 @@ class Seen:
     route: Route | None = None
     pods: tuple[Pod, ...] = ()
     held: tuple[tuple[str, int], ...] = ()
+    collocated: bool = False
     evidence: tuple[Evidence, ...] | None = None
