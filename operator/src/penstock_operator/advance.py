@@ -15,16 +15,13 @@ from typing import Any
 from penstock_operator.acknowledgement import Acknowledgement
 from penstock_operator.analysis import Move
 from penstock_operator.clock import duration_s, read_moment, write_moment
-from penstock_operator.judgement import is_tried, judge, place_of
+from penstock_operator.judgement import FULL_S, is_tried, judge, place_of
 from penstock_operator.model_version import PAUSED, PROMOTE, ROLLBACK, ModelVersion
 from penstock_operator.policy import Policy
 from penstock_operator.roles import Roles, is_leaving, is_verified, stage_of
 from penstock_operator.seen import InferenceService, Seen
 from penstock_operator.stage import ENDED, JOINED, Stage
 from penstock_operator.verdict import Verdict, read_verdict
-
-# With all requests the evidence of a step is there in seconds; faults that come only with them may take longer to show.
-_FULL_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +238,9 @@ def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
         return Step(Stage.ROLLED_BACK, 0, "WorseThanMargin", said, evidence=judged.evidence)
     if judged.move is Move.WAIT:
         return Step(stage, weight, "Undecided", said, evidence=judged.evidence)
-    if stage is Stage.PROMOTING and _since(version, here) < _FULL_S:
+    if stage is Stage.PROMOTING and _since(version, here) < FULL_S:
         return Step(
-            stage, weight, "Watched", f"all requests for {_FULL_S:g} s at least before it is live", evidence=judged.evidence
+            stage, weight, "Watched", f"all requests for {FULL_S:g} s at least before it is live", evidence=judged.evidence
         )
     if stage is Stage.PROMOTING:
         return Step(Stage.LIVE, 100, "Live", said, evidence=judged.evidence)

@@ -24,6 +24,10 @@ from penstock_operator.stage import Stage
 
 LOOK_S = 6.0
 """Pods are asked this often: each look is an analysis of 3 ms, and a write of the status."""
+BESIDE = 0.2
+"""The part of requests that is copied to the version before while all of them go to the one on trial."""
+FULL_S = 60.0
+"""With all requests the evidence of a step is there in seconds; faults that come only with them may take longer to show."""
 TELL_S = 30.0
 """Words about a version that waits are renewed this often: the bounds in them cost many times the verdicts."""
 _ON_TRIAL = frozenset({Stage.SHADOW, Stage.CANARY, Stage.PROMOTING})

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from penstock_operator.judgement import is_tried
+from penstock_operator.judgement import BESIDE, is_tried
 from penstock_operator.model_version import GROUP, ModelVersion
 from penstock_operator.roles import Roles, is_leaving, is_verified, stage_of
 from penstock_operator.seen import COLLOCATED_PORT, Entry, Route, Seen
@@ -24,7 +24,6 @@ MADE = f"{GROUP}/made-service"
 # Transformers that are behind this revision for long turn unready.
 ACKNOWLEDGED = f"{GROUP}/acknowledged"
 KEY = "route.yaml"
-_BESIDE = 0.2
 _IN_THE_POD = f"http://127.0.0.1:{COLLOCATED_PORT}"
 
 
@@ -88,7 +87,7 @@ def _beside(roles: Roles) -> float | None:
     nothing would be left to compare with, and what hits every version would look like the candidate's fault."""
     candidate = roles.candidate
     watched = candidate is not None and is_tried(candidate) and stage_of(candidate) is Stage.PROMOTING
-    return _BESIDE if watched and candidate is not None and candidate.status.weight >= 100 else None
+    return BESIDE if watched and candidate is not None and candidate.status.weight >= 100 else None
 
 
 def _users_own(seen: Seen, share: float, beside: float | None) -> list[Entry]:

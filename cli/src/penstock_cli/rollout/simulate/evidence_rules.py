@@ -3,8 +3,8 @@
     Seen of a look --summed over the stage--> Evidence --analyse--> stay | next stage | live | rolled back
 
 Counts begin anew with each stage, for they belong to a revision of the route; those of the first look after a step are left out,
-as long as it takes every transformer to apply the new one. At 100 % the version before has no requests any more: what it did in
-the stages before is what is left to compare with.
+as long as it takes every transformer to apply the new one. At 100 % the version before gets copies, to have something to compare
+with, and the rollout stays there for a minute at least.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ from penstock_cli.rollout.simulate.evidence import sparse
 from penstock_cli.rollout.simulate.policy import Decision, End
 from penstock_cli.rollout.simulate.trace import Seen, Shares
 from penstock_operator.analysis import Analysis, Arm, Evidence, Move, Pairs, Trial, analyse
+from penstock_operator.judgement import BESIDE, FULL_S
 from penstock_operator.model_version import Rollout
 
 CANDIDATE, BASELINE = "the new version", "the one before"
@@ -40,7 +41,7 @@ class EvidenceRules:
         self._settled = True
         self._remembered: Mapping[str, Any] = {}
         self._counts = Seen(Counts(), Counts(), Counts())
-        self._past = Counts()
+        self._begun_s = 0.0
         self.analysis: Analysis | None = None
 
     @property
@@ -62,8 +63,8 @@ class EvidenceRules:
         self.analysis, self._remembered = analysis, analysis.document
         if analysis.move is Move.ROLL_BACK:
             return Decision(end=End.ROLLED_BACK, metric=_worst(analysis), why=analysis.sentence)
-        if analysis.move is Move.ADVANCE:
-            return self._advance(trial, analysis)
+        if analysis.move is Move.ADVANCE and (trial.stage.weight < 100 or now_s - self._begun_s >= FULL_S):
+            return self._advance(now_s, trial, analysis)
         return Decision(self._shares(), why=self._told(trial, analysis))
 
     def _told(self, trial: Trial, analysis: Analysis) -> str:
@@ -72,12 +73,11 @@ class EvidenceRules:
             return ""
         return analyse(trial, self._evidence(trial), analysis.document).sentence
 
-    def _advance(self, trial: Trial, analysis: Analysis) -> Decision:
+    def _advance(self, now_s: float, trial: Trial, analysis: Analysis) -> Decision:
         if self._place + 1 >= len(trial.stages):
             return Decision(end=End.LIVE, why=analysis.sentence)
         self._place += 1
-        self._settled = False
-        self._past += self._counts.stable
+        self._begun_s, self._settled = now_s, False
         self._counts = Seen(Counts(), Counts(), Counts())
         self._remembered = {}
         return Decision(self._shares())
@@ -88,14 +88,14 @@ class EvidenceRules:
 
     def _shares(self) -> Shares:
         stage, shadow = self._trial(0.0).stage, self._plan.rollout.shadow
-        return Shares(0, shadow.fraction) if stage.shadow and shadow is not None else Shares(stage.weight)
+        if stage.shadow and shadow is not None:
+            return Shares(0, shadow.fraction)
+        return Shares(stage.weight, beside=BESIDE if stage.weight >= 100 else 0.0)
 
     def _evidence(self, trial: Trial) -> Evidence:
         if trial.stage.shadow:
             return Evidence(candidate=_arm(self._counts.shadow), baseline=_arm(self._counts.stable), pairs=_pairs(self._counts))
-        gone = trial.stage.weight == 100
-        baseline = self._past if gone else self._counts.stable
-        return Evidence(candidate=_arm(self._counts.candidate), baseline=_arm(baseline), past_baseline=gone)
+        return Evidence(candidate=_arm(self._counts.candidate), baseline=_arm(self._counts.stable))
 
 
 def _arm(counts: Counts) -> Arm:

@@ -6,7 +6,7 @@ What comes, and when, follows from the seed alone; what becomes of it also from 
 Counts are drawn by slot and arm, not by request: binomials and multinomials have the same distribution and a thousandth of
 the cost. Sticky callers are drawn one by one, since all requests of a key go to one arm and fail together.
 
-Invariant: a key counts once a minute in an arm, and as failed once if any of its requests failed.
+Invariant: a key counts once a minute in an arm until one of its requests fails, and as failed once under a weight.
 """
 
 import math
@@ -45,10 +45,12 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Shares:
-    """What the route gives the candidate: per cent of requests, and the fraction that is copied to it as a shadow."""
+    """What the route gives the candidate: per cent of requests, and the fraction that is copied to it as a shadow. `beside`: with
+    all requests, the fraction that is copied to the stable version."""
 
     weight: int = 0
     shadow: float = 0.0
+    beside: float = 0.0
 
 
 @dataclass
@@ -68,9 +70,10 @@ class Trace:
         self._seed = seed
         self._weather: Weather = weather(scenario.traffic, seconds, seed)
         callers = self._weather.sticky.shape[1]
-        # The minute in which a sticky caller last counted, and last counted as failed, in each arm.
+        # The minute in which a sticky caller last counted in each arm, and whether it has failed there under this weight.
         self._counted = np.full((2, callers), -1)
-        self._failed = np.full((2, callers), -1)
+        self._failed = np.zeros((2, callers), np.bool_)
+        self._weight = -1
 
     @property
     def seconds(self) -> float:
@@ -78,13 +81,17 @@ class Trace:
 
     def between(self, start_s: float, end_s: float, shares: Shares) -> Seen:
         """What is counted from start to end, both multiples of SLOT_S; at most all that the trace has."""
+        if shares.weight != self._weight:
+            # Another revision of the route.
+            self._weight, self._failed = shares.weight, np.zeros_like(self._failed)
         slots = slice(int(start_s // SLOT_S), min(int(end_s // SLOT_S), self._weather.slots))
         # Of this while alone, so that rules that look at other times have the same arrivals.
         rng = np.random.default_rng([self._seed, 1, slots.start])
         fault = self.scenario.fault.at(shares.weight)
         here = self._weather.requests[slots]
         mine = rng.binomial(here, shares.weight / 100)
-        stable = self._arm(0, here - mine, slots, shares, replace(Fault(), errors=fault.stable_errors), rng)
+        theirs = rng.binomial(here, shares.beside) if shares.beside else here - mine
+        stable = self._arm(0, theirs, slots, shares, replace(Fault(), errors=fault.stable_errors), rng)
         candidate = self._arm(1, mine, slots, shares, fault, rng)
         return Seen(stable, candidate, self._shadow(here - mine, slots, shares, fault, rng))
 
@@ -187,8 +194,11 @@ class Trace:
         failed = rng.binomial(requests, chance)
         for place in range(len(here)):
             minute = math.floor((slots.start + place) * SLOT_S / WINDOW_S)
-            counts.keys += _newly(requests[place] > 0, self._counted[arm], minute)
-            counts.failed_keys += _newly(failed[place] > 0, self._failed[arm], minute)
+            counting = (requests[place] > 0) & ~self._failed[arm]
+            counts.keys += _newly(counting, self._counted[arm], minute)
+            fell = counting & (failed[place] > 0)
+            counts.failed_keys += int(fell.sum())
+            self._failed[arm] |= fell
         sums[0], sums[1] = requests.sum(axis=1), failed.sum(axis=1)
         return counts, sums
 
