@@ -235,7 +235,7 @@ def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
         return Step(stage, weight, version.status.reason, version.status.message)
     said = judged.sentence[:1024] or version.status.message
     if judged.move is Move.ROLL_BACK:
-        return Step(Stage.ROLLED_BACK, 0, "WorseThanMargin", said, evidence=judged.evidence)
+        return Step(Stage.ROLLED_BACK, 0, "WorseThanMargin", said, evidence=judged.verdicts)
     if judged.move is Move.WAIT:
         return Step(stage, weight, "Undecided", said, evidence=judged.evidence)
     if stage is Stage.PROMOTING and _since(version, here) < FULL_S:
@@ -243,7 +243,7 @@ def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
             stage, weight, "Watched", f"all requests for {FULL_S:g} s at least before it is live", evidence=judged.evidence
         )
     if stage is Stage.PROMOTING:
-        return Step(Stage.LIVE, 100, "Live", said, evidence=judged.evidence)
+        return Step(Stage.LIVE, 100, "Live", said, evidence=judged.verdicts)
     return replace(_to(following, said), evidence=judged.evidence)
 
 

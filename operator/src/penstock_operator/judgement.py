@@ -9,6 +9,8 @@ Invariant: what is remembered and what follows from it are one write of the stat
 operator; a pod that tells nothing is added up the next time.
 """
 
+import base64
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,9 +37,10 @@ _ON_TRIAL = frozenset({Stage.SHADOW, Stage.CANARY, Stage.PROMOTING})
 
 class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     """What a status keeps under `evidence`. `place`: the stage's number in the trial; `revision`: the route's first of the stage;
-    times in s since 1970: `began` at the first request, `looked` and `told` in words the last time."""
+    times in s since 1970: `began` at the first request, `looked` and `told` in words the last time.
+    `ledger`: a `Ledger` as MessagePack, zlib and base64, for thousands of counts are nothing to read in `kubectl describe`."""
 
-    ledger: Ledger = msgspec.field(default_factory=Ledger)
+    ledger: str = ""
     place: int = -1
     revision: int = 0
     began: float = 0.0
@@ -53,6 +56,11 @@ class Judgement:
     move: Move
     sentence: str
     evidence: dict[str, Any]
+
+    @property
+    def verdicts(self) -> dict[str, Any]:
+        """What is kept of a trial that is over: all but the ledger."""
+        return {name: value for name, value in self.evidence.items() if name != "ledger"}
 
 
 def is_tried(version: ModelVersion) -> bool:
@@ -84,13 +92,15 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     if memory.place != place:
         memory.place, memory.revision, memory.told = place, seen.route.revision, 0.0
     digest = baseline.spec.bundle.digest if baseline is not None else _most_held(seen)
-    memory.ledger.take(list(seen.evidence), with_features=False)
-    memory.ledger.forget({version.spec.bundle.digest, digest})
+    ledger = read_ledger(memory.ledger)
+    ledger.take(list(seen.evidence), with_features=False)
+    ledger.forget({version.spec.bundle.digest, digest})
+    memory.ledger = write_ledger(ledger)
     evidence = stage_evidence(
-        memory.ledger.totals,
+        ledger.totals,
         candidate=version.spec.bundle.digest,
         baseline=digest,
-        revisions={entry.revision for entry in memory.ledger.totals if entry.revision >= memory.revision},
+        revisions={entry.revision for entry in ledger.totals if entry.revision >= memory.revision},
         shadow=stage_of(version) is Stage.SHADOW,
     )
     if not memory.began and evidence.candidate.requests:
@@ -123,6 +133,19 @@ def _analysed(trial: Trial, evidence: Evidence, memory: Memory, now: float) -> t
 def _most_held(seen: Seen) -> str:
     """The digest that most pods of the user's own predictor hold: two while its Deployment rolls."""
     return max(seen.held, key=lambda held: held[1], default=("", 0))[0]
+
+
+def read_ledger(text: str) -> Ledger:
+    """What `write_ledger` wrote; empty for anything else: the trial then counts anew."""
+    try:
+        return msgspec.msgpack.decode(zlib.decompress(base64.b64decode(text)), type=Ledger) if text else Ledger()
+    except (ValueError, zlib.error, msgspec.MsgspecError):
+        return Ledger()
+
+
+def write_ledger(ledger: Ledger) -> str:
+    """A line of text."""
+    return base64.b64encode(zlib.compress(msgspec.msgpack.encode(ledger))).decode()
 
 
 def _remembered(version: ModelVersion) -> Memory:

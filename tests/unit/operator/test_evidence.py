@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from penstock.evidence.document import Entry, Evidence, Latency, Paired, Process
+from penstock.evidence.ledger import Ledger
 from penstock_operator.cluster import MODEL_VERSIONS
-from penstock_operator.judgement import LOOK_S
+from penstock_operator.judgement import LOOK_S, read_ledger, write_ledger
 from penstock_operator.simulation.watched_cluster import NAMESPACE
 from penstock_operator.simulation.world import World
 
@@ -106,6 +107,9 @@ def test_a_bad_version_is_taken_back_with_its_reason() -> None:
     assert world.route() == {"flights-1": (100, None)}
     message = world.status("flights-2")["message"]
     assert message.startswith("Rolled back: ")
+    kept = world.status("flights-2")["evidence"]
+    assert kept["analysis"]["tests"]["errorRate"]["verdict"] == "harmful"
+    assert "ledger" not in kept
     assert "of flights-2's requests failed" in message
     assert "flights-1" in message
 
@@ -133,8 +137,13 @@ def test_neither_a_new_operator_nor_a_new_transformer_counts_anything_twice() ->
 
 def counted(world: World) -> dict[str, int]:
     document = world.cluster.objects[MODEL_VERSIONS.plural, NAMESPACE, "flights-2"]
-    totals = document["status"]["evidence"]["ledger"]["totals"]
-    return {entry["bundle"]: entry["requests"] for entry in totals}
+    ledger = read_ledger(document["status"]["evidence"]["ledger"])
+    return {entry.bundle: entry.requests for entry in ledger.totals}
+
+
+@pytest.mark.parametrize("text", ["", "no base64", "AAAA", write_ledger(Ledger(looks=3))[:-8]])
+def test_a_ledger_that_cannot_be_read_is_empty(text: str) -> None:
+    assert read_ledger(text) == Ledger()
 
 
 def test_a_shadow_is_judged_before_any_request_is_answered_by_it() -> None:
