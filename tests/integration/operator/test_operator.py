@@ -57,6 +57,22 @@ def test_a_manual_rollout_is_promoted_paused_and_resumed(bed: Any, wait: Wait) -
     bed.wait_phase("flights-2", "Live")
 
 
+def test_evidence_takes_a_bad_version_back_and_lets_a_good_one_on(bed: Any, wait: Wait) -> None:
+    bed.operator()
+    bed.add_version("flights-1", "1", **FAST)
+    bed.wait_phase("flights-1", "Live")
+    bed.failed["sha256:" + "2" * 64] = 300
+    bed.add_version("flights-2", "2", steps=[10, 50, 100])
+    bed.wait_phase("flights-2", "RolledBack")
+    status = bed.status("flights-2")
+    assert status["reason"] == "WorseThanMargin"
+    assert "3 % of flights-2's requests failed (600 of 20,000) against 0 % of flights-1's" in status["message"]
+    assert status["evidence"]["analysis"]["tests"]["errorRate"]["verdict"] == "harmful"
+    wait(lambda: bed.weights() == {"flights-1": 100}, "its requests go back")
+    bed.add_version("flights-3", "3", steps=[10, 50, 100])
+    wait(lambda: bed.weights() == {"flights-1": 50, "flights-3": 50}, lambda: f"{bed.status('flights-3')}")
+
+
 @pytest.mark.parametrize(
     "kind, reason", [("digest", "DigestDiffers"), ("memory", "OutOfMemory"), ("golden", "GoldenExamplesFailed")]
 )
