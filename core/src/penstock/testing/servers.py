@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from penstock.testing.waiting import until
+
 START_S = 30.0
 _PAUSE_S = 0.02
 _TRIES = 3
@@ -124,6 +126,8 @@ class Server:
         """Let it hold its connections and answer nothing."""
         self._silenced = True
         self._signal(signal.SIGSTOP)
+        # A thread that runs at this moment may answer yet.
+        until(lambda: all(_is_stopped(process) for process in self._processes()), START_S, "the server stops")
 
     def resume(self) -> None:
         """Let it go on."""
@@ -158,6 +162,16 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _is_stopped(process: int) -> bool:
+    """Whether no thread of a process runs; True where there is no /proc to tell."""
+    for status in Path(f"/proc/{process}/task").glob("*/stat"):
+        # A thread may be gone by now.
+        with suppress(OSError):
+            if status.read_text().rpartition(")")[2].split()[0] not in "TtZX":
+                return False
+    return True
 
 
 class RedisServer(Server):
