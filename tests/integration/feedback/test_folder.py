@@ -156,30 +156,30 @@ def test_whose_outcomes_may_be_told(place: Place) -> None:
 
 def test_a_records_rows_are_deleted_and_stay_so(place: Place, logged: Any) -> None:
     record = {"values": {"distance": 2.0, "carrier": "UA"}}
-    assert place.http["root"].put("/records/f2?model=flights", json=record).status_code == 201
-    rows: tuple[dict[str, Any], ...] = ({"flight_id": "f2"}, {"distance": 1.0})
+    assert place.http["root"].put("/records/second?model=flights", json=record).status_code == 201
+    rows: tuple[dict[str, Any], ...] = ({"flight_id": "second"}, {"distance": 1.0})
     before = place.predict(*rows)
     for row in (0, 1):
         assert place.tell(before, label="late", row=row).status_code == 202
     logged(place.log, "flights", before)
     assert command("feedback", "delete", place.log, "--model", "flights") == (2, mock.ANY)
-    status, said = command("feedback", "delete", place.log, "--model", "flights", "--record", "f2")
+    status, said = command("feedback", "delete", place.log, "--model", "flights", "--record", "second")
     assert status == 0, said
     folder = LogFolder(place.log, "flights")
     # What is asked afterwards is logged again.
     after = place.predict(*rows)
     found = logged(place.log, "flights", before, after)
-    assert sorted((row.id == after, row.record or "") for row in found) == [(False, ""), (True, ""), (True, "f2")]
+    assert sorted((row.id == after, row.record or "") for row in found) == [(False, ""), (True, ""), (True, "second")]
 
     def files() -> list[tuple[bool, str]]:
         found = [row for path in folder.path.glob("predictions/*/*.parquet") for row in pq.ParquetFile(path).read().to_pylist()]
         return sorted((row["id"] == after, row["record"] or "") for row in found if row["id"] in (before, after))
 
-    until(lambda: files() == [(False, ""), (True, ""), (True, "f2")], WAIT_S, "the files hold what was not deleted")
+    until(lambda: files() == [(False, ""), (True, ""), (True, "second")], WAIT_S, "the files hold what was not deleted")
     delete(folder, "id", before)
     assert before not in {row.id for row in folder.rows()}
     assert before not in {identity for identity, _ in folder.outcomes()}
-    assert b"f2" not in (folder.path / "deleted.jsonl").read_bytes()
+    assert b"second" not in (folder.path / "deleted.jsonl").read_bytes()
 
 
 def test_what_a_killed_server_had_open_is_read_and_made_parquet_by_the_next(tmp_path: Path, logged: Any) -> None:
