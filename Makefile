@@ -5,14 +5,17 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,13))' 2>/dev/null && echo $$p && break; done)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/penstock
 UV := $(CACHE)/uv-$(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements/uv.txt)
+GO := $(CACHE)/go-$(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' tools/get_go.py)
 MEMBERS := core predictor transformer operator cli
 BIN := .venv/bin
 BASE_IMAGE ?= docker.io/library/python:3.12-slim-bookworm
 
 # Without its bytecode cache every start of a program compiles its imports anew: 10 s for Feast alone.
 unexport PYTHONDONTWRITEBYTECODE
+# Where a machine has no Go of its own, the one that tools/get_go.py puts there.
+export PATH := $(PATH):$(GO)/bin
 
-.PHONY: help setup run run-kafka test lint types fuzz soak chaos bench simulate dashboards images cluster-up cluster-down test-cluster test-rollouts test-kind lock clean
+.PHONY: help setup run run-kafka test lint types fuzz soak chaos bench simulate dashboards images api-server cluster-programs cluster-up cluster-down test-cluster test-rollouts test-kind lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -38,6 +41,7 @@ run-kafka: setup ## the same over Kafka: starts a real broker, kcat sends a requ
 
 test: setup ## run every test; as root on Debian it installs missing servers first
 	@$(BIN)/python tools/get_servers.py
+	@$(BIN)/python tools/get_go.py "$(GO)"
 	@$(BIN)/python tools/get_judges.py
 	@$(BIN)/python tools/get_chart_judges.py
 	@$(BIN)/python tools/get_kafka.py
@@ -72,8 +76,17 @@ dashboards: setup ## write the chart's dashboards and alerts anew from monitorin
 images: ## build the images with docker or buildah (BASE_IMAGE=… names the base)
 	@tools/build_images.sh "$(BASE_IMAGE)"
 
+api-server: setup ## build etcd and Kubernetes' API server, without which some tests skip (ten minutes, once)
+	@$(BIN)/python tools/get_go.py "$(GO)"
+	@PYTHONPATH=tests/cluster $(BIN)/python -m bed api-server
+
+cluster-programs: setup
+	@$(BIN)/python tools/get_go.py "$(GO)"
+	@PYTHONPATH=tests/cluster $(BIN)/python -m bed programs
+
 cluster-up: setup ## a real Kubernetes on this machine with KServe, the chart and the flights example, no registry needed; the first build takes half an hour
 	@$(BIN)/python tools/get_servers.py buildah debootstrap runc containerd containernetworking-plugins iptables conntrack iproute2 procps gcc default-jre-headless maven
+	@$(BIN)/python tools/get_go.py "$(GO)"
 	@$(BIN)/python tools/get_kafka.py
 	@PYTHONPATH=tests/cluster $(BIN)/python -m bed up
 	@PYTHONPATH=tests/cluster $(BIN)/python -m bed example
