@@ -1,11 +1,14 @@
 """Our chart in a cluster, with the images that were built here."""
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bed.cluster import Cluster
-from bed.places import ROOT
+from bed.places import CACHE, ROOT
 
 NAMESPACE = "penstock-system"
 RELEASE = "penstock"
@@ -14,12 +17,13 @@ CHART = ROOT / "charts" / "penstock"
 
 def install(cluster: Cluster, *options: str | Path, admitted: str = "") -> None:
     """Install or upgrade the chart, and wait for its pods. `options` go to helm; namespaces that were admitted before stay so,
-    unless they are gone."""
-    namespaces = sorted({*_admitted(cluster), *([admitted] if admitted else [])})
+    unless they are gone. Tests side by side install it one after the other: helm refuses a second upgrade under way."""
     place = ["--namespace", NAMESPACE, "--create-namespace"]
-    # Without it helm would go on with what an earlier test has set.
-    values = ["--reset-values", f"--set-json=transformer.namespaces={json.dumps(namespaces)}"]
-    cluster.helm("upgrade", "--install", RELEASE, CHART, *place, *values, "--wait", "--timeout=180s", *options)
+    with _alone():
+        namespaces = sorted({*_admitted(cluster), *([admitted] if admitted else [])})
+        # Without it helm would go on with what an earlier test has set.
+        values = ["--reset-values", f"--set-json=transformer.namespaces={json.dumps(namespaces)}"]
+        cluster.helm("upgrade", "--install", RELEASE, CHART, *place, *values, "--wait", "--timeout=180s", *options)
 
 
 def render(cluster: Cluster, template: str, **values: Any) -> str:
@@ -33,6 +37,13 @@ def render(cluster: Cluster, template: str, **values: Any) -> str:
 def admit(cluster: Cluster, namespace: str) -> None:
     """Give a namespace the service account that transformers and workers run as, as an administrator would for a new team."""
     install(cluster, admitted=namespace)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    with (CACHE / "chart.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _admitted(cluster: Cluster) -> set[str]:

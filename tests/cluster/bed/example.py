@@ -1,5 +1,6 @@
 """What `make cluster-up` adds to a cluster with KServe: our chart, and in the namespace `default` all that the manifests and the
-README's Kubernetes section expect to be there: Redis with the flights' features, Kafka, two versions of the bundle in a claim.
+README's Kubernetes section expect to be there: Redis with the flights' features, Kafka, three versions of the bundle in a claim,
+of which the last is a bad one.
 
 Invariant: doing it again changes nothing but the chart and images, which are brought to what this tree holds.
 """
@@ -7,7 +8,7 @@ Invariant: doing it again changes nothing but the chart and images, which are br
 import tempfile
 from pathlib import Path
 
-from bed import chart, flights, images, kafka, versions
+from bed import chart, faulty, flights, images, kafka, versions
 from bed.cluster import Cluster
 from bed.command import run, succeeds
 from bed.places import CACHE, PROGRAMS
@@ -26,6 +27,7 @@ def install(cluster: Cluster) -> None:
         with tempfile.TemporaryDirectory(prefix="penstock-flights-") as folder:
             example = flights.install(cluster, NAMESPACE, Path(folder), images.name_own("transformer"))
             versions.make_next_bundle(example, Path(folder))
+            faulty.make_refusing(example, versions.BAD)
     kafka.install(cluster, NAMESPACE, TOPICS)
     _get_grpcurl()
 
@@ -39,7 +41,7 @@ def install_chart(cluster: Cluster) -> None:
 
 
 def _has_bundles(cluster: Cluster) -> bool:
-    last = f"/mnt/models/{versions.NEXT}/bundle.yaml"
+    last = f"/mnt/models/{versions.BAD}/bundle.yaml"
     return cluster.succeeds("--namespace", NAMESPACE, "exec", "filler", "--", "test", "-e", last)
 
 

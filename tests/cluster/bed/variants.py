@@ -9,6 +9,7 @@ variant answers is thereby known without asking it.
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +24,12 @@ _BUILD = """\
 import os, sys, run
 os.chdir(run.ROOT)
 for name in sys.argv[1:]:
+    def own(end):
+        made = run.HERE / f"{name}.{end}"
+        return made if made.exists() else run.HERE / end
     model, draft, out = (run.HERE / f"{name}{end}" for end in (".onnx", ".yaml", ""))
-    run.penstock("bundle", "build", model, "--features", run.HERE / "features.yaml", "--feature_repo", run.REPOSITORY,
-                 "--describe", draft, "--examples", run.HERE / "examples.csv", "--out", out)
+    run.penstock("bundle", "build", model, "--features", own("features.yaml"), "--feature_repo", run.REPOSITORY,
+                 "--describe", draft, "--examples", own("examples.csv"), "--out", out)
 """
 
 
@@ -55,21 +59,44 @@ def own_variant(flights: Flights) -> Variant:
 
 def make_variants(flights: Flights, count: int) -> list[Variant]:
     """Build so many others and put them into the claim. Raises BedError."""
-    folder = flights.bundle.parents[2] / "examples" / "flights"
-    draft = (folder / "bundle.draft.yaml").read_text()
+    folder = workshop(flights)
     steps = {f"v{number}": MOVED_BY * number for number in range(1, count + 1)}
     for name, moved_by in steps.items():
-        _move(folder / "model.onnx", folder / f"{name}.onnx", moved_by)
-        (folder / f"{name}.yaml").write_text(draft.replace('version: "1"', f'version: "{name}"'))
-    done = subprocess.run([sys.executable, "-c", _BUILD, *steps], cwd=folder, capture_output=True, text=True, check=False)
+        move(folder / "model.onnx", folder / f"{name}.onnx", moved_by)
+        describe(folder, name)
+    folders = build(flights, list(steps))
+    return [Variant(name, made, example.digest(made), steps[name]) for name, made in folders.items()]
+
+
+def workshop(flights: Flights) -> Path:
+    """The example's folder, a copy, in which its model, draft and features lie; others are made beside them."""
+    return flights.bundle.parents[2] / "examples" / "flights"
+
+
+def describe(folder: Path, name: str, *changes: tuple[str, str]) -> None:
+    """NAME.yaml: the example's draft under another version, with some of its text replaced."""
+    text = (folder / "bundle.draft.yaml").read_text()
+    for old, new in (('version: "1"', f'version: "{name}"'), *changes):
+        if old not in text:
+            raise BedError(f"the example's draft does not say {old}")
+        text = text.replace(old, new)
+    (folder / f"{name}.yaml").write_text(text)
+
+
+def build(flights: Flights, names: Sequence[str]) -> dict[str, Path]:
+    """A bundle of each NAME.onnx and NAME.yaml, with NAME.features.yaml and NAME.examples.csv where they are there, put into the
+    claim; their folders. Raises BedError."""
+    folder = workshop(flights)
+    done = subprocess.run([sys.executable, "-c", _BUILD, *names], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BedError(f"the variants could not be built:\n{(done.stdout + done.stderr)[-2000:]}")
-    for name in steps:
+        raise BedError(f"bundles could not be built:\n{(done.stdout + done.stderr)[-2000:]}")
+    for name in names:
         flights.put_bundle(folder / name, name)
-    return [Variant(name, folder / name, example.digest(folder / name), moved_by) for name, moved_by in steps.items()]
+    return {name: folder / name for name in names}
 
 
-def _move(source: Path, target: Path, by: float) -> None:
+def move(source: Path, target: Path, by: float) -> None:
+    """The same model with every logit moved."""
     model = onnx.load(source)
     (node,) = model.graph.node
     (base,) = [attribute for attribute in node.attribute if attribute.name == "base_values"]

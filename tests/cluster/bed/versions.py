@@ -13,6 +13,8 @@ from bed.flights import MODEL, Flights
 from bed.trouble import BedError
 
 NEXT = "flights-8"
+BAD = "flights-9"
+"""It refuses flights whose plane nobody knows (bed/faulty.py)."""
 WAIT_S = 300
 _RESOURCES = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}}
 
