@@ -272,6 +272,8 @@ class PostgresServer(Server):
             "fsync": "off",
             "max_connections": "50",
             "timezone": "UTC",
+            # Shared memory in its own folder: a server that is killed, as tests do, leaves none in /dev/shm.
+            "dynamic_shared_memory_type": "mmap",
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self.port), *options]
