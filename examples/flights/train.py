@@ -71,12 +71,12 @@ def encode(spec: FeatureSpec, history: pd.DataFrame) -> Floats:
     return x
 
 
-def fit(x: Floats, late: Flags) -> HistGradientBoostingClassifier:
-    """Boosted trees; fixed seed and rounds, so that training twice gives the same model."""
+def fit(x: Floats, late: Flags, weights: npt.NDArray[np.float64] | None = None) -> HistGradientBoostingClassifier:
+    """Boosted trees; fixed seed and rounds, so that training twice gives the same model. `weights`: of each row."""
     model = HistGradientBoostingClassifier(
         max_iter=150, max_leaf_nodes=15, learning_rate=0.08, l2_regularization=1.0, early_stopping=False, random_state=0
     )
-    return model.fit(x, late)
+    return model.fit(x, late, weights)
 
 
 def choose_threshold(scores: Floats, late: Flags) -> float:

@@ -37,6 +37,7 @@ PROGRAMS = {
     "sink": "penstock_transformer.sink.program",
     "updates": "penstock_transformer.updates.program",
     "log-sink": "penstock_transformer.feedback.sink.program",
+    "retrain-trigger": "penstock_transformer.feedback.trigger.program",
     "migrate": "penstock_transformer.predictions.database.program",
 }
 

@@ -10,12 +10,14 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from penstock.evidence.document import Bins, Histogram, Training
 
 _MOST_EDGES = 64
 _MOST_VALUES = 200
+
+N = TypeVar("N", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +85,16 @@ def against_training(histogram: Histogram) -> tuple[list[int], list[int]] | None
     if training is None:
         return None
     live = coarsened(histogram.bins, histogram.counts, training.bins)
-    return _closed(live, training.bins), _closed(list(training.counts), training.bins)
+    return closed(live, training.bins), closed(list(training.counts), training.bins)
 
 
-def _closed(counts: list[int], bins: Bins) -> list[int]:
-    """The counts with exactly the last edge in the bin before it, where there is one."""
+def closed(counts: list[N], bins: Bins) -> list[N]:
+    """The counts with exactly the last edge in the bin before it, where there is one: as the bins of a profile are."""
     if len(bins.edges) < 2:
         return counts
-    return [*counts[:-4], counts[-4] + counts[-3], *counts[-2:]]
+    inner = counts[:-3]
+    inner[-1] += counts[-3]
+    return inner + counts[-2:]
 
 
 def _put_numbers(edges: tuple[float, ...], counts: list[int], onto: tuple[float, ...], found: list[int]) -> None:

@@ -19,7 +19,8 @@ from penstock_transformer.predictions.resource import Prediction
 
 class Webhook(msgspec.Struct, frozen=True, eq=False):
     """One to be delivered. `id` is the `webhook-id`: the same for every attempt. `body` was fixed with the ending. `attempts`
-    counts the present one. `lease` is this claim's own token. `host` is the URL's lower-case host."""
+    counts the present one. `lease` is this claim's own token. `host` is the URL's lower-case host. `headers`, in lower case, are
+    sent beside the usual ones, or in the place of one."""
 
     id: str
     prediction_id: str
@@ -28,6 +29,7 @@ class Webhook(msgspec.Struct, frozen=True, eq=False):
     body: bytes
     attempts: int
     lease: str
+    headers: dict[str, str] = {}
 
 
 class Settled(msgspec.Struct, frozen=True, eq=False):

@@ -69,6 +69,7 @@ class Sender:
         headers = {
             "host": target.authority,
             "content-type": "application/json",
+            **webhook.headers,
             "user-agent": f"penstock/{__version__}",
             "accept-encoding": "identity",
             "connection": "close",
