@@ -19,9 +19,11 @@ BUNDLE: Any = SimpleNamespace(
     digest="sha256:1",
     label="n@sha256:1",
     version="1",
-    manifest=SimpleNamespace(name="n"),
+    manifest=SimpleNamespace(name="n", card={"costs": {"over": 2, "under": 1}}),
     postprocessor=SimpleNamespace(apply=lambda outputs: [{"value": value} for value in outputs["y"].tolist()]),
 )
+
+SUMS: Any = SimpleNamespace(revision=42)
 
 
 class Sink:
@@ -46,12 +48,13 @@ class Sink:
         self.closed = True
 
 
-def work(number: int, *, rows: Any = None, shadow: bool = False) -> Any:
+def work(number: int, *, rows: Any = None, shadow: bool = False, **more: Any) -> Any:
     rows = [{"x": 1.0}] if rows is None else rows
-    request = SimpleNamespace(model="m", rows=rows, columns=None)
-    context = Context(f"r{number}-shadow" if shadow else f"r{number}", route_key="k")
+    given = {"version": None, "record_id": None, "route_key": "k", "sticky": None, **more}
+    request = SimpleNamespace(model="m", rows=rows, columns=None, version=given.pop("version"), record_id=given.pop("record_id"))
+    context = Context(f"r{number}-shadow" if shadow else f"r{number}", route_key=given.pop("route_key"))
     return SimpleNamespace(
-        request=request, context=context, rows=len(rows), nbytes=2048, bundle=BUNDLE if shadow else None, retried=False
+        request=request, context=context, rows=len(rows), nbytes=2048, bundle=BUNDLE if shadow else None, retried=False, **given
     )
 
 
@@ -64,7 +67,7 @@ def run(
         if begun:
             await log.start()
         for one in works:
-            log.answered_plain(BUNDLE, one, {"y": np.arange(float(one.rows))})
+            log.answered_plain(BUNDLE, one, {"y": np.arange(float(one.rows))}, SUMS)
         if not begun:
             await log.start()
         sink.gate.set()
@@ -89,6 +92,22 @@ def test_what_was_answered_is_written_and_the_end_waits_for_it() -> None:
         ({"x": "Infinity"}, {"value": 1.0}),
     ]
     assert log.counts == {"written": 3}
+
+
+def test_the_route_that_chose_the_bundle_is_logged_and_what_it_was_chosen_by() -> None:
+    works = [
+        work(1),
+        work(2, version="1"),
+        work(3, route_key=None, sticky=b"N101\xff"),
+        work(4, route_key=None, record_id="7"),
+        work(5, route_key=None),
+    ]
+    run(sink := Sink(), works)
+    logged = [read_request(entry.document) for entry in sink.entries]
+    # One that names its version was assigned by nothing.
+    assert [one.revision for one in logged] == [42, None, 42, 42, 42]
+    assert [one.route_key for one in logged] == ["k", "k", "N101\\xff", "7", None]
+    assert {tuple(one.costs.items()) for one in logged if one.costs is not None} == {(("over", 2.0), ("under", 1.0))}
 
 
 def test_what_does_not_fit_is_dropped_and_counted() -> None:

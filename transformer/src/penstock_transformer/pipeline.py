@@ -53,7 +53,9 @@ class AnswerLog(Protocol):
 
     def answered(self, group: Group, outputs: dict[str, Array]) -> None: ...
 
-    def answered_plain(self, bundle: ActiveBundle, work: PredictWork, outputs: dict[str, Array]) -> None: ...
+    def answered_plain(
+        self, bundle: ActiveBundle, work: PredictWork, outputs: dict[str, Array], sums: Sums | None = None
+    ) -> None: ...
 
 
 class Pipeline:
@@ -235,7 +237,7 @@ class Pipeline:
             if sums is not None:
                 sums.answered([work], bounds, (now_s := time.monotonic(), now_s - began_s, call_s), outputs, None)
             if self.log is not None:
-                self.log.answered_plain(bundle, work, outputs)
+                self.log.answered_plain(bundle, work, outputs, sums)
         except WrongBundle as error:
             await self._reroute(bundle, [work], error)
         except Exception as fault:

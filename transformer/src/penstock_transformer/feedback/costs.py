@@ -9,9 +9,12 @@ card:
   costs: {over: 1.0, under: 3.0}         # of a number: a unit too much, a unit too little
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 from penstock.errors import InvalidInput
@@ -19,7 +22,7 @@ from penstock.errors import InvalidInput
 OVER, UNDER = "over", "under"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Costs:
     """`table[true][predicted]`, or `over` and `under` a unit."""
 
@@ -34,6 +37,21 @@ class Costs:
     def of_value(self, error: float) -> float:
         """What a number cost that was so much too large."""
         return self.over * error if error > 0 else self.under * -error
+
+    def card(self) -> dict[str, Any]:
+        """As `read_costs` reads it."""
+        return self.table or {OVER: self.over, UNDER: self.under}
+
+    @cached_property
+    def digest(self) -> str:
+        """What two tables have in common that are one."""
+        return hashlib.sha256(json.dumps(self.card(), sort_keys=True).encode()).hexdigest()[:16]
+
+    @cached_property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the most that a label costs; what is not named costs nothing."""
+        costs = [0.0, *(cost for row in self.table.values() for cost in row.values())]
+        return min(costs), max(costs)
 
 
 def read_costs(card: Mapping[str, Any]) -> Costs | None:
@@ -52,6 +70,15 @@ def read_costs(card: Mapping[str, Any]) -> Costs | None:
             raise InvalidInput(f"expected {{predicted label: number}}, got {row!r:.80}", field=f"card.costs.{true}")
         table[str(true)] = {str(name): _number(value, f"card.costs.{true}.{name}") for name, value in row.items()}
     return Costs(table)
+
+
+@lru_cache(maxsize=64)
+def logged_costs(text: str) -> Costs | None:
+    """The table of a logged row."""
+    try:
+        return read_costs({"costs": json.loads(text)})
+    except (InvalidInput, ValueError):
+        return None
 
 
 def _number(value: Any, where: str) -> float:

@@ -42,7 +42,8 @@ class LoggedRow(msgspec.Struct):
 
 
 class LoggedRequest(msgspec.Struct, rename={"format_version": "formatVersion"}):
-    """One request. `chance`: with which it was logged. `shadow`: nobody was answered with this."""
+    """One request. `chance`: with which it was logged. `shadow`: nobody was answered with this. `revision`: of the route that
+    chose the bundle; None where the request named it. `costs`: what the bundle's card says that wrong answers cost."""
 
     id: str
     time: float
@@ -55,6 +56,8 @@ class LoggedRequest(msgspec.Struct, rename={"format_version": "formatVersion"}):
     route_key: str | None = None
     shadow: bool = False
     degraded: bool = False
+    revision: int | None = None
+    costs: dict[str, Any] | None = None
     format_version: int = FORMAT
 
 

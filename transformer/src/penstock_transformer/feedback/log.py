@@ -20,6 +20,7 @@ from penstock.errors import PenstockError
 from penstock.metrics import labelled
 from penstock.tensors import Array
 from penstock_transformer.active import ActiveBundle
+from penstock_transformer.evidence.sums import Sums
 from penstock_transformer.feedback.document import write_request
 from penstock_transformer.feedback.sampling import Sampler
 from penstock_transformer.feedback.taking import Pick, Taken, documents
@@ -121,13 +122,15 @@ class PredictionLog:
         except Exception:
             self._failed()
 
-    def answered_plain(self, bundle: ActiveBundle, work: PredictWork, outputs: dict[str, Array]) -> None:
-        """A request to a bundle without features was answered. Never raises."""
+    def answered_plain(
+        self, bundle: ActiveBundle, work: PredictWork, outputs: dict[str, Array], sums: Sums | None = None
+    ) -> None:
+        """A request to a bundle without features was answered; `sums` count its bundle under the route. Never raises."""
         try:
             chance = self._sampler.rate
             if self._sampler.taken(chance):
                 part = work.request.rows if work.request.rows is not None else work.request.columns or {}
-                pick = _pick(work, part, 0, work.rows, chance)
+                pick = _pick(work, part, 0, work.rows, chance, sums)
                 self._offer(Taken(bundle, time.time(), [pick], None, [], outputs, False, work.nbytes))
         except Exception:
             self._failed()
@@ -140,7 +143,7 @@ class PredictionLog:
         for work, part, stop in zip(group.works, group.parts, group.bounds[1:], strict=True):
             chance = sampler.chance(group.bundle.digest, predictions[start:stop]) if sampler.rarity else sampler.rate
             if sampler.taken(chance):
-                picks.append(_pick(work, part, start, stop, chance))
+                picks.append(_pick(work, part, start, stop, chance, group.sums))
             start = stop
         return picks
 
@@ -225,8 +228,25 @@ class PredictionLog:
         return labelled((records, held), model=self._model) if self._model else (records, held)
 
 
-def _pick(work: PredictWork, part: list[dict[str, object]] | dict[str, Array], start: int, stop: int, chance: float) -> Pick:
+def _pick(
+    work: PredictWork,
+    part: list[dict[str, object]] | dict[str, Array],
+    start: int,
+    stop: int,
+    chance: float,
+    sums: Sums | None,
+) -> Pick:
     # A bundle that was given before the route had its say, and not for a second try: a copy for a shadow.
     shadow = work.bundle is not None and not work.retried
-    identity = work.context.request_id.removesuffix("-shadow") if shadow else work.context.request_id
-    return Pick(identity, work.request.model, work.context.route_key, chance, shadow, part, start, stop)
+    context, request = work.context, work.request
+    identity = context.request_id.removesuffix("-shadow") if shadow else context.request_id
+    named = context.expect_bundle is not None or request.version is not None
+    revision = None if sums is None or named else sums.revision
+    return Pick(identity, request.model, _key_of(work), chance, shadow, part, start, stop, revision)
+
+
+def _key_of(work: PredictWork) -> str | None:
+    """What the request was routed by: requests of one key are one observation of a bundle."""
+    if work.context.route_key is not None:
+        return work.context.route_key
+    return work.request.record_id if work.sticky is None else work.sticky.decode("utf-8", "backslashreplace")

@@ -81,10 +81,14 @@ def _read(path: Path, names: list[str]) -> Iterator[tuple[Any, ...]]:
     pa, pq = arrow()
     try:
         # Without the path's own `day=` as a column.
-        table = pq.ParquetFile(path).read(columns=names)
+        file = pq.ParquetFile(path)
+        there = [name for name in names if name in file.schema_arrow.names]
+        table = file.read(columns=there)
     except pa.ArrowInvalid as error:
         raise UpstreamUnavailable(f"{path}: cannot be read: {error}"[:500]) from None
-    return zip(*(table.column(name).to_pylist() for name in names), strict=True)
+    # A file of an earlier release lacks the newest columns.
+    absent = [None] * table.num_rows
+    return zip(*(table.column(name).to_pylist() if name in there else absent for name in names), strict=True)
 
 
 def ids_among(path: Path, wanted: Collection[str]) -> set[str]:

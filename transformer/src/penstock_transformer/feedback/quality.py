@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from penstock_transformer.feedback.costs import Costs
+from penstock_transformer.feedback.costs import Costs, logged_costs
 from penstock_transformer.feedback.outcome import Outcome
 from penstock_transformer.feedback.row import LogRow
 
@@ -74,26 +74,32 @@ class _Grading:
         self.weights: list[float] = []
         self.labels: list[tuple[str, str, dict[str, float], float]] = []
         self.errors: list[tuple[float, float]] = []
+        self.paid: list[tuple[float, float]] = []
         self.strange: Counter[str] = Counter()
 
-    def add(self, row: LogRow, outcome: Outcome) -> None:
-        """One row and what was true of it."""
+    def add(self, row: LogRow, outcome: Outcome, costs: Costs | None) -> None:
+        """One row and what was true of it; without `costs` by the table that was logged with it."""
         weight = 1.0 / row.chance
+        costs = costs or (logged_costs(row.costs) if row.costs else None)
         if row.label is not None:
             scores = {label: score for label, score in (row.answered().get("scores") or {}).items() if score is not None}
-            true = _true_label(outcome, list(scores))
+            true = true_label(outcome, list(scores))
             if true is None or (scores and true not in scores):
                 self.strange[str(outcome.truth)[:80]] += 1
                 return
             self.labels.append((true, row.label, scores, weight))
+            if costs is not None:
+                self.paid.append((costs.of_label(true, row.label), weight))
         elif row.value is not None and outcome.value is not None:
             self.errors.append((row.value - outcome.value, weight))
+            if costs is not None:
+                self.paid.append((costs.of_value(row.value - outcome.value), weight))
         else:
             self.strange[str(outcome.truth)[:80]] += 1
             return
         self.weights.append(weight)
 
-    def quality(self, bundle: str, costs: Costs | None, *, shadow: bool) -> Quality:
+    def quality(self, bundle: str, *, shadow: bool) -> Quality:
         """All measures."""
         found = Quality(bundle, shadow, len(self.weights), float(sum(self.weights)), strange=dict(self.strange))
         if self.labels:
@@ -103,10 +109,8 @@ class _Grading:
             found.bias, found.bias_error = weighted_mean(errors, weights)
             found.mean_absolute_error = weighted_mean(np.abs(errors), weights)[0]
             found.root_mean_squared_error = float(np.sqrt(weighted_mean(errors**2, weights)[0]))
-        if costs is not None and self.weights:
-            paid = [(costs.of_label(true, said), weight) for true, said, _, weight in self.labels]
-            paid += [(costs.of_value(error), weight) for error, weight in self.errors]
-            values, weights = (np.array(column, np.float64) for column in zip(*paid, strict=True))
+        if self.paid:
+            values, weights = (np.array(column, np.float64) for column in zip(*self.paid, strict=True))
             found.cost, found.cost_error = weighted_mean(values, weights)
         return found
 
@@ -136,7 +140,7 @@ class _Grading:
         found.calibration, found.calibration_error = calibration(scores, hits, weights)
 
 
-def _true_label(outcome: Outcome, labels: list[str]) -> str | None:
+def true_label(outcome: Outcome, labels: list[str]) -> str | None:
     """The label that is meant; a true or false, of two labels, means the second or the first."""
     if outcome.label is not None:
         return outcome.label
@@ -152,8 +156,8 @@ def qualities(rows: Iterable[LogRow], outcomes: Mapping[tuple[str, int], Outcome
         mine = grading.setdefault((row.label_of_bundle, row.shadow), _Grading())
         outcome = outcomes.get((row.id, row.row))
         if outcome is not None:
-            mine.add(row, outcome)
-    return [one.quality(bundle, costs, shadow=shadow) for (bundle, shadow), one in sorted(grading.items())]
+            mine.add(row, outcome, costs)
+    return [one.quality(bundle, shadow=shadow) for (bundle, shadow), one in sorted(grading.items())]
 
 
 def weighted_mean(values: Floats, weights: Floats) -> tuple[float, float]:

@@ -19,7 +19,7 @@ _object = msgspec.json.Decoder(dict[str, Any]).decode
 
 class LogRow(NamedTuple):
     """`id` and `row` name it, `rows` are how many its request has. `clock`, seconds since 1970, is what ages were judged by.
-    `request`, `fetched` and `answer` are JSON; `label`, `score` (of the label) and `value` are taken out of the answer."""
+    `request`, `fetched`, `answer` and `costs` are JSON; `label`, `score` (of the label) and `value` are out of the answer."""
 
     id: str
     row: int
@@ -40,6 +40,8 @@ class LogRow(NamedTuple):
     label: str | None
     score: float | None
     value: float | None
+    revision: int | None = None
+    costs: str | None = None
 
     def sent(self) -> dict[str, Any]:
         """The caller's row."""
@@ -61,6 +63,7 @@ class LogRow(NamedTuple):
 
 def rows_of(logged: LoggedRequest) -> Iterator[LogRow]:
     """A request's rows."""
+    costs = None if logged.costs is None else _encode(logged.costs).decode()
     for at, one in enumerate(logged.rows):
         label, score, value = _said(one.answer)
         yield LogRow(
@@ -83,6 +86,8 @@ def rows_of(logged: LoggedRequest) -> Iterator[LogRow]:
             label=label,
             score=score,
             value=value,
+            revision=logged.revision,
+            costs=costs,
         )
 
 

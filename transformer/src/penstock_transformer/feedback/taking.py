@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from penstock.errors import InvalidInput
 from penstock.tensors import Array
 from penstock_transformer.active import ActiveBundle
+from penstock_transformer.feedback.costs import read_costs
 from penstock_transformer.feedback.document import Fetched, LoggedRequest, LoggedRow, answer_of, logged_value
 from penstock_transformer.gathering import Gathered
 from penstock_transformer.plan import FetchPlan, SetPlan
@@ -17,9 +19,12 @@ from penstock_transformer.prediction_data import json_value
 from penstock_transformer.requests import Row
 from penstock_transformer.row_source import RowSource
 
+_MOST_COSTS = 256
+
 
 class Pick(NamedTuple):
-    """A request that was drawn: its rows are `start` to `stop` of the batch, `part` as the caller sent them."""
+    """A request that was drawn: its rows are `start` to `stop` of the batch, `part` as the caller sent them. `revision`: of the
+    route that chose its bundle."""
 
     id: str
     model: str
@@ -29,6 +34,7 @@ class Pick(NamedTuple):
     part: list[Row] | dict[str, Array]
     start: int
     stop: int
+    revision: int | None = None
 
 
 class Taken(NamedTuple):
@@ -48,6 +54,7 @@ class Taken(NamedTuple):
 def documents(taken: Taken) -> Iterator[LoggedRequest]:
     """What is logged of a batch."""
     bundle = taken.bundle
+    costs = _costs(bundle)
     for pick in taken.picks:
         rows = list(_rows(taken, pick))
         yield LoggedRequest(
@@ -62,7 +69,20 @@ def documents(taken: Taken) -> Iterator[LoggedRequest]:
             route_key=pick.route_key,
             shadow=pick.shadow,
             degraded=taken.degraded,
+            revision=pick.revision,
+            costs=costs,
         )
+
+
+def _costs(bundle: ActiveBundle) -> dict[str, Any] | None:
+    """The card's table, where it is one and small enough to stand in each record."""
+    try:
+        costs = read_costs(bundle.manifest.card)
+    except InvalidInput:
+        return None
+    if costs is None or sum(map(len, costs.table.values())) > _MOST_COSTS:
+        return None
+    return costs.card()
 
 
 def _rows(taken: Taken, pick: Pick) -> Iterator[LoggedRow]:

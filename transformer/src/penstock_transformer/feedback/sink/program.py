@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, Metric
 
 from penstock.lifecycle import Lifecycle, StopPhase
 from penstock.serving.server import Service
@@ -18,11 +18,10 @@ from penstock_transformer.bare_service import bare_service
 from penstock_transformer.broker.opening import open_admin, open_intake
 from penstock_transformer.broker.topics import log_topic as topic_state
 from penstock_transformer.broker.topics import prepare
-from penstock_transformer.feedback.folder import LogFolder, models_of
 from penstock_transformer.feedback.keeping import LogKeeper
 from penstock_transformer.feedback.parquet import arrow
-from penstock_transformer.feedback.quality import Quality, qualities
 from penstock_transformer.feedback.sink.filling import Filling
+from penstock_transformer.feedback.sink.judging import Judging
 from penstock_transformer.feedback.sink.settings import LogSinkSettings
 from penstock_transformer.part import Part, run_part
 from penstock_transformer.reaching import reached
@@ -32,7 +31,7 @@ DESCRIPTION = "Write prediction logs and outcomes from Kafka to a folder of Parq
 logger = logging.getLogger(__name__)
 
 _CLOSING_S = 5.0
-_MEASURES = ("accuracy", "auc", "calibration_error", "bias", "mean_absolute_error", "root_mean_squared_error")
+_FIRST_S = 5.0
 
 
 class LogSinkPart(Part):
@@ -50,7 +49,7 @@ class LogSinkPart(Part):
         )
         self._filling: Filling | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._quality: dict[str, list[Quality]] = {}
+        self.judging = Judging(self._keeper.writer.root, settings.seconds("quality_window"), settings.bounds)
 
     async def start(self) -> None:
         """Make the folder, join the group. Raises NoParquet without pyarrow, BrokerError; waits for a broker that is away."""
@@ -77,7 +76,7 @@ class LogSinkPart(Part):
         self._filling.start()
         self._tasks.append(asyncio.create_task(self._every(settings.log_tidy_s, self._tidy)))
         if settings.quality_s:
-            self._tasks.append(asyncio.create_task(self._every(settings.quality_s, self._judge)))
+            self._tasks.append(asyncio.create_task(self._every(settings.quality_s, self.judging.judge)))
 
     def reason(self) -> str | None:
         """Why it is not ready."""
@@ -110,7 +109,7 @@ class LogSinkPart(Part):
         yield CounterMetricFamily("penstock_log_sink_parts", "Times that what was held was written.", counts.get("parts", 0))
         yield CounterMetricFamily("penstock_log_sink_faults", "Writes and commits that failed.", counts.get("faults", 0))
         yield from self._keeper.families()
-        yield from quality_families(self._quality)
+        yield from self.judging.families()
 
     def _prepare(self) -> None:
         settings = self._settings
@@ -125,44 +124,18 @@ class LogSinkPart(Part):
     def _tidy(self) -> None:
         self._keeper.tidy(time.time())
 
-    def _judge(self) -> None:
-        since_s = time.time() - (self._settings.seconds("quality_window") or time.time())
-        found = {}
-        for model in models_of(self._keeper.writer.root):
-            folder = LogFolder(self._keeper.writer.root, model)
-            found[model] = qualities(folder.rows(since_s), folder.outcomes())
-        self._quality = found
-
     async def _every(self, seconds: float, work: Callable[[], None]) -> None:
+        # The first time soon: a sink that starts anew is asked before long.
+        await asyncio.sleep(min(seconds, _FIRST_S))
         while True:
-            await asyncio.sleep(seconds)
             try:
                 await asyncio.to_thread(work)
             except Exception as error:
                 logger.warning("the log's upkeep failed", extra={"reason": str(error)})
+            await asyncio.sleep(seconds)
 
     def _stopped(self) -> None:
         self.ended()
-
-
-def quality_families(found: dict[str, list[Quality]]) -> Iterable[Metric]:
-    """Each bundle's measures over the window, with how many rows they rest on."""
-    labels = ("model", "bundle", "shadow")
-    rows = GaugeMetricFamily("penstock_quality_rows", "Predictions whose outcome is known, in the window.", labels=labels)
-    strange = GaugeMetricFamily("penstock_quality_strange", "Outcomes that name a label which the bundle lacks.", labels=labels)
-    measures = GaugeMetricFamily(
-        "penstock_quality", "How good a bundle's predictions were, by their outcomes.", labels=(*labels, "measure")
-    )
-    for model, bundles in found.items():
-        for one in bundles:
-            names = (model, one.bundle, str(one.shadow).lower())
-            rows.add_metric(names, one.rows)
-            strange.add_metric(names, sum(one.strange.values()))
-            for measure in _MEASURES:
-                value = getattr(one, measure)
-                if value is not None:
-                    measures.add_metric((*names, measure), value)
-    return rows, strange, measures
 
 
 def build(settings: LogSinkSettings) -> tuple[Service, LogSinkPart]:
@@ -171,7 +144,9 @@ def build(settings: LogSinkSettings) -> tuple[Service, LogSinkPart]:
     lifecycle.on_start("log sink", sink.start)
     lifecycle.add_check("log sink", sink.reason)
     lifecycle.on_stop("log sink", sink.stop, StopPhase.FINISH)
-    return bare_service(settings, lifecycle, sink.families, title="Penstock log sink"), sink
+    service = bare_service(settings, lifecycle, sink.families, title="Penstock log sink")
+    sink.judging.add_to(service.admin)
+    return service, sink
 
 
 def main(argv: Sequence[str] | None = None) -> None:

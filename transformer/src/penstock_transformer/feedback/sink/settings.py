@@ -8,6 +8,7 @@ from penstock.serving.options import ServingSettings
 from penstock.settings import setting
 from penstock_transformer.broker.settings import TopicSettings
 from penstock_transformer.feedback.kafka import log_topic, outcomes_topic
+from penstock_transformer.feedback.sink.bounds import Bounds, read_bounds
 
 EVERY_MODEL = r"^.+\.(log|outcomes)$"
 
@@ -29,6 +30,10 @@ class LogSinkSettings(ServingSettings, TopicSettings):
     outcome_wait: str = setting("24h", "How long an outcome waits for its prediction before it counts as unknown.")
     quality_s: float = setting(300.0, "How often the bundles' quality is worked out for /metrics; 0: never.", unit="s")
     quality_window: str = setting("24h", "Over which time it is worked out.")
+    quality_bounds: tuple[str, ...] = setting(
+        (), "Measures and from where on they are bad, as accuracy=0.7,cost=12: /metrics says which bundles are beyond."
+    )
+    quality_rows: int = setting(100, "Rows with an outcome that a bundle must have for that.", unit="rows", least=1)
     poll_records: int = setting(1000, "Records that one poll brings at most.", unit="records", least=1)
 
     def __post_init__(self) -> None:
@@ -40,6 +45,12 @@ class LogSinkSettings(ServingSettings, TopicSettings):
                 self.seconds(name)
             except InvalidInput as error:
                 raise ValueError(str(error)) from None
+        read_bounds(self.quality_bounds, self.quality_rows)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Of the bundles' quality."""
+        return read_bounds(self.quality_bounds, self.quality_rows)
 
     def seconds(self, name: str) -> float | None:
         """A duration among the settings; None for `0`. Raises InvalidInput for what is no duration."""
