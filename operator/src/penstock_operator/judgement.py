@@ -11,7 +11,7 @@ operator; a pod that tells nothing is added up the next time.
 
 import base64
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ import msgspec
 from penstock.evidence.ledger import Ledger
 from penstock_operator.analysis import Analysis, Evidence, Move, Trial, analyse
 from penstock_operator.analysis.merged import stage_evidence
+from penstock_operator.analysis.outcomes import strata
 from penstock_operator.model_version import ModelVersion
 from penstock_operator.roles import stage_of
 from penstock_operator.seen import Seen
@@ -36,13 +37,14 @@ _ON_TRIAL = frozenset({Stage.SHADOW, Stage.CANARY, Stage.PROMOTING})
 
 
 class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
-    """What a status keeps under `evidence`. `place`: the stage's number in the trial; `revision`: the route's first of the stage;
-    times in s since 1970: `began` at the first request, `looked` and `told` in words the last time.
+    """What a status keeps under `evidence`. `place`: the stage's number in the trial; `revision`: the route's first of the stage,
+    `first` of the trial; times in s since 1970: `began` at the first request, `looked` and `told` in words the last time.
     `ledger`: a `Ledger` as MessagePack, zlib and base64, for thousands of counts are nothing to read in `kubectl describe`."""
 
     ledger: str = ""
     place: int = -1
     revision: int = 0
+    first: int = 0
     began: float = 0.0
     looked: float = 0.0
     told: float = 0.0
@@ -89,6 +91,8 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     if seen.evidence is None or seen.route is None or place is None:
         return None
     memory = _remembered(version)
+    if memory.place < 0:
+        memory.first = seen.route.revision
     if memory.place != place:
         memory.place, memory.revision, memory.told = place, seen.route.revision, 0.0
     digest = baseline.spec.bundle.digest if baseline is not None else _most_held(seen)
@@ -103,6 +107,9 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
         revisions={entry.revision for entry in ledger.totals if entry.revision >= memory.revision},
         shadow=stage_of(version) is Stage.SHADOW,
     )
+    if seen.quality:
+        told = strata(seen.quality, candidate=version.spec.bundle.digest, baseline=digest, since=memory.first or memory.revision)
+        evidence = replace(evidence, quality=told)
     if not memory.began and evidence.candidate.requests:
         memory.began = seen.now
     memory.looked = seen.now
@@ -112,10 +119,11 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
         candidate=version.name,
         baseline=baseline.name if baseline is not None else seen.model,
         elapsed_s=seen.now - memory.began if memory.began else 0.0,
+        outcomes=seen.quality is not None,
     )
-    analysis, told = _analysed(trial, evidence, memory, seen.now)
+    analysis, in_words = _analysed(trial, evidence, memory, seen.now)
     memory.analysis = analysis.document
-    return Judgement(analysis.move, analysis.sentence if told else "", msgspec.to_builtins(memory))
+    return Judgement(analysis.move, analysis.sentence if in_words else "", msgspec.to_builtins(memory))
 
 
 def _analysed(trial: Trial, evidence: Evidence, memory: Memory, now: float) -> tuple[Analysis, bool]:

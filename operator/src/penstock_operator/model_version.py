@@ -60,12 +60,14 @@ class Shadow(_Struct, frozen=True):
 
 
 class Margins(_Struct, frozen=True):
-    """How much worse than the version before is still acceptable: differences of rates, and a ratio of latencies."""
+    """How much worse than the version before is still acceptable: differences of rates, and a ratio of latencies. `quality`: of
+    the rate of answers that turn out wrong, or of the costs' range."""
 
     error_rate: float = 0.005
     latency_p99: float = 1.25
     output_drift: float = 0.15
     disagreement: float = 0.05
+    quality: float = 0.02
 
 
 class Rollout(_Struct, frozen=True):

@@ -18,7 +18,7 @@ from penstock_operator.health import serve_health
 from penstock_operator.kube_cluster import KubeCluster
 from penstock_operator.kube_config import find_credentials
 from penstock_operator.lease import Lease
-from penstock_operator.pods import PodAsker
+from penstock_operator.log_sinks import SinkAsker
 from penstock_operator.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 async def operate(settings: OperatorSettings) -> None:
     """Run until SIGTERM or SIGINT. Raises InvalidInput without usable credentials, OSError for a port that is taken."""
     credentials = find_credentials(settings.kubeconfig, os.environ)
-    cluster, asker = KubeCluster(credentials), PodAsker(admin_port=settings.transformer_admin_port)
+    cluster, asker = KubeCluster(credentials), SinkAsker(admin_port=settings.transformer_admin_port, sinks=settings.log_sinks)
     place = settings.lease_namespace or credentials.namespace
     lease = Lease(cluster, place, settings.lease_name, settings.name(), duration_s=settings.lease_s)
     controller = Controller(cluster, asker, settings.policy(), namespaces=settings.namespaces, may_act=lease.held)

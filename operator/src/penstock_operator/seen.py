@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.evidence.document import Evidence
+from penstock.evidence.quality import QualityEntry
 from penstock_operator.model_version import ModelVersion
 
 # Transformers ask every few seconds.
@@ -116,7 +117,8 @@ class Route:
 class Seen:
     """One model. `now` in seconds since 1970. `service` is the InferenceService that callers reach; `services` and `jobs` are the
     versions', by name; `held`: the digests that pods of the user's own predictor hold, with how many ready pods each;
-    `collocated`: these are the transformers' pods. `evidence`: of the pods that told it; None if they were not asked."""
+    `collocated`: these are the transformers' pods. `evidence`: of the pods that told it; None if they were not asked. `quality`:
+    what logs' sinks told of outcomes, empty if they told nothing; None where no sink is known."""
 
     namespace: str
     model: str
@@ -130,3 +132,4 @@ class Seen:
     held: tuple[tuple[str, int], ...] = ()
     collocated: bool = False
     evidence: tuple[Evidence, ...] | None = None
+    quality: tuple[QualityEntry, ...] | None = None

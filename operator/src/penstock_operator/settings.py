@@ -39,6 +39,9 @@ class OperatorSettings:
     )
     predictor_memory: str = setting("2Gi", "Memory limit of a verification whose ModelVersion names none: the runtime's.")
     transformer_admin_port: int = setting(9090, "Port on which transformers are asked which route they apply.")
+    log_sinks: tuple[str, ...] = setting(
+        (), "URLs of the admin ports of prediction logs' sinks, comma-separated, which know of outcomes; none: rollouts do not."
+    )
     silent_s: float = setting(30.0, "A transformer pod that gives no answer for this long is evicted.", unit="s", least=1.0)
     rejected_s: float = setting(60.0, "A version whose route transformers refuse for this long has failed.", unit="s")
     idle_s: float = setting(30.0, "A model of which nothing is heard is looked at this often.", unit="s", least=1.0)

@@ -5,6 +5,9 @@ on purpose. What a share costs is the log of it, in requests; where these are sc
 cost minutes, and where they are plenty it costs seconds. The error rate of a small arm is the slowest of all tests, so it has
 most. Looks cost nothing: every test holds at all of them (`statistics`).
 
+Outcomes come late, so that the test by them is one over all stages: where there can be any, it has a tenth of alpha, and the
+others share what is left.
+
 False advance: a version goes on only if every test says harmless, each at the whole of alpha. That is enough. If it is worse in
 some metric, going on needs that one test to be wrong (an intersection-union test: Berger 1982); and if it is worse in several
 stages, it comes to the second of them only by having been wrong in the first (testing in a fixed order: Maurer, Hothorn &
@@ -19,6 +22,9 @@ ERROR_RATE, LATENCY, OUTPUTS, FEATURES, DISAGREEMENT = "errorRate", "latencyP99"
 
 STEP_SHARES = {ERROR_RATE: 0.65, LATENCY: 0.17, OUTPUTS: 0.13, FEATURES: 0.05}
 SHADOW_SHARES = {ERROR_RATE: 0.3, LATENCY: 0.2, DISAGREEMENT: 0.3, OUTPUTS: 0.15, FEATURES: 0.05}
+QUALITY = "quality"
+QUALITY_SHARE = 0.1
+"""Of the whole rollout, for its one test by outcomes; only where outcomes can come, which is known before the first request."""
 _FIRST_STEP, _SHADOW = 0.75, 0.15
 
 
@@ -36,9 +42,12 @@ def stage_share(trial: Trial, place: int) -> float:
 
 
 def harm_threshold(trial: Trial, test: str) -> float:
-    """The log e-value from which a test of this stage establishes harm."""
+    """The log e-value from which a test of this stage establishes harm; the one by outcomes is of the whole rollout."""
+    if test == QUALITY:
+        return -log(trial.rollout.alpha * QUALITY_SHARE)
+    left = 1.0 - QUALITY_SHARE if trial.outcomes else 1.0
     shares = SHADOW_SHARES if trial.stage.shadow else STEP_SHARES
-    return -log(trial.rollout.alpha * stage_share(trial, trial.place) * shares[test])
+    return -log(trial.rollout.alpha * left * stage_share(trial, trial.place) * shares[test])
 
 
 def harmless_threshold(trial: Trial) -> float:

@@ -6,6 +6,8 @@ Invariant: a unit is what chance gave to an arm by itself: a route key (or a req
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from penstock_operator.analysis.outcomes import Stratum
+
 Histogram = Sequence[int]
 """Counts by bin, the same bins in both arms, the last one for values that were missing."""
 
@@ -49,9 +51,11 @@ class Pairs:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Both arms of a stage. `pairs` of a shadow only. `past_baseline`: the baseline's counts are from before this stage, because
-    it has no requests any more. Then nothing cancels what hits everything, and only the error rate is judged."""
+    it has no requests any more. Then nothing cancels what hits everything, and only the error rate is judged, and outcomes.
+    `quality`: by outcomes, of every revision of the rollout's routes, not of this stage alone."""
 
     candidate: Arm
     baseline: Arm
     pairs: Pairs | None = None
     past_baseline: bool = False
+    quality: tuple[Stratum, ...] = ()

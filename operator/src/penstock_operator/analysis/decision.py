@@ -2,6 +2,8 @@
 
 any harmful -> roll back     all harmless (and enough copies, for a shadow) -> advance     time is up -> what the user chose
 
+The test by outcomes is of the first kind only: undecided, or without any outcome, it holds up no step.
+
 At 100 % there is nothing left to advance to: what is asked is only whether harm shows, for as long as the one before is kept. The
 baseline may then be a shadow of the candidate (all tests hold), or its counts from before (`past_baseline`).
 """
@@ -11,12 +13,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from penstock_operator.analysis.alpha import harm_threshold, harmless_threshold
+from penstock_operator.analysis.alpha import QUALITY, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Evidence
 from penstock_operator.analysis.error_rate import measure_error_rate, measure_past_error_rate
 from penstock_operator.analysis.finding import Finding, Measured, Verdict, judge
 from penstock_operator.analysis.latency import measure_latency
 from penstock_operator.analysis.outputs import drift, measure_features, measure_outputs
+from penstock_operator.analysis.quality import measure_quality
 from penstock_operator.analysis.shadow import measure_disagreement, measure_paired_errors, measure_paired_latency
 from penstock_operator.analysis.trial import Trial
 from penstock_operator.analysis.words import several
@@ -67,8 +70,9 @@ def _measure(trial: Trial, evidence: Evidence) -> Iterator[Measured]:
     """The tests of this stage that have something to go by. A shadow is compared pair by pair, a step arm by arm."""
     pairs = evidence.pairs if trial.stage.shadow else None
     found: list[Measured | None]
+    by_outcomes = measure_quality(trial, evidence.quality)
     if evidence.past_baseline:
-        return iter((measure_past_error_rate(trial, evidence),))
+        return (one for one in (measure_past_error_rate(trial, evidence), by_outcomes) if one is not None)
     if pairs is not None:
         found = [
             measure_paired_errors(trial, pairs),
@@ -77,7 +81,7 @@ def _measure(trial: Trial, evidence: Evidence) -> Iterator[Measured]:
         ]
     else:
         found = [measure_error_rate(trial, evidence), measure_latency(trial, evidence)]
-    found += [measure_outputs(trial, evidence), measure_features(trial, evidence)]
+    found += [measure_outputs(trial, evidence), measure_features(trial, evidence), by_outcomes]
     return (one for one in found if one is not None)
 
 
@@ -88,7 +92,8 @@ def _decide(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> 
         return Move.ROLL_BACK, f"Rolled back: {worst.words}."
     if trial.stage.weight >= 100:
         return Move.ADVANCE, f"{trial.candidate} answers everything, and no harm over the margins was found."
-    waiting = [one for one in findings if one.verdict is Verdict.UNDECIDED]
+    # Outcomes may never come: they take a version back, and hold none up.
+    waiting = [one for one in findings if one.verdict is Verdict.UNDECIDED and one.test != QUALITY]
     missing = _copies_missing(trial, evidence)
     if not waiting and not missing:
         return (

@@ -23,13 +23,14 @@ class Stage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """`place` is the stage's number among `stages`; `elapsed_s` counts from when the first stage had its first request.
-    `candidate` and `baseline` are the names that sentences use."""
+    `candidate` and `baseline` are the names that sentences use. `outcomes`: whether outcomes can be known, told or not."""
 
     rollout: Rollout
     place: int
     candidate: str
     baseline: str
     elapsed_s: float = 0.0
+    outcomes: bool = False
 
     @property
     def stages(self) -> tuple[Stage, ...]:

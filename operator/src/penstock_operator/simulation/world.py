@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.evidence.document import Evidence
+from penstock.evidence.quality import QualityDocument
 from penstock_operator.apply import carry_out
 from penstock_operator.cluster import (
     CONFIG_MAPS,
@@ -47,6 +48,7 @@ class World:
         self.transformers: dict[str, Transformer] = {}
         self.own_digest = ""
         self.told: list[Evidence] = []
+        self.outcomes: list[QualityDocument] | None = None
         self.calls = 0
         self.die_at: int | None = None
         self._silence = Silence()
@@ -85,6 +87,9 @@ class World:
 
     async def evidence(self, pods: Sequence[Object]) -> Sequence[Evidence]:  # noqa: ARG002 - the port's
         return self.told
+
+    async def quality(self, model: str) -> Sequence[QualityDocument] | None:  # noqa: ARG002 - the port's
+        return self.outcomes
 
     async def bundles(self, pods: Sequence[Object], model: str) -> Mapping[str, str]:  # noqa: ARG002 - the port's
         return {pod["metadata"]["uid"]: self.own_digest for pod in pods}

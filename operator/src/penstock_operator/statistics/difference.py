@@ -24,6 +24,7 @@ difference of means instead of one weighted by design, which varies less. tests/
 alpha by simulation, outages and keys that stick included.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import log
@@ -98,6 +99,28 @@ def upper_bound(pair: Pair, log_threshold: float, centre: float = 0.0) -> float:
     return -greatest_true(lambda margin: log_e_below(pair, -margin, centre) >= log_threshold, -1.0, 1.0)
 
 
+def log_e_above_all(pairs: Sequence[Pair], margin: float, centre: float = 0.0) -> float:
+    """As `log_e_above`, over several stretches of one experiment in which the arms' shares differ; counts are never added over
+    them. One bet goes through all: its factors have a conditional mean of at most 1 wherever each was drawn, so that their
+    product is a test supermartingale and the price of the mixture is paid once."""
+    return _log_e_all(pairs, margin, centre, ABOVE)
+
+
+def log_e_below_all(pairs: Sequence[Pair], margin: float, centre: float = 0.0) -> float:
+    """As `log_e_below`, likewise."""
+    return _log_e_all(pairs, margin, centre, BELOW)
+
+
+def lower_bound_all(pairs: Sequence[Pair], log_threshold: float, centre: float = 0.0) -> float:
+    """As `lower_bound`, likewise."""
+    return greatest_true(lambda margin: log_e_above_all(pairs, margin, centre) >= log_threshold, -1.0, 1.0)
+
+
+def upper_bound_all(pairs: Sequence[Pair], log_threshold: float, centre: float = 0.0) -> float:
+    """As `upper_bound`, likewise."""
+    return -greatest_true(lambda margin: log_e_below_all(pairs, -margin, centre) >= log_threshold, -1.0, 1.0)
+
+
 def log_factors(share: float, margin: float, centre: float, odds: float) -> tuple[float, float, float, float]:
     """What a bet multiplies its capital by: candidate hit, candidate miss, baseline hit, baseline miss; none is 0 or less for
     margins between -1 and 1."""
@@ -117,14 +140,27 @@ def log_factors(share: float, margin: float, centre: float, odds: float) -> tupl
 
 
 def _log_e(pair: Pair, margin: float, centre: float, bets: Bets) -> float:
-    if pair.empty:
+    return 0.0 if pair.empty else log_sum(_capitals(pair, margin, centre, bets))
+
+
+def _log_e_all(pairs: Sequence[Pair], margin: float, centre: float, bets: Bets) -> float:
+    told = [pair for pair in pairs if not pair.empty]
+    if not told:
         return 0.0
+    # Each stretch's capital of a bet has the bet's weight in it: it counts once.
+    extra = len(told) - 1
+    summed = zip(*(_capitals(pair, margin, centre, bets) for pair in told), strict=True)
+    return log_sum(sum(logs) - extra * log(weight) for logs, (_, weight) in zip(summed, bets, strict=True))
+
+
+def _capitals(pair: Pair, margin: float, centre: float, bets: Bets) -> list[float]:
+    """The logs of what each bet has made of its part of the capital."""
     hits, other_hits = pair.candidate_hits, pair.baseline_hits
     misses, other_misses = pair.candidate_units - hits, pair.baseline_units - other_hits
-    return log_sum(
+    return [
         log_weight + hits * hit + misses * miss + other_hits * other_hit + other_misses * other_miss
         for log_weight, hit, miss, other_hit, other_miss in _logs(pair.share, margin, centre, bets)
-    )
+    ]
 
 
 @lru_cache(maxsize=64)
