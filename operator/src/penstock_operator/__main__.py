@@ -1,9 +1,10 @@
 """`penstock-operator`: ModelVersions to InferenceServices and routes."""
 
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
+
+import uvloop
 
 from penstock.errors import PenstockError
 from penstock.logs import configure
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = parse(OperatorSettings, arguments, os.environ, PREFIX, program="penstock-operator", description=DESCRIPTION)
     configure(settings.log_level)
     try:
-        asyncio.run(operate(settings))
+        uvloop.run(operate(settings))
     except (PenstockError, OSError) as error:
         sys.exit(f"penstock-operator: {error}")
 

@@ -21,12 +21,15 @@ Listener = Callable[[Object], None]
 
 
 class Cache:
-    """Objects of `kind` in `namespace` (None: all) that have the label `label` ("" for all). `listener` is told of each object
-    that was added, changed or deleted."""
+    """Objects of `kind` in `namespace` (None: all) that have the label `label` ("" for all), found by the label `index`.
+    `listener` is told of each object that was added, changed or deleted."""
 
-    def __init__(self, cluster: Cluster, kind: Kind, namespace: str | None, label: str, listener: Listener) -> None:
+    def __init__(
+        self, cluster: Cluster, kind: Kind, namespace: str | None, label: str, listener: Listener, *, index: str
+    ) -> None:
         self.kind = kind
         self.label = label
+        self.index = index
         self.synced = asyncio.Event()
         self.objects: dict[tuple[str, str], Object] = {}
         self._by_label: dict[tuple[str, str], set[str]] = {}
@@ -35,7 +38,7 @@ class Cache:
         self._listener = listener
 
     def labelled(self, namespace: str | None, value: str) -> list[Object]:
-        """Objects whose label has this value."""
+        """Objects whose label `index` has this value, by name."""
         names = self._by_label.get((namespace or "", value), set())
         return [self.objects[namespace or "", name] for name in sorted(names)]
 
@@ -86,7 +89,7 @@ class Cache:
         key = _key(document)
         self._forget(key)
         kept = self.objects[key] = _trimmed(self.kind, document)
-        value = (kept["metadata"].get("labels") or {}).get(self.label)
+        value = (kept["metadata"].get("labels") or {}).get(self.index)
         if value is not None:
             self._by_label.setdefault((key[0], value), set()).add(key[1])
         self._listener(kept)
@@ -99,7 +102,7 @@ class Cache:
 
     def _forget(self, key: tuple[str, str]) -> None:
         there = self.objects.get(key)
-        value = (there["metadata"].get("labels") or {}).get(self.label) if there is not None else None
+        value = (there["metadata"].get("labels") or {}).get(self.index) if there is not None else None
         if value is not None:
             names = self._by_label.get((key[0], value), set())
             names.discard(key[1])
@@ -122,11 +125,8 @@ class CachedReader:
     async def list(self, kind: Kind, namespace: str | None, *, labels: str = "") -> tuple[list[Object], str]:
         label, _, value = labels.partition("=")
         for cache in self._caches:
-            if cache.kind == kind and cache.label == label:
+            if cache.kind == kind and cache.index == label:
                 return cache.labelled(namespace, value), ""
-            if cache.kind == kind and not cache.label and kind != PODS:
-                found = [one for (inside, _), one in cache.objects.items() if inside == namespace]
-                return [one for one in found if (one["metadata"].get("labels") or {}).get(label) == value], ""
         return [], ""
 
 

@@ -1,11 +1,13 @@
 """The loop: whatever happens to a model, one look at that model, and what follows from it.
 
     watches --> caches --> queue of models --> look at the caches --nothing to do--> look again later
-                                                     \\--something--> look at the API server --> plan --> calls --> look again
+                                               |      \\--evidence--> kept, or written with new words
+                                               \\--something--> look at the API server --> plan --> calls --> look again
 
 Level-triggered: an event only says which model to look at. Models are worked on side by side, each by one task at a time.
 
-Invariants: calls are decided on a look at the API server, never on a cache; only the holder of the lease makes any.
+Invariants: calls are decided on a look at the API server, never on a cache, but for what a trial has learnt: that is written on
+the very status that it follows from, or not at all. Only the holder of the lease makes any calls.
 """
 
 import asyncio
@@ -13,8 +15,9 @@ import heapq
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from penstock_operator.apply import carry_out
+from penstock_operator.apply import Outcome, carry_out
 from penstock_operator.cache import Cache, CachedReader
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Cluster, ClusterError, Object
 from penstock_operator.counters import Counters
@@ -22,15 +25,17 @@ from penstock_operator.desired import decide
 from penstock_operator.looking import SERVICE_LABEL, Asker, Silence, look
 from penstock_operator.plan import Plan
 from penstock_operator.policy import Policy
+from penstock_operator.remembering import Remembered
 from penstock_operator.route import LABEL as ROUTE_LABEL
 from penstock_operator.route import route_name
+from penstock_operator.seen import Seen
 from penstock_operator.verification_job import MODEL_LABEL
 
 log = logging.getLogger(__name__)
 
 Model = tuple[str, str]
 """Namespace and name of the InferenceService that callers reach."""
-_WORKERS = 8
+_AT_ONCE = 8
 _ROUNDS = 40
 
 
@@ -53,6 +58,7 @@ class Controller:
         self._policy = policy
         self._may_act = may_act
         self._silence = Silence()
+        self._remembered = Remembered()
         self._due: dict[Model, float] = {}
         self._heap: list[tuple[float, Model]] = []
         self._working: set[Model] = set()
@@ -84,7 +90,10 @@ class Controller:
             (MODEL_VERSIONS, ""), (INFERENCE_SERVICES, ""), (CONFIG_MAPS, ROUTE_LABEL), (JOBS, MODEL_LABEL),
             (PODS, MODEL_LABEL), (PODS, SERVICE_LABEL), (PODS, ROUTE_LABEL),
         ]  # fmt: skip
-        caches = [Cache(self._cluster, kind, namespace, label, self._heard(kind, label)) for kind, label in wanted]
+        caches = [
+            Cache(self._cluster, kind, namespace, label, self._heard(kind, label), index=label or MODEL_LABEL)
+            for kind, label in wanted
+        ]
         self._readers[namespace or ""] = CachedReader(caches)
         self._versions.append(caches[0])
         self.caches += caches
@@ -113,6 +122,7 @@ class Controller:
             self._models.setdefault(model, set()).add(name)
         else:
             self._models.get(model, set()).discard(name)
+            self._remembered.forget(document["metadata"].get("uid", ""))
         self.soon(model)
 
     def soon(self, model: Model, after_s: float = 0.0) -> None:
@@ -131,36 +141,36 @@ class Controller:
             for cache in self.caches:
                 await cache.synced.wait()
             log.info("caches filled", extra={"models": len(self._models), "versions": len(self.versions())})
-            for _ in range(_WORKERS):
-                group.create_task(self._work())
+            while True:
+                model = await self._next()
+                self._working.add(model)
+                group.create_task(self._work(model))
 
     def all_soon(self) -> None:
         """Look at everything: this operator has just got the lease."""
+        self._remembered.clear()
         for model in list(self._models):
             self.soon(model)
 
-    async def _work(self) -> None:
-        while True:
-            model = await self._next()
-            self._working.add(model)
-            try:
-                if not self._may_act():
-                    continue
-                began = time.monotonic()
-                again_s = await self._turn(model)
-                self.counters.turn(time.monotonic() - began)
-                self._failures.pop(model, None)
-                if self._is_known(model):
-                    self.soon(model, again_s)
-            except ClusterError as error:
-                self._failed(model, error)
-            except Exception as error:
-                # A model that the code cannot cope with must not keep the others from being looked at.
-                log.error("a look at a model failed", exc_info=error, extra={"namespace": model[0], "model": model[1]})
-                self._failed(model, ClusterError(type(error).__name__))
-            finally:
-                self._working.discard(model)
-                self._wake.set()
+    async def _work(self, model: Model) -> None:
+        try:
+            if not self._may_act():
+                return
+            began = time.monotonic()
+            again_s = await self._turn(model)
+            self.counters.turn(time.monotonic() - began)
+            self._failures.pop(model, None)
+            if self._is_known(model):
+                self.soon(model, again_s)
+        except ClusterError as error:
+            self._failed(model, error)
+        except Exception as error:
+            # A model that the code cannot cope with must not keep the others from being looked at.
+            log.error("a look at a model failed", exc_info=error, extra={"namespace": model[0], "model": model[1]})
+            self._failed(model, ClusterError(type(error).__name__))
+        finally:
+            self._working.discard(model)
+            self._wake.set()
 
     def _is_known(self, model: Model) -> bool:
         """Whether there is anything left to look after: a version, or a route, which outlives the versions of a user's own
@@ -179,46 +189,45 @@ class Controller:
         self.soon(model, after_s)
 
     async def _next(self) -> Model:
-        """The next model whose time has come and that nobody works on."""
+        """The next model whose time has come and that nobody works on, once there is room for one more."""
         while True:
             now = time.monotonic()
-            later: list[tuple[float, Model]] = []
-            found = None
-            while self._heap and self._heap[0][0] <= now:
-                at, model = heapq.heappop(self._heap)
-                if self._due.get(model) != at:
-                    continue  # it was meant earlier since, and is done
-                if model in self._working:
-                    later.append((at, model))
-                    continue
-                found = model
-                break
-            for entry in later:
-                heapq.heappush(self._heap, entry)
-            if found is not None:
-                del self._due[found]
+            if len(self._working) < _AT_ONCE and (found := self._ready(now)) is not None:
                 return found
             self._wake.clear()
-            # What is being worked on wakes the others when it is done.
-            ahead = [at for at, model in self._heap[:1] if model not in self._working]
+            # What is being worked on wakes this when it is done.
+            ahead = [at for at, model in self._heap[:1] if model not in self._working and len(self._working) < _AT_ONCE]
             try:
                 async with asyncio.timeout(max(0.0, ahead[0] - now) if ahead else 60.0):
                     await self._wake.wait()
             except TimeoutError:
                 pass
 
+    def _ready(self, now: float) -> Model | None:
+        later: list[tuple[float, Model]] = []
+        found = None
+        while found is None and self._heap and self._heap[0][0] <= now:
+            at, model = heapq.heappop(self._heap)
+            if self._due.get(model) != at:
+                continue  # it was meant earlier since, and is done
+            if model in self._working:
+                later.append((at, model))
+            else:
+                found = model
+        for entry in later:
+            heapq.heappush(self._heap, entry)
+        if found is not None:
+            del self._due[found]
+        return found
+
     async def _turn(self, model: Model) -> float:
         """Everything there is to do for a model now. Gives the seconds after which to look again."""
-        reader = self._readers.get(model[0]) or self._readers[""]
-        plan = await self._decided(model, reader)
+        plan = await self._glance(model)
         for _ in range(_ROUNDS):
             if not (plan.operations or plan.ask) or not self._may_act():
                 return plan.look_again_s
-            plan = await self._decided(model, self._cluster)
-            outcome = await carry_out(plan, self._cluster, self._may_act)
-            self.counters.operations += outcome.done
-            if outcome.error is not None and not outcome.stale:
-                raise outcome.error
+            plan, _ = await self._decided(model, self._cluster)
+            outcome = await self._carry_out(plan)
             if not plan.operations:
                 return plan.look_again_s
             if plan.look_again_s > 0 and outcome.error is None and not _goes_on(plan):
@@ -226,10 +235,30 @@ class Controller:
         log.warning("a model does not come to rest", extra={"namespace": model[0], "model": model[1]})
         return 5.0
 
-    async def _decided(self, model: Model, reader: Cluster | CachedReader) -> Plan:
+    async def _glance(self, model: Model) -> Plan:
+        """A look at the caches. What it adds to evidence is kept, or written if there are words about it; the plan has what is
+        left to be done."""
+        plan, seen = await self._decided(model, self._readers.get(model[0]) or self._readers[""])
+        found = self._remembered.sorted_out(plan, seen)
+        if found.words and not found.changes and self._may_act():
+            outcome = await self._carry_out(replace(plan, operations=found.words))
+            if outcome.error is None:
+                self._remembered.written(found.words, seen)
+                return replace(plan, operations=())
+        return replace(plan, operations=(*found.words, *found.changes))
+
+    async def _carry_out(self, plan: Plan) -> Outcome:
+        """Raises ClusterError if it ended for another reason than that something has changed."""
+        outcome = await carry_out(plan, self._cluster, self._may_act)
+        self.counters.operations += outcome.done
+        if outcome.error is not None and not outcome.stale:
+            raise outcome.error
+        return outcome
+
+    async def _decided(self, model: Model, reader: Cluster | CachedReader) -> tuple[Plan, Seen]:
         names = sorted(self._models.get(model, ()))
-        seen = await look(reader, self._asker, self._silence, *model, names, with_evidence=reader is self._cluster)
-        return decide(seen, self._policy)
+        seen = await look(reader, self._asker, self._silence, *model, names, remembered=self._remembered)
+        return decide(seen, self._policy), seen
 
 
 def _goes_on(plan: Plan) -> bool:

@@ -5,7 +5,6 @@ may give back `1` for what was written as `1000m`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -18,12 +17,13 @@ _SIZES = {
 
 def covers(seen: Any, wanted: Any) -> bool:
     """Whether `seen` has everything that `wanted` says. Lists are compared item by item, and have to have the same length."""
-    if isinstance(wanted, Mapping):
-        return isinstance(seen, Mapping) and all(name in seen and covers(seen[name], value) for name, value in wanted.items())
-    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
-        same = isinstance(seen, Sequence) and not isinstance(seen, str) and len(seen) == len(wanted)
-        return same and all(map(covers, seen, wanted))
-    return bool(seen == wanted) or _amount(seen) == _amount(wanted) != None  # noqa: E711 - a chain of comparisons
+    if seen == wanted:
+        return True
+    if isinstance(wanted, dict):
+        return isinstance(seen, dict) and all(name in seen and covers(seen[name], value) for name, value in wanted.items())
+    if isinstance(wanted, list | tuple):
+        return isinstance(seen, list | tuple) and len(seen) == len(wanted) and all(map(covers, seen, wanted))
+    return _amount(seen) == _amount(wanted) != None  # noqa: E711 - a chain of comparisons
 
 
 def _amount(value: Any) -> Decimal | None:

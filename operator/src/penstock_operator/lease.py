@@ -39,6 +39,7 @@ class Lease:
         self._clock = clock
         self._held_until = 0.0
         self._seen: tuple[str, float] = ("", 0.0)
+        self._mine: Object | None = None
         self._answered_at = clock()
         self._refusal = ""
         self.changes = asyncio.Event()
@@ -76,6 +77,12 @@ class Lease:
     async def renew(self) -> None:
         """One try. Raises ClusterError if the API server gives no answer."""
         began = self._clock()
+        mine, self._mine = self._mine, None
+        if mine is not None and self.held():
+            # The holder looks at it only if it is not as it was left: that is a call less.
+            with contextlib.suppress(Changed, Missing):
+                self._took(await self._cluster.replace(LEASES, self._document(mine)), began)
+                return
         try:
             there = await self._cluster.get(LEASES, *self._place)
         except Missing:
@@ -93,10 +100,12 @@ class Lease:
 
     async def _write(self, call: Awaitable[Object], began: float) -> None:
         try:
-            written = await call
+            self._took(await call, began)
         except Changed:
             self._held_until = 0.0
-            return
+
+    def _took(self, written: Object, began: float) -> None:
+        self._mine = written
         self._seen = written["metadata"]["resourceVersion"], began
         self._held_until = began + 0.8 * self._duration_s
 

@@ -1,26 +1,27 @@
 """From the API server and the pods to what a decision needs: one look at one model.
 
     reader (API server, or what watches have kept of it) --\\
-    pods' answers (GET /route, GET /evidence, the predictor's metadata) ----> Seen
+    pods' answers (GET /route, GET /evidence, the predictor's metadata), the logs' sinks' (GET /quality) ----> Seen
 
-A look from what watches have kept costs no call; it says whether there may be something to do. What is done is decided on a look
-at the API server itself.
+A look from what watches have kept costs no call; it says whether there may be something to do, and adds up evidence. What is done
+is decided on a look at the API server itself.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
-
-import msgspec
+from typing import Protocol, TypeVar
 
 from penstock.evidence.document import Evidence
+from penstock.evidence.quality import QualityDocument, entries_of
+from penstock_operator.cache import CachedReader
 from penstock_operator.clock import read_moment
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Kind, Missing, Object
 from penstock_operator.inference_service import read_service
 from penstock_operator.judgement import is_due
-from penstock_operator.model_version import ModelVersion, read_model_version
+from penstock_operator.model_version import ModelVersion
+from penstock_operator.remembering import Remembered, readable
 from penstock_operator.roles import stage_of
 from penstock_operator.route import LABEL as ROUTE_LABEL
 from penstock_operator.route import read_route_document, route_name
@@ -28,6 +29,7 @@ from penstock_operator.seen import Answer, Pod, Seen
 from penstock_operator.stage import Stage
 from penstock_operator.verification_job import MODEL_LABEL, VERSION_LABEL, read_job
 
+_T = TypeVar("_T")
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 COLLOCATED = "transformer-container"
 
@@ -49,6 +51,10 @@ class Asker(Protocol):
 
     async def evidence(self, pods: Sequence[Object]) -> Sequence[Evidence]:
         """Answers to GET /evidence."""
+        ...
+
+    async def quality(self, model: str) -> Sequence[QualityDocument] | None:
+        """Answers to GET /quality of the logs' sinks; None where none is known."""
         ...
 
     async def bundles(self, pods: Sequence[Object], model: str) -> Mapping[str, str]:
@@ -85,30 +91,38 @@ async def look(
     now: float | None = None,
     *,
     with_evidence: bool = True,
+    remembered: Remembered | None = None,
 ) -> Seen:
     """Everything about a model. `names`: its ModelVersions, as the watch knows them. `with_evidence`: pods are asked for evidence
-    where it is due. Raises ClusterError."""
+    where it is due. `remembered`: what looks before this one have learnt. Raises ClusterError."""
     now = time.time() if now is None else now
-    versions, service, route = await asyncio.gather(
-        _versions(reader, namespace, model, names),
-        _or_none(reader.get(INFERENCE_SERVICES, namespace, model)),
-        _or_none(reader.get(CONFIG_MAPS, namespace, route_name(model))),
+    service, route, *documents = await _together(
+        reader,
+        [
+            _or_none(reader.get(INFERENCE_SERVICES, namespace, model)),
+            _or_none(reader.get(CONFIG_MAPS, namespace, route_name(model))),
+            *(_or_none(reader.get(MODEL_VERSIONS, namespace, name)) for name in names),
+        ],
     )
-    (services, _), (jobs, _), (ours, _), (callers, _), (routed, _) = await asyncio.gather(
-        reader.list(INFERENCE_SERVICES, namespace, labels=f"{MODEL_LABEL}={model}"),
-        reader.list(JOBS, namespace, labels=f"{MODEL_LABEL}={model}"),
-        reader.list(PODS, namespace, labels=f"{MODEL_LABEL}={model}"),
-        reader.list(PODS, namespace, labels=f"{SERVICE_LABEL}={model}"),
-        reader.list(PODS, namespace, labels=f"{ROUTE_LABEL}={model}"),
+    versions = _versions(model, documents, remembered.read if remembered is not None else readable)
+    (services, _), (jobs, _), (ours, _), (callers, _), (routed, _) = await _together(
+        reader,
+        [
+            reader.list(INFERENCE_SERVICES, namespace, labels=f"{MODEL_LABEL}={model}"),
+            reader.list(JOBS, namespace, labels=f"{MODEL_LABEL}={model}"),
+            reader.list(PODS, namespace, labels=f"{MODEL_LABEL}={model}"),
+            reader.list(PODS, namespace, labels=f"{SERVICE_LABEL}={model}"),
+            reader.list(PODS, namespace, labels=f"{ROUTE_LABEL}={model}"),
+        ],
     )
     pods = {pod["metadata"]["uid"]: pod for pod in (*callers, *routed)}
     routing = [pod for pod in pods.values() if _routes(pod)]
     holding = [pod for pod in callers if _holds(pod) and _is_ready(pod)[0] and not pod["metadata"].get("deletionTimestamp")]
     running = [pod for pod in routing if _is_running(pod)]
     due = with_evidence and any(is_due(version, now) for version in versions)
-    answers, bundles, told = await asyncio.gather(
-        asker.routes(running), asker.bundles(holding, model), asker.evidence(running if due else [])
-    )
+    answers, bundles = await asyncio.gather(asker.routes(running), asker.bundles(holding, model))
+    # After the routes: over the same connections.
+    told, quality = await asyncio.gather(asker.evidence(running), asker.quality(model)) if due else ([], None)
     main = read_service(service) if service is not None else None
     named = await _named(reader, namespace, versions, services)
     started = await _started(reader, namespace, versions)
@@ -129,21 +143,22 @@ async def look(
         held=_counted(bundles.values()),
         collocated=any(is_collocated(pod) for pod in callers if _holds(pod)),
         evidence=tuple(told) if due else None,
+        quality=None if quality is None else tuple(entries_of(quality)),
     )
 
 
-async def _versions(reader: Reader, namespace: str, model: str, names: Iterable[str]) -> tuple[ModelVersion, ...]:
-    found = await asyncio.gather(*(_or_none(reader.get(MODEL_VERSIONS, namespace, name)) for name in names))
-    read = [readable(document) for document in found if document is not None]
-    return tuple(version for version in read if version is not None and version.spec.inference_service == model)
+def _versions(
+    model: str, documents: Iterable[Object | None], read: Callable[[Object], ModelVersion | None]
+) -> tuple[ModelVersion, ...]:
+    found = [read(document) for document in documents if document is not None]
+    return tuple(version for version in found if version is not None and version.spec.inference_service == model)
 
 
-def readable(document: Object) -> ModelVersion | None:
-    """A ModelVersion, or None for one that the schema of this release would refuse: it is left alone."""
-    try:
-        return read_model_version(document)
-    except (msgspec.ValidationError, KeyError):
-        return None
+async def _together(reader: Reader, calls: Sequence[Awaitable[_T]]) -> list[_T]:
+    """The answers to calls that are made side by side; what a cache has is there at once, and is worth no tasks."""
+    if isinstance(reader, CachedReader):
+        return [await call for call in calls]
+    return await asyncio.gather(*calls)
 
 
 async def _or_none(call: Awaitable[Object]) -> Object | None:
@@ -157,7 +172,7 @@ async def _named(reader: Reader, namespace: str, versions: Iterable[ModelVersion
     """Objects of a version's name may lack the label: somebody else's, or edited."""
     known = {one["metadata"]["name"] for one in labelled}
     others = [version.predictor for version in versions if version.predictor not in known]
-    found = await asyncio.gather(*(_or_none(reader.get(INFERENCE_SERVICES, namespace, name)) for name in others))
+    found = await _together(reader, [_or_none(reader.get(INFERENCE_SERVICES, namespace, name)) for name in others])
     return [*labelled, *(one for one in found if one is not None)]
 
 
@@ -165,7 +180,7 @@ async def _started(reader: Reader, namespace: str, versions: Iterable[ModelVersi
     """Ready pods of the versions that wait for them, by InferenceService: KServe calls that ready with its first pod. The pods
     of the other versions are their autoscaler's."""
     names = [version.predictor for version in versions if stage_of(version) is Stage.WARMING]
-    found = await asyncio.gather(*(reader.list(PODS, namespace, labels=f"{SERVICE_LABEL}={name}") for name in names))
+    found = await _together(reader, [reader.list(PODS, namespace, labels=f"{SERVICE_LABEL}={name}") for name in names])
     return {name: sum(map(_serves, pods)) for name, (pods, _) in zip(names, found, strict=True)}
 
 

@@ -1,7 +1,7 @@
 """Asks pods: which route a transformer applies and what requests came to under it, which bundle a predictor holds.
 
     GET http://POD:9090/route             -> Answer
-    GET http://POD:9090/evidence          -> Evidence
+    GET http://POD:9090/evidence          -> Evidence, without features: they are most of it, and are not judged
     GET http://POD:8080/v2/models/MODEL   -> the digest in the header Penstock-Bundle
 
 A pod that does not answer in time, or with something else, has not answered. Addresses come from the API server, never from a
@@ -13,13 +13,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import aiohttp
 import orjson
 
 from penstock.errors import InvalidInput
 from penstock.evidence.document import Evidence, read_evidence
 from penstock_operator.cluster import Object
 from penstock_operator.looking import is_collocated
+from penstock_operator.pod_connections import Answered, PodConnections
 from penstock_operator.seen import COLLOCATED_PORT, Answer
 
 log = logging.getLogger(__name__)
@@ -29,16 +29,14 @@ _EVIDENCE_BYTES = 8 * 1024 * 1024
 
 
 class PodAsker:
-    """Implements `Asker`. `timeout_s` is for each pod; at most 64 are asked at once."""
+    """Implements `Asker`. `timeout_s` is for each request; at most 64 are made at once."""
 
     def __init__(self, *, admin_port: int = 9090, timeout_s: float = 1.0) -> None:
         self._admin_port = admin_port
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        # Pods are replaced and their addresses used again: a kept connection might be to another one.
-        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64, force_close=True))
+        self._connections = PodConnections(timeout_s=timeout_s)
 
     async def close(self) -> None:
-        await self._session.close()
+        self._connections.close()
 
     async def routes(self, pods: Sequence[Object]) -> Mapping[str, Answer]:
         answers = await asyncio.gather(*(self._route(pod) for pod in pods))
@@ -54,41 +52,26 @@ class PodAsker:
 
     async def _route(self, pod: Object) -> Answer | None:
         found = await self._get(pod, self._admin_port, "/route")
-        return read_answer(found[1]) if found is not None else None
+        return read_answer(found.body) if found is not None else None
 
     async def _evidence(self, pod: Object) -> Evidence | None:
-        found = await self._get(pod, self._admin_port, "/evidence", _EVIDENCE_BYTES)
+        found = await self._get(pod, self._admin_port, "/evidence?features=false", _EVIDENCE_BYTES)
         try:
-            return None if found is None else read_evidence(found[1])
+            return None if found is None else read_evidence(found.body)
         except InvalidInput as error:
             log.warning("a pod's evidence cannot be read", extra={"pod": pod["metadata"]["name"], "reason": str(error)[:300]})
             return None
 
     async def _bundle(self, pod: Object, model: str) -> str | None:
         found = await self._get(pod, COLLOCATED_PORT if is_collocated(pod) else 8080, f"/v2/models/{model}")
-        return None if found is None else found[0].rpartition("@")[2]
+        return None if found is None else found.headers.get(b"penstock-bundle", b"").decode("latin-1").rpartition("@")[2]
 
-    async def _get(self, pod: Object, port: int, path: str, most: int = _ANSWER_BYTES) -> tuple[str, bytes] | None:
+    async def _get(self, pod: Object, port: int, path: str, most: int = _ANSWER_BYTES) -> Answered | None:
         address = (pod.get("status") or {}).get("podIP")
         if not address:
             return None
-        host = f"[{address}]" if ":" in address else address
-        try:
-            async with self._session.get(f"http://{host}:{port}{path}", timeout=self._timeout) as got:
-                body = await _read(got.content, most)
-                return (got.headers.get("Penstock-Bundle", ""), body) if got.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return None
-
-
-async def _read(content: aiohttp.StreamReader, most: int) -> bytes:
-    """A body up to so many bytes; what is longer is cut, and then not understood."""
-    found = bytearray()
-    async for chunk in content.iter_any():
-        found += chunk
-        if len(found) > most:
-            break
-    return bytes(found[:most])
+        found = await self._connections.get((_uid(pod), address, port), path, most)
+        return found if found is not None and found.status == 200 else None
 
 
 def read_answer(body: bytes) -> Answer | None:

@@ -246,7 +246,7 @@ class Bed:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                told = bed._evidence(id(self.server)) if self.path == "/evidence" else {**bed._revision, "error": None}
+                told = bed._evidence(id(self.server)) if self.path.startswith("/evidence") else {**bed._revision, "error": None}
                 body = json.dumps({"model": "flights", **told}).encode()
                 self.send_response(200)
                 self.send_header("Content-Length", str(len(body)))

@@ -66,8 +66,11 @@ class Ledger(msgspec.Struct):
         kept: dict[EntryKey, Entry] = {} if before is None else {entry.key: entry for entry in before.entries}
         came: list[Entry] = []
         for key, entry in told.items():
+            last = kept.get(key)
+            if last == entry:
+                continue  # nothing came: an entry of a route that is over
             try:
-                since = difference(entry, kept.get(key))
+                since = difference(entry, last)
             except Fallen:
                 self.doubted += 1
                 continue

@@ -93,6 +93,8 @@ def admin_server(source: AdminSource, settings: ServingSettings) -> QuietServer:
         log_config=None,
         access_log=False,
         server_header=False,
+        # Operators and Prometheus ask again and again: a connection for each would cost more than the answer.
+        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=1,
     )
     return QuietServer(config, settings.admin_tls())

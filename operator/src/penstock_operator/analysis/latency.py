@@ -62,7 +62,7 @@ def _describe(trial: Trial, candidate: Sample, baseline: Sample, at: int, verdic
         least = _greatest(lambda shift: log_e_longer(candidate, baseline, tail, shift) >= needed, margin)
         return f"{text}; {sure} at least {factor(max(least, margin))} times as long, over the margin of {factor(margin)}"
     needed = harmless_threshold(trial)
-    most = _least(lambda shift: log_e_no_longer(candidate, baseline, tail, shift) >= needed, margin)
+    most = _least(lambda shift: log_e_no_longer(candidate, baseline, tail, shift) >= needed)
     if most is None:
         return f"{text}; too few to bound how much longer"
     if verdict is Verdict.HARMLESS:
@@ -80,19 +80,17 @@ def _counted(sample: Sample) -> str:
 
 def _greatest(holds: Callable[[int], bool], start: float) -> float:
     """The greatest ratio, in whole bins from `start` up, that is still established."""
-    shift = shift_over(start, BINS_PER_DOUBLING)
-    while shift < _FARTHEST and holds(shift + 1):
-        shift += 1
-    return ratio_of(shift)
+    low, high = shift_over(start, BINS_PER_DOUBLING), _FARTHEST + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return ratio_of(low)
 
 
-def _least(holds: Callable[[int], bool], start: float) -> float | None:
-    """The least ratio that is established as a bound, from `start` down, or up if it is not; None if none is."""
-    shift = shift_within(start, BINS_PER_DOUBLING)
-    if holds(shift):
-        while shift > -_FARTHEST and holds(shift - 1):
-            shift -= 1
-        return ratio_of(shift)
-    while shift < _FARTHEST and not holds(shift):
-        shift += 1
-    return ratio_of(shift) if shift < _FARTHEST else None
+def _least(holds: Callable[[int], bool]) -> float | None:
+    """The least ratio, in whole bins, that is established as a bound; None if none is. A bound that holds is one for all above."""
+    low, high = -_FARTHEST - 1, _FARTHEST
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return ratio_of(high) if high < _FARTHEST else None

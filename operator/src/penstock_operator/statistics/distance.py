@@ -24,6 +24,8 @@ from penstock_operator.statistics.proportion import log_e_above as log_e_rate_ab
 _CENTRE = 0.5
 _EDGES, _SINGLES = 0.6, 0.4
 """How the capital is divided over the two kinds of sets."""
+_STEPS = 11
+"""Bounds are told with two digits."""
 
 
 def total_variation(candidate: Sequence[float], baseline: Sequence[float]) -> float:
@@ -54,23 +56,23 @@ def log_e_nearer(candidate: Sequence[float], baseline: Sequence[float], margin: 
     if pair.empty:
         return 0.0
     found = []
+    bins = list(zip(candidate, baseline, strict=True))
     for odds, weight in BELOW:
         hit, miss, other_hit, other_miss = map(log, log_factors(pair.share, margin, _CENTRE, odds))
-        least = pair.candidate_units * miss + pair.baseline_units * other_miss
-        for ours, theirs in zip(candidate, baseline, strict=True):
-            least += min(0.0, ours * (hit - miss) + theirs * (other_hit - other_miss))
-        found.append((weight, least))
+        ours_in, theirs_in = hit - miss, other_hit - other_miss
+        added = sum([change for ours, theirs in bins if (change := ours * ours_in + theirs * theirs_in) < 0.0])
+        found.append((weight, pair.candidate_units * miss + pair.baseline_units * other_miss + added))
     return log_mean(found)
 
 
 def lower_bound(candidate: Sequence[float], baseline: Sequence[float], log_threshold: float) -> float:
     """The distance is above this with confidence 1 - exp(-log_threshold), at all looks together."""
-    return greatest_true(lambda margin: log_e_farther(candidate, baseline, margin) >= log_threshold, 0.0, 1.0)
+    return greatest_true(lambda margin: log_e_farther(candidate, baseline, margin) >= log_threshold, 0.0, 1.0, _STEPS)
 
 
 def upper_bound(candidate: Sequence[float], baseline: Sequence[float], log_threshold: float) -> float:
     """The distance is below this with confidence 1 - exp(-log_threshold), at all looks together."""
-    return 1.0 - greatest_true(lambda other: log_e_nearer(candidate, baseline, 1.0 - other) >= log_threshold, 0.0, 1.0)
+    return 1.0 - greatest_true(lambda other: log_e_nearer(candidate, baseline, 1.0 - other) >= log_threshold, 0.0, 1.0, _STEPS)
 
 
 def log_e_drifted(live: Sequence[float], training: Sequence[float], margin: float) -> float:

@@ -15,13 +15,14 @@ knowing. What is established is so for the quantile at the lower edge of its bin
 number of bins is rounded so that the claim holds for the ratio that was asked for.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from math import ceil, floor, inf, log, log2
 
 from penstock_operator.statistics import difference, proportion
-from penstock_operator.statistics.betting import log_mean
+from penstock_operator.statistics.betting import NEVER, log_mean
 
 _COMPARED, _MISPLACED = 0.9, 0.1
 _ROUNDING = 1e-9
@@ -50,13 +51,15 @@ class Sample:
 
     def bin_of(self, tail: float) -> int:
         """The bin that the quantile lies in which a share of `tail` is beyond; 0 of an empty sample."""
-        wanted = tail * self.total
-        return max((edge for edge in range(len(self.beyond)) if self.above(edge) >= wanted), default=0)
+        # `beyond` falls: the last edge with enough beyond it.
+        return max(bisect_right(self.beyond, -tail * self.total, key=lambda count: -self.weight * count) - 1, 0)
 
 
 def log_e_longer(candidate: Sample, baseline: Sample, tail: float, shift: int) -> float:
     """log e-value against "the candidate's quantile (beyond which a share `tail` lies) is at most `shift` bins above the
-    baseline's". Large if it is longer than that."""
+    baseline's". Large if it is longer than that; 0 of a candidate that does not even look longer at the baseline's quantile."""
+    if _pair(candidate, baseline, baseline.bin_of(tail), shift).difference <= 0.0:
+        return NEVER if candidate.total > 0.0 < baseline.total else 0.0
     return _least(baseline, tail, lambda edge: difference.log_e_above(_pair(candidate, baseline, edge, shift), 0.0, tail))
 
 

@@ -9,11 +9,12 @@ from penstock_transformer.evidence.recorder import Recorder
 
 
 def add_evidence(recorder: Recorder, model: str, routes: AdminRoutes) -> None:
-    """Tell the evidence on the admin port. Of several processes each is told apart: they begin and end by themselves, and only
-    who reads them twice can tell what came between."""
+    """Tell the evidence on the admin port, with `?features=false` without their histograms, which are most of its bytes. Of
+    several processes each is told apart: they begin and end by themselves, and only who reads them twice can tell what came
+    between."""
 
-    async def told(_: dict[str, Any]) -> Any:
-        return msgspec.to_builtins(recorder.evidence(model))
+    async def told(given: dict[str, Any]) -> Any:
+        return msgspec.to_builtins(recorder.evidence(model, with_features=given.get("features") != "false"))
 
     routes.add("GET", "/evidence", told, merge=joined, summary="What requests did to each bundle of the route")
 

@@ -55,14 +55,15 @@ class Recorder:
         self.labels |= {sums.bundle: bundle.label for tally in (live, shadows) for bundle, sums in tally.items()}
         self.live, self.shadows = live, shadows
 
-    def evidence(self, model: str) -> Evidence:
-        """All of it, as of now."""
-        return Evidence(model, [Process(self.incarnation, round(self._clock() - self._began, 3), self.entries())])
+    def evidence(self, model: str, *, with_features: bool = True) -> Evidence:
+        """All of it, as of now, or without the histograms of features."""
+        entries = self.entries(with_features=with_features)
+        return Evidence(model, [Process(self.incarnation, round(self._clock() - self._began, 3), entries)])
 
-    def entries(self) -> list[Entry]:
+    def entries(self, *, with_features: bool = True) -> list[Entry]:
         """One for each bundle, revision and mode, in the order they came."""
         self.backlog.flush()
-        return [sums.told() for sums in self._kept.values()]
+        return [sums.told(with_features=with_features) for sums in self._kept.values()]
 
     def _sums(self, route: Route, bundle: ActiveBundle, *, shadow: bool) -> Sums:
         key = (bundle.digest or bundle.identity or bundle.label, route.revision, shadow)

@@ -177,7 +177,7 @@ class Sums:
         """What tells it from other sums."""
         return self.bundle, self.revision, self.shadow
 
-    def told(self) -> Entry:
+    def told(self, *, with_features: bool = True) -> Entry:
         """As the document has it; call the backlog's `flush` first."""
         return Entry(
             self.bundle,
@@ -193,6 +193,6 @@ class Sums:
             moved=self.moved,
             latency=Latency(sparse(self.call), sparse(self.request)),
             outputs={name: counter.told() for name, counter in self.outputs.items()},
-            features={name: counter.told() for name, counter in self.features.items()},
+            features={name: counter.told() for name, counter in self.features.items()} if with_features else {},
             paired=self.paired.told() if self.paired is not None else None,
         )

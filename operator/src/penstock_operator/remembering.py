@@ -1,0 +1,122 @@
+"""What a look need not work out again: ModelVersions that are read already, and what trials have learnt since it was written.
+
+    ModelVersion of the API --read--> version, with the evidence of the looks since its status was written --> decide
+    plan --sorted_out--> calls that change something | words and evidence, to be written as they are | evidence, kept here
+
+A version on trial is looked at every few seconds, and most looks only add to what its status remembers. Writing each would cost
+more than the look. So what a look adds is kept here, and written with the next words about it, every half minute, or with the
+next step. An operator that dies leaves a status that was true half a minute ago: its ledger knows what of every pod is in it, so
+the next operator counts what came since, once.
+
+Invariant: what is kept here follows from the status as it was read; one that somebody has written since is believed instead.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from penstock_operator.cluster import MODEL_VERSIONS, Object
+from penstock_operator.model_version import ModelVersion, read_model_version, status_object
+from penstock_operator.plan import Operation, Plan, Verb
+from penstock_operator.seen import Seen
+
+_MOST = 4096
+_WORDS = frozenset({"message", "conditions", "evidence"})
+
+
+def readable(document: Object) -> ModelVersion | None:
+    """A ModelVersion, or None for one that the schema of this release would refuse: it is left alone."""
+    try:
+        return read_model_version(document)
+    except (msgspec.ValidationError, KeyError):
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """A plan's calls: those that change something, and those that only tell what a trial has come to."""
+
+    changes: tuple[Operation, ...]
+    words: tuple[Operation, ...]
+
+
+class Remembered:
+    """Of one operator, for as long as it holds the lease."""
+
+    def __init__(self) -> None:
+        # By uid: the resourceVersion that was read, and what it says.
+        self._read: dict[str, tuple[str, ModelVersion | None]] = {}
+        # By uid: the evidence that was read in the status, and what it has become.
+        self._since: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+
+    def read(self, document: Object) -> ModelVersion | None:
+        """The version as looks are to see it; None for one that cannot be read."""
+        metadata = document["metadata"]
+        uid, changed = metadata.get("uid", ""), metadata.get("resourceVersion", "")
+        there = self._read.get(uid)
+        if there is None or there[0] != changed:
+            there = self._read[uid] = changed, readable(document)
+            if len(self._read) > _MOST:
+                del self._read[next(iter(self._read))]
+        version = there[1]
+        since = self._since.get(uid)
+        if version is None or since is None:
+            return version
+        if since[0] != version.status.evidence:
+            del self._since[uid]
+            return version
+        return msgspec.structs.replace(version, status=msgspec.structs.replace(version.status, evidence=since[1]))
+
+    def sorted_out(self, plan: Plan, seen: Seen) -> Sorted:
+        """The plan's calls without those that would only write evidence of which there are no new words: that is kept here."""
+        versions = {version.name: version for version in seen.versions}
+        changes: list[Operation] = []
+        words: list[Operation] = []
+        for operation in plan.operations:
+            version = versions.get(operation.name) if _is_status(operation) else None
+            if version is None or not _is_told_only(version, operation.document["status"]):
+                changes.append(operation)
+            elif operation.document["status"].get("evidence", {}).get("told") == version.status.evidence.get("told"):
+                self._keep(version, operation.document["status"]["evidence"])
+            else:
+                words.append(operation)
+        return Sorted(tuple(changes), tuple(words))
+
+    def written(self, words: Iterable[Operation], seen: Seen) -> None:
+        """These statuses were written: what is still read of them until the watch tells is older."""
+        versions = {version.name: version for version in seen.versions}
+        for operation in words:
+            self._keep(versions[operation.name], operation.document["status"]["evidence"])
+
+    def forget(self, uid: str) -> None:
+        """Drop what is kept of a version that is gone."""
+        self._read.pop(uid, None)
+        self._since.pop(uid, None)
+
+    def clear(self) -> None:
+        """Drop all evidence: another operator may have learnt more meanwhile."""
+        self._since.clear()
+
+    def _keep(self, version: ModelVersion, evidence: dict[str, Any]) -> None:
+        before = self._since.get(version.uid)
+        self._since[version.uid] = (before[0] if before is not None else version.status.evidence, evidence)
+
+
+def _is_status(operation: Operation) -> bool:
+    return operation.verb is Verb.STATUS and operation.kind == MODEL_VERSIONS
+
+
+def _is_told_only(version: ModelVersion, after: dict[str, Any]) -> bool:
+    """Whether a status differs from what it is in evidence and words at most."""
+    if not after.get("evidence") or not version.status.evidence:
+        return False
+    before = status_object(version.status)
+    if any(before.get(name) != after.get(name) for name in (before.keys() | after.keys()) - _WORDS):
+        return False
+    return [_unworded(one) for one in before["conditions"]] == [_unworded(one) for one in after["conditions"]]
+
+
+def _unworded(condition: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in condition.items() if name != "message"}
