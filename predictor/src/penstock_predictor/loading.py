@@ -6,7 +6,6 @@ Everything a request relies on is found out here, before the first one comes. Wh
 tensor at fault; a model that is loaded is warm.
 """
 
-import hashlib
 import logging
 import time
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from penstock.batcher import BatchPolicy
-from penstock.bundle.files import digest_file
+from penstock.bundle.files import bundle_digest, digest_file
 from penstock.bundle.golden import GOLDEN
 from penstock.bundle.manifest import Manifest
 from penstock.bundle.plain import plain_manifest
@@ -108,7 +107,7 @@ def load_model(place: Place, settings: ModelSettings, *, golden: bool = True) ->
         version=place.version or manifest.version,
         manifest=manifest,
         manifest_bytes=manifest_bytes,
-        digest=f"sha256:{hashlib.sha256(manifest_bytes).hexdigest()}",
+        digest=bundle_digest(manifest_bytes),
         bundle=bundle,
         golden=examples,
         session=session,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from penstock.bundle.files import digest_bytes
+from penstock.bundle.files import bundle_digest
 from penstock.errors import InvalidInput, PenstockError
 from penstock_predictor.axes import Sharing
 from penstock_predictor.golden import compare
@@ -77,7 +77,7 @@ def verify(
 
 def _digest_of(place: Place) -> str:
     try:
-        return f"sha256:{digest_bytes((place.directory / MANIFEST).read_bytes()).sha256}"
+        return bundle_digest((place.directory / MANIFEST).read_bytes())
     except OSError as error:
         return f"no {MANIFEST}: {error.strerror}"
 

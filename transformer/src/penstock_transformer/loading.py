@@ -6,9 +6,9 @@ Nothing that was not verified is parsed further than bundle.yaml's digest. A for
 features, made from its metadata, and is never verified.
 """
 
-import hashlib
 from collections.abc import Awaitable, Callable
 
+from penstock.bundle.files import bundle_digest
 from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
 from penstock.bundle.manifest_text import MANIFEST
 from penstock.bundle.profile import PROFILE
@@ -35,7 +35,7 @@ async def load_bundle(
 
     async def fetch(file: str) -> bytes:
         content = await predictor.bundle_file(model, file)
-        found = f"sha256:{hashlib.sha256(content).hexdigest()}" if file == MANIFEST else digest
+        found = bundle_digest(content) if file == MANIFEST else digest
         if found != digest:
             raise WrongBundle(f"the predictor's bundle.yaml has digest {found}, {digest} was asked for")
         return content

@@ -61,6 +61,11 @@ def digest_bytes(data: bytes) -> FileEntry:
     return FileEntry(hashlib.sha256(data).hexdigest(), len(data))
 
 
+def bundle_digest(manifest: bytes) -> str:
+    """`sha256:…` of the bytes of a bundle.yaml: what the bundle is called everywhere."""
+    return f"sha256:{hashlib.sha256(manifest).hexdigest()}"
+
+
 def _unreadable(name: str, error: OSError) -> InvalidInput:
     return InvalidInput(f"cannot be read: {error.strerror}", field=name)
 

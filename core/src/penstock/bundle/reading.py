@@ -7,12 +7,11 @@ changes on disk later is never served. A model's external data must be listed li
 """
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.bundle.files import check_entry, digest_bytes, digest_file, inside, read_file
+from penstock.bundle.files import bundle_digest, check_entry, digest_bytes, digest_file, inside, read_file
 from penstock.bundle.manifest import Manifest
 from penstock.bundle.manifest_text import MANIFEST, read_manifest
 from penstock.errors import InvalidInput, NotFound, TooLarge
@@ -91,7 +90,7 @@ def open_bundle(directory: Path, *, progress: Callable[[str], None] | None = Non
         else:
             check_entry(name, digest_file(path, name), listed)
     _check_external(directory, manifest)
-    return Bundle(manifest, _digest(text), _read_features(files), directory, files)
+    return Bundle(manifest, bundle_digest(text), _read_features(files), directory, files)
 
 
 async def bundle_from_files(fetch: Fetch, digest: str | None = None) -> Bundle:
@@ -101,7 +100,7 @@ async def bundle_from_files(fetch: Fetch, digest: str | None = None) -> Bundle:
     it, and whatever `fetch` raises.
     """
     text = await fetch(MANIFEST)
-    found = _digest(text)
+    found = bundle_digest(text)
     if digest is not None and found != digest:
         raise InvalidInput(f"has digest {found}, {digest} was asked for", field=MANIFEST)
     manifest = read_manifest(text)
@@ -114,10 +113,6 @@ async def bundle_from_files(fetch: Fetch, digest: str | None = None) -> Bundle:
     for name in names:
         check_entry(name, digest_bytes(files[name]), manifest.files[name])
     return Bundle(manifest, found, _read_features(files), None, files)
-
-
-def _digest(manifest: bytes) -> str:
-    return f"sha256:{hashlib.sha256(manifest).hexdigest()}"
 
 
 def _read_features(files: dict[str, bytes]) -> FeatureSpec | None:

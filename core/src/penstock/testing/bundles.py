@@ -7,14 +7,13 @@ Needs the `onnx` package, to compile encoders.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from penstock.bundle.files import digest_bytes
+from penstock.bundle.files import bundle_digest, digest_bytes
 from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
 from penstock.bundle.manifest_text import MANIFEST, write_manifest
 from penstock.dataplane import InferRequest, InferResponse, ModelMetadata, Reply, TensorMetadata
@@ -62,7 +61,7 @@ def write_bundle(directory: Path, model: bytes, features: str | None, **given: A
 
 def digest_of(files: dict[str, bytes]) -> str:
     """The digest of a bundle by its files."""
-    return f"sha256:{hashlib.sha256(files[MANIFEST]).hexdigest()}"
+    return bundle_digest(files[MANIFEST])
 
 
 def row_sums(tensors: dict[str, Array]) -> dict[str, Array]:

@@ -6,7 +6,6 @@ Invariant: a file under its final name is whole, and has its digest where one is
 ever continued, and thrown away whole if the result is not what it should be.
 """
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator
@@ -114,8 +113,3 @@ class Download:
             return self._part.stat().st_size
         except FileNotFoundError:
             return 0
-
-
-def digest_of(text: bytes) -> str:
-    """`sha256:…` of bytes."""
-    return f"sha256:{hashlib.sha256(text).hexdigest()}"
