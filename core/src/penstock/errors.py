@@ -142,4 +142,9 @@ class UpstreamUnavailable(PenstockError):
 
 
 class Internal(PenstockError):
+    """A fault of ours. Without a message of its own it says no more than where to look."""
+
     kind = ErrorKind.INTERNAL
+
+    def __init__(self, message: str = "internal error; the log has it", *, field: str | None = None) -> None:
+        super().__init__(message, field=field)

@@ -8,7 +8,7 @@ FastAPI, with an exchange that fills an ASGI response. So there is one handler a
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from penstock.errors import PenstockError
+from penstock.errors import ErrorKind, PenstockError
 
 
 class Exchange(Protocol):
@@ -57,6 +57,13 @@ class Exchange(Protocol):
 
     def fail(self, error: PenstockError) -> None:
         """Answer with the error in the form of this path (`{"error": …}` or problem+json) and its status."""
+
+
+def fail_for(exchange: Exchange, model: str, error: PenstockError) -> None:
+    """Answer with an error of this model, counted for it; a name that a caller made up (not found) becomes no label."""
+    if error.kind is not ErrorKind.NOT_FOUND:
+        exchange.served_by(model, error.bundle or "")
+    exchange.fail(error)
 
 
 HotHandler = Callable[[Exchange], None]

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from penstock.dataplane import DataPlane, InferRequest, InferResponse, ModelMetadata
-from penstock.errors import ErrorKind, InvalidInput, PenstockError, UnsupportedType
+from penstock.errors import InvalidInput, PenstockError, UnsupportedType
 from penstock.protocol import v1, v2
 from penstock.protocol.limits import Limits
 from penstock.serving.context import read_context
 from penstock.serving.early import EarlyRefusals
-from penstock.serving.exchange import Exchange, HotHandler
+from penstock.serving.exchange import Exchange, HotHandler, fail_for
 from penstock.serving.faults import fault
 from penstock.serving.routes import HotRoute, HotRoutes
 
@@ -80,10 +80,7 @@ class InferReply:
                 exchange.answer(200, body, _BINARY, b"inference-header-content-length: %d\r\n" % header_length)
 
     def error(self, error: PenstockError) -> None:
-        # A name that a caller made up must not become a label; every other error says that the model is here.
-        if error.kind is not ErrorKind.NOT_FOUND:
-            self.exchange.served_by(self.request.model, getattr(error, "bundle", None) or "")
-        self.exchange.fail(error)
+        fail_for(self.exchange, self.request.model, error)
 
 
 def infer_handler(plane: DataPlane, limits: Limits) -> HotHandler:

@@ -120,7 +120,7 @@ class Link:
             reply = {"error": {"kind": error.kind.value, "message": error.message, "field": error.field}}
         except Exception as error:
             logger.error("question between processes failed", exc_info=error, extra={"question": what})
-            fault = Internal("internal error; see the log")
+            fault = Internal()
             reply = {"error": {"kind": fault.kind.value, "message": fault.message, "field": None}}
         if "id" in message:
             try:

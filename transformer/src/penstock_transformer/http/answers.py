@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from penstock.errors import ErrorKind, Internal, PenstockError
-from penstock.serving.exchange import Exchange
+from penstock.errors import Internal, PenstockError
+from penstock.serving.exchange import Exchange, fail_for
 from penstock_transformer.requests import PredictResponse
 
 
@@ -82,7 +82,4 @@ class ExchangeReply:
         return encode_answer(response)
 
     def error(self, error: PenstockError) -> None:
-        # A name that a caller made up must not become a label; every other error says that the model is here.
-        if error.kind is not ErrorKind.NOT_FOUND:
-            self._exchange.served_by(self._model, getattr(error, "bundle", None) or "")
-        self._exchange.fail(error)
+        fail_for(self._exchange, self._model, error)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from penstock.errors import UpstreamUnavailable
+from penstock.errors import Internal, UpstreamUnavailable
 from penstock.failpoints import failpoint
 from penstock_transformer.predictions.webhook_machine import Failure, Result, next_step
 from penstock_transformer.predictions.webhook_port import Settled, Webhook, WebhookQueue
@@ -136,7 +136,7 @@ class Deliverer:
         except Exception as error:
             # A fault of ours in one webhook must not end the others; it is tried again, and given up in the end.
             logger.error("webhook could not be sent", exc_info=error, extra={"request_id": webhook.prediction_id})
-            return Failure("internal error")
+            return Failure(Internal().message)
 
     async def _settle(self, webhook: Webhook, settled: Settled) -> None:
         try:

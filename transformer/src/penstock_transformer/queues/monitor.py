@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from penstock.errors import Overloaded, PenstockError
+from penstock.errors import Internal, Overloaded, PenstockError
 from penstock.lifecycle import Lifecycle, State, StopPhase
 from penstock_transformer.predictions.port import Backlog
 from penstock_transformer.queues.figures import (
@@ -150,7 +150,7 @@ class QueueMonitor:
             self._fail(error.message)
         except Exception:
             logger.exception("the queues could not be looked at")
-            self._fail("internal error; the log has it")
+            self._fail(Internal().message)
         else:
             self._figures, self._looked_at = figures, time.monotonic()
             self._failures = 0
@@ -178,7 +178,7 @@ class QueueMonitor:
         except Exception:
             # As with the broker: one look that fails is not the end of all looks.
             logger.exception("the database could not be asked about its queue")
-            self._database_message = "internal error; the log has it"
+            self._database_message = Internal().message
         else:
             self._database, self._database_message = None if found is None else [database_queue(one) for one in found], None
         # Counting a long queue takes the database a while: it is asked the less often, the longer it takes.

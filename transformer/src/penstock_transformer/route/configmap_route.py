@@ -18,7 +18,7 @@ import random
 from collections.abc import Callable
 from urllib.parse import quote
 
-from penstock.errors import InvalidInput
+from penstock.errors import Internal, InvalidInput
 from penstock_transformer.counters import Counters
 from penstock_transformer.following import Follower
 from penstock_transformer.kube_api import KubeApi, KubeApiError
@@ -177,7 +177,7 @@ class ConfigMapRoute:
             except Exception:
                 # Whatever it was, the next change may be one to live with.
                 logger.exception("reading the route failed", extra={"model": self._model, "configmap": self._name})
-                self._refuse(RouteFault(revision, None, "internal error; the log has it"))
+                self._refuse(RouteFault.of(revision, Internal()))
             self._status.most_apply(seen.most_apply)
 
     async def _accept(self, seen: Seen) -> None:

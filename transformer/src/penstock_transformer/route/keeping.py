@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from penstock.errors import PenstockError
+from penstock.errors import Internal, PenstockError
 from penstock_transformer.counters import Counters
 from penstock_transformer.route.applying import RouteApplier
 from penstock_transformer.route.status import RouteFault, RouteStatus
@@ -101,7 +101,7 @@ class RouteKeeper:
         except Exception:
             # Whatever it was, the next route may be one to live with; a task that has ended would never see it.
             logger.exception("applying the route failed", extra={"model": spec.model, "revision": spec.revision})
-            self._failed(spec, RouteFault(spec.revision, None, "internal error; the log has it"))
+            self._failed(spec, RouteFault.of(spec.revision, Internal()))
             return False
         self.applied = spec
         if self._status.error is self._fault:

@@ -196,7 +196,7 @@ class Stream:
     def refuse(self, reply: StreamReply, error: PenstockError) -> None:
         """A request failed."""
         if self._land(reply):
-            bundle = getattr(error, "bundle", None) or ""
+            bundle = error.bundle or ""
             self._send_error(reply.request.id, error, reply.length, reply.started, reply.request.context, bundle)
 
     def _land(self, reply: StreamReply) -> bool:
