@@ -4,9 +4,8 @@ import asyncio
 
 import pytest
 
-from penstock.errors import InvalidInput, UpstreamUnavailable
+from penstock.errors import UpstreamUnavailable
 from penstock.testing.bundles import FakePredictor
-from penstock_transformer.route.file_watch import read_now
 
 
 @pytest.fixture
@@ -178,13 +177,6 @@ def test_a_slow_shadow_is_bounded_and_delays_nobody(site, run):
         await site.transformer.close()
 
     run(go())
-
-
-def test_reading_a_file_to_check_it(tmp_path, site):
-    site.write(5, site.entry(1, weight=1))
-    assert read_now(site.file, "flights").revision == 5
-    with pytest.raises(InvalidInput, match="cannot be read"):
-        read_now(tmp_path / "none.yaml", "flights")
 
 
 def test_a_call_names_the_digest_of_its_entry_and_the_name_its_predictor_serves_it_under(site, watcher, run):

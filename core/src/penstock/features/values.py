@@ -40,7 +40,6 @@ _PLAIN: dict[str, frozenset[type]] = {
     "timestamp": frozenset((float, int)),
 }
 _PLACEHOLDERS: dict[str, Any] = {"string": "", "bool": False, "int32": 0, "int64": 0, "image": b""}
-_LARGEST_F32 = float(np.finfo(np.float32).max)
 _FIRST_S, _LAST_S = -62135596800.0, 253402300799.999
 
 

@@ -75,11 +75,6 @@ class RelayMachine:
         return self._slot
 
     @property
-    def at_ease(self) -> bool:
-        """It holds a slot, and nothing that went wrong keeps it from publishing."""
-        return self._slot is not None and self._again is None
-
-    @property
     def deadline(self) -> float | None:
         """When it wants a Tick, in the clock's s; None: not before the next event."""
         again = self._again[0] if self._again is not None else None

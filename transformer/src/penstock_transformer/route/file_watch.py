@@ -16,7 +16,7 @@ from penstock.errors import InvalidInput, PenstockError
 from penstock_transformer.counters import Counters
 from penstock_transformer.route.keeping import RouteKeeper
 from penstock_transformer.route.status import RouteFault, RouteStatus
-from penstock_transformer.route_file import MAX_BYTES, RouteSpec, read_route, revision_of
+from penstock_transformer.route_file import MAX_BYTES, read_route, revision_of
 
 logger = logging.getLogger(__name__)
 
@@ -102,12 +102,3 @@ class RouteFileWatcher:
             text = opened.read(4 * MAX_BYTES + 4).decode()
         self._stamp = stamp
         return text
-
-
-def read_now(file: Path, model: str) -> RouteSpec:
-    """The route in a file, for programs that check one. Raises InvalidInput naming the field, or the file if it cannot be
-    read."""
-    try:
-        return read_route(file.read_text(encoding="utf-8"), model)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot be read: {error}", field=str(file)) from None

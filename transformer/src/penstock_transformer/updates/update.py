@@ -20,7 +20,6 @@ from penstock_transformer.store.port import RowWrite
 from penstock_transformer.worker import headers as names
 from penstock_transformer.worker.headers import by_name
 
-UPDATED = "dev.penstock.features.updated.v1"
 _JSON = ("", "application/json")
 _MOST_BYTES = 1 << 20
 
