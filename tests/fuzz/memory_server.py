@@ -18,6 +18,7 @@ from uvicorn.server import ServerState
 from penstock.serving.fast import FastProtocol
 from penstock.serving.process import http_server
 from penstock.testing.flights import write_flights, write_pictures, write_store
+from penstock.testing.memory_transport import MemoryTransport
 from penstock_cli.all_in_one import ServeSettings, build, places_of
 
 HANG_S = 20.0
@@ -25,55 +26,6 @@ HANG_S = 20.0
 
 class Hang(Exception):
     """A request that was whole and got no answer."""
-
-
-class Transport:
-    """Keeps what is written; hands the connection over where the protocol asks for that."""
-
-    def __init__(self) -> None:
-        self.written = bytearray()
-        self.closing = False
-        self.protocol: Any = None
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def writelines(self, parts: Sequence[bytes]) -> None:
-        self.written += b"".join(parts)
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def close(self) -> None:
-        self.closing = True
-
-    def abort(self) -> None:
-        self.closing = True
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def set_protocol(self, protocol: Any) -> None:
-        self.protocol = protocol
-
-    def get_protocol(self) -> Any:
-        return self.protocol
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
-
-    def can_write_eof(self) -> bool:
-        return False
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def get_extra_info(self, _name: str, default: Any = None) -> Any:
-        return default
-
-    @property
-    def statuses(self) -> list[int]:
-        return [int(part[:3]) for part in bytes(self.written).split(b"HTTP/1.1 ")[1:] if part[:3].isdigit()]
 
 
 class MemoryServer:
@@ -94,14 +46,13 @@ class MemoryServer:
         self.loop.run_until_complete(service.lifecycle.start())
         self.state = ServerState()
 
-    def ask(self, *pieces: bytes) -> Transport:
+    def ask(self, *pieces: bytes) -> MemoryTransport:
         """One connection: feed the pieces, and wait until every whole request among them is answered. Raises Hang."""
         return self.loop.run_until_complete(self._ask(pieces))
 
-    async def _ask(self, pieces: Sequence[bytes]) -> Transport:
-        transport = Transport()
+    async def _ask(self, pieces: Sequence[bytes]) -> MemoryTransport:
         protocol = FastProtocol(self.config, self.state, {})
-        transport.protocol = protocol
+        transport = MemoryTransport(protocol)
         protocol.connection_made(transport)  # type: ignore[arg-type]
         for piece in pieces:
             if transport.closing:
@@ -111,7 +62,7 @@ class MemoryServer:
         until = time.monotonic() + HANG_S
         while transport.protocol is protocol and _waits(protocol) and not transport.closing:
             if time.monotonic() > until:
-                raise Hang(f"no answer; written so far: {bytes(transport.written[-500:])!r}")
+                raise Hang(f"no answer; written so far: {transport.written[-500:]!r}")
             # The store reads in a thread: a loop that only spins would keep the interpreter from it.
             await asyncio.sleep(0.0001)
         for _ in range(4):

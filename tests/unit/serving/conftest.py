@@ -18,42 +18,8 @@ from penstock.serving.options import ServingSettings
 from penstock.serving.process import Service, http_server
 from penstock.serving.routes import HotRoute, HotRoutes
 from penstock.serving.shell import Shell, ShellLimits
+from penstock.testing.memory_transport import MemoryTransport
 from penstock.testing.plane import EchoPlane
-
-
-class MemoryTransport:
-    """A transport without a network. Writing pauses the protocol by hand: `protocol.pause_writing()`."""
-
-    def __init__(self) -> None:
-        self.written = b""
-        self.reading = True
-        self.closing = False
-        self.aborted = False
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def close(self) -> None:
-        self.closing = True
-
-    def abort(self) -> None:
-        self.closing = self.aborted = True
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
-
-    @property
-    def statuses(self) -> list[int]:
-        return [int(part[:3]) for part in self.written.split(b"HTTP/1.1 ")[1:]]
 
 
 @dataclass

@@ -21,43 +21,8 @@ from penstock.serving.shell import Shell, ShellLimits
 from penstock.serving.websocket.limits import StreamLimits
 from penstock.serving.websocket.protocol import StreamProtocol
 from penstock.serving.websocket.stream import Streams
+from penstock.testing.memory_transport import MemoryTransport
 from penstock.testing.plane import EchoPlane
-
-
-class Wire:
-    """A transport that hands what is written to the client's side."""
-
-    def __init__(self) -> None:
-        self.written = bytearray()
-        self.closed = self.aborted = self.ended = False
-        self.reading = True
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.aborted = self.closed = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        self.ended = True
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
-    def get_extra_info(self, name: str) -> Any:
-        return ("127.0.0.1", 1) if name == "peername" else None
 
 
 class Pair:
@@ -74,7 +39,7 @@ class Pair:
         config: Any = type("Config", (), {})()
         config.streams = Streams(self.plane, self.shell, Limits(), StreamLimits(**limits))
         self.state = ServerState()
-        self.wire = Wire()
+        self.wire = MemoryTransport(halves=True, peer=("127.0.0.1", 1))
         self.server = StreamProtocol(config, self.state, {})
         self.server.connection_made(self.wire)  # type: ignore[arg-type]
         self.client = ClientProtocol(parse_uri(f"ws://host{path}"))
@@ -88,10 +53,10 @@ class Pair:
         events: list[Any] = []
         for _ in range(6):
             for data in self.client.data_to_send():
-                if data and not self.wire.closed:
+                if data and not self.wire.closing:
                     self.server.data_received(data)
             await asyncio.sleep(0)
-            written, self.wire.written = bytes(self.wire.written), bytearray()
+            written, self.wire.written = self.wire.written, b""
             if written:
                 self.client.receive_data(written)
             events += self.client.events_received()
@@ -145,7 +110,7 @@ def test_what_breaks_the_rules_is_closed_with_its_code(send: Callable[[ClientPro
         await pair.exchange()
         assert pair.client.close_rcvd is not None
         assert pair.client.close_rcvd.code == code
-        assert pair.wire.ended or pair.wire.closed
+        assert pair.wire.ended or pair.wire.closing
 
     run(body)
 
@@ -308,7 +273,7 @@ def test_half_a_message_and_half_a_closing_are_cut() -> None:
             pair.server.sweep()
         pair.client.parser = iter(lambda: None, 1)  # type: ignore[assignment]
         await asyncio.sleep(0)
-        assert b"\x03\xf0the message did not arrive in time" in bytes(pair.wire.written)
+        assert b"\x03\xf0the message did not arrive in time" in pair.wire.written
         for _ in range(3):
             pair.server.sweep()
         assert pair.wire.aborted
