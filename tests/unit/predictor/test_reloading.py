@@ -1,8 +1,7 @@
-"""Loading while serving, in process: what fails changes nothing, models do not hold each other up, changes are followed."""
+"""Loading while serving, in process: what fails changes nothing, models do not hold each other up."""
 
 import asyncio
 import json
-import shutil
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,74 +13,33 @@ import pytest
 from penstock.bundle.files import digest_bytes
 from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
 from penstock.bundle.manifest_text import write_manifest
-from penstock.dataplane import Context, InferRequest, InferResponse, infer
-from penstock.errors import Conflict, InvalidInput, NotFound, NotReady, Overloaded, UpstreamUnavailable
+from penstock.dataplane import InferResponse
+from penstock.errors import Conflict, InvalidInput, NotFound, NotReady, Overloaded
 from penstock.onnx import load
 from penstock.onnx.exhaustion import OutOfMemory
-from penstock.tensors import Tensor
 from penstock.testing import models
-from penstock_predictor.fingerprint import fingerprint
-from penstock_predictor.loading import LoadedModel, load_model
 from penstock_predictor.predictor import Predictor
 from penstock_predictor.reloading import PredictorRepository
 from penstock_predictor.repository import Place
 from penstock_predictor.settings import ModelSettings
 from penstock_predictor.source import DirectorySource
-from penstock_predictor.watching import Settling, Watcher
 
 QUICK = ModelSettings(max_rows=2, profile_s=0.0, threads=1)
-
-
-class Loads:
-    """`load_model`, counted; `before` runs in the loading thread, before the files are read."""
-
-    def __init__(self) -> None:
-        self.places: list[str] = []
-        self.before: Callable[[Place], None] = lambda _: None
-
-    def __call__(self, place: Place, settings: ModelSettings) -> LoadedModel:
-        self.places.append(f"{place.model}/{place.version}")
-        self.before(place)
-        return load_model(place, settings)
-
-
-def put(directory: Path, seed: int) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "model.tmp").write_bytes(models.mlp((3, 4, 1), seed=seed))
-    (directory / "model.tmp").rename(directory / "model.onnx")
-
-
-def move(here: Path, there: Path) -> None:
-    here.rename(there)
-
-
-def held_by(directory: Path, work: Callable[[PredictorRepository, Predictor, Loads], Awaitable[None]]) -> None:
-    async def run() -> None:
-        predictor, loads = Predictor(), Loads()
-        repository = PredictorRepository(predictor, DirectorySource(directory, "m"), QUICK, load=loads)
-        await repository.start()
-        try:
-            await work(repository, predictor, loads)
-        finally:
-            await predictor.close()
-
-    asyncio.run(run())
-
-
-async def ask(predictor: Predictor, model: str = "m", version: str | None = None) -> InferResponse:
-    tensor = Tensor.from_array("x", np.zeros((1, 3), np.float32))
-    return await infer(predictor, InferRequest(model, [tensor], Context("1"), version=version))
+# What the fixtures of these names give.
+Put = Callable[[Path, int], None]
+HeldBy = Callable[[Path, Any], None]
+Ask = Callable[..., Awaitable[InferResponse]]
 
 
 def shown(entries: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
     return sorted((entry["name"], entry["version"], entry["state"]) for entry in entries)
 
 
-def test_a_load_that_fails_changes_nothing_and_names_the_file(tmp_path: Path) -> None:
+def test_a_load_that_fails_changes_nothing_and_names_the_file(tmp_path: Path, put: Put, held_by: HeldBy) -> None:
     for version in ("1", "2"):
         put(tmp_path / version, int(version))
 
-    async def work(repository: PredictorRepository, predictor: Predictor, _: Loads) -> None:
+    async def work(repository: PredictorRepository, predictor: Predictor, _: Any) -> None:
         before = [entry["bundle"] for entry in predictor.index()]
         put(tmp_path / "1", 7)
         (tmp_path / "2" / "model.onnx").write_bytes(b"no")
@@ -99,10 +57,10 @@ def test_a_load_that_fails_changes_nothing_and_names_the_file(tmp_path: Path) ->
     held_by(tmp_path, work)
 
 
-def test_what_the_repository_lacks_and_what_it_does_not_know(tmp_path: Path) -> None:
+def test_what_the_repository_lacks_and_what_it_does_not_know(tmp_path: Path, put: Put, held_by: HeldBy) -> None:
     put(tmp_path / "1", 1)
 
-    async def work(repository: PredictorRepository, predictor: Predictor, loads: Loads) -> None:
+    async def work(repository: PredictorRepository, predictor: Predictor, loads: Any) -> None:
         for model, version, message in (("none", None, "no model 'none'"), ("m", "7", "no model 'm' of version '7'")):
             with pytest.raises(NotFound, match=message):
                 await repository.load(model, version)
@@ -116,11 +74,11 @@ def test_what_the_repository_lacks_and_what_it_does_not_know(tmp_path: Path) -> 
     held_by(tmp_path, work)
 
 
-def test_versions_are_unloaded_one_by_one(tmp_path: Path) -> None:
+def test_versions_are_unloaded_one_by_one(tmp_path: Path, put: Put, held_by: HeldBy, ask: Ask) -> None:
     for version in ("1", "2"):
         put(tmp_path / version, int(version))
 
-    async def work(repository: PredictorRepository, predictor: Predictor, _: Loads) -> None:
+    async def work(repository: PredictorRepository, predictor: Predictor, _: Any) -> None:
         await repository.unload("m", "2")
         assert shown(await repository.index()) == [("m", "1", "READY"), ("m", "2", "UNAVAILABLE")]
         assert shown(await repository.index(ready_only=True)) == [("m", "1", "READY")]
@@ -134,11 +92,13 @@ def test_versions_are_unloaded_one_by_one(tmp_path: Path) -> None:
     held_by(tmp_path, work)
 
 
-def test_a_load_holds_up_nobody_elses_requests_and_its_own_model_only_for_loads(tmp_path: Path) -> None:
+def test_a_load_holds_up_nobody_elses_requests_and_its_own_model_only_for_loads(
+    tmp_path: Path, put: Put, held_by: HeldBy, ask: Ask
+) -> None:
     for model in ("a", "b"):
         put(tmp_path / model, 1)
 
-    async def work(repository: PredictorRepository, predictor: Predictor, loads: Loads) -> None:
+    async def work(repository: PredictorRepository, predictor: Predictor, loads: Any) -> None:
         began, go_on = threading.Event(), threading.Event()
 
         def hold(place: Place) -> None:
@@ -164,11 +124,13 @@ def test_a_load_holds_up_nobody_elses_requests_and_its_own_model_only_for_loads(
     held_by(tmp_path, work)
 
 
-def test_a_load_goes_on_when_its_caller_leaves_and_no_other_begins_beside_it(tmp_path: Path) -> None:
+def test_a_load_goes_on_when_its_caller_leaves_and_no_other_begins_beside_it(
+    tmp_path: Path, put: Put, held_by: HeldBy, ask: Ask
+) -> None:
     for name in ("a", "b"):
         put(tmp_path / name, 1)
 
-    async def work(repository: PredictorRepository, predictor: Predictor, loads: Loads) -> None:
+    async def work(repository: PredictorRepository, predictor: Predictor, loads: Any) -> None:
         before = (await ask(predictor, "a")).bundle
         begun, go_on = threading.Event(), threading.Event()
 
@@ -196,7 +158,7 @@ def test_a_load_goes_on_when_its_caller_leaves_and_no_other_begins_beside_it(tmp
     held_by(tmp_path, work)
 
 
-def test_what_serves_is_told_while_a_model_is_fetched(tmp_path: Path) -> None:
+def test_what_serves_is_told_while_a_model_is_fetched(tmp_path: Path, put: Put) -> None:
     put(tmp_path, 1)
 
     class Slow(DirectorySource):
@@ -226,10 +188,10 @@ def test_what_serves_is_told_while_a_model_is_fetched(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_files_that_change_while_they_are_read_never_serve(tmp_path: Path) -> None:
+def test_files_that_change_while_they_are_read_never_serve(tmp_path: Path, put: Put, held_by: HeldBy, ask: Ask) -> None:
     put(tmp_path, 1)
 
-    async def work(repository: PredictorRepository, predictor: Predictor, loads: Loads) -> None:
+    async def work(repository: PredictorRepository, predictor: Predictor, loads: Any) -> None:
         before = (await ask(predictor)).bundle
         seeds = iter(range(100, 200))
         loads.before = lambda _: put(tmp_path, next(seeds))
@@ -244,7 +206,7 @@ def test_files_that_change_while_they_are_read_never_serve(tmp_path: Path) -> No
     held_by(tmp_path, work)
 
 
-def test_a_bundle_whose_examples_come_out_otherwise_takes_no_traffic(tmp_path: Path) -> None:
+def test_a_bundle_whose_examples_come_out_otherwise_takes_no_traffic(tmp_path: Path, held_by: HeldBy, ask: Ask) -> None:
     model = models.mlp((3, 4, 1))
     session = load(model)
 
@@ -260,7 +222,7 @@ def test_a_bundle_whose_examples_come_out_otherwise_takes_no_traffic(tmp_path: P
 
     write(tmp_path, 0.0)
 
-    async def work(repository: PredictorRepository, predictor: Predictor, _: Loads) -> None:
+    async def work(repository: PredictorRepository, predictor: Predictor, _: Any) -> None:
         before = (await ask(predictor)).bundle
         write(tmp_path, 0.5)
         with pytest.raises(InvalidInput, match=r"golden\.jsonl: line 1: output y: expected"):
@@ -270,10 +232,10 @@ def test_a_bundle_whose_examples_come_out_otherwise_takes_no_traffic(tmp_path: P
     held_by(tmp_path, work)
 
 
-def test_a_process_that_drains_takes_no_model_any_more(tmp_path: Path) -> None:
+def test_a_process_that_drains_takes_no_model_any_more(tmp_path: Path, put: Put, held_by: HeldBy) -> None:
     put(tmp_path, 1)
 
-    async def work(repository: PredictorRepository, predictor: Predictor, _: Loads) -> None:
+    async def work(repository: PredictorRepository, predictor: Predictor, _: Any) -> None:
         before = predictor.index()
         await predictor.drain()
         put(tmp_path, 2)
@@ -284,10 +246,12 @@ def test_a_process_that_drains_takes_no_model_any_more(tmp_path: Path) -> None:
     held_by(tmp_path, work)
 
 
-def test_a_load_without_memory_for_it_leaves_the_old_one_and_can_be_repeated(tmp_path: Path) -> None:
+def test_a_load_without_memory_for_it_leaves_the_old_one_and_can_be_repeated(
+    tmp_path: Path, put: Put, held_by: HeldBy, ask: Ask
+) -> None:
     put(tmp_path, 1)
 
-    async def work(repository: PredictorRepository, predictor: Predictor, loads: Loads) -> None:
+    async def work(repository: PredictorRepository, predictor: Predictor, loads: Any) -> None:
         before = (await ask(predictor)).bundle
         put(tmp_path, 2)
 
@@ -303,160 +267,3 @@ def test_a_load_without_memory_for_it_leaves_the_old_one_and_can_be_repeated(tmp
         assert (await ask(predictor)).bundle != before
 
     held_by(tmp_path, work)
-
-
-class Shelf:
-    """A source of two models, of which one may be out of reach."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.away: set[str] = set()
-        self.asked: list[str | None] = []
-
-    def names(self) -> list[tuple[str, str | None]]:
-        return [("a", None), ("b", None)]
-
-    def places(self, model: str | None = None) -> list[Place]:
-        self.asked.append(model)
-        if model in self.away:
-            raise UpstreamUnavailable(f"{model} cannot be read")
-        return [Place(name, None, self.directory / name, False) for name, _ in self.names() if model in (None, name)]
-
-
-def test_a_model_that_cannot_be_fetched_keeps_no_other_from_being_followed_and_is_asked_for_less_often(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path)
-    for name in ("a", "b"):
-        put(tmp_path / name, 1)
-
-    async def work() -> None:
-        predictor = Predictor()
-        repository = PredictorRepository(predictor, shelf, QUICK)
-        await repository.start()
-        watcher = Watcher(repository, 3600)
-        shelf.away = {"a"}
-        put(tmp_path / "a", 2)
-        put(tmp_path / "b", 2)
-        a, b = (predictor.loaded(name).digest for name in ("a", "b"))
-        shelf.asked.clear()
-        for _ in range(12):
-            await watcher.poll()
-        assert (predictor.loaded("a").digest == a, predictor.loaded("b").digest == b) == (True, False)
-        # At the first look, then after one, then after three.
-        assert shelf.asked.count("a") == 3
-        assert "cannot be read" in {entry["name"]: entry["reason"] for entry in await repository.index()}["a"]
-        shelf.away = set()
-        for _ in range(10):
-            await watcher.poll()
-        assert predictor.loaded("a").digest != a
-        await predictor.close()
-
-    asyncio.run(work())
-
-
-# --- watched
-
-
-def test_a_change_counts_once_two_looks_saw_the_same() -> None:
-    settling = Settling()
-    held = {"a": {None: "1"}, "b": {"1": "x"}}
-    assert settling.observe({"a": {None: "2"}, "b": {"1": "x"}}, held) == ([], [])
-    assert settling.observe({"a": {None: "3"}, "b": {"1": "x"}}, held) == ([], [])
-    assert settling.observe({"a": {None: "3"}, "b": {"1": "x"}, "c": {None: ""}}, held) == (["a"], [])
-    # Unreadable files never settle; a model is gone after two looks without it; nothing at all is a volume that came off.
-    assert settling.observe({"b": {"1": "x"}, "c": {None: ""}}, held) == ([], [])
-    assert settling.observe({"b": {"1": "x"}}, held) == ([], ["a"])
-    assert settling.observe({}, held) == ([], [])
-    assert settling.observe({}, held) == ([], [])
-
-
-def test_the_watcher_follows_what_settles_and_forgives_what_is_broken(tmp_path: Path) -> None:
-    for place in ("a/1", "a/2", "b"):
-        put(tmp_path / place, 1)
-
-    async def work(repository: PredictorRepository, predictor: Predictor, loads: Loads) -> None:
-        watcher = Watcher(repository, 3600)
-        await watcher.poll()
-        await watcher.poll()
-        assert len(loads.places) == 3
-        loads.places.clear()
-        # One version changes, one model comes, one goes: only what is new is loaded.
-        put(tmp_path / "a" / "2", 5)
-        put(tmp_path / "c", 6)
-        shutil.rmtree(tmp_path / "b")
-        before = predictor.loaded("a", "1").digest
-        await watcher.poll()
-        assert loads.places == []
-        await watcher.poll()
-        assert sorted(loads.places) == ["a/2", "c/None"]
-        assert sorted(predictor.models()) == ["a", "c"]
-        assert predictor.loaded("a", "1").digest == before
-        # Broken files are tried once, not at every look, and again when they change.
-        loads.places.clear()
-        (tmp_path / "c" / "model.onnx").write_bytes(b"half of a cop")
-        for _ in range(4):
-            await watcher.poll()
-        assert loads.places == ["c/None"]
-        assert (await ask(predictor, "c")).model == "c"
-        put(tmp_path / "c", 8)
-        for _ in range(3):
-            await watcher.poll()
-        assert loads.places == ["c/None"] * 2
-        # A removed version leaves, its mate stays.
-        shutil.rmtree(tmp_path / "a" / "2")
-        for _ in range(2):
-            await watcher.poll()
-        assert [entry["version"] for entry in predictor.index() if entry["name"] == "a"] == ["1"]
-        # The volume comes off: everything stays.
-        move(tmp_path, tmp_path.with_suffix(".away"))
-        for _ in range(3):
-            await watcher.poll()
-        move(tmp_path.with_suffix(".away"), tmp_path)
-        assert sorted(predictor.models()) == ["a", "c"]
-
-    held_by(tmp_path, work)
-
-
-def test_a_swap_of_kubernetes_data_link_is_a_change(tmp_path: Path) -> None:
-    """A mounted ConfigMap: visible names are links into `..data`, itself a link that the kubelet swaps in one step."""
-    for number in (1, 2):
-        put(tmp_path / f"..2026_{number}", number)
-    (tmp_path / "..data").symlink_to("..2026_1")
-    (tmp_path / "model.onnx").symlink_to("..data/model.onnx")
-
-    def swap() -> None:
-        (tmp_path / "..data_tmp").symlink_to("..2026_2")
-        (tmp_path / "..data_tmp").rename(tmp_path / "..data")
-        shutil.rmtree(tmp_path / "..2026_1")
-
-    async def work(repository: PredictorRepository, predictor: Predictor, loads: Loads) -> None:
-        watcher, before = Watcher(repository, 3600), (await ask(predictor)).bundle
-        await watcher.poll()
-        await watcher.poll()
-        assert len(loads.places) == 1
-        swap()
-        await watcher.poll()
-        await watcher.poll()
-        assert len(loads.places) == 2
-        assert (await ask(predictor)).bundle != before
-
-    held_by(tmp_path, work)
-
-
-def test_a_fingerprint_follows_names_sizes_times_and_links(tmp_path: Path) -> None:
-    put(tmp_path / "d", 1)
-    seen = {fingerprint(tmp_path)}
-
-    def changed() -> bool:
-        before = len(seen)
-        seen.add(fingerprint(tmp_path))
-        return len(seen) > before
-
-    assert not changed()
-    put(tmp_path / "d", 1)
-    assert changed()  # another file of the same content
-    (tmp_path / "d" / "weights").write_bytes(b"1")
-    assert changed()
-    (tmp_path / "d" / "weights").unlink()
-    (tmp_path / "d" / "gone").symlink_to("nowhere")
-    assert fingerprint(tmp_path) == ""
-    assert fingerprint(tmp_path / "none") == ""

@@ -17,103 +17,11 @@ from penstock_transformer.predictions.resource import Payload
 from penstock_transformer.relay import effects as fx
 from penstock_transformer.relay import events as ev
 from penstock_transformer.relay.machine import RelayLimits, RelayMachine
-from penstock_transformer.relay.port import Claim, Intent, Lease, Slot, Superseded
+from penstock_transformer.relay.port import Intent, Slot, Superseded
+from penstock_transformer.simulation.intents import LEASE_S, IntentTable
 
-LEASE_S = 10.0
 LIMITS = RelayLimits(records=3, nbytes=1000, renew_s=3.0, sweep_s=5.0, retry_s=0.1, retry_most_s=2.0)
 TOO_LARGE = 900
-
-
-@dataclass
-class SlotRow:
-    name: str
-    epoch: int = 0
-    owner: str = ""
-    expires: float = 0.0
-    batch: int = 0
-    pending: bool = False
-
-
-class Database:
-    """What predictions/intents.py promises, in a few lines."""
-
-    def __init__(self) -> None:
-        self.slots: dict[str, SlotRow] = {}
-        self.intents: dict[int, Intent] = {}
-        self.claimed: dict[int, str] = {}
-        self.failed: list[str] = []
-
-    def held(self, slot: Slot) -> SlotRow:
-        row = self.slots[slot.name]
-        if row.epoch != slot.epoch:
-            raise Superseded("another owner")
-        return row
-
-    def lease(self, owner: str, now: float, take_back: bool) -> Lease:
-        instance = owner.partition(":")[0]
-        rows = list(self.slots.values())
-        own = [row for row in rows if row.owner == owner or (take_back and row.owner.startswith(f"{instance}:"))]
-        free = sorted((row for row in rows if not row.owner or row.expires <= now), key=lambda row: not row.pending)
-        row = next(iter([*own, *free]), None)
-        if row is None:
-            row = self.slots[f"s{len(rows)}"] = SlotRow(f"s{len(rows)}")
-        row.epoch, row.owner, row.expires = row.epoch + 1, owner, now + LEASE_S
-        return Lease(Slot(row.name, row.epoch), row.batch, row.pending)
-
-    def renew(self, slot: Slot, now: float) -> bool:
-        self.held(slot).expires = now + LEASE_S
-        return any(row.pending and row.expires <= now for row in self.slots.values())
-
-    def blocked(self, slot: Slot, intent: Intent) -> bool:
-        return any(
-            self.intents[sequence].key == intent.key and name != slot.name
-            for sequence, name in self.claimed.items()
-            if intent.key is not None
-        )
-
-    def claim(self, slot: Slot, after: int, number: int, what: Claim) -> list[Intent]:
-        row = self.held(slot)
-        if row.pending and row.batch == number:
-            return self.batch(slot)
-        if row.pending or row.batch != after:
-            raise Superseded("another batch")
-        waiting = [one for sequence, one in sorted(self.intents.items()) if sequence not in self.claimed]
-        found: list[Intent] = []
-        for one in waiting:
-            if one.model in what.avoid or self.blocked(slot, one) or (what.one_model and found and one.model != found[0].model):
-                continue
-            if len(found) == what.records or (found and sum(x.payload.nbytes for x in [*found, one]) > what.nbytes):
-                break
-            found.append(one)
-        if found:
-            row.batch, row.pending = number, True
-            self.claimed |= {one.sequence: slot.name for one in found}
-        return found
-
-    def batch(self, slot: Slot) -> list[Intent]:
-        return [self.intents[sequence] for sequence in sorted(self.intents) if self.claimed.get(sequence) == slot.name]
-
-    def end(self, slot: Slot, number: int, *, keep: bool) -> None:
-        row = self.held(slot)
-        if row.batch != number or not row.pending:
-            return
-        for one in self.batch(slot):
-            del self.claimed[one.sequence]
-            if not keep:
-                del self.intents[one.sequence]
-        row.pending = False
-
-    def refuse(self, slot: Slot, number: int, intent_id: str) -> None:
-        self.held(slot)
-        for one in self.batch(slot):
-            if one.id == intent_id:
-                del self.intents[one.sequence], self.claimed[one.sequence]
-                self.failed.append(one.id)
-
-    def release(self, slot: Slot) -> None:
-        row = self.slots[slot.name]
-        if row.epoch == slot.epoch:
-            row.owner, row.expires = "", 0.0
 
 
 class Broker:
@@ -169,7 +77,7 @@ class World:
         self.relays = [self.start(instance) for instance in ("a", "b")]
         self.faults = self.draw.choice((0.02, 0.1, 0.3))
 
-    new_database: Callable[[], Database] = staticmethod(Database)
+    new_database: Callable[[], IntentTable] = staticmethod(IntentTable)
     new_broker: Callable[[], Broker] = staticmethod(Broker)
 
     def start(self, instance: str) -> Process:
@@ -223,8 +131,8 @@ class World:
             case fx.UnclaimBatch(slot, number):
                 database.end(slot, number, keep=True)
                 return ev.Unclaimed()
-            case fx.Refuse(slot, number, intent_id, _):
-                database.refuse(slot, number, intent_id)
+            case fx.Refuse(slot, _, intent_id, _):
+                database.refuse(slot, intent_id)
                 return ev.Refused()
             case fx.Renew(slot):
                 return ev.Renewed(database.renew(slot, self.now))
@@ -347,7 +255,7 @@ class Simulation:
     """What the tests need of this file."""
 
     world: type[World] = World
-    database: type[Database] = Database
+    database: type[IntentTable] = IntentTable
     broker: type[Broker] = Broker
 
     @staticmethod
