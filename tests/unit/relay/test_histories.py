@@ -16,6 +16,8 @@ from penstock_transformer.relay.machine import RelayMachine
 HISTORIES = int(os.environ.get("PENSTOCK_HISTORIES", "1000"))
 SEED = int(os.environ.get("PENSTOCK_SEED", "0"))
 CAUGHT_WITHIN = 3000
+# Where the faults that show rarely have shown: looked at first, then everywhere.
+SHOWN_AT = {"Comparing": 1687, "no epochs in the database": 657}
 
 
 @pytest.mark.timeout(3600)
@@ -72,7 +74,7 @@ class Renumbering(RelayMachine):
 
 @pytest.mark.parametrize("wrong", [Trusting, Hopeful, Comparing, Impatient, Renumbering])
 def test_a_machine_that_is_wrong_is_found_out(simulation: Any, wrong: type[RelayMachine]) -> None:
-    assert any_wrong(simulation, lambda seed: simulation.world(seed, wrong))
+    assert any_wrong(simulation, lambda seed: simulation.world(seed, wrong), wrong.__name__)
 
 
 @pytest.mark.parametrize("mutation", ["no epochs in the database", "no numbers", "no order of keys", "no fencing", "no marker"])
@@ -108,11 +110,11 @@ def test_a_database_or_broker_that_is_wrong_is_found_out(simulation: Any, mutati
         new_database = staticmethod(Wrong)
         new_broker = staticmethod(WrongBroker)
 
-    assert any_wrong(simulation, WrongWorld)
+    assert any_wrong(simulation, WrongWorld, mutation)
 
 
-def any_wrong(simulation: Any, make: Callable[[int], Any]) -> bool:
-    for seed in range(CAUGHT_WITHIN):
+def any_wrong(simulation: Any, make: Callable[[int], Any], name: str) -> bool:
+    for seed in (SHOWN_AT.get(name, 0), *range(CAUGHT_WITHIN)):
         world = make(seed)
         world.run()
         if simulation.verdict(world):

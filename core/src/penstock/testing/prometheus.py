@@ -119,7 +119,7 @@ def promtool(*arguments: str, input: str = "") -> "subprocess.CompletedProcess[s
     program = shutil.which("promtool")
     if program is None:
         raise ServerMissing(_MISSING)
-    return subprocess.run([program, *arguments], input=input, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run([program, *arguments], input=input, capture_output=True, text=True, check=False, timeout=240)
 
 
 def series_of(text: str) -> set[str]:
