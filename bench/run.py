@@ -4,7 +4,8 @@
 
 Each runs in a process of its own with `--json`, so that none warms another's caches, and prints its table. Results stay in
 .bench/ as JSON: with `--only`, the page is written from the new ones and those kept. One that fails is named, and the exit status
-is 1; the others' results are written all the same. They need wrk, redis-server and what `make cluster-up` builds, and say so.
+is 1; the others' results are written all the same. They need wrk, redis-server, PostgreSQL, Kafka and what `make cluster-up`
+builds, and say so.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from latency import LIMIT_MS
 from latency_plot import plot as plot_latency
 from rig import ENVIRONMENT
 from stages_plot import plot
+from streaming_plot import plot as plot_streaming
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -32,6 +34,7 @@ RESULTS = ROOT / ".bench"
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOT = ROOT / "docs" / "benchmarks.png"
 LATENCY_PLOT = ROOT / "docs" / "benchmarks-latency.png"
+STREAMING_PLOT = ROOT / "docs" / "benchmarks-streaming.png"
 BENCHES = {
     "predictor": "The predictor beside plain FastAPI",
     "pipeline": "A prediction with stored features, beside Feast",
@@ -42,6 +45,11 @@ BENCHES = {
     "overload": "More than a server can carry",
     "peers": "The servers that one would otherwise pick",
     "latency": "Latency at a given rate",
+    "streaming": "Records over Kafka, exactly once",
+    "streaming_latency": "How long a record over Kafka takes",
+    "streaming_trade": "Batches, transactions and latency over Kafka",
+    "streaming_memory": "Memory over a million records",
+    "async_predictions": "Predictions that are answered later",
 }
 INTRODUCTION = """# Benchmarks
 
@@ -49,7 +57,15 @@ Written by `make bench`. Server on one core, load (wrk, a closed loop) on anothe
 servers, so that a slow minute of the machine falls on all of them. Trust the ratios; absolute figures are this machine's.
 """
 # One round of every peer takes half an hour, most of it on the slow ones; an open loop needs its seconds for a p99.9.
-OWN_PACE = {"peers": (1, 2.0), "latency": (1, 3.0)}
+OWN_PACE = {
+    "peers": (1, 2.0),
+    "latency": (1, 3.0),
+    "streaming": (2, 0.0),
+    "streaming_latency": (1, 20.0),
+    "streaming_trade": (1, 5.0),
+    "streaming_memory": (1, 0.0),
+    "async_predictions": (1, 10.0),
+}
 PACKAGES = ("onnxruntime", "uvicorn", "fastapi", "feast", "numpy", "msgspec")
 
 
@@ -122,6 +138,10 @@ def page() -> Iterator[str]:
             plot_latency(result, LATENCY_PLOT, LIMIT_MS)
             yield ""
             yield f"![Latency by rate]({LATENCY_PLOT.name})"
+        if name == "streaming_trade":
+            plot_streaming(result, STREAMING_PLOT)
+            yield ""
+            yield f"![Batches, transactions and latency]({STREAMING_PLOT.name})"
 
 
 def processor() -> str:

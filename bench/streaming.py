@@ -68,9 +68,7 @@ class Bed:
     def __init__(self, kafka: KafkaServer, directory: Path) -> None:
         self.kafka = kafka
         self.directory = directory
-        self.bundle = directory / "bundle"
-        inputs, outputs = (TensorMetadata("x", "FP32", (-1, WIDTH)),), (TensorMetadata("y", "FP32", (-1, 1)),)
-        write_bundle(self.bundle, models.mlp(), FEATURES, inputs=inputs, outputs=outputs, name=MODEL)
+        self.bundle = bundle_in(directory)
 
     def make_topics(self) -> None:
         """The three topics."""
@@ -80,11 +78,19 @@ class Bed:
             made.result(30)
 
 
+def bundle_in(directory: Path) -> Path:
+    """A bundle of the small MLP, whose features come with the request."""
+    bundle = directory / "bundle"
+    inputs, outputs = (TensorMetadata("x", "FP32", (-1, WIDTH)),), (TensorMetadata("y", "FP32", (-1, 1)),)
+    write_bundle(bundle, models.mlp(), FEATURES, inputs=inputs, outputs=outputs, name=MODEL)
+    return bundle
+
+
 @contextmanager
-def worker(bed: Bed, client: str, *options: str) -> Iterator[list[int]]:
-    """The worker, and its predictor."""
-    common = ["--admin_port", "-1", "--grpc_port", "-1", "--host", "127.0.0.1"]
-    predictor, port = free_port(), free_port()
+def worker(bed: Bed, client: str, *options: str, port: int = 0) -> Iterator[list[int]]:
+    """The worker, whose health and metrics are at `port`, and its predictor."""
+    common = ["--admin_port", "-1", "--grpc_port", "-1", "--host", "127.0.0.1", "--drain_delay_s", "0"]
+    predictor, port = free_port(), port or free_port()
     log = bed.directory / "worker.log"
     serving = [
         "-m",
@@ -212,7 +218,8 @@ def measure(rounds: int, records: int, names: Sequence[str]) -> dict[str, Any]:
                 with contender.start(bed) as pids:
                     samples[name].append(once(bed, contender, pids, max(1000, int(records * contender.share))))
                 print(f"{name}: {samples[name][-1]}", file=sys.stderr, flush=True)
-    return {"records": records, "rounds": rounds, "found": {name: medians(found) for name, found in samples.items()}}
+    rows = [{"contender": name} | medians(found) for name, found in samples.items()]
+    return {"bench": "streaming", "records": records, "rows": rows}
 
 
 def once(bed: Bed, contender: Contender, pids: Sequence[int], records: int) -> dict[str, float]:
@@ -263,23 +270,20 @@ def send(producer: Producer, contender: Contender, records: int) -> None:
     producer.flush(60)
 
 
-def table(result: dict[str, Any]) -> list[str]:
-    """The figures as lines of Markdown."""
-    found = result["found"]
-    slow = found.get("MLServer") or found.get("plain loop of one at a time")
-    lines = [
-        f"{result['records']} records of one row of {WIDTH} features ({PARTITIONS} partitions); slow ones get a share of that.",
-        "",
-        "| | records/s | CPU us a record | per core of its CPU | predictor beside it, us | of the slowest peer | MiB |",
-        "|---|---|---|---|---|---|---|",
-    ]
+def table(result: dict[str, Any]) -> Iterator[str]:
+    """Rows of a Markdown table."""
+    found = {row["contender"]: row for row in result["rows"]}
+    slow = "MLServer" if "MLServer" in found else next(reversed(found))
+    yield f"{result['records']:,} records of a row of {WIDTH} features, {PARTITIONS} partitions; slow ones get a share of that."
+    yield ""
+    yield f"| | records/s | CPU us a record | per core of its CPU | predictor beside it, us | times {slow} | MiB |"
+    yield "|---|---|---|---|---|---|---|"
     for name, row in found.items():
-        times = row["per_core"] / slow["per_core"] if slow else 0
-        lines.append(
+        times = row["per_core"] / found[slow]["per_core"]
+        yield (
             f"| {name} | {row['records_per_s']:,.0f} | {row['cpu_us']:.1f} | {row['per_core']:,.0f} | {row['beside_us']:.1f} "
-            f"| {times:.1f}x | {row['resident_mib']:.0f} |"
+            f"| {times:.1f} | {row['resident_mib']:.0f} |"
         )
-    return lines
 
 
 def main() -> None:
