@@ -56,6 +56,7 @@ PODS: dict[str, tuple[str, Labels]] = {
         {"serving.kserve.io/inferenceservice": "flights", "component": "transformer", "penstock.dev/component": "transformer"},
     ),
     "relay": ("penstock", {"penstock.dev/component": "relay"}),
+    "log sink": ("penstock", {"penstock.dev/component": "log-sink"}),
     "operator": (
         "penstock",
         {
@@ -159,7 +160,7 @@ def test_admin_ports_answer_the_operator_and_prometheus(guarded: Sequence[Docume
     assert who(guarded, target, 9090) == {"operator", "prometheus"}
 
 
-@pytest.mark.parametrize("target", ["worker", "relay", "updates"])
+@pytest.mark.parametrize("target", ["worker", "relay", "updates", "log sink"])
 def test_queues_answer_nobody(guarded: Sequence[Document], target: str) -> None:
     assert who(guarded, target, 8080) == {"operator"}
 

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from penstock.settings import variables
+from penstock_transformer.settings import TransformerSettings
+
 Document = dict[str, Any]
 Render = Callable[..., Sequence[Document]]
 
@@ -141,3 +144,52 @@ def test_a_worker_keeps_its_route(render: Render) -> None:
 def test_relay_and_sink_can_be_left_out(render: Render, part: str) -> None:
     documents = render({"async": {"enabled": True, "kafka": KAFKA, "database": DATABASE, part: {"enabled": False}}})
     assert {"penstock-relay", "penstock-sink"} - set(named(documents, "Deployment")) == {f"penstock-{part}"}
+
+
+def test_the_log_sink_is_where_the_operator_asks_and_has_what_parquet_needs(render: Render) -> None:
+    documents = render(None, "everything")
+    deployments, services = named(documents, "Deployment"), named(documents, "Service")
+    pod = deployments["penstock-log-sink"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"].endswith("-feast")
+    assert "--quality_bounds=accuracy=0.7,cost=12" in container["args"]
+    assert {"name": "log", "mountPath": "/log"} in container["volumeMounts"]
+    assert {"name": "log", "persistentVolumeClaim": {"claimName": "log"}} in pod["volumes"]
+    service = services["penstock-log-sink"]
+    labels = deployments["penstock-log-sink"]["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"].items() <= labels.items()
+    asked = environment_of(deployments["penstock-operator"]["spec"]["template"]["spec"])["PENSTOCK_OPERATOR_LOG_SINKS"]["value"]
+    metadata, (port,) = service["metadata"], service["spec"]["ports"]
+    assert asked == f"http://{metadata['name']}.{metadata['namespace']}.svc:{port['port']}"
+
+
+def test_predictions_are_logged_into_a_claim_or_to_kafka_and_by_no_worker_that_was_not_asked(render: Render) -> None:
+    documents = render(None, "everything")
+    pod = named(documents, "Deployment")["penstock-flights-worker"]["spec"]["template"]["spec"]
+    given = environment_of(pod)
+    assert given["PENSTOCK_TRANSFORMER_LOG_RATE"]["value"] == "0.1"
+    (mount,) = [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "log"]
+    assert given["PENSTOCK_TRANSFORMER_LOG_DIR"]["value"] == mount["mountPath"]
+    other = environment_of(named(documents, "Deployment")["penstock-digits-worker"]["spec"]["template"]["spec"])
+    assert {name for name in other if "_LOG_" in name} == {"PENSTOCK_TRANSFORMER_LOG_RATE", "PENSTOCK_TRANSFORMER_LOG_RARITY"}
+    # What the operator's transformers read, for the one model that asked.
+    ((name, settings),) = [pair for pair in named(documents, "ConfigMap").items() if pair[0].startswith("penstock-transformer")]
+    assert (name, settings["data"]["PENSTOCK_TRANSFORMER_LOG_RATE"]) == ("penstock-transformer-digits", "1")
+    assert set(settings["data"]) <= set(variables_of_transformers())
+    values = {
+        "models": [{"name": "flights", "worker": {"enabled": True}}],
+        "async": {"enabled": True, "kafka": KAFKA, "database": DATABASE},
+    }
+    plain = named(render(values), "Deployment")["penstock-flights-worker"]["spec"]["template"]["spec"]
+    assert not [name for name in environment_of(plain) if "_LOG_" in name]
+
+
+def variables_of_transformers() -> list[str]:
+    return list(variables(TransformerSettings, "PENSTOCK_TRANSFORMER"))
+
+
+def test_the_log_sink_says_what_it_lacks(render: Render, chart_error: type[Exception]) -> None:
+    with pytest.raises(chart_error, match="existingClaim"):
+        render({"feedback": {"sink": {"enabled": True}}, "async": {"kafka": KAFKA}})
+    with pytest.raises(chart_error, match="bootstrap"):
+        render({"feedback": {"sink": {"enabled": True, "existingClaim": "log"}}})

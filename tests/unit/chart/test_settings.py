@@ -14,6 +14,7 @@ import yaml
 
 from penstock.settings import parse, variables
 from penstock_predictor.settings import PredictorSettings
+from penstock_transformer.feedback.sink.settings import LogSinkSettings
 from penstock_transformer.relay.settings import RelaySettings
 from penstock_transformer.settings import TransformerSettings
 from penstock_transformer.sink.settings import SinkSettings
@@ -29,6 +30,7 @@ PROGRAMS: dict[tuple[str, str], tuple[type[Any], str]] = {
     ("transformer", "worker"): (WorkerSettings, "PENSTOCK_TRANSFORMER"),
     ("transformer", "relay"): (RelaySettings, "PENSTOCK_TRANSFORMER"),
     ("transformer", "sink"): (SinkSettings, "PENSTOCK_TRANSFORMER"),
+    ("transformer", "log-sink"): (LogSinkSettings, "PENSTOCK_TRANSFORMER"),
     ("transformer", "updates"): (UpdatesSettings, "PENSTOCK_TRANSFORMER"),
 }
 # What else our programs read, by names that are not theirs.

@@ -8,6 +8,7 @@ import pytest
 
 from penstock.evidence.document import Entry, Evidence, Latency, Paired, Process
 from penstock.evidence.ledger import Ledger
+from penstock.evidence.quality import LogQuality, QualityDocument, QualityEntry, QualitySums, Units
 from penstock_operator.cluster import MODEL_VERSIONS
 from penstock_operator.judgement import LOOK_S, read_ledger, write_ledger
 from penstock_operator.simulation.watched_cluster import NAMESPACE
@@ -180,3 +181,40 @@ def test_a_paused_version_stays_where_it_is_whatever_is_told() -> None:
     world.annotate("flights-2", paused="true")
     traffic.run(60)
     assert shown(world)[:2] == ("Paused", 5)
+
+
+def told_of(revision: int, wrong: Mapping[str, float], units: int = 500) -> QualityDocument:
+    """What a sink says of both bundles under one revision."""
+    entries = [
+        QualityEntry(digest, revision, sums=QualitySums(rows=units, units=Units(weight=units, wrong=units * rate)))
+        for digest, rate in wrong.items()
+    ]
+    return QualityDocument("flights", [LogQuality("folder", 1.0, 0.0, entries)])
+
+
+def test_a_version_whose_answers_turn_out_wrong_is_taken_back() -> None:
+    world, traffic = begun()
+    # What was true under another route, before this rollout, is no evidence of it.
+    world.outcomes = [told_of(world.route_revision() - 1, {OLD: 0.1, NEW: 0.9})]
+    traffic.run(2 * LOOK_S)
+    assert shown(world)[0] == "Canary"
+    world.outcomes = [told_of(world.route_revision(), {OLD: 0.1, NEW: 0.3})]
+    traffic.run(2 * LOOK_S)
+    assert shown(world) == ("RolledBack", 0, "WorseThanMargin")
+    message = world.status("flights-2")["message"]
+    assert message.startswith(
+        "Rolled back: 30 % of flights-2's answers turned out wrong (500 outcomes) against 10 % of flights-1's"
+    )
+    assert world.status("flights-2")["evidence"]["analysis"]["tests"]["quality"]["verdict"] == "harmful"
+
+
+def test_no_outcome_holds_nothing_up_and_those_of_an_earlier_step_take_back_later_on() -> None:
+    world, traffic = begun()
+    first = world.route_revision()
+    world.outcomes = []
+    while shown(world)[1] == 5:
+        traffic.run(LOOK_S)
+    assert shown(world)[1] == 25
+    world.outcomes = [told_of(first, {OLD: 0.1, NEW: 0.3})]
+    traffic.run(2 * LOOK_S)
+    assert shown(world)[0] == "RolledBack"

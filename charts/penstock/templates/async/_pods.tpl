@@ -113,6 +113,11 @@ files: no value of one stands in an argument, a variable or a rendered manifest.
 {{/* The rest of a container of the transformer's image. Takes the root. */}}
 {{- define "penstock.asyncContainer" -}}
 image: {{ include "penstock.image" (list . "transformer") | quote }}
+{{ include "penstock.containerAndPorts" . }}
+{{- end }}
+
+{{/* The same but for the image. Takes the root. */}}
+{{- define "penstock.containerAndPorts" -}}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 ports:
   - {name: http, containerPort: 8080, protocol: TCP}

@@ -14,6 +14,11 @@
   value: {{ .Values.transformer.settings | quote }}
 - name: PENSTOCK_OPERATOR_IMAGE_PULL_POLICY
   value: {{ .Values.image.pullPolicy }}
+{{- if .Values.feedback.sink.enabled }}
+# Rollouts by evidence ask it what turned out to be true of predictions.
+- name: PENSTOCK_OPERATOR_LOG_SINKS
+  value: http://{{ include "penstock.logSinkHost" . }}:9090
+{{- end }}
 {{- with dig "limits" "memory" "" .Values.predictor.cpu.resources }}
 # A bundle is verified with the memory that its pods will have.
 - name: PENSTOCK_OPERATOR_PREDICTOR_MEMORY
