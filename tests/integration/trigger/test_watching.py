@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -199,3 +200,32 @@ def test_by_hand_it_tells_and_asks_nobody(receiver: Any, tmp_path: Path, log_row
     status, said = watch()
     assert (status, "held" in said) == (0, True), said
     assert receiver.received == []
+
+
+SPEC = """\
+formatVersion: 1
+features:
+- {name: distance, from: request, type: float64, missing: reject, encode: [log1p]}
+tensors: {x: [distance]}
+"""
+
+
+def test_rows_with_outcomes_come_out_as_a_table(tmp_path: Path, log_rows: LogRows) -> None:
+    log, spec, out = tmp_path / "log", tmp_path / "features.yaml", tmp_path / "rows.parquet"
+    spec.write_text(SPEC)
+    log_rows(log, OLD, 6, right=True, ago_s=600, distance=2.5)
+    log_rows(log, NEW, 4, right=False, ago_s=60)
+    # What a shadow answered is the same row again.
+    log_rows(log, NEW, 9, right=False, ago_s=30, shadow=True)
+    found = CliRunner().invoke(penstock, ["feedback", "training-set", str(log), "--spec", str(spec), "--out", str(out)])
+    assert (found.exit_code, "10 rows" in found.output) == (0, True), found.output
+    frame = pd.read_parquet(out)
+    assert list(frame.columns) == ["distance", "_outcome", "_weight", "_time", "_id", "_row"]
+    assert frame["distance"].tolist() == [2.5] * 6 + [1.0] * 4
+    assert frame["_outcome"].value_counts().to_dict() == {"late": 5, "on time": 5}
+    table = tmp_path / "rows.csv"
+    arguments = ["feedback", "training-set", str(log), "--spec", str(spec), "--out", str(table), "--limit", "3"]
+    assert CliRunner().invoke(penstock, arguments).exit_code == 0
+    assert len(pd.read_csv(table)) == 3
+    nothing = CliRunner().invoke(penstock, [*arguments, "--until", "2020-01-31"])
+    assert (nothing.exit_code, "no row with an outcome" in nothing.output) == (1, True)
