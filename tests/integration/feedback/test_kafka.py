@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from penstock.bundle.reading import open_bundle
+from penstock.evidence.quality import QualityDocument, read_quality
 from penstock.testing.committed import records
 from penstock.testing.flights import write_flights, write_store
 from penstock.testing.kafka import KafkaServer
@@ -96,6 +97,12 @@ class Programs:
         assert producer.flush(30) == 0
 
 
+def sums_of(sink: ServerProcess) -> QualityDocument | None:
+    """What a sink tells of the model, once it has looked."""
+    told = read_quality(httpx.get(f"http://127.0.0.1:{sink.admin_port}/quality", params={"model": MODEL}, timeout=30).content)
+    return told if told.logs else None
+
+
 @pytest.fixture(scope="module")
 def programs(kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
     with ExitStack() as stack:
@@ -137,6 +144,12 @@ def test_the_whole_way(programs: Programs, sample: Any) -> None:
     measured = {"model": MODEL, "bundle": quality.bundle, "shadow": "false", "measure": "accuracy"}
     until(lambda: sample(sink.url, "penstock_quality", **measured) == 1.0, WAIT_S, "the quality at /metrics")
     assert sample(sink.url, "penstock_log_sink_records_total", kind="unreadable") == 2
+    told = until(lambda: sums_of(sink), WAIT_S, "the sums on the admin port")
+    (entry,) = told.logs[0].entries
+    assert (entry.bundle, entry.shadow, entry.sums.rows, entry.sums.right) == (quality.bundle.partition("@")[2], False, 2, 2.0)
+    # A route that nobody has written has no revision to speak of; every request is a unit of its own.
+    assert (entry.revision, entry.sums.units.weight, entry.sums.units.wrong) == (0, 2.0, 0.0)
+    assert told.logs[0].incarnation == (programs.log / "folder-id").read_text()
     assert sink.stop() == 0
     report = replay(Replayer(open_pipeline(open_bundle(programs.bundle))), folder.rows())
     assert (report.rows, report.equal) == (3, 3), report
