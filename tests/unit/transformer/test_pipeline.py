@@ -1,12 +1,14 @@
 """Rows in, predictions out: the whole path in one process, with a store in memory and a predictor that sums."""
 
 import asyncio
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from penstock.errors import InvalidInput, NotFound, Overloaded, WrongBundle
 from penstock.testing.bundles import bundle_files
+from penstock_transformer.pipeline import Pipeline
 
 ROW = {"distance": 10.0, "tailnum": "N1"}
 
@@ -169,3 +171,20 @@ def test_queue_full(bench, run):
             assert (await sent[0].future).predictions
 
     run(go())
+
+
+def test_of_two_bundles_in_a_batch_the_one_with_fewer_rows_goes_first(run, monkeypatch):
+    """Its requests are compared with the others' for how long they take."""
+    begun = []
+
+    async def finish(_, group):
+        begun.append(group.rows)
+
+    async def fetch(*_):
+        return None
+
+    monkeypatch.setattr(Pipeline, "_finish", finish)
+    monkeypatch.setattr(Pipeline, "_fetch", fetch)
+    groups = [SimpleNamespace(rows=rows, works=["a work"], begin=lambda: None) for rows in (7, 1, 3)]
+    run(Pipeline(None, None)._run_groups(groups))
+    assert begun == [1, 3, 7]
