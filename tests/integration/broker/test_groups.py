@@ -3,6 +3,7 @@
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from penstock_transformer.broker.records import OutRecord, Partition
@@ -168,6 +169,25 @@ def test_at_least_once_writes_then_commits(bed: Any, helpers: Any) -> None:
         assert bed.visible(target) == [b"v0", b"v1", b"v2"]
     finally:
         outlet.close()
+
+
+def test_offsets_are_committed_while_another_thread_polls_without_a_pause(bed: Any, helpers: Any) -> None:
+    """Nor does a poll that waits, which is many short ones, keep a commit from ending."""
+    topic = bed.topic("in")
+    bed.producer().send(helpers.records_of(topic, 100))
+    intake, members = bed.joined(topic)
+    (partition,) = members.owned
+    membership = intake.group()
+    with ThreadPoolExecutor(1) as outlet:
+        commits = outlet.submit(lambda: [membership.commit({partition: offset}) for offset in range(1, 21)])
+
+        def ended() -> bool:
+            intake.poll(5.0, 1000)
+            return commits.done()
+
+        helpers.until(ended)
+        commits.result()
+    assert intake.committed([partition]) == {partition: 20}
 
 
 def test_foreign_clients_read_and_write_our_topics(bed: Any, helpers: Any) -> None:

@@ -24,6 +24,8 @@ from penstock_transformer.broker.settings import BrokerSettings
 
 # librdkafka's wake-up is not to be had from Python: a poll looks so often whether it was woken.
 _SLICE_S = 0.01
+# A commit on another thread ends only when no poll is under way: polls that follow at once on each other hold it up for seconds.
+_ROOM_S = 0.001
 # Told as records, and settled by librdkafka itself or by a later rebalance callback.
 _PASSING = frozenset(
     {KafkaError._MAX_POLL_EXCEEDED, KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._PARTITION_EOF}
@@ -71,6 +73,7 @@ class ConfluentIntake:
         self._static = instance is not None
         self._join_again: Callable[[], None] | None = None
         self._woken = Event()
+        self._commits = 0
         self._partitions: dict[tuple[str, int], Partition] = {}
         # Told among records: raised once those are out, for librdkafka tells each once.
         self._failures: list[BrokerError] = []
@@ -99,6 +102,8 @@ class ConfluentIntake:
         """Records of partitions that are ours and not paused."""
         until = monotonic() + timeout_s
         while True:
+            if self._commits:
+                sleep(_ROOM_S)
             left = until - monotonic()
             found = self._consume(min(max(left, 0.0), _SLICE_S), max_records)
             self._troubles.raise_hopeless()
@@ -204,10 +209,14 @@ class ConfluentIntake:
 
     def _commit(self, offsets: Mapping[Partition, int]) -> None:
         given = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
-        with translated("committing offsets"):
-            for place in self._consumer.commit(offsets=given, asynchronous=False) or ():
-                if place.error is not None:
-                    raise translate_code(place.error, "committing offsets")
+        self._commits += 1
+        try:
+            with translated("committing offsets"):
+                for place in self._consumer.commit(offsets=given, asynchronous=False) or ():
+                    if place.error is not None:
+                        raise translate_code(place.error, "committing offsets")
+        finally:
+            self._commits -= 1
 
     def close(self) -> None:
         """Leave the group; a static member goes without saying so."""
