@@ -7,6 +7,10 @@ import pytest
 
 from penstock.serving.docs_model import model_docs
 from penstock.testing.bundles import bundle_files
+from penstock_transformer.feedback import kafka
+from penstock_transformer.feedback.document import Fetched, LoggedRequest, LoggedRow, write_request
+from penstock_transformer.feedback.log import Entry
+from penstock_transformer.feedback.outcome import Outcome
 from penstock_transformer.worker import headers
 from penstock_transformer.worker.asyncapi import document
 from penstock_transformer.worker.outcomes import Answered
@@ -122,6 +126,32 @@ def test_what_is_read_and_written_is_what_the_schemas_say(desk, run, record, mad
     for wrong in ({"rows": [{"nothing": 1}]}, {"rows": "x"}, {}):
         with pytest.raises(jsonschema.ValidationError):
             check(made, "rows", wrong)
+
+
+def test_a_model_that_logs_to_kafka_has_two_more_topics_with_what_is_written_there(desk, run):
+    async def go():
+        async with desk() as d:
+            return await document(d.transformer, "flights", logs=True)
+
+    made = run(go())
+    for reference in references(made):
+        assert isinstance(at(made, reference), dict)
+    assert {made["channels"][name]["address"] for name in ("log", "outcomes")} == {"flights.log", "flights.outcomes"}
+    for schema in made["components"]["schemas"].values():
+        jsonschema.Draft7Validator.check_schema(schema)
+    answer = {"label": "late", "scores": {"late": 0.5, "on time": 0.5}}
+    fetched = {"planes": Fetched("planes", ["N1"], 5.0, {"seats": 100})}
+    logged = LoggedRequest("r1", 5.0, "flights", "sha256:1", "flights", "1", 0.5, [LoggedRow({"distance": 1}, fetched, answer)])
+    check(made, "logged", json.loads(write_request(logged)))
+    entry = Entry("flights", "r1", "flights@sha256:1", b"{}")
+    check(made, "loggedHeaders", {name: value.decode() for name, value in kafka._logged(entry).headers})
+    told = kafka._reported("flights", Outcome("r1", 0, 5.0, "late"))
+    check(made, "outcome", json.loads(told.value))
+    check(made, "outcomeHeaders", {name: value.decode() for name, value in told.headers})
+    check(made, "outcome", made["components"]["messages"]["outcome"]["examples"][0]["payload"])
+    for wrong in ({"id": "r1"}, {"id": "r1", "label": "late", "value": 1}, {"id": "r1", "labels": "late"}):
+        with pytest.raises(jsonschema.ValidationError):
+            check(made, "outcome", wrong)
 
 
 def test_headers_are_described_by_the_names_that_are_written(made):

@@ -104,7 +104,8 @@ def _log_predictions(
 def _describe_topics(settings: TransformerSettings, app: FastAPI, transformer: Transformer) -> None:
     from penstock_transformer.worker.asyncapi import asyncapi_router
 
-    app.include_router(asyncapi_router(transformer, settings.model_name, bootstrap=settings.kafka_bootstrap))
+    logs = settings.logs_to_kafka
+    app.include_router(asyncapi_router(transformer, settings.model_name, bootstrap=settings.kafka_bootstrap, logs=logs))
 
 
 def _watch_queues(

@@ -34,6 +34,11 @@ class LogSettings:
         except InvalidInput as error:
             raise ValueError(str(error)) from None
 
+    @property
+    def logs_to_kafka(self) -> bool:
+        """Whether what is logged goes to `<model>.log`."""
+        return self.log_rate > 0 and not self.log_dir
+
     def log_keep_s(self) -> float | None:
         """Seconds that a folder keeps what is in it, None for ever. Raises InvalidInput for what is no duration."""
         return None if self.log_keep == "0" else read_duration(self.log_keep, "log_keep")

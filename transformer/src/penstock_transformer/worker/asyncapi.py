@@ -1,6 +1,7 @@
 """`/asyncapi.json`: AsyncAPI 3.0 of a model's topics, by the bundle that answers now.
 
-    bundle.yaml, features.yaml, golden.jsonl --ModelDocs--> rows, predictions and examples of `/openapi.json` --> three channels
+    bundle.yaml, features.yaml, golden.jsonl --ModelDocs--> rows, predictions and examples of `/openapi.json` --> three channels,
+    and those of the prediction log and of outcomes where it is on Kafka
 
 Actions are the worker's: it receives requests, and sends predictions and dead letters. What `/openapi.json` says of a predict
 body is said here in the same words, because it is made of the same parts.
@@ -47,8 +48,8 @@ _DESCRIPTION = """Predictions over Kafka. Each record of `{requests}` is answere
 it exactly once. An answer has its request's key and partition number, and its id in `ce_id`."""
 
 
-async def document(plane: DataPlane, model: str, *, bootstrap: str = "") -> dict[str, Any]:
-    """The document. Raises NotFound, NotReady."""
+async def document(plane: DataPlane, model: str, *, bootstrap: str = "", logs: bool = False) -> dict[str, Any]:
+    """The document; `logs`: predictions are logged there. Raises NotFound, NotReady."""
     docs = await model_docs(plane, model)
     channels = {
         "requests": _channel(requests_topic(model), "What the model is asked", ["rows", "tensors", "tensorsBinary", "event"]),
@@ -72,6 +73,8 @@ async def document(plane: DataPlane, model: str, *, bootstrap: str = "") -> dict
         "operations": _operations(channels),
         "components": {"messages": _messages(docs), "schemas": _schemas(docs)},
     }
+    if logs:
+        _add_log(made, model)
     if bootstrap:
         made["servers"] = {
             f"kafka{at}": {"host": host, "protocol": "kafka"} for at, host in enumerate(bootstrap.split(","), start=1)
@@ -79,13 +82,25 @@ async def document(plane: DataPlane, model: str, *, bootstrap: str = "") -> dict
     return made
 
 
-def asyncapi_router(plane: DataPlane, model: str, *, bootstrap: str = "") -> APIRouter:
+def _add_log(made: dict[str, Any], model: str) -> None:
+    from penstock_transformer.feedback import asyncapi as feedback
+
+    more = {name: _channel(*parts) for name, parts in feedback.channels(model).items()}
+    made["channels"] |= more
+    made["operations"] |= _actions(more, feedback.ACTIONS)
+    for name, (title, summary) in feedback.MESSAGES.items():
+        example = ({}, feedback.EXAMPLES[name]) if name in feedback.EXAMPLES else None
+        made["components"]["messages"][name] = _message(title, summary, JSON, name, f"{name}Headers", example)
+    made["components"]["schemas"] |= feedback.schemas()
+
+
+def asyncapi_router(plane: DataPlane, model: str, *, bootstrap: str = "", logs: bool = False) -> APIRouter:
     """`GET /asyncapi.json`."""
     router = APIRouter()
 
     @router.get("/asyncapi.json", summary="The model's Kafka topics, as an AsyncAPI document")
     async def asyncapi() -> dict[str, Any]:
-        return await document(plane, model, bootstrap=bootstrap)
+        return await document(plane, model, bootstrap=bootstrap, logs=logs)
 
     return router
 
@@ -100,7 +115,14 @@ def _channel(address: str, summary: str, messages: list[str]) -> Schema:
 
 
 def _operations(channels: dict[str, Schema]) -> Schema:
-    actions = {"requests": ("receive", "predict"), "predictions": ("send", "answer"), "deadLetters": ("send", "refuse")}
+    operations = _actions(
+        channels, {"requests": ("receive", "predict"), "predictions": ("send", "answer"), "deadLetters": ("send", "refuse")}
+    )
+    operations["predict"]["reply"] = {"channel": {"$ref": "#/channels/predictions"}}
+    return operations
+
+
+def _actions(channels: dict[str, Schema], actions: dict[str, tuple[str, str]]) -> Schema:
     operations: Schema = {}
     for channel, (action, operation) in actions.items():
         operations[operation] = {
@@ -108,7 +130,6 @@ def _operations(channels: dict[str, Schema]) -> Schema:
             "channel": {"$ref": f"#/channels/{channel}"},
             "messages": [{"$ref": f"#/channels/{channel}/messages/{name}"} for name in channels[channel]["messages"]],
         }
-    operations["predict"]["reply"] = {"channel": {"$ref": "#/channels/predictions"}}
     return operations
 
 

@@ -104,7 +104,8 @@ def build(settings: WorkerSettings) -> tuple[Service, Worker]:
         title=f"Penstock worker: {settings.model_name}",
     )
     queues.mount(app)
-    app.include_router(asyncapi_router(transformer, settings.model_name, bootstrap=settings.kafka_bootstrap))
+    logs = settings.logs_to_kafka
+    app.include_router(asyncapi_router(transformer, settings.model_name, bootstrap=settings.kafka_bootstrap, logs=logs))
     return Service(app, lifecycle, metrics, add_route(transformer, lifecycle)), worker
 
 
