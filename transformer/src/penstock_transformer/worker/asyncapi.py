@@ -89,7 +89,7 @@ def _add_log(made: dict[str, Any], model: str) -> None:
     made["channels"] |= more
     made["operations"] |= _actions(more, feedback.ACTIONS)
     for name, (title, summary) in feedback.MESSAGES.items():
-        example = ({}, feedback.EXAMPLES[name]) if name in feedback.EXAMPLES else None
+        example: tuple[Schema, Any] | None = ({}, feedback.EXAMPLES[name]) if name in feedback.EXAMPLES else None
         made["components"]["messages"][name] = _message(title, summary, JSON, name, f"{name}Headers", example)
     made["components"]["schemas"] |= feedback.schemas()
 
