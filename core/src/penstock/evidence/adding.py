@@ -7,8 +7,8 @@ those of the first of its name is left out: counts of other bins cannot be added
 wrong has others.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import add, sub
 from typing import TypeVar
 
 from penstock.evidence.document import Counts, Entry, EntryKey, Histogram, Latency, Paired
@@ -82,17 +82,16 @@ def difference(later: Entry, earlier: Entry | None) -> Entry:
 
 def add_counts(several: Iterable[Counts]) -> Counts:
     """Sparse counts, added bin by bin."""
-    found: Counter[int] = Counter()
+    found: dict[int, int] = {}
     for counts in several:
         for number, count in counts:
-            found[number] += count
-    return sorted((number, count) for number, count in found.items() if count)
+            found[number] = found.get(number, 0) + count
+    return sorted([(number, count) for number, count in found.items() if count])
 
 
 def subtract_counts(later: Counts, earlier: Counts) -> Counts:
     """What came to sparse counts. Raises Fallen."""
-    left = _remaining(dict(later), dict(earlier))
-    return sorted(left.items())
+    return sorted(_remaining(dict(later), dict(earlier)).items())
 
 
 def _pairs(pairs: Sequence[Paired]) -> Paired:
@@ -129,7 +128,10 @@ def _histogram(several: Sequence[Histogram]) -> Histogram:
     first = several[0]
     same = [histogram.counts for histogram in several if histogram.bins == first.bins]
     training = next((histogram.training for histogram in several if histogram.training is not None), None)
-    return Histogram(first.bins, [sum(column) for column in zip(*same, strict=True)], training)
+    counts = same[0]
+    for others in same[1:]:
+        counts = list(map(add, counts, others))
+    return Histogram(first.bins, counts, training)
 
 
 def _since(later: dict[str, Histogram], earlier: dict[str, Histogram]) -> dict[str, Histogram]:
@@ -139,7 +141,9 @@ def _since(later: dict[str, Histogram], earlier: dict[str, Histogram]) -> dict[s
         if before is None:
             found[name] = histogram
         elif before.bins == histogram.bins:
-            counts = [_less(a, b) for a, b in zip(histogram.counts, before.counts, strict=True)]
+            counts = list(map(sub, histogram.counts, before.counts))
+            if min(counts, default=0) < 0:
+                raise Fallen(f"a count of {name}")
             found[name] = Histogram(histogram.bins, counts, histogram.training)
         else:
             raise Fallen(f"the bins of {name}")
@@ -149,17 +153,20 @@ def _since(later: dict[str, Histogram], earlier: dict[str, Histogram]) -> dict[s
 
 
 def _summed(several: Iterable[dict[str, int]]) -> dict[str, int]:
-    found: Counter[str] = Counter()
+    found: dict[str, int] = {}
     for counts in several:
-        found.update(counts)
+        for kind, count in counts.items():
+            found[kind] = found.get(kind, 0) + count
     return dict(sorted(found.items()))
 
 
 def _remaining(later: dict[K, int], earlier: dict[K, int]) -> dict[K, int]:
-    left = {key: _less(count, earlier.get(key, 0)) for key, count in later.items()}
-    if any(count and key not in later for key, count in earlier.items()):
+    left = {key: came for key, count in later.items() if (came := count - earlier.get(key, 0))}
+    if left and min(left.values()) < 0:
+        raise Fallen("a count fell")
+    if not later.keys() >= earlier.keys() and any(count and key not in later for key, count in earlier.items()):
         raise Fallen("a count is gone")
-    return {key: count for key, count in left.items() if count}
+    return left
 
 
 def _less(later: int, earlier: int) -> int:
