@@ -102,7 +102,7 @@ matchExpressions: [{key: penstock.dev/component, operator: NotIn, values: [predi
 {{/* Namespaces whose predictors are closed to all but transformers, and where there are pods of queues. A list, as JSON. */}}
 {{- define "penstock.guardedNamespaces" -}}
 {{- $found := .Values.networkPolicy.namespaces }}
-{{- if or .Values.async.enabled .Values.feedback.sink.enabled }}
+{{- if or .Values.async.enabled .Values.feedback.sink.enabled .Values.feedback.retrainTrigger.enabled }}
 {{- $found = append $found .Release.Namespace }}
 {{- end }}
 {{- range .Values.models }}

@@ -57,6 +57,7 @@ PODS: dict[str, tuple[str, Labels]] = {
     ),
     "relay": ("penstock", {"penstock.dev/component": "relay"}),
     "log sink": ("penstock", {"penstock.dev/component": "log-sink"}),
+    "retrain trigger": ("penstock", {"penstock.dev/component": "retrain-trigger"}),
     "operator": (
         "penstock",
         {
@@ -160,7 +161,7 @@ def test_admin_ports_answer_the_operator_and_prometheus(guarded: Sequence[Docume
     assert who(guarded, target, 9090) == {"operator", "prometheus"}
 
 
-@pytest.mark.parametrize("target", ["worker", "relay", "updates", "log sink"])
+@pytest.mark.parametrize("target", ["worker", "relay", "updates", "log sink", "retrain trigger"])
 def test_queues_answer_nobody(guarded: Sequence[Document], target: str) -> None:
     assert who(guarded, target, 8080) == {"operator"}
 

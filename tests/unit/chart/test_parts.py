@@ -125,7 +125,7 @@ def test_every_pod_that_speaks_to_kafka_does_so_under_its_own_name(render: Rende
     pods = {
         name: environment_of(document["spec"]["template"]["spec"])
         for name, document in named(render(None, "everything"), "Deployment").items()
-        if name != "penstock-operator"
+        if name not in ("penstock-operator", "penstock-retrain-trigger")
     }
     assert {name.rpartition("-")[2] for name in pods} == {"worker", "relay", "sink", "updates"}
     for name, environment in pods.items():
@@ -193,3 +193,28 @@ def test_the_log_sink_says_what_it_lacks(render: Render, chart_error: type[Excep
         render({"feedback": {"sink": {"enabled": True}}, "async": {"kafka": KAFKA}})
     with pytest.raises(chart_error, match="bootstrap"):
         render({"feedback": {"sink": {"enabled": True, "existingClaim": "log"}}})
+
+
+def test_the_retrain_trigger_has_the_log_and_may_make_jobs_only_if_it_was_allowed_to(render: Render) -> None:
+    documents = render(None, "everything")
+    pod = named(documents, "Deployment")["penstock-retrain-trigger"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"].endswith("-feast")
+    assert "--watch=/watches/flights.yaml,/watches/digits.yaml" in container["args"]
+    assert {"name": "log", "persistentVolumeClaim": {"claimName": "log"}} in pod["volumes"]
+    assert {"name": "bundles", "mountPath": "/bundles", "readOnly": True} in container["volumeMounts"]
+    assert pod["automountServiceAccountToken"] is True
+    (subject,) = named(documents, "RoleBinding")["penstock-retrain-trigger"]["subjects"]
+    assert subject["name"] == pod["serviceAccountName"]
+    values = {"retrainTrigger": {"enabled": True, "existingClaim": "log", "watches": {"configMap": "watches"}}}
+    documents = render({"feedback": values})
+    pod = named(documents, "Deployment")["penstock-retrain-trigger"]["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert "penstock-retrain-trigger" not in named(documents, "Role")
+    assert "env" not in pod["containers"][0]
+
+
+def test_the_retrain_trigger_says_what_it_lacks(render: Render, chart_error: type[Exception]) -> None:
+    for lacking, values in (("existingClaim", {"watches": {"configMap": "watches"}}), ("configMap", {"existingClaim": "log"})):
+        with pytest.raises(chart_error, match=lacking):
+            render({"feedback": {"retrainTrigger": {"enabled": True, **values}}})

@@ -15,6 +15,7 @@ import yaml
 from penstock.settings import parse, variables
 from penstock_predictor.settings import PredictorSettings
 from penstock_transformer.feedback.sink.settings import LogSinkSettings
+from penstock_transformer.feedback.trigger.settings import TriggerSettings
 from penstock_transformer.relay.settings import RelaySettings
 from penstock_transformer.settings import TransformerSettings
 from penstock_transformer.sink.settings import SinkSettings
@@ -31,13 +32,18 @@ PROGRAMS: dict[tuple[str, str], tuple[type[Any], str]] = {
     ("transformer", "relay"): (RelaySettings, "PENSTOCK_TRANSFORMER"),
     ("transformer", "sink"): (SinkSettings, "PENSTOCK_TRANSFORMER"),
     ("transformer", "log-sink"): (LogSinkSettings, "PENSTOCK_TRANSFORMER"),
+    ("transformer", "retrain-trigger"): (TriggerSettings, "PENSTOCK_TRANSFORMER"),
     ("transformer", "updates"): (UpdatesSettings, "PENSTOCK_TRANSFORMER"),
 }
 # What else our programs read, by names that are not theirs.
 FOREIGN = {"AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
 # What KServe's controller adds to a transformer's arguments.
 INJECTED = ["--model_name", "flights", "--predictor_host", "flights-predictor.default", "--http_port", "8080"]
-URLS = {"DATABASE": "postgresql://me:secret@db/predictions", "FEATURE_STORE": "redis://redis:6379"}
+URLS = {
+    "DATABASE": "postgresql://me:secret@db/predictions",
+    "FEATURE_STORE": "redis://redis:6379",
+    "WEBHOOK_SECRET": f"whsec_{'A' * 32}",
+}
 
 Document = dict[str, Any]
 Render = Callable[..., Sequence[Document]]
