@@ -59,10 +59,12 @@ def name_of(event: dict[str, Any]) -> str:
 
 
 def read_rows(log: Path, event: dict[str, Any], base: Bundle) -> pd.DataFrame:
-    """The window's rows with outcomes; `late` is what became of them."""
+    """The window's rows with outcomes; `late` is what became of them. Raises SystemExit for none."""
     assert base.features is not None
     since, until = moments(event["window"]["since"], event["window"]["until"])
     rows = training_frame(chosen_folder(log, event["model"]), base.features, since, until)
+    if rows.empty:
+        raise SystemExit(f"{log} has no row with an outcome in that window")
     rows[LATE] = [outcome == LATE or outcome == 1.0 for outcome in rows[OUTCOME]]
     return rows
 
@@ -70,7 +72,7 @@ def read_rows(log: Path, event: dict[str, Any], base: Bundle) -> pd.DataFrame:
 def train(rows: pd.DataFrame, base: Bundle, version: str, folder: Path) -> dict[str, float]:
     """Write what a bundle is built of to `folder`; the figures on the last rows. Raises SystemExit for too few rows."""
     assert base.features is not None
-    cuts = [int(len(rows) * share) for share in (TRAINING, THRESHOLD)]
+    cuts = cuts_of(rows)
     late = rows[LATE].to_numpy().astype(bool)
     parts = [late[: cuts[0]], late[cuts[0] : cuts[1]], late[cuts[1] :]]
     if any(part.all() or not part.any() for part in parts):
@@ -88,6 +90,12 @@ def train(rows: pd.DataFrame, base: Bundle, version: str, folder: Path) -> dict[
     (folder / "bundle.draft.yaml").write_text(describe(base, version, rows, found.threshold, found.summary()))
     write_examples(spec, rows[: cuts[0]], folder / "examples.csv")
     return found.summary()
+
+
+def cuts_of(rows: pd.DataFrame) -> list[int]:
+    """Where training ends, and where judging begins: between two moments, never within a request."""
+    times = rows[TIME].to_numpy()
+    return [int(np.searchsorted(times, times[int(len(rows) * share)])) for share in (TRAINING, THRESHOLD)]
 
 
 def describe(base: Bundle, version: str, rows: pd.DataFrame, threshold: float, figures: dict[str, Any]) -> str:
@@ -173,7 +181,7 @@ def main() -> int:
         ])  # fmt: skip
         if status:
             return status
-    before, after = judge(out, base, arguments.log, event, float(rows[TIME].iloc[int(len(rows) * THRESHOLD)]))
+    before, after = judge(out, base, arguments.log, event, float(rows[TIME].iloc[cuts_of(rows)[1]]))
     if not better(before, after) and not arguments.anyway:
         print(f"{name} is no better than {base.label}; nothing is applied", file=sys.stderr)
         return 3

@@ -42,7 +42,7 @@ from penstock_transformer.store.port import RowWrite
 ROOT = Path(__file__).resolve().parents[3]
 FLIGHTS = ROOT / "examples/flights"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-WAIT_S = 60.0
+WAIT_S = 120.0
 REQUESTS, ROWS = 12, 40
 _TABLE = (
     "CREATE TABLE flights_{0} (entity_key BLOB, feature_name TEXT, value BLOB, value_text TEXT, value_num REAL,"
