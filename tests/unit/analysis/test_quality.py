@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.evidence.quality import QualityEntry, QualitySums, Units
@@ -162,6 +162,7 @@ def test_only_revisions_that_assigned_both_are_compared() -> None:
     assert {one.candidate.table for one in found} == {""}
 
 
+@settings(max_examples=25)
 @given(st.lists(st.tuples(*[st.floats(0, 1e5)] * 2, *[st.floats(0, 1)] * 2, st.floats(0.01, 1), st.booleans()), max_size=4))
 def test_whatever_counts_come_there_is_a_verdict_with_finite_words(
     rows: list[tuple[float, float, float, float, float, bool]],
