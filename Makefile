@@ -39,13 +39,13 @@ run-kafka: setup ## the same over Kafka: starts a real broker, kcat sends a requ
 	@$(BIN)/python tools/get_kafka.py
 	@$(BIN)/python examples/flights/run_kafka.py $(ARGS)
 
-test: setup ## run every test; as root on Debian it installs missing servers first
+test: setup ## run every test; as root on Debian it installs missing servers first (JOBS=2: two files at a time)
 	@$(BIN)/python tools/get_servers.py
 	@$(BIN)/python tools/get_go.py "$(GO)"
 	@$(BIN)/python tools/get_judges.py
 	@$(BIN)/python tools/get_chart_judges.py
 	@$(BIN)/python tools/get_kafka.py
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(if $(JOBS),-n $(JOBS) --dist loadfile) $(ARGS)
 
 lint: setup ## format, lint, layers
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/lint-imports
