@@ -21,7 +21,6 @@ from penstock.logs import configure
 from penstock.serving.server import Service
 from penstock.settings import parse
 from penstock_transformer.bare_service import bare_service
-from penstock_transformer.feedback.parquet import arrow
 from penstock_transformer.feedback.trigger.asking import open_asker
 from penstock_transformer.feedback.trigger.bounds import open_watch
 from penstock_transformer.feedback.trigger.metrics import families
@@ -47,8 +46,7 @@ class TriggerPart(Part):
         self._turned = False
 
     async def start(self) -> None:
-        """Read the watch files. Raises InvalidInput, OSError, NoParquet without pyarrow."""
-        arrow()
+        """Read the watch files. Raises InvalidInput, OSError."""
         self.watchers = open_watchers(self._settings)
         self._turning = asyncio.create_task(self._run())
 
@@ -105,7 +103,6 @@ def build(settings: TriggerSettings) -> tuple[Service, TriggerPart]:
 def turn_once(settings: TriggerSettings) -> int:
     """One turn over each model; the exit status."""
     try:
-        arrow()
         watchers = open_watchers(settings)
     except (PenstockError, OSError) as error:
         print(f"penstock-transformer {NAME}: {error}", file=sys.stderr)
