@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from aiohttp import web
+from operator_traffic import Traffic
 
 from penstock.testing.definitions import INFERENCE_SERVICES as DEFINITION
 from penstock.testing.definitions import chart_definition
@@ -38,22 +39,25 @@ async def cluster_of(server: KubernetesServer, folder: Path) -> KubeCluster:
     return KubeCluster(find_credentials(folder / "kubeconfig", {}))
 
 
-def model_version(model: str, number: int, *, paused: bool = False) -> Object:
-    """A version of a model, to be live at once."""
+def model_version(model: str, number: int, *, paused: bool = False, strategy: str = "immediate") -> Object:
+    """A version of a model, to be live at once unless the strategy is another."""
     name, digit = f"{model}-{number}", f"{number:x}"
     spec = {
         "inferenceService": model,
         "bundle": {"uri": f"pvc://bundles/{name}", "digest": "sha256:" + digit * 64},
-        "rollout": {"strategy": "immediate", "onNewerVersion": "queue"},
+        "rollout": {"strategy": strategy, "onNewerVersion": "queue"},
     }
     metadata = {"name": name, "namespace": NAMESPACE, "annotations": {PAUSED: "true"} if paused else {}}
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec}
 
 
 class Surroundings:
-    """From `start` to `close`. `port`: where all transformers' admin ports are."""
+    """From `start` to `close`. `port`: where all transformers' admin ports are. `traffic`: what the transformers count, None for
+    nothing; `asked`: how often they were asked for it."""
 
-    def __init__(self, cluster: KubeCluster, port: int) -> None:
+    def __init__(self, cluster: KubeCluster, port: int, traffic: Traffic | None = None) -> None:
+        self.asked = 0
+        self._traffic = traffic
         self._cluster = cluster
         self._port = port
         self._models: dict[str, str] = {}
@@ -65,6 +69,7 @@ class Surroundings:
     async def start(self) -> None:
         application = web.Application()
         application.router.add_get("/route", self._route)
+        application.router.add_get("/evidence", self._evidence)
         self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
         await web.TCPSite(self._runner, "0.0.0.0", self._port).start()
@@ -80,6 +85,15 @@ class Surroundings:
         model = self._models.get(request.transport.get_extra_info("sockname")[0], "")
         return web.json_response({"revision": 0, "applied": [], "error": None, "model": model, **self._routes.get(model, {})})
 
+    async def _evidence(self, request: web.Request) -> web.Response:
+        assert request.transport is not None
+        self.asked += 1
+        address = request.transport.get_extra_info("sockname")[0]
+        if self._traffic is None:
+            raise web.HTTPNotFound
+        told = self._traffic.told(self._models.get(address, ""), address, with_features=request.query.get("features") != "false")
+        return web.Response(body=told, content_type="application/json")
+
     async def _play(self) -> None:
         while True:
             # Objects go while they are looked at.
@@ -92,7 +106,10 @@ class Surroundings:
         for document in maps:
             route = load_yaml(document["data"][KEY])
             applied = [one["digest"] for one in route["bundles"]]
-            self._routes[document["metadata"]["labels"][LABEL]] = {"revision": route["revision"], "applied": applied}
+            model = document["metadata"]["labels"][LABEL]
+            self._routes[model] = {"revision": route["revision"], "applied": applied}
+            if self._traffic is not None:
+                self._traffic.routed(model, route)
         for kind, act in ((JOBS, self._verify), (INFERENCE_SERVICES, self._serve)):
             found, _ = await self._cluster.list(kind, NAMESPACE)
             new = [one for one in found if one["metadata"]["uid"] not in self._done]

@@ -47,9 +47,10 @@ string}}}}}}}}
 """
 
 
-def write_bundle(directory: Path, text: str | None = None) -> None:
-    """A bundle directory of a features.yaml, made by the same parts that `penstock bundle build` uses."""
-    from penstock.bundle.files import digest_bytes
+def write_bundle(directory: Path, text: str | None = None, *, version: str = "1", profile: bytes | None = None) -> str:
+    """A bundle directory of a features.yaml, made by the same parts that `penstock bundle build` uses; its digest. `profile`: its
+    profile.json."""
+    from penstock.bundle.files import bundle_digest, digest_bytes
     from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
     from penstock.bundle.manifest_text import write_manifest
     from penstock.dataplane import TensorMetadata
@@ -59,14 +60,17 @@ def write_bundle(directory: Path, text: str | None = None) -> None:
 
     text = features() if text is None else text
     files = {"features.yaml": text.encode(), "encoder.onnx": compile_encoder(read_spec(text)), "model.onnx": mlp()}
+    if profile is not None:
+        files["profile.json"] = profile
     signature = ModelSignature(
         "model.onnx", (TensorMetadata("x", "FP32", (-1, 32)),), (TensorMetadata("y", "FP32", (-1, 1)),), True
     )
     entries = {name: digest_bytes(content) for name, content in files.items()}
-    files["bundle.yaml"] = write_manifest(Manifest(MODEL, "1", signature, PostprocessSpec("regression", "y"), entries))
+    files["bundle.yaml"] = write_manifest(Manifest(MODEL, version, signature, PostprocessSpec("regression", "y"), entries))
     directory.mkdir()
     for name, content in files.items():
         (directory / name).write_bytes(content)
+    return bundle_digest(files["bundle.yaml"])
 
 
 def write_script(directory: Path, rows: int, entities: int = ENTITIES, form: str = "rows") -> Path:
