@@ -70,8 +70,10 @@ def own_images(cluster: Cluster) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def chart(cluster: Cluster, own_images: dict[str, str]) -> Cluster:
-    """The cluster with our chart installed, as it is without any value set."""
-    penstock_chart.install(cluster)
+    """The cluster with our chart installed, as it is without any value set; with PENSTOCK_CHART=kept as it stands, for a run
+    beside another one."""
+    if os.environ.get("PENSTOCK_CHART") != "kept":
+        penstock_chart.install(cluster)
     return cluster
 
 

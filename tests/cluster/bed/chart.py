@@ -15,14 +15,15 @@ RELEASE = "penstock"
 CHART = ROOT / "charts" / "penstock"
 
 
-def install(cluster: Cluster, *options: str | Path, admitted: str = "") -> None:
+def install(cluster: Cluster, *options: str | Path, admitted: str = "", keep: bool = False) -> None:
     """Install or upgrade the chart, and wait for its pods. `options` go to helm; namespaces that were admitted before stay so,
-    unless they are gone. Tests side by side install it one after the other: helm refuses a second upgrade under way."""
+    unless they are gone; `keep`: all other values, too. Tests side by side install it one after the other: helm refuses a second
+    upgrade under way."""
     place = ["--namespace", NAMESPACE, "--create-namespace"]
     with _alone():
         namespaces = sorted({*_admitted(cluster), *([admitted] if admitted else [])})
         # Without it helm would go on with what an earlier test has set.
-        values = ["--reset-values", f"--set-json=transformer.namespaces={json.dumps(namespaces)}"]
+        values = ["--reuse-values" if keep else "--reset-values", f"--set-json=transformer.namespaces={json.dumps(namespaces)}"]
         cluster.helm("upgrade", "--install", RELEASE, CHART, *place, *values, "--wait", "--timeout=180s", *options)
 
 
@@ -36,7 +37,7 @@ def render(cluster: Cluster, template: str, **values: Any) -> str:
 
 def admit(cluster: Cluster, namespace: str) -> None:
     """Give a namespace the service account that transformers and workers run as, as an administrator would for a new team."""
-    install(cluster, admitted=namespace)
+    install(cluster, admitted=namespace, keep=True)
 
 
 @contextmanager

@@ -111,7 +111,7 @@ class Trial:
             f"{self.name}: {self.stage} after {self.took_s:.0f} s of requests (ready {self.begun_at - self.applied_at:.0f} s"
             f" after it was applied); load average {self.load:.1f}\n  {steps}\n  {self.status.get('message')}\n"
             f"  {self.callers['sent']} requests, {self.refused()} refused, {sum(self.callers['failures'].values())} failed;"
-            f" {answers}"
+            f" {answers}{''.join(f'; {count} times {text}' for text, count in self.callers['failures'].items())}"
         )
 
 
@@ -201,10 +201,18 @@ def look(served: Flights) -> list[Evidence]:
 def await_age(served: Flights) -> None:
     """Until every transformer is so old that what it counts is believed."""
     deadline = time.monotonic() + LONGEST_S
-    while any(process.age_s <= YOUNG_S for pod in look(served) for process in pod.processes):
+    while not _is_old(served):
         if time.monotonic() > deadline:
             raise BedError("the transformers do not grow older")
         time.sleep(2.0)
+
+
+def _is_old(served: Flights) -> bool:
+    try:
+        return all(process.age_s > YOUNG_S for pod in look(served) for process in pod.processes)
+    except BedError:
+        # One of them is just starting, or ending.
+        return False
 
 
 def median_latency_s(served: Flights) -> float:
