@@ -45,7 +45,7 @@ def test_a_receiver_that_is_away_is_asked_again_with_the_same(watch: Make, look:
 def test_one_under_way_ends_by_its_job_by_another_bundle_or_in_silence(watch: Make, look: Make) -> None:
     begun = after_attempt(after_look(Memory(), watch(), look(), 7200.0), "delivered", 7200.0)
     endings: list[tuple[Any, float, str | None]] = [
-        ("running", 7300.0, None), ("succeeded", 7300.0, "succeeded"), ("failed", 7300.0, "failed"),
+        ("running", 7300.0, None), ("running", 9e9, None), ("succeeded", 7300.0, "succeeded"), ("failed", 7300.0, "failed"),
         ("removed", 7300.0, "removed"), (None, 7699.0, None), (None, 7700.0, "silent"),
     ]  # fmt: skip
     for progress, now, ending in endings:

@@ -23,6 +23,9 @@ State = Literal["quiet", "due", "under_way", "cooling"]
 Ending = Literal["succeeded", "failed", "removed", "replaced", "silent", "gone", "abandoned"]
 Progress = Literal["running", "succeeded", "failed", "removed"]
 
+MOST_REASONS = 50
+"""What is told has to fit into a variable of a Job."""
+
 
 class Retraining(msgspec.Struct, frozen=True, omit_defaults=True):
     """One retraining, from the moment it is due. Times in s since 1970. `attempts` were made to ask for it; the next one is due
@@ -69,7 +72,9 @@ def after_progress(memory: Memory, watch: Watch, progress: Progress | None, now_
         return memory
     if progress in ("succeeded", "failed", "removed"):
         return _ended(memory, one, progress, now_s)
-    # Nobody says that it ended, and it may have died without a word.
+    if progress == "running":
+        return memory
+    # Nobody says that it runs, and it may have died without a word.
     return _ended(memory, one, "silent", now_s) if now_s >= one.accepted_s + watch.longest_s else memory
 
 
@@ -94,7 +99,7 @@ def after_look(memory: Memory, watch: Watch, look: Look, now_s: float, *, busy: 
         window=look.window,
         rows=look.rows,
         outcomes=look.outcomes,
-        reasons=look.passed,
+        reasons=look.passed[:MOST_REASONS],
         due_s=now_s,
         next_s=now_s,
     )
