@@ -20,3 +20,24 @@ class Backoff:
         """
         step: float = min(self.most_s, self.first_s * 2 ** min(max(tries, 1) - 1, _MOST_DOUBLINGS))
         return step * (0.5 + random.random() / 2)
+
+
+class Doubling:
+    """The same without jitter, for one who waits for the same thing again and again: it knows by itself how long it has waited.
+
+    `least_s` before the second try, doubling up to `most_s`, and `least_s` again once something worked.
+    """
+
+    def __init__(self, least_s: float, most_s: float) -> None:
+        self._least_s = least_s
+        self._most_s = most_s
+        self._next_s = least_s
+
+    def next(self) -> float:
+        """Seconds before the next try."""
+        wait_s, self._next_s = self._next_s, min(self._most_s, self._next_s * 2)
+        return wait_s
+
+    def reset(self) -> None:
+        """Something worked."""
+        self._next_s = self._least_s

@@ -21,9 +21,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from penstock_transformer.backoff import Doubling
 from penstock_transformer.relay import effects as fx
 from penstock_transformer.relay import events as ev
-from penstock_transformer.relay.backoff import Backoff
 from penstock_transformer.relay.port import Claim, Intent, Lease, Slot
 from penstock_transformer.relay.shunned import Shunned
 
@@ -61,7 +61,7 @@ class RelayMachine:
         self._renew_at: float | None = None
         self._woken = self._abandoned = self._stopping = False
         self._first = True
-        self._backoff = Backoff(limits.retry_s, limits.retry_most_s)
+        self._backoff = Doubling(limits.retry_s, limits.retry_most_s)
         self._shunned = Shunned(limits.retry_s, limits.shun_most_s)
         self.takeovers = 0
         self.batches = 0

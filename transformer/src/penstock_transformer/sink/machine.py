@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from penstock_transformer.backoff import Doubling
 from penstock_transformer.broker.records import Partition, Record
 from penstock_transformer.predictions.resource import Ending, changed_by
-from penstock_transformer.relay.backoff import Backoff
 from penstock_transformer.sink import effects as fx
 from penstock_transformer.sink import events as ev
 from penstock_transformer.sink.reading import read_ending
@@ -58,8 +58,8 @@ class SinkMachine:
         self._committing: dict[Partition, int] | None = None
         self._write_at: float | None = None
         self._commit_at: float | None = None
-        self._write_backoff = Backoff(limits.retry_s, limits.retry_most_s)
-        self._commit_backoff = Backoff(limits.retry_s, limits.retry_most_s)
+        self._write_backoff = Doubling(limits.retry_s, limits.retry_most_s)
+        self._commit_backoff = Doubling(limits.retry_s, limits.retry_most_s)
         self._paused = self._stopping = False
         self.finished = False
         self.ended = self.unknown = self.repeated = self.unreadable = self.refused = self.faults = 0
