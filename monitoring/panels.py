@@ -38,15 +38,22 @@ class Level(NamedTuple):
 GOOD_BELOW = "green"
 
 
-def graph(title: str, description: str, unit: str, *queries: Query, stacked: bool = False, width: int = GRAPH_WIDTH) -> Any:
-    """Series over time, from nought up, with their last and greatest values in the legend."""
+def graph(
+    title: str,
+    description: str,
+    unit: str,
+    *queries: Query,
+    stacked: bool = False,
+    signed: bool = False,
+    width: int = GRAPH_WIDTH,
+) -> Any:
+    """Series over time, from nought up unless `signed`, with their last and greatest values in the legend."""
     panel = (
         timeseries.Panel()
         .title(title)
         .description(description)
         .datasource(SOURCE)
         .unit(unit)
-        .min(0)
         .span(width)
         .height(GRAPH_HEIGHT)
         .line_width(1)
@@ -61,6 +68,8 @@ def graph(title: str, description: str, unit: str, *queries: Query, stacked: boo
         )
         .tooltip(common.VizTooltipOptions().mode(common_models.TooltipDisplayMode.MULTI).sort(common_models.SortOrder.DESCENDING))
     )
+    if not signed:
+        panel.min(0)
     if stacked:
         panel.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL).group("A"))
     return _asked(panel, queries)

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from monitoring.alerts import processes, queues, rollouts, serving, store
+from monitoring.alerts import processes, quality, queues, rollouts, serving, store
 from monitoring.alerts.alert import Alert
 
 _HEAD = "# Made by `make dashboards` from monitoring/alerts; a test holds it to that.\n"
@@ -15,7 +15,14 @@ _HEAD = "# Made by `make dashboards` from monitoring/alerts; a test holds it to 
 
 def groups() -> dict[str, list[Alert]]:
     """The alerts by the part of the system that they are about."""
-    modules = {"serving": serving, "processes": processes, "feature-store": store, "queues": queues, "rollouts": rollouts}
+    modules = {
+        "serving": serving,
+        "processes": processes,
+        "feature-store": store,
+        "queues": queues,
+        "rollouts": rollouts,
+        "quality": quality,
+    }
     return {name: module.alerts() for name, module in modules.items()}
 
 

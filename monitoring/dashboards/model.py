@@ -26,11 +26,12 @@ _BUNDLE = "{{version}}"
 
 
 def board() -> Board:
-    """The chosen models; the predictors' panels show those of the namespace."""
+    """The chosen models; the predictors' panels show those of the namespace, those of quality the log sink's namespace."""
     made = Board("model", "Model", "What callers of a model see, and where the time goes.", NAMESPACE, MODEL)
     made.row("Callers", *_numbers(), *_callers())
     made.row("Where the time goes", *_time())
     made.row("Predictors", *_predictors())
+    made.row("Quality, by outcomes that were told", *_quality(), *_outcomes())
     return made
 
 
@@ -219,5 +220,100 @@ def _predictors() -> list[object]:
             Query(short(greatest("penstock_run_cost_bytes", _PREDICTED, "model, bundle, rows"))),
             ("bundle",),
             12,
+        ),
+    ]
+
+
+def _measured(measure: str, mode: str = "", metric: str = "penstock_quality") -> list[Query]:
+    """A measure of each bundle, those that answer and shadows apart."""
+    several = []
+    for shadow, name in (("false", "{{model}} {{version}}"), ("true", "{{model}} {{version}} shadow")):
+        labels = f'{OF_MODEL}, measure="{measure}", shadow="{shadow}"'
+        several.append(Query(short(greatest(metric, labels, "model, bundle")), f"{name}{mode}"))
+    return several
+
+
+def _quality() -> list[object]:
+    numbers = (("mean_absolute_error", " mean"), ("root_mean_squared_error", " root of the mean square"))
+    return [
+        graph("Accuracy", "Share of answers whose label turned out right.", "percentunit", *_measured("accuracy")),
+        graph(
+            "Area under the ROC curve",
+            "The chance that what turned out true had the higher score of two; a half is no better than a coin.",
+            "none",
+            *_measured("auc"),
+        ),
+        graph(
+            "Cost of a prediction",
+            "What an answer cost on average, by the table in the bundle's card; below nought is a gain.",
+            "none",
+            *_measured("cost"),
+            signed=True,
+        ),
+        graph(
+            "Error of numbers",
+            "How far predicted numbers were from what turned out true.",
+            "none",
+            *(query for measure, name in numbers for query in _measured(measure, name)),
+        ),
+        graph(
+            "Bias of numbers",
+            "What predicted numbers were too large on average; below nought they were too small.",
+            "none",
+            *_measured("bias"),
+            signed=True,
+        ),
+        graph(
+            "Twice the standard error of the accuracy",
+            "How far the accuracy may be off by chance: two bundles that differ by less are not known to differ.",
+            "percentunit",
+            *(Query(f"2 * {query.expression}", query.legend) for query in _measured("accuracy", metric="penstock_quality_error")),
+        ),
+    ]
+
+
+def _outcomes() -> list[object]:
+    live = f'{OF_MODEL}, shadow="false"'
+    tenth, ratio = "{{model}} {{tenth}}", "penstock_quality_calibration_ratio"
+    true, said = (greatest(ratio, f'{live}, of="{of}"', "model, tenth") for of in ("true", "said"))
+    return [
+        graph(
+            "Outcomes known",
+            "Predictions whose outcome is known, in the sink's window; all else of this row rests on these.",
+            "short",
+            Query(
+                short(greatest("penstock_quality_rows", OF_MODEL, "model, bundle, shadow")), "{{model}} {{version}} {{shadow}}"
+            ),
+        ),
+        graph(
+            "Calibration error",
+            "How far scores are from how often they were right, on average over tenths of the score.",
+            "percentunit",
+            *_measured("calibration_error"),
+        ),
+        graph(
+            "Calibration",
+            "By tenths of the score: how often what was said came true, less how likely it was said to be. Nought is best.",
+            "percentunit",
+            Query(f"{true} - {said}", tenth),
+            signed=True,
+        ),
+        graph(
+            "Outcomes that name no label",
+            "Outcomes whose label the bundle lacks: whoever tells them spells it otherwise. They count for nothing.",
+            "short",
+            Query(short(greatest("penstock_quality_strange", OF_MODEL, "model, bundle")), "{{model}} {{version}}"),
+        ),
+        graph(
+            "Beyond its bound",
+            "1 while a measure of a bundle that answers has passed the bound that the sink was given.",
+            "none",
+            Query(greatest("penstock_quality_beyond_bound", OF_MODEL, "model, measure"), "{{model}} {{measure}}"),
+        ),
+        graph(
+            "Log records",
+            "Records a second that the log's sink has read: predictions, outcomes, and what it could not read.",
+            "ops",
+            Query(rate("penstock_log_sink_records_total", HERE, "kind"), "{{kind}}"),
         ),
     ]

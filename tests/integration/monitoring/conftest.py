@@ -1,7 +1,8 @@
 """The whole system under traffic of every kind, and a real Prometheus that scrapes it.
 
     Redis, PostgreSQL, Kafka; predictor (three bundles), transformer (two live, one shadow), worker, relay, sink, updates,
-    `penstock serve`; the operator over a real API server; a thread that asks for predictions in every way, wrong ones too
+    log sink (over a log with outcomes), `penstock serve`; the operator over a real API server; a thread that asks for
+    predictions in every way, wrong ones too
 
 Started once for the area, and ended with it. Labels of the targets are those that the chart's monitors give.
 """
@@ -33,6 +34,7 @@ from penstock.testing.folder_stack import FolderStack
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.kubernetes import KubernetesServer
 from penstock.testing.models import mlp
+from penstock.testing.prediction_log import write_prediction_log
 from penstock.testing.prometheus import PrometheusServer, Target
 from penstock.testing.server import ServerProcess
 from penstock.testing.servers import PostgresServer, RedisServer, ServerMissing, free_port
@@ -63,7 +65,7 @@ store:
 """
 OUTPUTS = (TensorMetadata("y", "FP32", (-1, 1)),)
 MODEL = "trips"
-TOPICS = [f"{MODEL}.{role}" for role in ("requests", "predictions", "dead-letters")]
+TOPICS = [f"{MODEL}.{role}" for role in ("requests", "predictions", "dead-letters", "log", "outcomes")]
 UPDATES = ["planes.updates", "planes.updates.dead-letters"]
 CHART = Path(__file__).resolve().parents[3] / "charts/penstock"
 RULES = CHART / "files/alerts.yaml"
@@ -105,6 +107,7 @@ class System:
             for version in (1, 2, 3)
         ]
         (self.folder / "features.yaml").write_text(FEATURES)
+        write_prediction_log(self.folder / "log", labelled="flights", numbers=MODEL)
 
     def _start(self) -> None:
         self._run("predictor", "penstock_predictor", "--model_name", MODEL, "--model_dir", str(self.folder / "bundles"))
@@ -117,7 +120,9 @@ class System:
         kafka = ["--kafka_bootstrap", self.kafka.bootstrap]
         single = ["--kafka_replication", "1", "--kafka_min_insync", "1", "--kafka_create_topics", "true"]
         program = "penstock_transformer"
-        self._run("transformer", program, *model, *kafka, "--queues_refresh_s", "0.5", "--store_timeout_ms", "300")
+        self._run(
+            "transformer", program, *model, *kafka, "--queues_refresh_s", "0.5", "--store_timeout_ms", "300", "--log_rate", "1"
+        )
         self._run("worker", program, *model, *kafka, *single, "--queues_refresh_s", "0.5", way=("worker",))
         self._run("relay", program, *kafka, *single, way=("relay",))
         certificate = Authority("monitoring").issue(self.folder, "sink")
@@ -125,6 +130,9 @@ class System:
         self._run("sink", program, *kafka, *tls, "--models", MODEL, way=("sink",))
         store = ["--feature_sets", "planes", "--features", str(self.folder / "features.yaml")]
         self._run("updates", program, *store, "--feature_store", self.redis.url(), *kafka, way=("updates",))
+        quality = ["--quality_s", "1", "--quality_bounds", "accuracy=0.99", "--quality_rows", "2", "--log_part_s", "1"]
+        log = ["--log_dir", str(self.folder / "log"), "--models", MODEL]
+        self._run("log-sink", program, *kafka, *single, *log, *quality, way=("log-sink",))
         self._start_operator()
         for server in self.servers.values():
             server.wait_ready()

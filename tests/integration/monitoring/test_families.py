@@ -12,7 +12,7 @@ from penstock.testing.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 PAGE = Path(__file__).resolve().parents[3] / "docs/monitoring.md"
-COMPONENTS = ("predictor", "transformer", "worker", "relay", "sink", "updates", "serve", "operator")
+COMPONENTS = ("predictor", "transformer", "worker", "relay", "sink", "log-sink", "updates", "serve", "operator")
 _KINDS = {"counter": "_total", "gauge": "", "histogram": ""}
 
 

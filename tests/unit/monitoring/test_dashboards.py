@@ -14,6 +14,7 @@ from monitoring.files import FOLDER, ROOT, boards, files
 
 from penstock_operator.settings import OperatorSettings
 from penstock_predictor.settings import PredictorSettings
+from penstock_transformer.feedback.sink.settings import LogSinkSettings
 from penstock_transformer.relay.settings import RelaySettings
 from penstock_transformer.settings import TransformerSettings
 from penstock_transformer.sink.settings import SinkSettings
@@ -32,6 +33,7 @@ def _settings() -> set[str]:
         WorkerSettings,
         RelaySettings,
         SinkSettings,
+        LogSinkSettings,
         UpdatesSettings,
         OperatorSettings,
     )
