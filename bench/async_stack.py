@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from confluent_kafka.admin import AdminClient, NewTopic
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from rig import cpu_s, processes
+from rig import ENVIRONMENT, cpu_s, processes
 from streaming import MODEL, PARTITIONS, bundle_in
 
 from penstock.testing.kafka import KafkaServer
@@ -68,15 +68,14 @@ class Stack:
 @contextmanager
 def kafka_stack(client: str) -> Iterator[Stack]:
     """Everything, with one of Kafka's clients."""
-    with _directory() as directory, KafkaServer() as kafka, DurablePostgres() as postgres, ExitStack() as exits:
+    with _directory() as directory, KafkaServer() as kafka, _database(), ExitStack() as exits:
         make_topics(kafka.bootstrap)
         start = _Starting(exits, directory)
         broker = ["--kafka_bootstrap", kafka.bootstrap, "--kafka_client", client]
-        database = ["--database", postgres.url()]
         called = start.predictor()
-        start("transformer", start.stack.port, "penstock_transformer", *called, *broker, *database)
-        start("relay", free_port(), "penstock_transformer", "relay", *broker, *database)
-        start("sink", free_port(), "penstock_transformer", "sink", "--models", MODEL, *broker, *database)
+        start("transformer", start.stack.port, "penstock_transformer", *called, *broker)
+        start("relay", free_port(), "penstock_transformer", "relay", *broker)
+        start("sink", free_port(), "penstock_transformer", "sink", "--models", MODEL, *broker)
         start("worker", free_port(), "penstock_transformer", "worker", *called, *broker)
         yield start.stack
 
@@ -84,10 +83,9 @@ def kafka_stack(client: str) -> Iterator[Stack]:
 @contextmanager
 def postgres_stack() -> Iterator[Stack]:
     """No broker: the table is the queue."""
-    with _directory() as directory, DurablePostgres() as postgres, ExitStack() as exits:
+    with _directory() as directory, _database(), ExitStack() as exits:
         start = _Starting(exits, directory)
-        called = start.predictor()
-        start("transformer", start.stack.port, "penstock_transformer", *called, "--database", postgres.url())
+        start("transformer", start.stack.port, "penstock_transformer", *start.predictor())
         yield start.stack
 
 
@@ -136,6 +134,17 @@ def make_topics(bootstrap: str) -> None:
     topics.append(NewTopic("penstock.relays", 1, 1, config={"cleanup.policy": "compact"}))
     for made in admin.create_topics(topics).values():
         made.result(30)
+
+
+@contextmanager
+def _database() -> Iterator[None]:
+    """PostgreSQL, which the programs are told of by a variable: its URL has a password."""
+    with DurablePostgres() as postgres:
+        ENVIRONMENT["PENSTOCK_TRANSFORMER_DATABASE"] = postgres.url()
+        try:
+            yield
+        finally:
+            del ENVIRONMENT["PENSTOCK_TRANSFORMER_DATABASE"]
 
 
 @contextmanager
