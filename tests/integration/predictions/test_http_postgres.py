@@ -2,8 +2,7 @@
 
 import contextlib
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from penstock.testing.flights import write_flights, write_store
 from penstock.testing.server import ServerProcess
 from penstock.testing.servers import PostgresServer
+from penstock.testing.waiting import until
 
 SUBMIT = "/models/flights/predictions"
 WAIT = {"prefer": "wait=30"}
@@ -37,12 +37,6 @@ def transformer(predictor: ServerProcess, database: str, folder: Path, *options:
 
 def row(number: int) -> dict[str, list[dict[str, int]]]:
     return {"rows": [{"distance": number}]}
-
-
-def until(condition: Callable[[], bool], within_s: float = 40.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
 
 
 def test_one_takes_another_shows_and_what_one_dies_of_another_does(
@@ -96,7 +90,7 @@ def test_a_database_that_stands_still_is_429_then_503_and_comes_back(
             finally:
                 postgres.resume()
             for number in range(8):
-                until(lambda number=number: submitted(http, number))
+                until(lambda number=number: submitted(http, number), 40)
             found = http.get("/predictions?limit=100").json()["predictions"]
             assert len({one["idempotency_key"] for one in found if one.get("idempotency_key", "").startswith("p")}) == 8
             assert sum(one.get("idempotency_key", "").startswith("p") for one in found) == 8

@@ -4,8 +4,7 @@ import json
 import signal
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from websockets.sync.client import connect
 
 from penstock.testing.flights import write_flights, write_store
 from penstock.testing.server import ServerProcess
+from penstock.testing.waiting import until
 
 SUBMIT = "/models/flights/predictions"
 ROWS = {"rows": [{"distance": 3.5}]}
@@ -70,12 +70,6 @@ def stopped(pair: Pair) -> Iterator[Pair]:
     finally:
         pair.predictor.signal(signal.SIGCONT)
     until(lambda: not pair.http.get("/predictions?state=processing").json()["predictions"])
-
-
-def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
 
 
 def test_events_follow_from_the_queue_to_the_result(stopped: Pair) -> None:

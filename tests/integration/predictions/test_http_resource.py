@@ -1,6 +1,5 @@
 """Predictions over HTTP, with the real `penstock serve` and its default database: every form, every line of the resource."""
 
-import asyncio
 import base64
 import io
 import json
@@ -17,7 +16,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from penstock.client import AsyncClient, Client
 from penstock.testing.flights import serve_flights
 from penstock.testing.server import ServerProcess
 
@@ -326,32 +324,6 @@ def test_the_document_says_how_it_is_called(http: httpx.Client) -> None:
         "/predictions/{prediction_id}/input", "/predictions/{prediction_id}/result", "/predictions/{prediction_id}/events",
     }  # fmt: skip
     assert set(paths["/models/{model}/predictions"]["post"]["responses"]) >= {"200", "202", "400", "429"}
-
-
-def test_the_clients(server: ServerProcess) -> None:
-    with Client(server.url, timeout_s=10) as client:
-        submitted = client.submit("flights", ROWS["rows"], idempotency_key="client")
-        assert client.submit("flights", ROWS["rows"], idempotency_key="client").id == submitted.id
-        ended = client.wait(submitted.id, timeout_s=20)
-        assert (ended.state, len(ended.predictions)) == ("succeeded", 2)
-        assert ended.predictions[0].label == client.predict("flights", ROWS["rows"]).predictions[0].label
-        assert client.cancel(submitted.id).state == "succeeded"
-        table = client.submit_body("flights", b"distance\n1\n", "text/csv")
-        assert client.wait(table.id).done
-        page = client.predictions(model="flights", limit=2)
-        assert page.predictions[0].id == table.id
-        assert page.cursor is not None
-        assert len(client.predict("flights", [{"distance": 1}] * 1001).predictions) == 1001
-
-
-def test_the_asynchronous_client(server: ServerProcess) -> None:
-    async def body() -> None:
-        async with AsyncClient(server.url) as client:
-            ended = await client.wait((await client.submit("flights", ROWS["rows"])).id)
-            assert ended.state == "succeeded"
-            assert (await client.predictions(state="succeeded", limit=1)).predictions[0].id == ended.id
-
-    asyncio.run(body())
 
 
 def test_a_server_that_was_asked_for_none_keeps_nothing(tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from penstock.failpoints import VARIABLE
+from penstock.testing.waiting import until
 from penstock_transformer.predictions.database.opening import open_predictions
 from penstock_transformer.predictions.port import Filter
 from penstock_transformer.predictions.resource import ENDED, NewPrediction, Payload, State, new_id
@@ -104,7 +104,7 @@ def _until_read(url: str, process: "subprocess.Popen[bytes]") -> None:
     connection = sqlite3.connect(f"file:{url.removeprefix('sqlite:///')}?mode=ro", uri=True)
     try:
         count = "SELECT count(*) FROM penstock_intents"
-        _until(lambda: process.poll() is not None or not connection.execute(count).fetchone()[0])
+        until(lambda: process.poll() is not None or not connection.execute(count).fetchone()[0], 60)
     finally:
         connection.close()
 
@@ -156,7 +156,7 @@ def test_a_worker_that_hangs_loses_its_rows_and_changes_nothing_later(postgres_u
         try:
             with worker(postgres_url, "worker.predicted=pause", lease_s=1.0) as first:
                 ids = [(await predictions.submit(new(b"%d" % i)))[0].id for i in range(5)]
-                await asyncio.to_thread(_until, lambda: _stopped_itself(first.pid))
+                await asyncio.to_thread(until, lambda: _stopped_itself(first.pid), 60)
                 with worker(postgres_url, lease_s=1.0) as second:
                     found = await wait_ended(predictions, ids)
                     assert {_maker(one) for one in found.values()} <= {second.pid, first.pid}
@@ -179,13 +179,6 @@ def _maker(prediction: Any) -> int:
 
 def _stopped_itself(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_many_workers_drain_many_rows_with_cancels(postgres_url: str) -> None:

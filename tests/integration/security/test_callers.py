@@ -3,7 +3,7 @@
 import http.client
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -16,6 +16,7 @@ from websockets.sync.client import connect as connect_websocket
 from penstock.serving.security.issuer import RETRY_S
 from penstock.testing.oidc import AUDIENCE, OidcProvider
 from penstock.testing.server import ServerProcess
+from penstock.testing.waiting import until
 
 ECHO = "penstock.testing.echo_server"
 DOCUMENT = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]}
@@ -37,12 +38,6 @@ def _web() -> Iterator[None]:
 
 def echo(*options: str, grpc: bool = False) -> ServerProcess:
     return ServerProcess(ECHO, "--drain_delay_s", "0", *options, grpc=grpc)
-
-
-def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline
 
 
 def infer(server: ServerProcess, headers: dict[str, str]) -> httpx.Response:

@@ -5,9 +5,7 @@ import json
 import socket
 import ssl
 import threading
-import time
 import warnings
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import pytest
 
 from penstock.testing.certificates import Authority, Pair, SecretMount
 from penstock.testing.server import ServerProcess
+from penstock.testing.waiting import until
 
 ECHO = "penstock.testing.echo_server"
 BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 2]}]})
@@ -54,13 +53,6 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, body: st
 
 def presented(port: int) -> str:
     return ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
-
-
-def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
-    """Poll by asking the server; a handshake a turn, no sleeping."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline
 
 
 def live(server: ServerProcess, ca: Path, pair: Pair | None = None) -> bytes:

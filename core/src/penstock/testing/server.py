@@ -28,7 +28,7 @@ class ServerProcess:
         module: str,
         *arguments: str,
         env: Mapping[str, str] | None = None,
-        ready_s: float = 60.0,
+        ready_s: float = 120.0,
         cwd: str | None = None,
         grpc: bool = False,
         program: Sequence[str] = (),
@@ -144,7 +144,7 @@ class ServerProcess:
         assert self._process is not None
         self._process.send_signal(number)
 
-    def wait(self, within_s: float = 30.0) -> int:
+    def wait(self, within_s: float = 60.0) -> int:
         """The exit status, waiting for it. Raises subprocess.TimeoutExpired."""
         assert self._process is not None
         code = self._process.wait(within_s)
@@ -152,7 +152,7 @@ class ServerProcess:
             reader.join(within_s)
         return code
 
-    def stop(self, within_s: float = 30.0) -> int:
+    def stop(self, within_s: float = 60.0) -> int:
         """SIGTERM, then the exit status. A program that does not end is killed, and that raises."""
         assert self._process is not None
         if self._process.poll() is None:

@@ -1,4 +1,7 @@
-"""Waiting for what becomes true by itself, with an end: `until(lambda: …, 30, "what was waited for")`."""
+"""Waiting for what becomes true by itself, with an end: `until(lambda: …, 30, "what was waited for")`.
+
+It rests between two looks: on a busy machine, who asks without a pause holds up what is waited for.
+"""
 
 import time
 from collections.abc import Callable
@@ -6,8 +9,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+WITHIN_S = 30.0
 
-def until(condition: Callable[[], T], within_s: float, what: str) -> T:
+
+def until(condition: Callable[[], T], within_s: float = WITHIN_S, what: str = "what was waited for") -> T:
     """What `condition` gives once it is true. Raises AssertionError when it does not become so."""
     deadline = time.monotonic() + within_s
     while True:
