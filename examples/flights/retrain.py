@@ -98,6 +98,12 @@ def cuts_of(rows: pd.DataFrame) -> list[int]:
     return [int(np.searchsorted(times, times[int(len(rows) * share)])) for share in (TRAINING, THRESHOLD)]
 
 
+def split_s(rows: pd.DataFrame) -> float:
+    """A moment between the last row that the model has seen and the first that judges it, seconds since 1970."""
+    times, first = rows[TIME].to_numpy(), cuts_of(rows)[1]
+    return float(times[first - 1] + times[first]) / 2
+
+
 def describe(base: Bundle, version: str, rows: pd.DataFrame, threshold: float, figures: dict[str, Any]) -> str:
     """bundle.draft.yaml: the card of the bundle before, with what is new in it."""
     first, last = (datetime.fromtimestamp(float(rows[TIME].iloc[at]), UTC).date().isoformat() for at in (0, -1))
@@ -181,7 +187,7 @@ def main() -> int:
         ])  # fmt: skip
         if status:
             return status
-    before, after = judge(out, base, arguments.log, event, float(rows[TIME].iloc[cuts_of(rows)[1]]))
+    before, after = judge(out, base, arguments.log, event, split_s(rows))
     if not better(before, after) and not arguments.anyway:
         print(f"{name} is no better than {base.label}; nothing is applied", file=sys.stderr)
         return 3

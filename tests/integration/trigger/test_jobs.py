@@ -18,6 +18,9 @@ from penstock_transformer.feedback.trigger.settings import TriggerSettings
 from penstock_transformer.feedback.trigger.turn import Watcher
 from penstock_transformer.predictions.webhook_machine import Failure
 
+# An API server is started first.
+pytestmark = pytest.mark.timeout(300)
+
 RULES = [{"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list"]}]
 OLD = f"sha256:{'a' * 64}"
 WATCH = """\
