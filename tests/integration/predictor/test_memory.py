@@ -79,7 +79,7 @@ def test_reloads_leave_nothing_behind(tmp_path: Path, soak: Any) -> None:
             assert httpx.post(f"{server.admin_url}/v2/repository/models/m/load", timeout=60).status_code == 200
             assert connection.send(request).answer().status == 200
             sizes.append(soak.resident(server.pid))
-        # The version before may still be on its way out when the answer to its successor's first request is here: the least counts.
+        # The version before may still be on its way out when its successor first answers: the least counts.
         assert min(sizes[8:]) < max(sizes[2:5]) + 15 * 2**20, [size >> 20 for size in sizes]
 
 
