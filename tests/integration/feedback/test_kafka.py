@@ -144,12 +144,13 @@ def test_the_whole_way(programs: Programs, sample: Any) -> None:
     measured = {"model": MODEL, "bundle": quality.bundle, "shadow": "false", "measure": "accuracy"}
     until(lambda: sample(sink.url, "penstock_quality", **measured) == 1.0, WAIT_S, "the quality at /metrics")
     assert sample(sink.url, "penstock_log_sink_records_total", kind="unreadable") == 2
-    told = until(lambda: sums_of(sink), WAIT_S, "the sums on the admin port")
-    (entry,) = told.logs[0].entries
+    told_sums = until(lambda: sums_of(sink), WAIT_S, "the sums on the admin port")
+    assert told_sums is not None
+    (entry,) = told_sums.logs[0].entries
     assert (entry.bundle, entry.shadow, entry.sums.rows, entry.sums.right) == (quality.bundle.partition("@")[2], False, 2, 2.0)
     # A route that nobody has written has no revision to speak of; every request is a unit of its own.
     assert (entry.revision, entry.sums.units.weight, entry.sums.units.wrong) == (0, 2.0, 0.0)
-    assert told.logs[0].incarnation == (programs.log / "folder-id").read_text()
+    assert told_sums.logs[0].incarnation == (programs.log / "folder-id").read_text()
     assert sink.stop() == 0
     report = replay(Replayer(open_pipeline(open_bundle(programs.bundle))), folder.rows())
     assert (report.rows, report.equal) == (3, 3), report
