@@ -26,7 +26,7 @@ def test_what_was_found_stays_mended() -> None:
 def test_a_short_run_of_fuzzers_finds_nothing() -> None:
     if importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris is missing: it has wheels for Linux on x86-64 only (pip install atheris)")
-    command = [sys.executable, str(FUZZ / "run.py"), "--runs", "3000", "--only", "v2_json,grpc,http,websocket,predict"]
+    command = [sys.executable, str(FUZZ / "run.py"), "--runs", "3000", "--only", "v2_json,grpc,http"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
 
