@@ -126,7 +126,8 @@ def table(result: dict[str, Any]) -> Iterator[str]:
         )
     yield ""
     row = result["rows"][0]
-    yield f"Limit: {LIMIT_PERCENT:g} % of a core. Windows of {row['window_s']:g} s. Looks are due every {LOOK_S:g} s; each asks"
+    yield f"Limit: {LIMIT_PERCENT:g} % of a core. Windows of {row['window_s']:g} s. Looks are due every {LOOK_S:g} s in a"
+    yield "stage's first two minutes, then whenever it is a twentieth older, at the latest after 30 s. Each asks"
     yield f"two pods of {row['requests_per_s']:g} requests/s together for their route and evidence, adds it up, and tests error"
     yield "rate, latency and outputs; every half minute its words are written. At the end"
     yield f"{row['undecided']} of {row['rollouts']} trials were undecided, as they have to be."

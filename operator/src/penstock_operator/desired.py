@@ -19,7 +19,7 @@ from penstock_operator.clock import duration_s, read_moment
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Kind
 from penstock_operator.covering import covers
 from penstock_operator.inference_service import caller_service, predictor_service
-from penstock_operator.judgement import LOOK_S, is_due, is_tried
+from penstock_operator.judgement import due_in_s, is_due, is_tried, look_s
 from penstock_operator.model_version import API_VERSION, KIND, ROUTE_FINALIZER, ModelVersion, Status, status_object
 from penstock_operator.narrative import phase_event
 from penstock_operator.plan import Operation, Plan, Verb
@@ -263,7 +263,8 @@ def _look_again(here: Situation, policy: Policy, entries: tuple[Entry, ...]) -> 
             limit = duration_s(version.spec.rollout.max_duration, 7200.0)
             waits.append(max(read_moment(version.status.stage_since, seen.now) + limit - seen.now, 10 * policy.poll_s))
         if is_tried(version) and not is_paused(version):
-            waits.append(LOOK_S)
+            every_s = look_s(version, seen.now)
+            waits.append(every_s if seen.evidence is not None else min(max(due_in_s(version, seen.now), policy.poll_s), every_s))
         if version.deleted or (stage in ENDED and own_service(seen, version) is not None):
             waits.append(policy.poll_s)
     if entries and not (ack.complete and not ack.silent):

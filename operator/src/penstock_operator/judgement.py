@@ -20,13 +20,16 @@ from penstock.evidence.ledger import Ledger
 from penstock_operator.analysis import Analysis, Evidence, Move, Trial, analyse
 from penstock_operator.analysis.merged import stage_evidence
 from penstock_operator.analysis.outcomes import strata
+from penstock_operator.clock import read_moment
 from penstock_operator.model_version import ModelVersion
 from penstock_operator.roles import stage_of
 from penstock_operator.seen import Seen
 from penstock_operator.stage import Stage
 
 LOOK_S = 6.0
-"""Pods are asked this often: each look is an analysis of 3 ms, and a write of the status."""
+"""Pods are asked this often in the first minutes of a stage, when most is decided."""
+_LOOKS_PER_AGE, _LONGEST_S = 20.0, 30.0
+"""Later a look comes when a twentieth has been added to the stage's age, after half a minute at most: less changes no verdict."""
 BESIDE = 0.2
 """The part of requests that is copied to the version before while all of them go to the one on trial."""
 FULL_S = 60.0
@@ -70,9 +73,20 @@ def is_tried(version: ModelVersion) -> bool:
     return version.spec.rollout.strategy == "evidence" and stage_of(version) in _ON_TRIAL
 
 
+def look_s(version: ModelVersion, now: float) -> float:
+    """Seconds from one look at a version on trial to the next."""
+    age_s = now - read_moment(version.status.stage_since, now)
+    return min(max(LOOK_S, age_s / _LOOKS_PER_AGE), _LONGEST_S)
+
+
 def is_due(version: ModelVersion, now: float) -> bool:
     """Whether it is time to ask pods for evidence."""
-    return is_tried(version) and now - _remembered(version).looked >= LOOK_S
+    return is_tried(version) and due_in_s(version, now) <= 0.0
+
+
+def due_in_s(version: ModelVersion, now: float) -> float:
+    """Seconds until it is time, 0 or less if it is."""
+    return _remembered(version).looked + look_s(version, now) - now
 
 
 def place_of(version: ModelVersion) -> int | None:

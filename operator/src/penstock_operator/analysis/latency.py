@@ -88,7 +88,7 @@ def _greatest(holds: Callable[[int], bool], start: float) -> float:
 
 
 def _least(holds: Callable[[int], bool]) -> float | None:
-    """The least ratio, in whole bins, that is established as a bound; None if none is. A bound that holds is one for all above."""
+    """The least ratio, in whole bins, that is established as a bound; None if none is. What is above a bound is one, too."""
     low, high = -_FARTHEST - 1, _FARTHEST
     while high - low > 1:
         middle = (low + high) // 2
