@@ -1,0 +1,39 @@
+"""How often a version on trial is looked at: the older its stage, the less a few seconds more can change."""
+
+import asyncio
+
+import pytest
+
+from penstock_operator.cluster import MODEL_VERSIONS
+from penstock_operator.judgement import LOOK_S, due_in_s, is_due, look_s
+from penstock_operator.model_version import ModelVersion, read_model_version
+from penstock_operator.simulation.watched_cluster import NAMESPACE
+from penstock_operator.simulation.world import World
+
+
+def on_trial() -> tuple[World, ModelVersion]:
+    """A version that has just come to its first step, and was looked at."""
+    world = World()
+    for name, digit, strategy in (("flights-1", "a", "immediate"), ("flights-2", "b", "evidence")):
+        world.add_version(name, "sha256:" + digit * 64, rollout={"strategy": strategy})
+        asyncio.run(world.settle())
+    return world, read_model_version(world.cluster.objects[MODEL_VERSIONS.plural, NAMESPACE, "flights-2"])
+
+
+@pytest.mark.parametrize(("age_s", "every_s"), [(0, LOOK_S), (100, LOOK_S), (120, 6.0), (240, 12.0), (600, 30.0), (7200, 30.0)])
+def test_looks_come_with_a_twentieth_of_the_stages_age(age_s: float, every_s: float) -> None:
+    world, version = on_trial()
+    assert look_s(version, world.now + age_s) == pytest.approx(every_s)
+
+
+def test_a_look_is_due_when_so_long_has_passed_since_the_last_and_not_before() -> None:
+    world, version = on_trial()
+    assert not is_due(version, world.now + LOOK_S - 0.01)
+    assert is_due(version, world.now + LOOK_S)
+    assert due_in_s(version, world.now + 2.0) == pytest.approx(LOOK_S - 2.0)
+
+
+def test_a_version_that_is_not_on_trial_is_never_due() -> None:
+    world, _ = on_trial()
+    live = read_model_version(world.cluster.objects[MODEL_VERSIONS.plural, NAMESPACE, "flights-1"])
+    assert not is_due(live, world.now + 3600.0)
