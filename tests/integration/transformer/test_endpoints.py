@@ -2,13 +2,13 @@
 
 import asyncio
 import socket
-from urllib.parse import parse_qs, urlsplit
 
 import orjson
 import pytest
 
+from penstock.testing.fake_kubernetes import FakeKubernetes
 from penstock_transformer.cluster_endpoints import ClusterEndpoints, endpoint_source
-from penstock_transformer.endpoints import DnsEndpoints, Endpoint
+from penstock_transformer.endpoints import DnsEndpoints, Endpoint, is_address
 from penstock_transformer.kube_api import KubeApi, KubeApiError
 
 
@@ -20,80 +20,40 @@ def slice_of(name, *addresses, version="1"):
     }
 
 
-class FakeApi:
-    """An API server for one Service. `denied`: the status that every request gets. Tests push events into `events`; None hangs
-    up, "half" breaks off in the middle of an event, "end" ends the watch as the server does after its time."""
+class FakeApi(FakeKubernetes):
+    """An API server for one Service. Tests push events into `events`; None hangs up, "half" breaks off in the middle of an event,
+    "end" ends the watch as the server does after its time."""
 
     def __init__(self, *addresses):
+        super().__init__()
         self.slices = [slice_of("a", *addresses)]
         self.version = 10
-        self.denied = None
         self.lists = 0
         self.services = 0
-        self.watches = []
-        self.tokens = []
         self.events = asyncio.Queue()
-        self._writers = set()
-        self._serving = set()
 
-    async def __aenter__(self):
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
-        return self
+    async def respond(self, path, asked, writer):
+        if path == "/api/v1/namespaces/there/services/flights":
+            self.services += 1
+            self.answer(writer, 200, {"spec": {"ports": [{"name": "http", "port": 80}, {"name": "grpc", "port": 81}]}})
+        elif path != "/apis/discovery.k8s.io/v1/namespaces/there/endpointslices":
+            self.answer(writer, 404, {})
+        elif "watch" in asked:
+            assert asked["labelSelector"] == ["kubernetes.io/service-name=flights"]
+            await self._watch(writer, asked)
+        else:
+            self.lists += 1
+            self.answer(writer, 200, {"metadata": {"resourceVersion": str(self.version)}, "items": self.slices})
 
-    async def __aexit__(self, *_):
-        self.server.close()
-        for writer in self._writers:
-            self.events.put_nowait(None)
-            writer.close()
-        await asyncio.gather(*self._serving, return_exceptions=True)
-
-    async def _serve(self, reader, writer):
-        self._writers.add(writer)
-        self._serving.add(asyncio.current_task())
-        try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            self.tokens += [line.split()[-1] for line in head.split("\r\n") if line.startswith("Authorization: Bearer ")]
-            target = urlsplit(head.split()[1])
-            asked = parse_qs(target.query)
-            if self.denied is not None:
-                self._answer(writer, self.denied, {"kind": "Status", "code": self.denied})
-            elif target.path == "/api/v1/namespaces/there/services/flights":
-                self.services += 1
-                self._answer(writer, 200, {"spec": {"ports": [{"name": "http", "port": 80}, {"name": "grpc", "port": 81}]}})
-            elif target.path != "/apis/discovery.k8s.io/v1/namespaces/there/endpointslices":
-                self._answer(writer, 404, {})
-            elif "watch" in asked:
-                assert asked["labelSelector"] == ["kubernetes.io/service-name=flights"]
-                await self._watch(writer, asked["resourceVersion"][0])
-            else:
-                self.lists += 1
-                self._answer(writer, 200, {"metadata": {"resourceVersion": str(self.version)}, "items": self.slices})
-            await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        writer.close()
-
-    async def _watch(self, writer, version):
-        self.watches.append(version)
-        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    async def _watch(self, writer, asked):
+        self.begin_watch(writer, asked)
         while (event := await self.events.get()) is not None:
             if event == "end":
                 writer.write(b"0\r\n\r\n")
                 return
-            line = orjson.dumps(event) + b"\n"
-            if event == "half":
-                line = b'{"type": "ADDED", "object'
-            # In two chunks: an event need not come in one piece.
-            for part in (line[:7], line[7:]):
-                writer.write(b"%x\r\n%b\r\n" % (len(part), part))
-                await writer.drain()
+            await self.send(writer, b'{"type": "ADDED", "object' if event == "half" else orjson.dumps(event) + b"\n")
             if event == "half":
                 return
-
-    def _answer(self, writer, status, document):
-        body = orjson.dumps(document)
-        writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
 
 
 class Heard:
@@ -363,3 +323,9 @@ def test_a_list_that_is_none_is_asked_for_again():
             await source.close()
 
     run(go())
+
+
+def test_what_counts_as_a_name():
+    assert is_address("10.0.0.1")
+    assert is_address("::1")
+    assert not is_address("flights-predictor.default")

@@ -32,7 +32,8 @@ from penstock.testing.kafka import KafkaServer
 from penstock.testing.kubernetes import KubernetesServer
 from penstock.testing.models import mlp
 from penstock.testing.server import ServerProcess
-from penstock.testing.servers import RedisServer, ServerMissing
+from penstock.testing.servers import RedisServer
+from penstock.testing.shared_servers import started
 from penstock.testing.waiting import until
 from penstock_transformer.broker.opening import open_admin
 from penstock_transformer.broker.port import TopicState
@@ -109,18 +110,15 @@ class FileRoutes:
         new.write_text(text)
         new.replace(self._file)
 
-    def close(self) -> None:
-        return
-
 
 class ConfigMapRoutes:
     """The route as a ConfigMap of a real API server, written as the operator writes it."""
 
-    def __init__(self) -> None:
-        self._kubernetes = KubernetesServer().start()
-        self.environment = self._kubernetes.environment
-        self._kubernetes.namespace("here")
-        account = self._kubernetes.account("here", "penstock-transformer", RULES)
+    def __init__(self, kubernetes: KubernetesServer) -> None:
+        self._kubernetes = kubernetes
+        self.environment = kubernetes.environment
+        kubernetes.namespace("here")
+        account = kubernetes.account("here", "penstock-transformer", RULES)
         self.options = ("--service_account", str(account), "--predictor_host", "nobody.here")
 
     def write(self, text: str) -> None:
@@ -130,18 +128,10 @@ class ConfigMapRoutes:
         document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"route.yaml": text}}
         self._kubernetes.apply(path, document, manager="penstock-operator")
 
-    def close(self) -> None:
-        self._kubernetes.close()
-
 
 @pytest.fixture(params=["file", "configmap"])
-def routes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[FileRoutes | ConfigMapRoutes]:
-    try:
-        found = FileRoutes(tmp_path) if request.param == "file" else ConfigMapRoutes()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    yield found
-    found.close()
+def routes(request: pytest.FixtureRequest, tmp_path: Path) -> FileRoutes | ConfigMapRoutes:
+    return FileRoutes(tmp_path) if request.param == "file" else ConfigMapRoutes(request.getfixturevalue("kubernetes"))
 
 
 class Caller:
@@ -240,27 +230,19 @@ async def fill(url: str) -> None:
 @pytest.fixture(scope="module")
 def redis() -> Iterator[str]:
     """The URL of a store with one record."""
-    try:
-        server = RedisServer()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    with server:
+    with started(RedisServer) as server:
         asyncio.run(fill(server.url()))
         yield server.url()
 
 
 @pytest.fixture(scope="module")
-def kafka() -> Iterator[KafkaServer]:
-    try:
-        server = KafkaServer()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    with server:
-        admin = open_admin(BrokerSettings(kafka_bootstrap=server.bootstrap, kafka_client="confluent"))
-        for topic in ("requests", "predictions", "dead-letters"):
-            admin.create(TopicState(f"{MODEL}.{topic}", 2, 1, {}))
-        admin.close()
-        yield server
+def brokered(kafka: KafkaServer) -> KafkaServer:
+    """The broker, with the model's topics."""
+    admin = open_admin(BrokerSettings(kafka_bootstrap=kafka.bootstrap, kafka_client="confluent"))
+    for topic in ("requests", "predictions", "dead-letters"):
+        admin.create(TopicState(f"{MODEL}.{topic}", 2, 1, {}))
+    admin.close()
+    return kafka
 
 
 class Requests:
@@ -302,20 +284,18 @@ class Requests:
 
 @pytest.mark.timeout(300)
 def test_the_route_changes_under_every_way_in_at_once(
-    routes: FileRoutes | ConfigMapRoutes, kafka: KafkaServer, redis: str, tmp_path: Path
+    routes: FileRoutes | ConfigMapRoutes, brokered: KafkaServer, redis: str, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
         versions = Versions(tmp_path / "bundles", stack)
         routes.write(versions.document(1, v1={"weight": 1}))
         common = ("--model_name", MODEL, "--drain_delay_s", "0", "--feature_store", redis, *routes.options)
         server = ServerProcess("penstock_transformer", *common, "--workers", "2", grpc=True, env=routes.environment, ready_s=120)
-        brokered = ("--kafka_bootstrap", kafka.bootstrap, "--kafka_replication", "1", "--kafka_min_insync", "1")
-        worker = ServerProcess(
-            "penstock_transformer", *common, *brokered, program=("worker",), env=routes.environment, ready_s=120
-        )
+        broker = ("--kafka_bootstrap", brokered.bootstrap, "--kafka_replication", "1", "--kafka_min_insync", "1")
+        worker = ServerProcess("penstock_transformer", *common, *broker, program=("worker",), env=routes.environment, ready_s=120)
         stack.enter_context(server)
         stack.enter_context(worker)
-        requests = Requests(kafka, versions)
+        requests = Requests(brokered, versions)
         admin = stack.enter_context(httpx.Client(timeout=30))
 
         def acknowledged(revision: int) -> bool:

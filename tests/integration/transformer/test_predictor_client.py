@@ -21,7 +21,8 @@ from penstock.errors import (
     UpstreamUnavailable,
 )
 from penstock.tensors import Tensor
-from penstock_transformer.endpoints import Endpoint, is_address
+from penstock.testing.scripted_server import ScriptedServer
+from penstock_transformer.endpoints import Endpoint
 from penstock_transformer.predictor_client import OtherBundle, PredictorClient
 
 DIGEST = "sha256:" + "a" * 64
@@ -40,51 +41,17 @@ def answer(status=200, body=None, headers="", bundle=LABEL):
     return f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n{named}{headers}\r\n".encode() + body
 
 
-class Script:
-    """A server that answers each request with the next step: bytes to send, or "close", "abort", "hang"."""
-
-    def __init__(self, *steps, always=None) -> None:
-        self.steps = list(steps)
-        self.always = always
-        self.requests: list[tuple[bytes, bytes]] = []
-        self.connections = 0
-        self.port = 0
-        self._writers: set[asyncio.StreamWriter] = set()
-        self.asked = asyncio.Event()
+class Script(ScriptedServer):
+    """A predictor that follows a script, and the client to it."""
 
     async def __aenter__(self):
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
+        await super().__aenter__()
         self.client = PredictorClient(f"127.0.0.1:{self.port}", timeout_s=20)
         return self
 
-    async def __aexit__(self, *_):
+    async def __aexit__(self, *raised):
         await self.client.close()
-        self.server.close()
-        for writer in self._writers:
-            writer.close()
-
-    async def _serve(self, reader, writer):
-        self.connections += 1
-        self._writers.add(writer)
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next((int(v.split(b":")[1]) for v in head.lower().split(b"\r\n") if v.startswith(b"content-length")), 0)
-                self.requests.append((head, await reader.readexactly(length)))
-                self.asked.set()
-                step = self.steps.pop(0) if self.steps else self.always
-                if step == "hang":
-                    continue
-                if step == "close":
-                    break
-                writer.write(step.removesuffix(b"CLOSE"))
-                await writer.drain()
-                if step.endswith(b"CLOSE"):
-                    break
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        writer.close()
+        await super().__aexit__(*raised)
 
 
 def request(**given):
@@ -272,7 +239,7 @@ def test_bytes_between_two_calls_end_the_connection(run):
     async def go():
         async with Script(always=answer()) as script:
             await infer(script.client, request())
-            (writer,) = script._writers
+            (writer,) = script.writers
             writer.write(b"HTTP/1.1 408 Request Timeout\r\n")
             await writer.drain()
             with contextlib.suppress(ConnectionError):
@@ -333,12 +300,6 @@ def test_a_connection_to_a_name_grows_old(run):
             assert script.connections == 3
 
     run(go())
-
-
-def test_what_counts_as_a_name():
-    assert is_address("10.0.0.1")
-    assert is_address("::1")
-    assert not is_address("flights-predictor.default")
 
 
 def test_closing_ends_calls(run):

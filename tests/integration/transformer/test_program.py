@@ -5,7 +5,7 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from penstock.testing.bundles import write_bundle
 from penstock.testing.models import mlp
 from penstock.testing.server import ServerProcess
 from penstock.testing.servers import RedisServer, ServerMissing, free_port
+from penstock.testing.waiting import until
 from penstock_transformer.store.opening import open_store
 from penstock_transformer.store.port import RowWrite
 
@@ -111,13 +112,6 @@ def transformer(redis: RedisServer, *options: str) -> ServerProcess:
 
 def ask(server: ServerProcess, row: Any = ROW, **headers: str) -> httpx.Response:
     return httpx.post(f"{server.url}/models/flights/predict", json={"rows": [row]}, headers=headers, timeout=20)
-
-
-def until(condition: Callable[[], bool], within_s: float = 30.0) -> None:
-    """Poll until a condition holds; a request a turn, no sleeping."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
 
 
 def test_predictions_over_the_wire(redis: RedisServer, bundles: Bundles) -> None:

@@ -2,80 +2,24 @@
 
 import asyncio
 import base64
-import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from penstock.testing.kubernetes import MERGE, ApiStatus, KubernetesServer
+from penstock.testing.kubernetes import MERGE, ApiStatus
 from penstock.testing.server import ServerProcess
-from penstock.testing.servers import ServerMissing
-from penstock_transformer.cluster_endpoints import ClusterEndpoints
-from penstock_transformer.endpoints import Endpoint
-from penstock_transformer.kube_api import KubeApi
+from penstock.testing.waiting import until
 from penstock_transformer.route.configmap import MOST_APPLY
 
 NAME = "penstock-route-flights"
-# As the chart gives them: names where Kubernetes lets one say names.
-CONFIGMAPS = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [NAME], "verbs": ["get", "list", "watch"]}
-SERVICES = {"apiGroups": [""], "resources": ["services"], "verbs": ["get"]}
-SLICES = {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]}
-RULES = [CONFIGMAPS, SERVICES, SLICES]
 V1, V2, V3 = {"1": 40}, {"2": 40}, {"3": 40}
-_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def kubernetes() -> Iterator[KubernetesServer]:
-    try:
-        server = KubernetesServer()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    with server:
-        yield server
-
-
-class Space:
-    """A namespace of a test's own, with an account that transformers have."""
-
-    def __init__(self, kubernetes: KubernetesServer) -> None:
-        self.kubernetes = kubernetes
-        self.name = kubernetes.namespace(f"space-{next(_numbers)}")
-        self.account = kubernetes.account(self.name, "transformer", RULES)
-        self.path = f"/api/v1/namespaces/{self.name}/configmaps/{NAME}"
-
-    def api(self) -> KubeApi:
-        found = KubeApi.of_this_pod(self.kubernetes.environment, self.account)
-        assert found is not None
-        return found
-
-    def put(self, text: str, **metadata: Any) -> None:
-        """Write the route as the operator does."""
-        kind = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME, **metadata}}
-        self.kubernetes.apply(self.path, {**kind, "data": {"route.yaml": text}}, manager="penstock-operator")
-
-    def replace(self, document: dict[str, Any]) -> None:
-        """Put something else in its place, as a hand does."""
-        kind = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": NAME}}
-        self.kubernetes.request("PUT", self.path, {**kind, **document})
-
-    async def away(self, function: Callable[..., Any], *given: Any) -> Any:
-        """Run what blocks in a thread."""
-        return await asyncio.to_thread(function, *given)
 
 
 @pytest.fixture
-def space(kubernetes: KubernetesServer) -> Iterator[Space]:
-    yield Space(kubernetes)
-    if not kubernetes.running:
-        kubernetes.start()
-
-
-@pytest.fixture
-def routed(site: Any, space: Space, run: Any) -> Callable[..., None]:
+def routed(site: Any, space: Any, run: Any) -> Callable[..., None]:
     """Run a test with a transformer that asks the real API: `routed(go, route_cache=…)`."""
 
     def runner(go: Callable[[], Any], **given: Any) -> None:
@@ -92,18 +36,13 @@ def routed(site: Any, space: Space, run: Any) -> Callable[..., None]:
     return runner
 
 
-def told(site: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = site.transformer.status.answer(site.transformer.table.route)
-    return answer
-
-
-def test_a_route_comes_changes_breaks_and_goes(site: Any, space: Space, routed: Any, wait: Any) -> None:
+def test_a_route_comes_changes_breaks_and_goes(site: Any, space: Any, routed: Any, wait: Any) -> None:
     async def go() -> None:
         await site.transformer.start()
-        assert (await site.versions(), told(site)["source"]) == (V1, "predictor")
+        assert (await site.versions(), site.told()["source"]) == (V1, "predictor")
         await space.away(space.put, site.text(1, site.entry(2)))
         await site.applied(1)
-        assert (await site.versions(), told(site)["source"]) == (V2, "configmap")
+        assert (await site.versions(), site.told()["source"]) == (V2, "configmap")
         await space.away(space.put, site.text(2, site.entry(2, weight=50), site.entry(3, weight=50)))
         await site.applied(2)
         wrong = [
@@ -117,20 +56,20 @@ def test_a_route_comes_changes_breaks_and_goes(site: Any, space: Space, routed: 
         ]
         for document, field in wrong:
             await space.away(space.replace, document)
-            await wait(lambda expected=field: (told(site)["error"] or {}).get("field") == expected)
+            await wait(lambda expected=field: (site.told()["error"] or {}).get("field") == expected)
             assert site.transformer.revision == 2
         await space.away(space.kubernetes.request, "DELETE", space.path)
-        await wait(lambda: "is gone" in str(told(site)["error"]))
+        await wait(lambda: "is gone" in str(site.told()["error"]))
         assert set(await site.versions()) == {"2", "3"}
         # Made again: another object, which may begin with 1.
         await space.away(space.put, site.text(1, site.entry(3)))
         await site.applied(1)
-        assert (await site.versions(), told(site)["error"]) == (V3, None)
+        assert (await site.versions(), site.told()["error"]) == (V3, None)
 
     routed(go)
 
 
-def test_a_change_is_seen_as_it_is_made(site: Any, space: Space, routed: Any) -> None:
+def test_a_change_is_seen_as_it_is_made(site: Any, space: Any, routed: Any) -> None:
     """The time is printed, and held to nothing: the machine may be doing anything."""
 
     async def go() -> None:
@@ -148,7 +87,7 @@ def test_a_change_is_seen_as_it_is_made(site: Any, space: Space, routed: Any) ->
     routed(go, route_confirm_s=600)
 
 
-def test_hundreds_of_changes_end_with_the_last(site: Any, space: Space, routed: Any) -> None:
+def test_hundreds_of_changes_end_with_the_last(site: Any, space: Any, routed: Any) -> None:
     async def go() -> None:
         await space.away(space.put, site.text(1, site.entry(1)))
         await site.transformer.start()
@@ -164,14 +103,14 @@ def test_hundreds_of_changes_end_with_the_last(site: Any, space: Space, routed: 
         print(f"{400 / (time.monotonic() - began) * 60:.0f} changes a minute")
         await site.applied(401)
         assert site.transformer.counters.route_rejected == 0
-        assert told(site)["error"] is None
+        assert site.told()["error"] is None
 
     routed(go)
 
 
 @pytest.mark.parametrize("how", ["kill", "pause"])
 def test_an_api_server_that_goes_away_takes_nothing_with_it(
-    site: Any, space: Space, routed: Any, wait: Any, how: str, tmp_path: Path
+    site: Any, space: Any, routed: Any, wait: Any, how: str, tmp_path: Path
 ) -> None:
     kubernetes = space.kubernetes
 
@@ -181,22 +120,22 @@ def test_an_api_server_that_goes_away_takes_nothing_with_it(
         await wait(lambda: list(tmp_path.glob("*.json")))
         await space.away(getattr(kubernetes, how))
         first = site.transformer
-        await wait(lambda: told(site)["confirmed_s"] > 1.5)
-        assert (await site.versions(), told(site)["error"], first.status.lag()) == (V1, None, None)
+        await wait(lambda: site.told()["confirmed_s"] > 1.5)
+        assert (await site.versions(), site.told()["error"], first.status.lag()) == (V1, None, None)
         # One that starts meanwhile goes by what was kept.
         await first.close()
         site.make(route_confirm_s=0.5, route_cache=tmp_path)
         await site.transformer.start()
-        assert (await site.versions(), told(site)["source"], told(site)["confirmed_s"]) == (V1, "cache", None)
+        assert (await site.versions(), site.told()["source"], site.told()["confirmed_s"]) == (V1, "cache", None)
         await space.away(kubernetes.start if how == "kill" else kubernetes.resume)
         await space.away(space.put, site.text(2, site.entry(2)))
         await site.applied(2)
-        await wait(lambda: told(site)["confirmed_s"] < 1.5)
+        await wait(lambda: site.told()["confirmed_s"] < 1.5)
 
     routed(go, route_cache=tmp_path)
 
 
-def test_an_api_server_that_is_restarted_again_and_again(site: Any, space: Space, routed: Any) -> None:
+def test_an_api_server_that_is_restarted_again_and_again(site: Any, space: Any, routed: Any) -> None:
     async def go() -> None:
         await space.away(space.put, site.text(1, site.entry(1)))
         await site.transformer.start()
@@ -210,36 +149,36 @@ def test_an_api_server_that_is_restarted_again_and_again(site: Any, space: Space
     routed(go)
 
 
-def test_rights_that_are_taken_away_and_given_back(site: Any, space: Space, routed: Any, wait: Any) -> None:
+def test_rights_that_are_taken_away_and_given_back(site: Any, space: Any, routed: Any, wait: Any) -> None:
     kubernetes = space.kubernetes
 
     async def go() -> None:
         await space.away(space.put, site.text(1, site.entry(1)))
         await site.transformer.start()
         await space.away(kubernetes.allow, space.name, "transformer", [])
-        await wait(lambda: "forbidden" in str(told(site)["error"]))
+        await wait(lambda: "forbidden" in str(site.told()["error"]))
         assert (await site.versions(), site.transformer.status.lag()) == (V1, None)
         # A watch that is open stays so: the API server asks for rights at its begin alone.
-        await space.away(kubernetes.allow, space.name, "transformer", RULES)
+        await space.away(kubernetes.allow, space.name, "transformer", space.rules)
         await space.away(space.put, site.text(2, site.entry(2)))
         await site.applied(2)
-        await wait(lambda: told(site)["error"] is None)
+        await wait(lambda: site.told()["error"] is None)
 
     routed(go)
 
 
-def test_who_may_read_nothing_follows_the_predictor(site: Any, space: Space, routed: Any, wait: Any) -> None:
+def test_who_may_read_nothing_follows_the_predictor(site: Any, space: Any, routed: Any, wait: Any) -> None:
     async def go() -> None:
         await space.away(space.kubernetes.allow, space.name, "transformer", [])
         await site.transformer.start()
-        assert (await site.versions(), told(site)["source"]) == (V1, "predictor")
+        assert (await site.versions(), site.told()["source"]) == (V1, "predictor")
         # The API server may take a moment to know of it.
-        await wait(lambda: "forbidden" in str(told(site)["error"]))
+        await wait(lambda: "forbidden" in str(site.told()["error"]))
 
     routed(go)
 
 
-def test_a_token_that_is_replaced_is_read_anew(site: Any, space: Space, routed: Any, wait: Any) -> None:
+def test_a_token_that_is_replaced_is_read_anew(site: Any, space: Any, routed: Any, wait: Any) -> None:
     kubernetes = space.kubernetes
     accounts = f"/api/v1/namespaces/{space.name}/serviceaccounts"
 
@@ -252,25 +191,25 @@ def test_a_token_that_is_replaced_is_read_anew(site: Any, space: Space, routed: 
         await space.away(space.put, site.text(1, site.entry(1)))
         await site.transformer.start()
         await space.away(rotate)
-        await wait(lambda: "401" in str(told(site)["error"]))
+        await wait(lambda: "401" in str(site.told()["error"]))
         (space.account / "token").write_text("")
         site.transformer._source._watch.renew()
         (space.account / "token").write_text(await space.away(kubernetes.token, space.name, "transformer"))
         await space.away(space.put, site.text(2, site.entry(2)))
         await site.applied(2)
-        await wait(lambda: told(site)["error"] is None)
+        await wait(lambda: site.told()["error"] is None)
 
     routed(go)
 
 
-def test_a_pod_that_lags_hears_of_most_others_from_the_annotation(site: Any, space: Space, routed: Any, wait: Any) -> None:
+def test_a_pod_that_lags_hears_of_most_others_from_the_annotation(site: Any, space: Any, routed: Any, wait: Any) -> None:
     async def go() -> None:
         await space.away(space.put, site.text(1, site.entry(1)))
         await site.transformer.start()
         files, site.predictors["http://p2:80"].files = site.predictors["http://p2:80"].files, {}
         missing = {**site.entry(2), "digest": "sha256:" + "0" * 64}
         await space.away(space.put, site.text(2, missing))
-        await wait(lambda: (told(site)["error"] or {}).get("revision") == 2)
+        await wait(lambda: (site.told()["error"] or {}).get("revision") == 2)
         assert site.transformer.status.lag() is None
         note = {"metadata": {"annotations": {MOST_APPLY: "2"}}}
         await space.away(lambda: space.kubernetes.request("PATCH", space.path, note, kind=MERGE))
@@ -283,63 +222,7 @@ def test_a_pod_that_lags_hears_of_most_others_from_the_annotation(site: Any, spa
     routed(go, route_lag_s=0.2)
 
 
-def slice_of(service: str, name: str, *addresses: str, port: int = 8080, **conditions: bool) -> dict[str, Any]:
-    endpoints = [{"addresses": [address], "conditions": {"ready": True, **conditions}} for address in addresses]
-    ports = [{"name": "http", "port": port, "protocol": "TCP"}, {"name": "grpc", "port": port + 1, "protocol": "TCP"}]
-    kind = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4"}
-    metadata = {"name": name, "labels": {"kubernetes.io/service-name": service}}
-    return {**kind, "metadata": metadata, "endpoints": endpoints, "ports": ports}
-
-
-def test_endpoints_as_a_real_api_tells_them(space: Space, run: Any, wait: Any) -> None:
-    kubernetes = space.kubernetes
-    slices = f"/apis/discovery.k8s.io/v1/namespaces/{space.name}/endpointslices"
-    ports = [{"name": "http", "port": 80, "targetPort": 8080}, {"name": "grpc", "port": 81, "targetPort": 8081}]
-    kubernetes.request(
-        "POST", f"/api/v1/namespaces/{space.name}/services", {"metadata": {"name": "flights"}, "spec": {"ports": ports}}
-    )
-
-    def put(name: str, *addresses: str, **given: Any) -> None:
-        kubernetes.apply(f"{slices}/{name}", slice_of("flights", name, *addresses, **given))
-
-    class Nobody:
-        def start(self, _listener: Any) -> None:
-            raise AssertionError("nobody asks DNS here")
-
-        async def close(self) -> None:
-            return
-
-    async def go() -> None:
-        heard: list[tuple[Endpoint, ...]] = []
-
-        def hosts() -> list[str]:
-            return [endpoint.host for endpoint in heard[-1]] if heard else []
-
-        source = ClusterEndpoints(space.api(), "flights", space.name, 80, Nobody())
-        source.start(lambda found, _: heard.append(found or ()))
-        await wait(lambda: heard)
-        assert hosts() == []
-        await space.away(put, "a", "10.0.0.1", "10.0.0.2")
-        await wait(lambda: hosts() == ["10.0.0.1", "10.0.0.2"])
-        assert heard[-1][0].port == 8080
-        await space.away(lambda: put("b", "10.0.0.3", "10.0.0.1"))
-        await wait(lambda: hosts() == ["10.0.0.1", "10.0.0.2", "10.0.0.3"])
-        await space.away(lambda: put("b", "10.0.0.3", terminating=True, ready=False))
-        await wait(lambda: hosts() == ["10.0.0.1", "10.0.0.2"])
-        await space.away(kubernetes.kill)
-        await asyncio.sleep(0)
-        assert hosts() == ["10.0.0.1", "10.0.0.2"]
-        await space.away(kubernetes.start)
-        await space.away(lambda: kubernetes.request("DELETE", f"{slices}/a"))
-        await wait(lambda: hosts() == [])
-        await space.away(put, "c", "10.0.0.9")
-        await wait(lambda: hosts() == ["10.0.0.9"])
-        await source.close()
-
-    run(go())
-
-
-def test_a_configmap_that_nobody_may_read_is_none_of_the_account_s_rights(space: Space) -> None:
+def test_a_configmap_that_nobody_may_read_is_none_of_the_account_s_rights(space: Any) -> None:
     token = (space.account / "token").read_text()
     with pytest.raises(ApiStatus, match="forbidden"):
         space.kubernetes.request("GET", f"/api/v1/namespaces/{space.name}/configmaps", token=token)
@@ -347,7 +230,7 @@ def test_a_configmap_that_nobody_may_read_is_none_of_the_account_s_rights(space:
         space.kubernetes.request("GET", space.path, token=token)
 
 
-def test_the_program_watches_acknowledges_and_turns_unready(space: Space, site: Any, tmp_path: Path) -> None:
+def test_the_program_watches_acknowledges_and_turns_unready(space: Any, site: Any, tmp_path: Path) -> None:
     """Two processes of a transformer, started without anything but the route: they wait for it, and are then not ready for it."""
     import httpx
 
@@ -382,15 +265,13 @@ def test_the_program_watches_acknowledges_and_turns_unready(space: Space, site: 
             def seen() -> tuple[int, Any]:
                 return httpx.get(ready, timeout=30).status_code, httpx.get(admin, timeout=30).json()
 
-            deadline = time.monotonic() + 60
-            while (found := seen())[0] != 503:
-                assert time.monotonic() < deadline, found
-            assert (found[1]["revision"], found[1]["error"]["revision"]) == (1, 2)
+            until(lambda: seen()[0] == 503, 60, "it is not ready for revision 2")
+            lagging = seen()[1]
+            assert (lagging["revision"], lagging["error"]["revision"]) == (1, 2)
             body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [0.5] * 3}]}
             assert httpx.post(f"{transformer.url}/v2/models/flights/infer", json=body, timeout=30).status_code == 200
             space.put(site.text(3, entry), annotations={MOST_APPLY: "3"})
-            while (found := seen())[0] != 200 or found[1]["revision"] != 3:
-                assert time.monotonic() < deadline + 60, found
-            assert found[1]["error"] is None
+            until(lambda: (found := seen())[0] == 200 and found[1]["revision"] == 3, 60, "it applies revision 3, and is ready")
+            assert seen()[1]["error"] is None
         finally:
             assert transformer.stop() == 0

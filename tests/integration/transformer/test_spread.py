@@ -11,6 +11,7 @@ import uvloop
 from penstock.dataplane import Context, FutureReply, InferRequest, infer
 from penstock.errors import Cancelled, DeadlineExceeded, NotReady, Overloaded, UpstreamUnavailable
 from penstock.tensors import Tensor
+from penstock.testing.fake_pod import FakePod
 from penstock_transformer import spread as spreading
 from penstock_transformer.call import is_unplaced
 from penstock_transformer.endpoints import Endpoint
@@ -24,59 +25,6 @@ def answer(status=200, digest=OURS, pod=0, close=False):
     body = orjson.dumps({"model_name": "m", "outputs": [tensor]} if status == 200 else {"error": "because"})
     head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\nPenstock-Bundle: m@{digest}\r\n"
     return (head + ("Connection: close\r\n" if close else "") + "\r\n").encode() + body
-
-
-class Pod:
-    """A predictor that answers what it is told to: bytes, "close", or "hang" (until `release`)."""
-
-    def __init__(self, number):
-        self.number = number
-        self.says = answer(pod=number)
-        self.requests = 0
-        self.rows = []
-        self.left = asyncio.Event()
-        self.asked = asyncio.Event()
-        self.release = asyncio.Event()
-        self._writers = set()
-
-    async def open(self):
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
-        return self
-
-    async def close(self):
-        self.server.close()
-        self.release.set()
-        for writer in self._writers:
-            writer.close()
-
-    async def _serve(self, reader, writer):
-        self._writers.add(writer)
-        try:
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
-                body = await reader.readexactly(int(fields[b"content-length"]))
-                self.rows.append(orjson.loads(body[: int(fields[b"inference-header-content-length"])])["inputs"][0]["shape"][0])
-                self.requests += 1
-                self.asked.set()
-                says = self.says
-                if says == "close":
-                    break
-                if says == "hang":
-                    await asyncio.wait(
-                        {asyncio.ensure_future(reader.read(1)), asyncio.ensure_future(self.release.wait())},
-                        return_when=asyncio.FIRST_COMPLETED,
-                    )
-                    if reader.at_eof():
-                        self.left.set()
-                        break
-                    says = answer(pod=self.number)
-                writer.write(says)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            self.left.set()
-        writer.close()
 
 
 class Pods:
@@ -94,7 +42,7 @@ class Pods:
         self.listener(tuple(Endpoint("127.0.0.1", pod.port, lasting=True) for pod in pods), "")
 
     async def __aenter__(self):
-        self.pods = [await Pod(number).open() for number in range(self.count)]
+        self.pods = [await FakePod(number, answer(pod=number)).open() for number in range(self.count)]
         self.client = PredictorClient("pods", source=self, timeout_s=20, **self.client_options)
         return self
 
@@ -238,7 +186,7 @@ def test_pods_that_leave_finish_what_they_have_and_get_nothing_new(run):
             pods.pods[0].says = "hang"
             begun = asyncio.ensure_future(pod_of(pods))
             await pods.pods[0].asked.wait()
-            pods.pods.append(await Pod(1).open())
+            pods.pods.append(await FakePod(1, answer(pod=1)).open())
             pods.tell(pods.pods[1])
             assert {await pod_of(pods) for _ in range(5)} == {1}
             pods.pods[0].release.set()

@@ -50,6 +50,7 @@ class KafkaServer(Server):
     `authority` the file of who signs the certificates that clients then must bring; `settings` are added to the broker's own."""
 
     name = "kafka"
+    start_s = 120.0
 
     def __init__(
         self,
