@@ -19,7 +19,6 @@ from penstock_transformer.feedback.row import LogRow, rows_of
 from penstock_transformer.feedback.writer import FolderWriter
 
 ROOT = Path(__file__).parents[3]
-SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 @dataclass
