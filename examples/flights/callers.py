@@ -33,7 +33,8 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 def flights() -> tuple[list[str], list[str]]:
     """Ids of the flights that the example's store has: those of planes that the fleet's table knows, and the others."""
     planes = {row[0] for row in rows("planes.csv", TABLES["planes"]) if row[1] is not None}
-    known, unknown = [], []
+    known: list[str] = []
+    unknown: list[str] = []
     columns = list(TABLES["flights"])
     year, month, day, carrier, number, plane, origin = (
         columns.index(name) for name in ("year", "month", "day", "carrier", "flight", "tailnum", "origin")
