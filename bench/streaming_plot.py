@@ -38,6 +38,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
     for axes in (load, interval, most):
         axes.grid(True, which="major", color="#eeeeee")
         axes.spines["top"].set_visible(False)
+        axes.yaxis.label.set_color(LATENCY)
     figure.savefig(path)
     pyplot.close(figure)
 
