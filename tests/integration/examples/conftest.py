@@ -4,6 +4,7 @@ The tree is copied first, so that a test never writes into the repository. Only 
 picks it.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -105,6 +106,47 @@ class Reader:
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRun:
+    """`make run`'s script in a fresh copy of the examples, with the ports taken that it would like; `text` is what it printed."""
+
+    folder: Path
+    port: int
+    text: str
+
+    def give(self, folder: Path) -> None:
+        """Another copy of the examples gets the store and the bundle that were made here: making them takes half a minute."""
+        shutil.copytree(self.folder / ".run", folder / ".run")
+
+
+def run_once(folder: Path, port: int) -> str:
+    """What the script prints when it is to end by itself."""
+    script = [sys.executable, folder / "examples/flights/run.py", "--once", "--port", str(port)]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
+    folder = tmp_path_factory.mktemp("first")
+    shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    with socket.socket() as taken, socket.socket() as taken_grpc:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = int(taken.getsockname()[1])
+        with contextlib.suppress(OSError):  # then somebody else holds it, which does as well
+            taken_grpc.bind(("127.0.0.1", 8081))
+            taken_grpc.listen()
+        return FirstRun(folder, port, run_once(folder, port))
+
+
+@pytest.fixture
+def run_again(first_run: FirstRun) -> str:
+    """What the script prints the second time."""
+    return run_once(first_run.folder, first_run.port)
 
 
 @pytest.fixture

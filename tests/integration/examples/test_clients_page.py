@@ -11,7 +11,6 @@ from penstock.testing.programs import ProgramMissing, program
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "clients.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PREPARE = "python -c 'import sys; sys.path.insert(0, \"examples/flights\"); import run; run.prepare()'"
 # The page's JavaScript shows no output: what it has found is asked for behind it.
 SHOW = "\nconsole.log(bundle, predictions[0].label, predictions[0].scores.late, outputs.probabilities.shape);\n"
 LABELLED = re.compile(r"flights@sha256:[0-9a-f]{64} (on time|late) ")
@@ -27,11 +26,11 @@ def node() -> str:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_the_code_of_the_clients_page_runs_as_it_is_written(reader: Any, node: str) -> None:
+def test_the_code_of_the_clients_page_runs_as_it_is_written(reader: Any, first_run: Any, node: str) -> None:
     blocks = BLOCK.findall(PAGE.read_text())
     assert [language for language, _ in blocks] == ["sh", "python", "python", "python", "js"]
     (_, serve), (_, plain), (_, awaited), (_, submitted), (_, script) = blocks
-    reader.run(PREPARE)
+    first_run.give(reader.folder)
     reader.run(serve)
 
     found = run(reader, "plain.py", plain)
