@@ -26,7 +26,9 @@ from penstock.testing.servers import free_port
 SECTION = re.compile(r"^## On Kubernetes\n(.*?)^## ", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MARK = "=== next block"
-LONGEST_S = 1800
+LONGEST_S = 3600
+MADE = (versions.NEXT, versions.BAD, "flights-10")
+"""The section's ModelVersions."""
 
 
 def pasted_blocks() -> list[str]:
@@ -50,7 +52,7 @@ def _clear(cluster: Cluster) -> None:
     """Everything that the section makes, and Kafka, whose topics would still hold what was predicted before."""
     gone = ("--namespace", example.NAMESPACE, "delete", "--ignore-not-found", "--timeout=120s")
     if cluster.succeeds("get", "crd", "modelversions.penstock.dev"):
-        cluster.kubectl(*gone, "modelversion", versions.NEXT)
+        cluster.kubectl(*gone, "modelversion", *MADE)
     cluster.kubectl(*gone, "inferenceservice", MODEL)
     cluster.kubectl(*gone, f"deployment/{MODEL}-worker", f"pod/{kafka.NAME}")
 
@@ -96,7 +98,7 @@ def bundle_of(head: str) -> str:
 def test_the_section_works_as_pasted(place: Cluster) -> None:
     first, *blocks = pasted_blocks()
     assert first.startswith("make cluster-up\nexport KUBECONFIG=")
-    _, rest, grpc, by_kafka, _, live, back = paste(place, blocks)
+    _, rest, grpc, by_kafka, _, live, back, _, bad, good = paste(place, blocks)
     prediction = document_of(rest)["predictions"][0]
     assert prediction["label"] == "late"
     assert document_of(grpc)["modelName"] == MODEL
@@ -105,6 +107,11 @@ def test_the_section_works_as_pasted(place: Cluster) -> None:
     digests = {name: _digest(place, name) for name in (MODEL, versions.NEXT)}
     assert bundle_of(live) == digests[versions.NEXT]
     assert bundle_of(back) == digests[MODEL]
+    # By `penstock rollout status` and by `kubectl describe`, which break lines where they like.
+    assert " ".join(bad.split()).count("Rolled back: ") >= 2
+    assert re.search(r"of\s+flights-9's\s+requests\s+failed", bad)
+    assert "WorseThanMargin" in bad
+    assert bundle_of(good) == digests[versions.NEXT]
     assert RECORD in blocks[1]
 
 
