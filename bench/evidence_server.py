@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 WINDOW_S = 0.25
-LEAST_REQUESTS = 100
+LEAST_REQUESTS = 300
 """A window goes on until it has so many, for four seconds at most: on a machine with other work, or one connection."""
 ORDER = (True, False, False, True)
 

@@ -1,6 +1,6 @@
 """What is counted off the path of a request: outputs, features and pairs of many batches together, in a few passes of numpy.
 
-    Sums --outputs | features | pair--> Backlog --after 1 s, or when it is full--> histograms, compared pairs
+    Sums --outputs | features | pair--> Backlog --when read, when it is full, after 10 s--> histograms, compared pairs
 
 One array of one row costs numpy as much as one of a hundred. So batches leave references here, and are counted together.
 Invariant: what waits is bounded, in batches, pairs and elements; nothing in here ever raises into a request.
@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DELAY_S: Final = 1.0
+DELAY_S: Final = 10.0
+"""What is read is counted first, whenever it is read: this only lets go of what waits. With few requests most of what counting
+costs is a flush's, which the fewer share the more often it comes."""
 MOST: Final = 128
 """Batches, and pairs, that wait; with more they are counted at once, which takes about a millisecond."""
 MOST_ELEMENTS: Final = 32_768
-"""Numbers of outputs that wait. A batch with more than an eighth of them is counted by every so-manieth row."""
+"""Numbers that wait. A batch with outputs of more than an eighth of them is counted by every so-manieth row."""
 MOST_ROWS: Final = 256
 """Rows of a batch whose features are counted."""
 
@@ -73,8 +75,11 @@ class Backlog:
             step = -(-rows // MOST_ROWS)
             columns = {name: Column(c.values[::step].copy(), c.missing[::step].copy()) for name, c in columns.items()}
         self._features.append((sums, columns))
-        self._elements += min(rows, MOST_ROWS)
-        self._arm()
+        self._elements += min(rows, MOST_ROWS) * len(columns)
+        if len(self._features) >= MOST or self._elements >= MOST_ELEMENTS:
+            self.flush()
+        else:
+            self._arm()
 
     def pair(self, pair: Pair) -> None:
         """Compare the halves of a pair soon."""
