@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,13 +20,14 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_a_request_on_kafka_is_predicted_and_everything_ends_with_ctrl_c(tmp_path: Path) -> None:
+def test_a_request_on_kafka_is_predicted_and_everything_ends_with_ctrl_c(first_run: Any, tmp_path: Path) -> None:
     try:
         java()
         program("kcat")
     except (ServerMissing, ProgramMissing) as missing:
         pytest.skip(str(missing))
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("__pycache__"))
+    first_run.give(tmp_path)
     script = [sys.executable, "-u", tmp_path / "examples/flights/run_kafka.py"]
     with subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
         assert running.stdout is not None
