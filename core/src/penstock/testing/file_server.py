@@ -82,7 +82,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _write(self, body: bytes) -> None:
         files = self.files
-        if files.cuts and len(body) > files.cut:
+        # Who asked a server without ranges for one has turned away at the head: the cut is for who reads.
+        read = files.ranges or "Range" not in self.headers
+        if read and files.cuts and len(body) > files.cut:
             files.cuts -= 1
             files.on_cut()
             body, self.close_connection = body[: files.cut], True

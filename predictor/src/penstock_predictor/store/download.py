@@ -78,8 +78,8 @@ class Download:
                 in_ranges = False
             except UpstreamUnavailable as error:
                 broken = error
-                if self._length() == before:
-                    raise  # the store's own retries are spent, and nothing came
+                if in_ranges and self._length() == before:
+                    raise  # the store's own retries are spent, and nothing came; a whole answer's it makes by ranges, in vain
                 log.warning("download broke off", extra={"file": self._name, "bytes": self._length(), "reason": str(error)})
         raise broken or UpstreamUnavailable(f"{self._name} could not be fetched")
 
