@@ -15,6 +15,7 @@ import heapq
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from penstock_operator.apply import Outcome, carry_out
@@ -37,6 +38,7 @@ Model = tuple[str, str]
 """Namespace and name of the InferenceService that callers reach."""
 _AT_ONCE = 8
 _ROUNDS = 40
+_IDLE_S = 60.0
 
 
 class Controller:
@@ -195,13 +197,17 @@ class Controller:
             if len(self._working) < _AT_ONCE and (found := self._ready(now)) is not None:
                 return found
             self._wake.clear()
-            # What is being worked on wakes this when it is done.
-            ahead = [at for at, model in self._heap[:1] if model not in self._working and len(self._working) < _AT_ONCE]
-            try:
-                async with asyncio.timeout(max(0.0, ahead[0] - now) if ahead else 60.0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(0.0, self._next_at(now + _IDLE_S) - now)):
                     await self._wake.wait()
-            except TimeoutError:
-                pass
+
+    def _next_at(self, latest: float) -> float:
+        """When the next model's time comes. What is being worked on wakes the loop when it is done."""
+        if len(self._working) >= _AT_ONCE or not self._heap:
+            return latest
+        if self._heap[0][1] not in self._working:
+            return self._heap[0][0]
+        return min((at for at, model in self._heap if model not in self._working), default=latest)
 
     def _ready(self, now: float) -> Model | None:
         later: list[tuple[float, Model]] = []

@@ -173,6 +173,36 @@ def test_only_the_leases_holder_changes_anything(leads: bool) -> None:
     asyncio.run(go())
 
 
+class Slow(Controller):
+    """Nothing is to be done for any model, and for one it takes for ever."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryCluster(), World(), Policy())
+        self.begun = {"slow": asyncio.Event(), "other": asyncio.Event()}
+
+    async def _turn(self, model: tuple[str, str]) -> float:
+        self.begun[model[1]].set()
+        if model[1] == "slow":
+            await asyncio.Event().wait()
+        return 0.0
+
+
+def test_a_model_that_takes_long_and_is_due_again_holds_no_other_up() -> None:
+    async def go() -> None:
+        controller = Slow()
+        controller.soon((NAMESPACE, "slow"))
+        running = asyncio.create_task(controller.run())
+        async with asyncio.timeout(30):
+            await controller.begun["slow"].wait()
+            controller.soon((NAMESPACE, "slow"))
+            controller.soon((NAMESPACE, "other"), 0.05)
+            await controller.begun["other"].wait()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(go())
+
+
 def begin_sync() -> World:
     world = World()
     add(world, "flights-1")
