@@ -12,8 +12,8 @@ BASE_IMAGE ?= docker.io/library/python:3.12-slim-bookworm
 
 # Without its bytecode cache every start of a program compiles its imports anew: 10 s for Feast alone.
 unexport PYTHONDONTWRITEBYTECODE
-# Where a machine has no Go of its own, the one that tools/get_go.py puts there.
-export PATH := $(PATH):$(GO)/bin
+# Where a machine has no Go of its own, the one that tools/get_go.py puts there; where its Node is too old, that of tools/get_judges.py.
+export PATH := $(CACHE)/node/bin:$(PATH):$(GO)/bin
 
 .PHONY: help setup run run-kafka test lint types fuzz soak chaos bench simulate dashboards images api-server cluster-programs cluster-up cluster-down test-cluster test-rollouts test-kind lock clean
 
@@ -39,13 +39,13 @@ run-kafka: setup ## the same over Kafka: starts a real broker, kcat sends a requ
 	@$(BIN)/python tools/get_kafka.py
 	@$(BIN)/python examples/flights/run_kafka.py $(ARGS)
 
-test: setup ## run every test; as root on Debian it installs missing servers first (JOBS=2: two files at a time)
+test: setup ## run every test; as root on Debian it installs missing servers first (JOBS=2: two folders at a time)
 	@$(BIN)/python tools/get_servers.py
 	@$(BIN)/python tools/get_go.py "$(GO)"
 	@$(BIN)/python tools/get_judges.py
 	@$(BIN)/python tools/get_chart_judges.py
 	@$(BIN)/python tools/get_kafka.py
-	@$(BIN)/pytest $(if $(JOBS),-n $(JOBS) --dist loadfile) $(ARGS)
+	@$(BIN)/pytest $(if $(JOBS),-n $(JOBS) --dist loadscope) $(ARGS)
 
 lint: setup ## format, lint, layers
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/lint-imports

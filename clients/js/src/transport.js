@@ -97,9 +97,11 @@ export function pause(milliseconds, signal) {
   });
 }
 
-/** An id that nobody else made: 128 random bits. */
+/** An id that nobody else made: 128 random bits. Node 18 has no global `crypto`, and an id is no secret. */
 export function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  const bytes = new Uint8Array(16);
+  if (globalThis.crypto) crypto.getRandomValues(bytes);
+  else bytes.forEach((_, at) => (bytes[at] = Math.floor(Math.random() * 256)));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 

@@ -1,5 +1,6 @@
 """Encoder graphs on runtimes that are not this one: the oldest supported ONNX Runtime, and ONNX Runtime Web."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def test_this_onnx_runtime(cases: Path) -> None:
     ],
 )
 def test_the_oldest_onnx_runtimes(cases: Path, version: str, tmp_path: Path) -> None:
-    uv = shutil.which("uv")
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if uv is None:
         pytest.skip("needs uv, to install an old onnxruntime beside this one: pip install uv")
     python = tmp_path / "old/bin/python"

@@ -236,12 +236,10 @@ def test_manifests_are_taken_by_the_api_server(server: KubernetesServer, release
     document["spec"]["rollout"]["steps"] = [50, 25, 100]
     with pytest.raises(ApiStatus, match="rising"):
         server.request("POST", f"{MODEL_VERSIONS}?dryRun=All", document)
-    (pasted,) = re.findall(
-        r"<<END\n(apiVersion: penstock.dev/.*?)^END$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
-    )
-    document = yaml.safe_load(pasted.replace("$digest", "1" * 64))
+    pasted = re.findall(r"<<END\n(apiVersion: penstock.dev/.*?)^END$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     path = f"{MODEL_VERSIONS}?dryRun=All&fieldValidation=Strict"
-    assert server.request("POST", path, document)["spec"]["rollout"]["strategy"] == "immediate"
+    taken = [server.request("POST", path, yaml.safe_load(text.replace("$digest", "1" * 64))) for text in pasted]
+    assert [one["spec"]["rollout"]["strategy"] for one in taken] == ["immediate", "evidence", "evidence"]
     for each in yaml.safe_load_all((ROOT / "manifests/async-kafka.yaml").read_text()):
         path = "/apis/apps/v1/namespaces/default/deployments?dryRun=All&fieldValidation=Strict"
         assert server.request("POST", path, each)["metadata"]["name"] == each["metadata"]["name"]

@@ -64,6 +64,8 @@ class FakePod:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
             end.cancel()
+        # The next request is read only when nobody else reads any more.
+        await asyncio.gather(*ends, return_exceptions=True)
         if reader.at_eof():
             self.left.set()
             return None

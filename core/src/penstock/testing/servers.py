@@ -25,6 +25,7 @@ from urllib.parse import quote
 from penstock.testing.waiting import until
 
 START_S = 30.0
+_AGAIN_S = 1.0
 _PAUSE_S = 0.02
 _TRIES = 3
 
@@ -87,8 +88,11 @@ class Server:
                 return self
             # One that is alive and says nothing is not left behind.
             self.kill()
-            if not fresh or attempt == _TRIES - 1:
+            if attempt == _TRIES - 1:
                 break
+            if not fresh:
+                # Children of one that was killed may hold its memory or its port for a moment.
+                time.sleep(_AGAIN_S)
         raise RuntimeError(f"{self.name} did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
 
     def _came_up(self, process: subprocess.Popen[bytes]) -> bool:
