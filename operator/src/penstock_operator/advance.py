@@ -238,7 +238,7 @@ def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
         return Step(Stage.ROLLED_BACK, 0, "WorseThanMargin", said, evidence=judged.verdicts)
     if judged.move is Move.WAIT:
         return Step(stage, weight, "Undecided", said, evidence=judged.evidence)
-    if stage is Stage.PROMOTING and _since(version, here) < FULL_S:
+    if stage is Stage.PROMOTING and judged.here_s < FULL_S:
         return Step(
             stage, weight, "Watched", f"all requests for {FULL_S:g} s at least before it is live", evidence=judged.evidence
         )
