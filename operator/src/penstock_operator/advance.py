@@ -19,7 +19,7 @@ from penstock_operator.judgement import FULL_S, is_tried, judge, place_of
 from penstock_operator.live_reason import kept_reason, live_again, live_by_evidence, live_by_hand
 from penstock_operator.model_version import PAUSED, PROMOTE, ROLLBACK, ModelVersion
 from penstock_operator.policy import Policy
-from penstock_operator.roles import Roles, is_leaving, is_verified, stage_of
+from penstock_operator.roles import Roles, is_leaving, is_verified, live_moment, stage_of
 from penstock_operator.seen import InferenceService, Seen
 from penstock_operator.stage import ENDED, JOINED, Stage
 from penstock_operator.verdict import Verdict, read_verdict
@@ -111,7 +111,7 @@ def _answer(version: ModelVersion, here: Situation) -> Step:
     if service is None:
         return Step(Stage.LIVE, 100 - given, "PredictorMissing", "its InferenceService is gone and is being made anew")
     if stage_of(version) is Stage.KEPT:
-        told, kept = live_again(version, here.seen.now)
+        told, kept = live_again(version, _live_moment(here))
         return Step(Stage.LIVE, 100 - given, "RolledBackTo", told, evidence=kept)
     return Step(Stage.LIVE, 100 - given, "Live", kept_reason(version) if service.ready else service.message)
 
@@ -229,7 +229,7 @@ def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
         return _to(following, f"to {following} %")
     if allowed is not None and following <= allowed:
         if stage is Stage.PROMOTING:
-            told, kept = live_by_hand(version, here.seen.now)
+            told, kept = live_by_hand(version, _live_moment(here))
             return Step(Stage.LIVE, 100, "Live", told, evidence=kept)
         return _to(following, f"to {following} %, by its annotation")
     if place_of(version) is None:
@@ -247,7 +247,7 @@ def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
             stage, weight, "Watched", f"all requests for {FULL_S:g} s at least before it is live", evidence=judged.evidence
         )
     if stage is Stage.PROMOTING:
-        told, kept = live_by_evidence(version, said, judged.verdicts, here.seen.now)
+        told, kept = live_by_evidence(version, said, judged.verdicts, _live_moment(here))
         return Step(Stage.LIVE, 100, "Live", told, evidence=kept)
     return replace(_to(following, said), evidence=judged.evidence)
 
@@ -271,6 +271,10 @@ def _awaiting(version: ModelVersion) -> tuple[str, str]:
     if PROMOTE in version.annotations and _allowed(version) is None:
         return "PromotionUnreadable", f"{PROMOTE}: expected a per cent of requests, got {version.annotations[PROMOTE][:40]!r}"
     return "AwaitingPromotion", f"annotation {PROMOTE} says how far it may go"
+
+
+def _live_moment(here: Situation) -> str:
+    return live_moment(here.seen.versions, here.seen.now)
 
 
 def _since(version: ModelVersion, here: Situation) -> float:

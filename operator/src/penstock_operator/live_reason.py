@@ -11,7 +11,6 @@ from typing import Any
 
 from penstock_operator.analysis.alpha import DISAGREEMENT, ERROR_RATE, FEATURES, LATENCY, OUTPUTS, QUALITY
 from penstock_operator.analysis.words import several
-from penstock_operator.clock import write_moment
 from penstock_operator.model_version import PROMOTE, ModelVersion
 
 _NOUNS = {
@@ -19,8 +18,9 @@ _NOUNS = {
 }  # fmt: skip
 
 
-def live_by_evidence(version: ModelVersion, said: str, verdicts: Mapping[str, Any], now: float) -> tuple[str, dict[str, Any]]:
-    """What a version says that goes live now by its trial, and what its status keeps of it. `said`: what was decided."""
+def live_by_evidence(version: ModelVersion, said: str, verdicts: Mapping[str, Any], since: str) -> tuple[str, dict[str, Any]]:
+    """What a version says that goes live by its trial, and what its status keeps of it. `said`: what was decided; `since`: its
+    `liveSince`."""
     analysis = verdicts.get("analysis") or {}
     tests = analysis.get("tests") or {}
     requests = int((analysis.get("candidate") or {}).get("requests") or 0)
@@ -31,18 +31,18 @@ def live_by_evidence(version: ModelVersion, said: str, verdicts: Mapping[str, An
         text += f" {numbers[:1].upper()}{numbers[1:]}."
     if others:
         text += f" No harm over its margin was found in {_listed(others)} either."
-    return _kept(text, verdicts, now)
+    return _kept(text, verdicts, since)
 
 
-def live_by_hand(version: ModelVersion, now: float) -> tuple[str, dict[str, Any]]:
-    """What a version says that goes live now because somebody has promoted it, and what its status keeps: no ledger."""
+def live_by_hand(version: ModelVersion, since: str) -> tuple[str, dict[str, Any]]:
+    """What a version says that goes live because somebody has promoted it, and what its status keeps: no ledger."""
     evidence = {name: value for name, value in version.status.evidence.items() if name != "ledger"}
-    return _kept(f"promoted by its annotation {PROMOTE}, whatever the evidence said.", evidence, now)
+    return _kept(f"promoted by its annotation {PROMOTE}, whatever the evidence said.", evidence, since)
 
 
-def live_again(version: ModelVersion, now: float) -> tuple[str, dict[str, Any]]:
+def live_again(version: ModelVersion, since: str) -> tuple[str, dict[str, Any]]:
     """What a version says that was kept, and answers once more."""
-    return _kept("it answers again, for the version after it was taken out.", version.status.evidence, now)
+    return _kept("it answers again, for the version after it was taken out.", version.status.evidence, since)
 
 
 def kept_reason(version: ModelVersion) -> str:
@@ -52,8 +52,8 @@ def kept_reason(version: ModelVersion) -> str:
     return text if isinstance(text, str) and since and text.startswith(_beginning(since)) else ""
 
 
-def _kept(text: str, evidence: Mapping[str, Any], now: float) -> tuple[str, dict[str, Any]]:
-    said = f"{_beginning(write_moment(now))}{text}"[:1024]
+def _kept(text: str, evidence: Mapping[str, Any], since: str) -> tuple[str, dict[str, Any]]:
+    said = f"{_beginning(since)}{text}"[:1024]
     return said, {**evidence, "live": said}
 
 
