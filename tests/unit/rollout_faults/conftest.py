@@ -129,6 +129,11 @@ class Story:
         found._models[NAMESPACE, MODEL] = set(NAMES)
         return found
 
+    def late_from_now(self, looks: int) -> None:
+        """Watches stop for so many looks, and are so late from then on."""
+        self.late = looks
+        self._kept.clear()
+
     # --- time
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
