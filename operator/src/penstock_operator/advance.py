@@ -247,7 +247,7 @@ def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
             stage, weight, "Watched", f"all requests for {FULL_S:g} s at least before it is live", evidence=judged.evidence
         )
     if stage is Stage.PROMOTING:
-        told, kept = live_by_evidence(version, said, judged.verdicts, _live_moment(here))
+        told, kept = live_by_evidence(said, judged.verdicts, _live_moment(here))
         return Step(Stage.LIVE, 100, "Live", told, evidence=kept)
     return replace(_to(following, said), evidence=judged.evidence)
 

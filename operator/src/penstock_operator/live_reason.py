@@ -18,7 +18,7 @@ _NOUNS = {
 }  # fmt: skip
 
 
-def live_by_evidence(version: ModelVersion, said: str, verdicts: Mapping[str, Any], since: str) -> tuple[str, dict[str, Any]]:
+def live_by_evidence(said: str, verdicts: Mapping[str, Any], since: str) -> tuple[str, dict[str, Any]]:
     """What a version says that goes live by its trial, and what its status keeps of it. `said`: what was decided; `since`: its
     `liveSince`."""
     analysis = verdicts.get("analysis") or {}
@@ -26,7 +26,7 @@ def live_by_evidence(version: ModelVersion, said: str, verdicts: Mapping[str, An
     requests = int((analysis.get("candidate") or {}).get("requests") or 0)
     numbers = (tests.get(ERROR_RATE) or {}).get("says") or ""
     others = [noun for test, noun in _NOUNS.items() if test in tests]
-    text = f"after {several(requests, 'request')} with all of them at {version.name}: {said}"
+    text = f"after {several(requests, 'request')} at 100 %: {said}"
     if numbers:
         text += f" {numbers[:1].upper()}{numbers[1:]}."
     if others:

@@ -31,8 +31,8 @@ from penstock_transformer.evidence.pairs import Pair
 from penstock_transformer.evidence.sums import Sums
 from penstock_transformer.work import PredictWork
 
-OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
-NAMES = {"flights-1": OLD, "flights-2": NEW}
+OLD, NEW, FORMER = "sha256:" + "a" * 64, "sha256:" + "b" * 64, "sha256:" + "c" * 64
+NAMES = {"flights-0": FORMER, "flights-1": OLD, "flights-2": NEW}
 MEDIAN_S, SPREAD = 0.02, 0.4
 LABELLED = PostprocessSpec("classification", "y", labels=("on time", "late"))
 SIGNATURE = ModelSignature("model.onnx", (), (TensorMetadata("y", "FP32", (-1, 2)),), True)
@@ -40,13 +40,14 @@ _ON_TIME, _LATE = np.array([[0.8, 0.2]], np.float32), np.array([[0.2, 0.8]], np.
 
 
 class Versions:
-    """What is wrong with each version: the part of its requests that fails (also only with all requests), how many times as long
-    it takes, whether its labels are swapped."""
+    """What is wrong with each version: the part of its requests that fails, how many times as long it takes, of the new one also
+    only with all requests; and whether its labels are swapped."""
 
     def __init__(self) -> None:
-        self.failing = {OLD: 0.0, NEW: 0.0}
+        self.failing = dict.fromkeys(NAMES.values(), 0.0)
         self.failing_alone = 0.0
-        self.slower = {OLD: 1.0, NEW: 1.0}
+        self.slower = dict.fromkeys(NAMES.values(), 1.0)
+        self.slower_alone = 1.0
         self.swapped = False
 
 
@@ -113,9 +114,9 @@ class Story:
         self._requests = 0
         self._rollout = {"steps": [50, 100], "margins": {"latencyP99": 1.5}, **rollout}
 
-    async def begin(self) -> None:
-        for name, rollout in (("flights-1", {"strategy": "immediate"}), ("flights-2", self._rollout)):
-            self.world.add_version(name, NAMES[name], rollout=rollout)
+    async def begin(self, *, former: bool) -> None:
+        for name in sorted(NAMES)[not former :]:
+            self.world.add_version(name, NAMES[name], rollout=self._rollout if name == "flights-2" else {"strategy": "immediate"})
             await self.settle()
 
     # --- what goes wrong
@@ -201,7 +202,8 @@ class Story:
                     pair = Pair(sums.paired)
                     work.pairs, copy.pairs = [pair], [pair]  # type: ignore[assignment]
                     self._answer(sums, copy, shadow, now, took[at][1])
-            self._answer(transformer.of(digest, revision, shadow=False), work, digest, now, took[at][0])
+            took_s = took[at][0] * (self.versions.slower_alone if live.get(NEW) == 100 else 1.0)
+            self._answer(transformer.of(digest, revision, shadow=False), work, digest, now, took_s)
 
     def _failure(self, digest: str, failed: bool, live: dict[str, float]) -> str | None:
         part = self.versions.failing[digest]
@@ -259,12 +261,12 @@ def requests_of(evidence: dict[str, Any]) -> int:
 
 @pytest.fixture
 def story(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Story]:
-    """Makes stories that have begun; the operator's clock is theirs."""
+    """Makes stories that have begun; the operator's clock is theirs. `former`: the stable version has one before it."""
 
-    def make(**rollout: Any) -> Story:
+    def make(former: bool = False, **rollout: Any) -> Story:
         made = Story(rollout)
         monkeypatch.setattr(looking, "time", SimpleNamespace(time=lambda: made.world.now + made.now_error_s))
-        asyncio.run(made.begin())
+        asyncio.run(made.begin(former=former))
         return made
 
     return make

@@ -13,7 +13,7 @@ OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 Make = Callable[..., Any]
 
 
-@pytest.mark.parametrize("calls", [1, 2, 3])
+@pytest.mark.parametrize("calls", [1, 3])
 def test_killed_again_and_again_before_its_so_manieth_call_it_counts_once_and_ends_the_same(story: Make, calls: int) -> None:
     it = story()
     deaths = 0
@@ -102,7 +102,7 @@ def test_two_operators_that_both_act_count_once(story: Make) -> None:
         assert it.caught_up()
 
 
-@pytest.mark.parametrize("late", [1, 4, 25])
+@pytest.mark.parametrize("late", [4, 25])
 def test_watches_that_are_late_make_it_count_nothing_twice_and_lose_nothing(story: Make, late: int) -> None:
     it = story()
     it.run(TELL_S)

@@ -31,6 +31,30 @@ def test_a_fault_that_comes_only_with_all_requests_takes_it_back_before_it_is_li
     assert it.world.route() == {"flights-1": (100, None)}
 
 
+def test_one_that_is_slow_only_with_all_requests_is_taken_back_too(story: Make) -> None:
+    it = story()
+    it.versions.slower_alone = 3.0
+    it.run(900, it.is_over)
+    assert (it.phase, it.weights[-2:]) == ("RolledBack", [100, 0])
+    assert "latency of flights-2 is" in it.message
+
+
+def test_a_stable_version_that_is_rolled_back_meanwhile_is_compared_with_no_longer(story: Make) -> None:
+    it = story(former=True)
+    it.versions.failing[OLD] = 0.3
+    it.run(30)
+    first = it.status["evidence"]["revision"]
+    it.world.annotate("flights-1", rollback="it fails")
+    it.run(60)
+    assert it.world.status("flights-0")["phase"] == "Live"
+    assert it.status["evidence"]["revision"] > first
+    counted = it.status["evidence"]["analysis"]
+    assert counted["baseline"]["failed"] == 0
+    assert "of flights-0" in it.message or "flights-0's" in it.message
+    it.run(900, it.is_over)
+    assert it.phase == "Live"
+
+
 def test_a_fault_of_the_stable_version_is_not_the_new_ones(story: Make) -> None:
     it = story()
     it.versions.failing[OLD], it.versions.slower[OLD] = 0.1, 3.0
