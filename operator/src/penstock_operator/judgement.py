@@ -48,8 +48,9 @@ _ON_TRIAL = frozenset({Stage.SHADOW, Stage.CANARY, Stage.PROMOTING})
 class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     """What a status keeps under `evidence`. `place`: the stage's number in the trial, `since` its moment, `baseline` the digest
     that it is compared with; `revision`: the route's first of the stage, `first` of the trial. `looked` and `told` in words: the
-    last time, in s since 1970; `spent_s`: how long the trial has been under way, `here_s` this stage.
-    `ledger`: a `Ledger` as MessagePack, zlib and base64, for thousands of counts are nothing to read in `kubectl describe`."""
+    last time, in s since 1970; `spent_s`: how long the trial has been under way, `here_s` how long the version on trial has been
+    seen to get requests in this stage, `requests` of them. `ledger`: a `Ledger` as MessagePack, zlib and base64, for thousands of
+    counts are nothing to read in `kubectl describe`."""
 
     ledger: str = ""
     place: int = -1
@@ -59,6 +60,7 @@ class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     baseline: str = ""
     spent_s: float = 0.0
     here_s: float = 0.0
+    requests: int = 0
     looked: float = 0.0
     told: float = 0.0
     analysis: dict[str, Any] = {}
@@ -67,7 +69,7 @@ class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """What the counts say, and what the next status remembers of them. `sentence` is empty where nothing new is said; `here_s`:
-    how long the version has been looked at in this stage."""
+    for how long the version has been seen to get requests in this stage."""
 
     move: Move
     sentence: str
@@ -119,7 +121,7 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
         return None
     memory = _remembered(version)
     digest = baseline.spec.bundle.digest if baseline is not None else _most_held(seen)
-    _pass_time(memory, seen.now)
+    passed_s = _pass_time(memory, seen.now)
     if _is_new_stage(memory, version, place, digest):
         _begin_stage(memory, version, place, digest, seen.route.revision)
     ledger = read_ledger(memory.ledger)
@@ -144,14 +146,19 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
         elapsed_s=memory.spent_s,
         outcomes=seen.quality is not None,
     )
+    # A minute without requests shows nothing; only once the time is up none are waited for.
+    if evidence.candidate.requests > memory.requests or trial.time_is_up:
+        memory.here_s, memory.requests = memory.here_s + passed_s, evidence.candidate.requests
     analysis, in_words = _analysed(trial, evidence, memory, seen.now)
     memory.analysis = analysis.document
     return Judgement(analysis.move, analysis.sentence if in_words else "", msgspec.to_builtins(memory), memory.here_s)
 
 
-def _pass_time(memory: Memory, now: float) -> None:
+def _pass_time(memory: Memory, now: float) -> float:
+    """Seconds since the last look, as they count."""
     passed_s = min(max(now - memory.looked, 0.0), AWAY_S) if memory.looked else 0.0
-    memory.spent_s, memory.here_s, memory.looked = memory.spent_s + passed_s, memory.here_s + passed_s, now
+    memory.spent_s, memory.looked = memory.spent_s + passed_s, now
+    return passed_s
 
 
 def _is_new_stage(memory: Memory, version: ModelVersion, place: int, baseline: str) -> bool:
@@ -163,7 +170,7 @@ def _is_new_stage(memory: Memory, version: ModelVersion, place: int, baseline: s
 def _begin_stage(memory: Memory, version: ModelVersion, place: int, baseline: str, revision: int) -> None:
     memory.first = memory.first or revision
     memory.place, memory.since, memory.baseline, memory.revision = place, version.status.stage_since, baseline, revision
-    memory.told, memory.here_s, memory.analysis = 0.0, 0.0, {}
+    memory.told, memory.here_s, memory.requests, memory.analysis = 0.0, 0.0, 0, {}
 
 
 def _analysed(trial: Trial, evidence: Evidence, memory: Memory, now: float) -> tuple[Analysis, bool]:

@@ -45,7 +45,7 @@ def test_traffic_that_stops_as_it_gets_everything_does_not_make_it_live(story: M
     assert (it.phase, it.status["weight"]) == ("Promoting", 100)
     assert "flights-2 has answered none of 0 requests so far" in it.message
     it.rate = 80.0
-    it.run(60, it.is_over)
+    it.run(120, it.is_over)
     assert it.phase == "Live"
 
 
