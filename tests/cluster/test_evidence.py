@@ -129,6 +129,8 @@ def test_a_good_version_goes_live_by_itself(tried: Flights, next_bundle: Path, v
     print(trial.describe(), flush=True)
     show("a good version", [trial])
     assert trial.status["phase"] == "Live", trial.status["message"]
+    assert trial.status["message"].startswith(f"Live since {trial.status['liveSince']}: after ")
+    assert trial.status["message"] in flat(tried.kubectl("describe", "modelversion", version))
     assert [moment.weight for moment in trial.moments if moment.weight] == [*rollout.get("steps", [5, 25, 50, 100]), 100]
     assert {test["verdict"] for test in trial.tests.values()} <= {"harmless", "undecided"}
     assert not lost(trial)

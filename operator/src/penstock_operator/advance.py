@@ -16,9 +16,10 @@ from penstock_operator.acknowledgement import Acknowledgement
 from penstock_operator.analysis import Move
 from penstock_operator.clock import duration_s, read_moment, write_moment
 from penstock_operator.judgement import FULL_S, is_tried, judge, place_of
+from penstock_operator.live_reason import kept_reason, live_again, live_by_evidence, live_by_hand
 from penstock_operator.model_version import PAUSED, PROMOTE, ROLLBACK, ModelVersion
 from penstock_operator.policy import Policy
-from penstock_operator.roles import Roles, is_leaving, is_verified, stage_of
+from penstock_operator.roles import Roles, is_leaving, is_verified, live_moment, stage_of
 from penstock_operator.seen import InferenceService, Seen
 from penstock_operator.stage import ENDED, JOINED, Stage
 from penstock_operator.verdict import Verdict, read_verdict
@@ -110,8 +111,9 @@ def _answer(version: ModelVersion, here: Situation) -> Step:
     if service is None:
         return Step(Stage.LIVE, 100 - given, "PredictorMissing", "its InferenceService is gone and is being made anew")
     if stage_of(version) is Stage.KEPT:
-        return Step(Stage.LIVE, 100 - given, "RolledBackTo", "the version after it was taken out")
-    return Step(Stage.LIVE, 100 - given, "Live", "" if service.ready else service.message)
+        told, kept = live_again(version, _live_moment(here))
+        return Step(Stage.LIVE, 100 - given, "RolledBackTo", told, evidence=kept)
+    return Step(Stage.LIVE, 100 - given, "Live", kept_reason(version) if service.ready else service.message)
 
 
 def _keep(version: ModelVersion, here: Situation) -> Step:
@@ -226,8 +228,10 @@ def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
     if stage is Stage.JOINING:
         return _to(following, f"to {following} %")
     if allowed is not None and following <= allowed:
-        by_hand = f"to {following} %, by its annotation"
-        return Step(Stage.LIVE, 100, "Live") if stage is Stage.PROMOTING else _to(following, by_hand)
+        if stage is Stage.PROMOTING:
+            told, kept = live_by_hand(version, _live_moment(here))
+            return Step(Stage.LIVE, 100, "Live", told, evidence=kept)
+        return _to(following, f"to {following} %, by its annotation")
     if place_of(version) is None:
         return Step(stage, weight, *_awaiting(version))
     judged = judge(version, here.roles.base, here.seen)
@@ -238,12 +242,13 @@ def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
         return Step(Stage.ROLLED_BACK, 0, "WorseThanMargin", said, evidence=judged.verdicts)
     if judged.move is Move.WAIT:
         return Step(stage, weight, "Undecided", said, evidence=judged.evidence)
-    if stage is Stage.PROMOTING and _since(version, here) < FULL_S:
+    if stage is Stage.PROMOTING and judged.here_s < FULL_S:
         return Step(
             stage, weight, "Watched", f"all requests for {FULL_S:g} s at least before it is live", evidence=judged.evidence
         )
     if stage is Stage.PROMOTING:
-        return Step(Stage.LIVE, 100, "Live", said, evidence=judged.verdicts)
+        told, kept = live_by_evidence(said, judged.verdicts, _live_moment(here))
+        return Step(Stage.LIVE, 100, "Live", told, evidence=kept)
     return replace(_to(following, said), evidence=judged.evidence)
 
 
@@ -266,6 +271,10 @@ def _awaiting(version: ModelVersion) -> tuple[str, str]:
     if PROMOTE in version.annotations and _allowed(version) is None:
         return "PromotionUnreadable", f"{PROMOTE}: expected a per cent of requests, got {version.annotations[PROMOTE][:40]!r}"
     return "AwaitingPromotion", f"annotation {PROMOTE} says how far it may go"
+
+
+def _live_moment(here: Situation) -> str:
+    return live_moment(here.seen.versions, here.seen.now)
 
 
 def _since(version: ModelVersion, here: Situation) -> float:

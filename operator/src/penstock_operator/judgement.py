@@ -5,6 +5,9 @@
 A stage's counts are those of the revisions of the route since it began: every step is a revision of its own. When all requests go
 to the version, the one before it is its shadow, so that there still is something to compare it with.
 
+Time is added up from look to look, never read as the distance of two moments that two operators may have written: their clocks
+may be apart, and no verdict may come of that.
+
 Invariant: what is remembered and what follows from it are one write of the status, so nothing is counted twice or lost with the
 operator; a pod that tells nothing is added up the next time.
 """
@@ -36,19 +39,28 @@ FULL_S = 60.0
 """With all requests the evidence of a step is there in seconds; faults that come only with them may take longer to show."""
 TELL_S = 30.0
 """Words about a version that waits are renewed this often: the bounds in them cost many times the verdicts."""
+AWAY_S = 45.0
+"""What counts of the time between two looks, at most: a trial that was paused, or had no operator, has not used up its time, and
+a clock that is an hour ahead of the last operator's makes no hour."""
 _ON_TRIAL = frozenset({Stage.SHADOW, Stage.CANARY, Stage.PROMOTING})
 
 
 class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
-    """What a status keeps under `evidence`. `place`: the stage's number in the trial; `revision`: the route's first of the stage,
-    `first` of the trial; times in s since 1970: `began` at the first request, `looked` and `told` in words the last time.
-    `ledger`: a `Ledger` as MessagePack, zlib and base64, for thousands of counts are nothing to read in `kubectl describe`."""
+    """What a status keeps under `evidence`. `place`: the stage's number in the trial, `since` its moment, `baseline` the digest
+    that it is compared with; `revision`: the route's first of the stage, `first` of the trial. `looked` and `told` in words: the
+    last time, in s since 1970; `spent_s`: how long the trial has been under way, `here_s` how long the version on trial has been
+    seen to get requests in this stage, `requests` of them. `ledger`: a `Ledger` as MessagePack, zlib and base64, for thousands of
+    counts are nothing to read in `kubectl describe`."""
 
     ledger: str = ""
     place: int = -1
     revision: int = 0
     first: int = 0
-    began: float = 0.0
+    since: str = ""
+    baseline: str = ""
+    spent_s: float = 0.0
+    here_s: float = 0.0
+    requests: int = 0
     looked: float = 0.0
     told: float = 0.0
     analysis: dict[str, Any] = {}
@@ -56,11 +68,13 @@ class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the counts say, and what the next status remembers of them. `sentence` is empty where nothing new is said."""
+    """What the counts say, and what the next status remembers of them. `sentence` is empty where nothing new is said; `here_s`:
+    for how long the version has been seen to get requests in this stage."""
 
     move: Move
     sentence: str
     evidence: dict[str, Any]
+    here_s: float
 
     @property
     def verdicts(self) -> dict[str, Any]:
@@ -85,8 +99,9 @@ def is_due(version: ModelVersion, now: float) -> bool:
 
 
 def due_in_s(version: ModelVersion, now: float) -> float:
-    """Seconds until it is time, 0 or less if it is."""
-    return _remembered(version).looked + look_s(version, now) - now
+    """Seconds until it is time, 0 or less if it is. A last look that is yet to come was by another clock."""
+    looked = _remembered(version).looked
+    return looked + look_s(version, now) - now if looked <= now else 0.0
 
 
 def place_of(version: ModelVersion) -> int | None:
@@ -105,11 +120,10 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     if seen.evidence is None or seen.route is None or place is None:
         return None
     memory = _remembered(version)
-    if memory.place < 0:
-        memory.first = seen.route.revision
-    if memory.place != place:
-        memory.place, memory.revision, memory.told = place, seen.route.revision, 0.0
     digest = baseline.spec.bundle.digest if baseline is not None else _most_held(seen)
+    passed_s = _pass_time(memory, seen.now)
+    if _is_new_stage(memory, version, place, digest):
+        _begin_stage(memory, version, place, digest, seen.route.revision)
     ledger = read_ledger(memory.ledger)
     ledger.take(list(seen.evidence), with_features=False)
     ledger.forget({version.spec.bundle.digest, digest})
@@ -124,25 +138,44 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     if seen.quality:
         told = strata(seen.quality, candidate=version.spec.bundle.digest, baseline=digest, since=memory.first or memory.revision)
         evidence = replace(evidence, quality=told)
-    if not memory.began and evidence.candidate.requests:
-        memory.began = seen.now
-    memory.looked = seen.now
     trial = Trial(
         rollout=version.spec.rollout,
         place=place,
         candidate=version.name,
         baseline=baseline.name if baseline is not None else seen.model,
-        elapsed_s=seen.now - memory.began if memory.began else 0.0,
+        elapsed_s=memory.spent_s,
         outcomes=seen.quality is not None,
     )
+    # A minute without requests shows nothing; only once the time is up none are waited for.
+    if evidence.candidate.requests > memory.requests or trial.time_is_up:
+        memory.here_s, memory.requests = memory.here_s + passed_s, evidence.candidate.requests
     analysis, in_words = _analysed(trial, evidence, memory, seen.now)
     memory.analysis = analysis.document
-    return Judgement(analysis.move, analysis.sentence if in_words else "", msgspec.to_builtins(memory))
+    return Judgement(analysis.move, analysis.sentence if in_words else "", msgspec.to_builtins(memory), memory.here_s)
+
+
+def _pass_time(memory: Memory, now: float) -> float:
+    """Seconds since the last look, as they count."""
+    passed_s = min(max(now - memory.looked, 0.0), AWAY_S) if memory.looked else 0.0
+    memory.spent_s, memory.looked = memory.spent_s + passed_s, now
+    return passed_s
+
+
+def _is_new_stage(memory: Memory, version: ModelVersion, place: int, baseline: str) -> bool:
+    """Whether counts begin anew: another step, another version to compare with, or the same step once more, after it had lost its
+    requests. What came under other shares, or of another pair, is not added up."""
+    return memory.place != place or memory.baseline != baseline or memory.since != version.status.stage_since
+
+
+def _begin_stage(memory: Memory, version: ModelVersion, place: int, baseline: str, revision: int) -> None:
+    memory.first = memory.first or revision
+    memory.place, memory.since, memory.baseline, memory.revision = place, version.status.stage_since, baseline, revision
+    memory.told, memory.here_s, memory.requests, memory.analysis = 0.0, 0.0, 0, {}
 
 
 def _analysed(trial: Trial, evidence: Evidence, memory: Memory, now: float) -> tuple[Analysis, bool]:
     """The analysis, and whether it is in words: those of a version that goes on waiting are renewed now and then."""
-    told = now - memory.told >= TELL_S
+    told = not 0.0 <= now - memory.told < TELL_S
     analysis = analyse(trial, evidence, memory.analysis, tell_all=told)
     if analysis.move is not Move.WAIT and not told:
         told = True

@@ -4,9 +4,10 @@
     plan --sorted_out--> calls that change something | words and evidence, to be written as they are | evidence, kept here
 
 A version on trial is looked at every few seconds, and most looks only add to what its status remembers. Writing each would cost
-more than the look. So what a look adds is kept here, and written with the next words about it, every half minute, or with the
-next step. An operator that dies leaves a status that was true half a minute ago: its ledger knows what of every pod is in it, so
-the next operator counts what came since, once.
+more than the look. So what a look adds is kept here, and written with the next words about it, or with the next step: at the
+first look that is half a minute after the last words, which is less than a minute after them. An operator that dies leaves a
+status that was true then: its ledger knows what of every pod is in it, so the next operator counts what came since, once. Lost is
+only what was read meanwhile of a pod that has died, too.
 
 Invariant: what is kept here follows from the status as it was read; one that somebody has written since is believed instead.
 """

@@ -8,6 +8,7 @@ Invariant: at most one version is on its way into the route; a version that leav
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from penstock_operator.clock import read_moment, write_moment
 from penstock_operator.model_version import ROLLBACK, ModelVersion
 from penstock_operator.stage import ENDED, JOINED, UNFINISHED, Stage, read_stage
 
@@ -41,6 +42,13 @@ def is_verified(version: ModelVersion) -> bool:
 def is_leaving(version: ModelVersion) -> bool:
     """Deleted, or rolled back by its annotation."""
     return bool(version.deleted) or ROLLBACK in version.annotations
+
+
+def live_moment(versions: Iterable[ModelVersion], now: float) -> str:
+    """The `liveSince` of a version that goes live now. The latest is the one that answers: so it is after all others', though
+    these were written by an operator whose clock was ahead."""
+    last = max((read_moment(version.status.live_since, 0.0) for version in versions), default=0.0)
+    return write_moment(max(now, last + 0.002))
 
 
 def find_roles(versions: Iterable[ModelVersion], *, users_own: bool) -> Roles:

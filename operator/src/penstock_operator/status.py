@@ -8,7 +8,7 @@ import msgspec
 from penstock_operator.advance import Situation, Step, is_paused, own_service, pods_missing
 from penstock_operator.clock import write_moment
 from penstock_operator.model_version import Condition, ModelVersion, Status
-from penstock_operator.roles import is_verified, stage_of
+from penstock_operator.roles import is_verified, live_moment, stage_of
 from penstock_operator.stage import JOINED, UNFINISHED, Stage, phase_of
 
 _ROUTED = JOINED | {Stage.LIVE, Stage.KEPT}
@@ -19,6 +19,7 @@ def next_status(version: ModelVersion, step: Step, here: Situation) -> Status:
     before, now = version.status, write_moment(here.seen.now)
     moved = step.stage != stage_of(version) or step.weight != before.weight or not before.stage_since
     paused = is_paused(version) or (here.acknowledged.cut_off and step.stage in JOINED)
+    goes_live = step.stage is Stage.LIVE and stage_of(version) is not Stage.LIVE
     attempt = before.attempt + (step.stage is Stage.WARMING and stage_of(version) is not Stage.WARMING)
     status = msgspec.structs.replace(
         before,
@@ -29,7 +30,7 @@ def next_status(version: ModelVersion, step: Step, here: Situation) -> Status:
         reason=step.reason,
         message=step.message,
         stage_since=now if moved else before.stage_since,
-        live_since=now if step.stage is Stage.LIVE and stage_of(version) is not Stage.LIVE else before.live_since,
+        live_since=live_moment(here.seen.versions, here.seen.now) if goes_live else before.live_since,
         kept_until=step.kept_until,
         attempt=attempt,
         verify_attempts=before.verify_attempts + step.again,

@@ -103,13 +103,45 @@ def test_a_shadow_goes_on_once_it_has_its_copies() -> None:
 def test_at_100_per_cent_only_harm_is_looked_for() -> None:
     last = replace(STEPS, place=3)
     before = Arm(units=30_000, failed=30)
-    assert analyse(last, Evidence(candidate=Arm(units=50), baseline=Arm()), {}).move is Move.ADVANCE
+    assert analyse(last, Evidence(candidate=Arm(units=60), baseline=Arm(units=12)), {}).move is Move.ADVANCE
     fine = Evidence(candidate=Arm(units=20_000, failed=25), baseline=before, past_baseline=True)
     assert analyse(last, fine, {}).move is Move.ADVANCE
     overloaded = Evidence(candidate=Arm(units=20_000, failed=900), baseline=before, past_baseline=True)
     analysis = analyse(last, overloaded, {})
     assert analysis.move is Move.ROLL_BACK
     assert "against 0.1 % of flights-7's (30 of 30,000) before" in analysis.sentence
+
+
+@pytest.mark.parametrize(
+    ("candidate", "baseline", "why"),
+    [
+        (Arm(), Arm(), "flights-8 has answered none of 0 requests so far"),
+        (Arm(units=900, failed=900), Arm(units=180, failed=180), "flights-8 has answered none of 900 requests so far"),
+        (
+            Arm(units=50),
+            Arm(units=3),
+            "50 requests to flights-8 and 3 requests to flights-7 are too few to tell even a version that fails all of them",
+        ),
+    ],
+)
+def test_at_100_per_cent_it_waits_until_harm_could_have_shown(candidate: Arm, baseline: Arm, why: str) -> None:
+    evidence = Evidence(candidate=candidate, baseline=baseline)
+    analysis = analyse(replace(STEPS, place=3), evidence, {})
+    assert (analysis.move, analysis.sentence) == (Move.WAIT, f"Undecided at 100 %: {why}.")
+    late = replace(STEPS, place=3, elapsed_s=7200.0)
+    for choice, move in (("wait", Move.WAIT), ("promote", Move.ADVANCE), ("rollBack", Move.ROLL_BACK)):
+        chosen = analyse(replace(late, rollout=Rollout(on_insufficient_traffic=choice)), evidence, {})
+        assert chosen.move is move
+        assert why in chosen.sentence
+
+
+def test_two_versions_whose_callers_all_left_are_not_known_to_be_equally_fast() -> None:
+    dead = Evidence(candidate=Arm(units=10_000), baseline=Arm(units=40_000))
+    analysis = analyse(STEPS, dead, {})
+    assert (analysis.move, analysis.sentence) == (Move.WAIT, "Undecided at 5 %: none of 50,000 requests was answered.")
+    pairs = Pairs(requests=3000)
+    analysis = analyse(SHADOWED, replace(dead, pairs=pairs), {})
+    assert analysis.sentence == "Undecided at shadow: none of 3,000 copied requests was answered by both versions."
 
 
 def test_drift_from_training_tells_and_decides_nothing() -> None:

@@ -4,7 +4,7 @@ any harmful -> roll back     all harmless (and enough copies, for a shadow) -> a
 
 The test by outcomes is of the first kind only: undecided, or without any outcome, it holds up no step.
 
-At 100 % there is nothing left to advance to: what is asked is only whether harm shows, for as long as the one before is kept. The
+At 100 % there is nothing left to advance to: what is asked is only whether harm shows, and whether it could have shown. The
 baseline may then be a shadow of the candidate (all tests hold), or its counts from before (`past_baseline`).
 """
 
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from penstock_operator.analysis.alpha import QUALITY, harm_threshold, harmless_threshold
+from penstock_operator.analysis.alpha import ERROR_RATE, QUALITY, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Evidence
-from penstock_operator.analysis.error_rate import measure_error_rate, measure_past_error_rate
+from penstock_operator.analysis.error_rate import measure_error_rate, measure_past_error_rate, would_tell
 from penstock_operator.analysis.finding import Finding, Measured, Verdict, judge
 from penstock_operator.analysis.latency import measure_latency
 from penstock_operator.analysis.outputs import drift, measure_features, measure_outputs
@@ -91,6 +91,9 @@ def _decide(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> 
         worst = max(harmful, key=lambda one: one.harm - one.needed_harm)
         return Move.ROLL_BACK, f"Rolled back: {worst.words}."
     if trial.stage.weight >= 100:
+        why = _unseen(trial, evidence, findings)
+        if why:
+            return _wait(trial, why)
         return Move.ADVANCE, f"{trial.candidate} answers everything, and no harm over the margins was found."
     # Outcomes may never come: they take a version back, and hold none up.
     waiting = [one for one in findings if one.verdict is Verdict.UNDECIDED and one.test != QUALITY]
@@ -101,10 +104,22 @@ def _decide(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> 
             f"No worse than {trial.baseline} at {trial.stage.name}: {'; '.join(one.words for one in findings[:1])}.",
         )
     slowest = min(waiting, key=lambda one: one.harmless, default=None)
-    why = missing if slowest is None else slowest.words
-    if not trial.time_is_up:
-        return Move.WAIT, f"Undecided at {trial.stage.name}: {why}."
-    return _time_is_up(trial, why)
+    return _wait(trial, missing if slowest is None else slowest.words)
+
+
+def _unseen(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> str:
+    """Why harm that comes only with all requests might not have shown yet: callers went, transformers were replaced a minute ago,
+    or nothing is answered at all. Empty if it would have."""
+    candidate, baseline = evidence.candidate, evidence.baseline
+    if candidate.failed >= candidate.units:
+        return f"{trial.candidate} has answered none of {several(candidate.units, 'request')} so far"
+    harmless = any(one.test == ERROR_RATE and one.verdict is Verdict.HARMLESS for one in findings)
+    if harmless or would_tell(trial, evidence):
+        return ""
+    return (
+        f"{several(candidate.units, 'request')} to {trial.candidate} and {several(baseline.units, 'request')} to {trial.baseline}"
+        " are too few to tell even a version that fails all of them"
+    )
 
 
 def _copies_missing(trial: Trial, evidence: Evidence) -> str:
@@ -114,7 +129,10 @@ def _copies_missing(trial: Trial, evidence: Evidence) -> str:
     return f"{several(evidence.pairs.requests, 'request')} copied of the {shadow.min_requests:,} that shadow.minRequests asks for"
 
 
-def _time_is_up(trial: Trial, why: str) -> tuple[Move, str]:
+def _wait(trial: Trial, why: str) -> tuple[Move, str]:
+    """Until it is decided, or time is up: then what the user chose."""
+    if not trial.time_is_up:
+        return Move.WAIT, f"Undecided at {trial.stage.name}: {why}."
     rollout = trial.rollout
     text = f"{rollout.max_duration} were not enough to decide at {trial.stage.name}: {why}"
     if rollout.on_insufficient_traffic == "promote":

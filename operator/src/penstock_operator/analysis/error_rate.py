@@ -1,5 +1,6 @@
 """The error rate: do more of the candidate's units fail than of the baseline's, by more than `margins.errorRate`?"""
 
+from dataclasses import replace
 from math import log
 
 from penstock_operator.analysis.alpha import ERROR_RATE, harm_threshold, harmless_threshold
@@ -36,6 +37,14 @@ def measure_past_error_rate(trial: Trial, evidence: Evidence) -> Measured:
         return f"{_counted(trial, candidate, baseline)} before; the margin is {points(margin)} points"
 
     return Measured(ERROR_RATE, harm, 0.0, describe)
+
+
+def would_tell(trial: Trial, evidence: Evidence) -> bool:
+    """Whether there are requests enough that a candidate which failed all of them would be known to be harmful."""
+    candidate = evidence.candidate
+    failing = replace(evidence, candidate=replace(candidate, failed=candidate.units))
+    measured = (measure_past_error_rate if evidence.past_baseline else measure_error_rate)(trial, failing)
+    return measured.harm >= harm_threshold(trial, ERROR_RATE)
 
 
 def _counted(trial: Trial, candidate: Arm, baseline: Arm) -> str:

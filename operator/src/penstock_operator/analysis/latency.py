@@ -22,10 +22,12 @@ _FARTHEST = 8 * BINS_PER_DOUBLING
 
 
 def measure_latency(trial: Trial, evidence: Evidence) -> Measured | None:
-    """The test on answered requests; None if neither arm has answered any."""
+    """The test on answered requests; None before there are any requests. Requests of which none was answered leave it undecided:
+    two versions that fail alike are not known to be equally fast."""
     candidate, baseline = _sample(evidence.candidate), _sample(evidence.baseline)
     if not candidate.total and not baseline.total:
-        return None
+        sent = evidence.candidate.units + evidence.baseline.units
+        return Measured(LATENCY, 0.0, 0.0, lambda _: f"none of {several(sent, 'request')} was answered") if sent else None
     margin = trial.rollout.margins.latency_p99
     over, within = shift_over(margin, BINS_PER_DOUBLING), shift_within(margin, BINS_PER_DOUBLING)
     longer = [log_e_longer(candidate, baseline, tail, over) for tail, _, _ in _TAILS]

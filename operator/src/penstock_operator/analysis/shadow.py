@@ -9,7 +9,7 @@ from penstock_operator.analysis.arms import Evidence, Pairs
 from penstock_operator.analysis.bins import BINS_PER_DOUBLING, EVEN, ratio_of
 from penstock_operator.analysis.finding import Measured, Verdict
 from penstock_operator.analysis.trial import Trial
-from penstock_operator.analysis.words import confidence, count, factor, percent, points
+from penstock_operator.analysis.words import confidence, count, factor, percent, points, several
 from penstock_operator.statistics import paired, proportion
 from penstock_operator.statistics.quantile import shift_over, shift_within
 
@@ -67,10 +67,12 @@ def measure_disagreement(trial: Trial, evidence: Evidence, pairs: Pairs) -> Meas
 
 
 def measure_paired_latency(trial: Trial, evidence: Evidence, pairs: Pairs) -> Measured | None:
-    """The median of the ratio of both latencies on the same request; None before there is any."""
+    """The median of the ratio of both latencies on the same request; None before there are pairs, undecided while of none both
+    halves were answered."""
     total = sum(pairs.ratios.values())
     if not total:
-        return None
+        said = f"none of {several(pairs.requests, 'copied request')} was answered by both versions"
+        return Measured(LATENCY, 0.0, 0.0, lambda _: said) if pairs.requests else None
     margin, weight = trial.rollout.margins.latency_p99, _weight(evidence)
     over, within = shift_over(margin, BINS_PER_DOUBLING), shift_within(margin, BINS_PER_DOUBLING)
 

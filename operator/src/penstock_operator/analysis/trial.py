@@ -22,8 +22,9 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """`place` is the stage's number among `stages`; `elapsed_s` counts from when the first stage had its first request.
-    `candidate` and `baseline` are the names that sentences use. `outcomes`: whether outcomes can be known, told or not."""
+    """`place` is the stage's number among `stages`; `elapsed_s` counts from the first look at the first stage, whether requests
+    come or not. `candidate` and `baseline` are the names that sentences use. `outcomes`: whether outcomes can be known, told or
+    not."""
 
     rollout: Rollout
     place: int

@@ -1,0 +1,65 @@
+"""Why a version went live, in words that stay in its status for as long as it is.
+
+    last look of a trial --live_by_evidence--> status.message, and status.evidence.live --kept_reason--> status.message again
+
+A live version whose pods are away says that; when they are back it says again why it is live. Invariant: the words are of the
+moment in `liveSince`. A version that went live by another strategy has none.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from penstock_operator.analysis.alpha import DISAGREEMENT, ERROR_RATE, FEATURES, LATENCY, OUTPUTS, QUALITY
+from penstock_operator.analysis.words import several
+from penstock_operator.model_version import PROMOTE, ModelVersion
+
+_NOUNS = {
+    LATENCY: "latency", OUTPUTS: "answers", FEATURES: "features", DISAGREEMENT: "labels", QUALITY: "outcomes",
+}  # fmt: skip
+
+
+def live_by_evidence(said: str, verdicts: Mapping[str, Any], since: str) -> tuple[str, dict[str, Any]]:
+    """What a version says that goes live by its trial, and what its status keeps of it. `said`: what was decided; `since`: its
+    `liveSince`."""
+    analysis = verdicts.get("analysis") or {}
+    tests = analysis.get("tests") or {}
+    requests = int((analysis.get("candidate") or {}).get("requests") or 0)
+    numbers = (tests.get(ERROR_RATE) or {}).get("says") or ""
+    others = [noun for test, noun in _NOUNS.items() if test in tests]
+    text = f"after {several(requests, 'request')} at 100 %: {said}"
+    if numbers:
+        text += f" {numbers[:1].upper()}{numbers[1:]}."
+    if others:
+        text += f" No harm over its margin was found in {_listed(others)} either."
+    return _kept(text, verdicts, since)
+
+
+def live_by_hand(version: ModelVersion, since: str) -> tuple[str, dict[str, Any]]:
+    """What a version says that goes live because somebody has promoted it, and what its status keeps: no ledger."""
+    evidence = {name: value for name, value in version.status.evidence.items() if name != "ledger"}
+    return _kept(f"promoted by its annotation {PROMOTE}, whatever the evidence said.", evidence, since)
+
+
+def live_again(version: ModelVersion, since: str) -> tuple[str, dict[str, Any]]:
+    """What a version says that was kept, and answers once more."""
+    return _kept("it answers again, for the version after it was taken out.", version.status.evidence, since)
+
+
+def kept_reason(version: ModelVersion) -> str:
+    """What a live version goes on saying; empty for one that has nothing to say of this time."""
+    text = version.status.evidence.get("live")
+    since = version.status.live_since
+    return text if isinstance(text, str) and since and text.startswith(_beginning(since)) else ""
+
+
+def _kept(text: str, evidence: Mapping[str, Any], since: str) -> tuple[str, dict[str, Any]]:
+    said = f"{_beginning(since)}{text}"[:1024]
+    return said, {**evidence, "live": said}
+
+
+def _beginning(moment: str) -> str:
+    return f"Live since {moment}: "
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

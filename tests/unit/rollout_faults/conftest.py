@@ -1,0 +1,272 @@
+"""Whole rollouts with something wrong in them: callers, transformers' own counting, the operator's own loop, a cluster in memory.
+
+    requests --Sums, KeyWindow, Pair (transformer)--> GET /evidence --Controller (operator)--> status, route --> next requests
+
+Time goes as the test says. What a request comes to is drawn by chance, from a fixed seed.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
+from penstock.dataplane import TensorMetadata
+from penstock.evidence.document import Evidence, Process
+from penstock.postprocess import Postprocessor
+from penstock_operator import looking
+from penstock_operator.cluster import MODEL_VERSIONS
+from penstock_operator.controller import Controller
+from penstock_operator.judgement import LOOK_S, read_ledger
+from penstock_operator.simulation.memory_cluster import MemoryCluster
+from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Died
+from penstock_operator.simulation.world import World
+from penstock_transformer.evidence.backlog import Backlog
+from penstock_transformer.evidence.pairs import Pair
+from penstock_transformer.evidence.sums import Sums
+from penstock_transformer.work import PredictWork
+
+OLD, NEW, FORMER = "sha256:" + "a" * 64, "sha256:" + "b" * 64, "sha256:" + "c" * 64
+NAMES = {"flights-0": FORMER, "flights-1": OLD, "flights-2": NEW}
+MEDIAN_S, SPREAD = 0.02, 0.4
+LABELLED = PostprocessSpec("classification", "y", labels=("on time", "late"))
+SIGNATURE = ModelSignature("model.onnx", (), (TensorMetadata("y", "FP32", (-1, 2)),), True)
+_ON_TIME, _LATE = np.array([[0.8, 0.2]], np.float32), np.array([[0.2, 0.8]], np.float32)
+
+
+class Versions:
+    """What is wrong with each version: the part of its requests that fails, how many times as long it takes, of the new one also
+    only with all requests; and whether its labels are swapped."""
+
+    def __init__(self) -> None:
+        self.failing = dict.fromkeys(NAMES.values(), 0.0)
+        self.failing_alone = 0.0
+        self.slower = dict.fromkeys(NAMES.values(), 1.0)
+        self.slower_alone = 1.0
+        self.swapped = False
+
+
+class Work:
+    """As much of a `PredictWork` as is counted."""
+
+    def __init__(self, key: str, failure: str | None) -> None:
+        self.counted, self.waiting, self.rows = False, False, 1
+        self.sticky, self.failure, self.pairs = key, failure, None
+        self.context, self.request = SimpleNamespace(route_key=None), SimpleNamespace(record_id=None)
+
+
+class Transformer:
+    """A process that counts. `lies`: it tells zeros, whatever it has counted; `sent`: live requests that it has got."""
+
+    def __init__(self, incarnation: str, now: float) -> None:
+        self.incarnation, self.born = incarnation, now
+        self.lies = False
+        self.answers = True
+        self.sent = 0
+        self.sums: dict[tuple[str, int, bool], Sums] = {}
+        self._backlog = Backlog()
+
+    def of(self, digest: str, revision: int, *, shadow: bool) -> Sums:
+        key = digest, revision, shadow
+        if key not in self.sums:
+            post = Postprocessor(LABELLED, Manifest("flights", "1", SIGNATURE, LABELLED, {}))
+            self.sums[key] = Sums(key, "1", post, self._backlog, outputs={}, features={}, spreads={})
+        return self.sums[key]
+
+    def forget(self) -> None:
+        """Its counters are reset, in the same process."""
+        self.sums = {}
+
+    def flush(self) -> None:
+        self._backlog.flush()
+
+    def told(self, now: float) -> Evidence:
+        entries = [sums.told() for sums in self.sums.values()]
+        if self.lies:
+            entries = [type(one)(one.bundle, one.revision, one.shadow) for one in entries]
+        return Evidence(MODEL, [Process(self.incarnation, now - self.born, entries)])
+
+
+class Story:
+    """A version on trial beside another. `rate`: requests a second, each with a key of its own but for the part of `loud`, whose
+    one caller comes to version `loud_at` and fails if `loud_fails`."""
+
+    def __init__(self, rollout: dict[str, Any]) -> None:
+        self.world = World()
+        self.versions = Versions()
+        self.rate, self.loud, self.loud_at, self.loud_fails = 80.0, 0.0, NEW, False
+        self.now_error_s = 0.0
+        """What the operator's clock is ahead."""
+        self.late = 0
+        """How many looks old is what its watches have told it."""
+        self.transformers = [self.started(name, -3600.0) for name in ("one", "two")]
+        self.weights: list[int] = []
+        self.operator = self.new_operator()
+        self._kept: deque[MemoryCluster] = deque()
+        self.before_look: Callable[[], None] = lambda: None
+        self._random = random.Random(8)
+        self._latencies = np.random.default_rng(8)
+        self._requests = 0
+        self._rollout = {"steps": [50, 100], "margins": {"latencyP99": 1.5}, **rollout}
+
+    async def begin(self, *, former: bool) -> None:
+        for name in sorted(NAMES)[not former :]:
+            self.world.add_version(name, NAMES[name], rollout=self._rollout if name == "flights-2" else {"strategy": "immediate"})
+            await self.settle()
+
+    # --- what goes wrong
+
+    def started(self, incarnation: str, ago_s: float = 0.0) -> Transformer:
+        return Transformer(incarnation, self.world.now + ago_s)
+
+    def new_operator(self) -> Controller:
+        """Another process: it remembers nothing."""
+        found = Controller(self.world.cluster, self.world, self.world.policy)
+        found._models[NAMESPACE, MODEL] = set(NAMES)
+        return found
+
+    def late_from_now(self, looks: int) -> None:
+        """Watches stop for so many looks, and are so late from then on."""
+        self.late = looks
+        self._kept.clear()
+
+    # --- time
+
+    def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        """So many seconds of requests, and the operator's looks meanwhile; or until something is so."""
+        asyncio.run(self._run(seconds, until))
+
+    async def _run(self, seconds: float, until: Callable[[], bool]) -> None:
+        for _ in range(round(seconds / LOOK_S)):
+            if until():
+                return
+            self._send(LOOK_S)
+            for transformer in self.transformers:
+                transformer.flush()
+            self.world.now += LOOK_S
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Let the operator and the cluster move until nothing does."""
+        world = self.world
+        world.told = [one.told(world.now) for one in self.transformers if one.answers]
+        for _ in range(200):
+            calls = world.calls
+            await self.look()
+            moved = [world.run_jobs(), world.make_pods(), world.apply_route(), world.collect()]
+            if world.calls == calls and not any(moved):
+                break
+        else:
+            raise AssertionError("it does not come to rest")
+        self.weights.append(self.status.get("weight", 0))
+
+    async def look(self) -> None:
+        """The operator's turn; one that dies in it is followed by another."""
+        self.before_look()
+        self._kept.append(self.world.keep_cache())
+        while len(self._kept) > self.late + 1:
+            self._kept.popleft()
+        cast(Any, self.operator)._readers[""] = self._kept[0]
+        try:
+            await self.operator._turn((NAMESPACE, MODEL))
+        except Died:
+            self.operator = self.new_operator()
+
+    def _send(self, seconds: float) -> None:
+        route = {NAMES[name]: given for name, given in self.world.route().items()}
+        live = {digest: weight for digest, (weight, fraction) in route.items() if fraction is None}
+        shadows = {digest: fraction for digest, (_, fraction) in route.items() if fraction is not None}
+        count, revision = int(seconds * self.rate), self.world.route_revision()
+        took = MEDIAN_S * np.exp(SPREAD * self._latencies.standard_normal((count, 2)))
+        for at in range(count):
+            self._requests += 1
+            now = self.world.now + seconds * at / count
+            transformer = self.transformers[at % len(self.transformers)]
+            if self._random.random() < self.loud:
+                key, digest, failed = "loud", self.loud_at if live.get(self.loud_at) else next(iter(live)), self.loud_fails
+            else:
+                key, failed = str(self._requests), False
+                digest = self._random.choices(list(live), list(live.values()))[0]
+            transformer.sent += 1
+            work = Work(key, self._failure(digest, failed, live))
+            for shadow, fraction in shadows.items():
+                if self._random.random() < fraction:
+                    copy = Work(key, self._failure(shadow, failed, live))
+                    sums = transformer.of(shadow, revision, shadow=True)
+                    assert sums.paired is not None
+                    pair = Pair(sums.paired)
+                    work.pairs, copy.pairs = [pair], [pair]  # type: ignore[assignment]
+                    self._answer(sums, copy, shadow, now, took[at][1])
+            took_s = took[at][0] * (self.versions.slower_alone if live.get(NEW) == 100 else 1.0)
+            self._answer(transformer.of(digest, revision, shadow=False), work, digest, now, took_s)
+
+    def _failure(self, digest: str, failed: bool, live: dict[str, float]) -> str | None:
+        part = self.versions.failing[digest]
+        if digest == NEW and live.get(NEW) == 100:
+            part = max(part, self.versions.failing_alone)
+        return "internal" if failed or self._random.random() < part else None
+
+    def _answer(self, sums: Sums, work: Work, digest: str, now: float, took_s: float) -> None:
+        took_s *= self.versions.slower[digest]
+        late = self.versions.swapped and digest == NEW
+        outputs = {"y": _LATE if late else _ON_TIME}
+        sums.answered([cast(PredictWork, work)], [0, 1], (now, took_s, took_s), outputs, None)
+
+    # --- what is so now
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return self.world.status("flights-2")
+
+    @property
+    def phase(self) -> str:
+        return str(self.status["phase"])
+
+    @property
+    def sent(self) -> int:
+        """Live requests that the transformers which are there have got."""
+        return sum(one.sent for one in self.transformers)
+
+    def caught_up(self) -> bool:
+        """Whether all that was sent is counted, once: run until it is so, for looks come half a minute apart at most."""
+        return self.learnt() == self.sent
+
+    @property
+    def message(self) -> str:
+        return str(self.status.get("message", ""))
+
+    def is_over(self) -> bool:
+        return self.phase in ("Live", "RolledBack")
+
+    def written(self) -> int:
+        """Live requests of both versions that the status remembers; 0 once the trial is over."""
+        return requests_of(self.status["evidence"])
+
+    def learnt(self) -> int:
+        """Those that the operator's next look goes on from."""
+        document = self.world.cluster.objects[MODEL_VERSIONS.plural, NAMESPACE, "flights-2"]
+        version = self.operator._remembered.read(document)
+        assert version is not None
+        return requests_of(version.status.evidence)
+
+
+def requests_of(evidence: dict[str, Any]) -> int:
+    return sum(entry.requests for entry in read_ledger(evidence.get("ledger", "")).totals if not entry.shadow)
+
+
+@pytest.fixture
+def story(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Story]:
+    """Makes stories that have begun; the operator's clock is theirs. `former`: the stable version has one before it."""
+
+    def make(former: bool = False, **rollout: Any) -> Story:
+        made = Story(rollout)
+        monkeypatch.setattr(looking, "time", SimpleNamespace(time=lambda: made.world.now + made.now_error_s))
+        asyncio.run(made.begin(former=former))
+        return made
+
+    return make
