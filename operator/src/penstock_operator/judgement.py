@@ -20,6 +20,7 @@ from penstock.evidence.ledger import Ledger
 from penstock_operator.analysis import Analysis, Evidence, Move, Trial, analyse
 from penstock_operator.analysis.merged import stage_evidence
 from penstock_operator.analysis.outcomes import strata
+from penstock_operator.baseline import ARM, is_compared, most_held
 from penstock_operator.clock import read_moment
 from penstock_operator.model_version import ModelVersion
 from penstock_operator.roles import stage_of
@@ -42,7 +43,8 @@ _ON_TRIAL = frozenset({Stage.SHADOW, Stage.CANARY, Stage.PROMOTING})
 class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     """What a status keeps under `evidence`. `place`: the stage's number in the trial; `revision`: the route's first of the stage,
     `first` of the trial; times in s since 1970: `began` at the first request, `looked` and `told` in words the last time.
-    `ledger`: a `Ledger` as MessagePack, zlib and base64, for thousands of counts are nothing to read in `kubectl describe`."""
+    `arm`: of the route, with which the version is compared. `ledger`: a `Ledger` as MessagePack, zlib and base64, for
+    thousands of counts are nothing to read in `kubectl describe`."""
 
     ledger: str = ""
     place: int = -1
@@ -52,6 +54,7 @@ class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     looked: float = 0.0
     told: float = 0.0
     analysis: dict[str, Any] = {}
+    arm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +110,10 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     memory = _remembered(version)
     if memory.place < 0:
         memory.first = seen.route.revision
-    if memory.place != place:
-        memory.place, memory.revision, memory.told = place, seen.route.revision, 0.0
-    digest = baseline.spec.bundle.digest if baseline is not None else _most_held(seen)
+    arm = ARM if is_compared(version) else ""
+    if (memory.place, memory.arm) != (place, arm):
+        memory.place, memory.arm, memory.revision, memory.told = place, arm, seen.route.revision, 0.0
+    digest = baseline.spec.bundle.digest if baseline is not None else most_held(seen)
     ledger = read_ledger(memory.ledger)
     ledger.take(list(seen.evidence), with_features=False)
     ledger.forget({version.spec.bundle.digest, digest})
@@ -120,6 +124,7 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
         baseline=digest,
         revisions={entry.revision for entry in ledger.totals if entry.revision >= memory.revision},
         shadow=stage_of(version) is Stage.SHADOW,
+        arm=arm,
     )
     if seen.quality:
         told = strata(seen.quality, candidate=version.spec.bundle.digest, baseline=digest, since=memory.first or memory.revision)
@@ -150,11 +155,6 @@ def _analysed(trial: Trial, evidence: Evidence, memory: Memory, now: float) -> t
     if told:
         memory.told = now
     return analysis, told
-
-
-def _most_held(seen: Seen) -> str:
-    """The digest that most pods of the user's own predictor hold: two while its Deployment rolls."""
-    return max(seen.held, key=lambda held: held[1], default=("", 0))[0]
 
 
 def read_ledger(text: str) -> Ledger:
