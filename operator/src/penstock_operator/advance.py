@@ -14,7 +14,7 @@ from typing import Any
 
 from penstock_operator.acknowledgement import Acknowledgement
 from penstock_operator.analysis import Move
-from penstock_operator.baseline import WITHOUT, has_step, is_asked, missing, wanted_digest
+from penstock_operator.baseline import MOST, WITHOUT, has_step, is_asked, missing, wanted_digest
 from penstock_operator.clock import duration_s, read_moment, write_moment
 from penstock_operator.judgement import FULL_S, is_tried, judge, place_of
 from penstock_operator.model_version import PAUSED, PROMOTE, ROLLBACK, ModelVersion
@@ -231,17 +231,14 @@ def _climb(version: ModelVersion, stage: Stage, here: Situation) -> Step:
 def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
     """The next step by evidence; the promote annotation lets it go on without. A stage that no step speaks of waits for that."""
     weight, following, allowed = version.status.weight, _following(version), _allowed(version)
-    if stage is Stage.JOINING:
-        unweighed = allowed is not None and following <= allowed
-        return (None if unweighed else _await_baseline(version, here)) or _to(following, f"to {following} %")
+    waits = _await_baseline(version, here) if stage in (Stage.JOINING, Stage.SHADOW) else None
+    if stage is Stage.JOINING or (waits is not None and waits.baseline is not None):
+        return waits or _to(following, f"to {following} %")
     if allowed is not None and following <= allowed:
         by_hand = f"to {following} %, by its annotation"
-        return Step(Stage.LIVE, 100, "Live") if stage is Stage.PROMOTING else _to(following, by_hand)
+        return Step(Stage.LIVE, 100, "Live") if stage is Stage.PROMOTING else waits or _to(following, by_hand)
     if place_of(version) is None:
         return Step(stage, weight, *_awaiting(version))
-    waits = _await_baseline(version, here) if stage is Stage.SHADOW else None
-    if waits is not None and waits.baseline is not None:
-        return waits
     judged = judge(version, here.roles.base, here.seen)
     if judged is None:
         return Step(stage, weight, version.status.reason, version.status.message)
@@ -263,8 +260,10 @@ def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
 
 def _await_baseline(version: ModelVersion, here: Situation) -> Step | None:
     """What the first step has to wait for: pods of the version before, and that they are in the route. None for nothing."""
-    digest = wanted_digest(version, here.seen, here.roles)
-    if not digest:
+    digest, allowed = wanted_digest(version, here.seen, here.roles), _allowed(version)
+    # Promoted over all steps that have one it is compared with nothing in them.
+    over = min((step for step in version.spec.rollout.steps if step > MOST), default=100)
+    if not digest or (allowed is not None and allowed >= over):
         return None
     stay = Step(stage_of(version), version.status.weight, "StartingBaseline")
     lacks = missing(version, digest, here.seen)

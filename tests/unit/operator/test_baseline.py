@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from penstock.evidence.document import Entry, Evidence, Latency, Process
 from penstock_operator.baseline import ARM, MOST
-from penstock_operator.cluster import INFERENCE_SERVICES, MODEL_VERSIONS
+from penstock_operator.cluster import INFERENCE_SERVICES, MODEL_VERSIONS, PODS
 from penstock_operator.judgement import LOOK_S
+from penstock_operator.simulation.memory_cluster import MemoryCluster
 from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Died
 from penstock_operator.simulation.world import World
 
@@ -173,12 +176,21 @@ def test_after_the_longest_time_it_goes_on_without_and_says_so() -> None:
     assert BASE not in world.services()
 
 
-def test_promotion_by_hand_does_not_wait_for_it() -> None:
+def test_promotion_by_hand_over_all_steps_that_have_one_does_not_wait_for_it() -> None:
     world = begin(held=True)
-    world.annotate("flights-2", promote="5")
+    world.annotate("flights-2", promote="25")
     asyncio.run(world.settle())
-    assert stands(world)[:2] == ("Canary", 5)
-    assert compared(world) == ("False", "SteppedWithout")
+    assert stands(world)[2] == "StartingBaseline"
+    world.annotate("flights-2", promote="50")
+    for _ in range(50):
+        asyncio.run(world.operate())
+        world.apply_route()
+        if stands(world)[:2] == ("Canary", 5):
+            assert compared(world) == ("False", "SteppedWithout")
+            break
+    asyncio.run(world.settle())
+    assert stands(world)[:2] == ("Canary", 50)
+    assert compared(world) == ("False", "LargeStep")
     assert BASE not in world.services()
 
 
@@ -299,3 +311,80 @@ def test_an_operator_that_dies_before_every_so_many_calls_ends_where_one_that_li
     world.add_version("flights-1", OLD, rollout={"strategy": "immediate"})
     asyncio.run(life(world))
     assert world.route() == {"flights-1": (0, None), "flights-2": (100, None)}
+
+
+MOVES = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["round"] * 6 + ["die"] * 4 + ["stale"] * 3 + ["apply"] * 3 + ["cache", "gone", "gone", "new transformer"]
+        ),
+        st.integers(0, 12),
+    ),
+    max_size=25,
+)
+SHADOWS: list[dict[str, Any]] = [{}, {"shadow": {"fraction": 0.5}}]
+
+
+async def disturb(world: World, moves: list[tuple[str, int]]) -> None:
+    cache: MemoryCluster | None = None
+    for move, number in moves:
+        match move:
+            case "round":
+                await world.operate()
+                world.run_jobs()
+                world.make_pods()
+                world.collect()
+            case "die":
+                world.die_at = world.calls + number
+                try:
+                    await world.operate()
+                except Died:
+                    world.restart()
+                world.die_at = None
+            case "cache":
+                cache = world.keep_cache()
+            case "stale" if cache is not None:
+                await world.operate(cache)
+            case "apply":
+                world.apply_route(number)
+            case "gone":
+                name = ("flights-2", BASE)[number % 2]
+                world.remove(INFERENCE_SERVICES, NAMESPACE, name)
+                world.collect()
+            case "new transformer" if world.transformers:
+                uid = list(world.transformers)[number % len(world.transformers)]
+                (name,) = [name for (_, _, name), one in world.cluster.objects.items() if one["metadata"]["uid"] == uid]
+                world.remove(PODS, NAMESPACE, name)
+                world.add_transformer(name)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    st.booleans(), st.sampled_from(SHADOWS), st.lists(st.tuples(st.sampled_from(["", "5", "25", "50", "100"]), MOVES), max_size=4)
+)
+def test_whatever_happens_in_a_trial_it_ends_as_if_nothing_had(
+    own: bool, shadow: dict[str, Any], history: list[tuple[str, list[tuple[str, int]]]]
+) -> None:
+    async def both() -> list[tuple[Any, ...]]:
+        ends = []
+        for rough in (False, True):
+            world = World()
+            if own:
+                world.apply_service(OLD)
+            else:
+                world.add_version("flights-1", OLD, rollout={"strategy": "immediate"})
+            await world.settle()
+            rollout = {"baseline": True, "keepForRollback": "0s", **shadow}
+            world.add_version("flights-2", NEW, rollout=rollout, runtime={"replicas": {"min": 2}})
+            for promoted, moves in history:
+                if rough:
+                    await disturb(world, moves)
+                await world.settle()
+                if promoted:
+                    world.annotate("flights-2", promote=promoted)
+            await world.settle()
+            ends.append((world.route(), world.services(), world.status("flights-2")["stage"]))
+        return ends
+
+    calm, rough = asyncio.run(both())
+    assert rough == calm
