@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from penstock.evidence.document import Entry, Evidence, Latency, Process
 from penstock_operator.baseline import ARM, MOST
-from penstock_operator.cluster import INFERENCE_SERVICES, MODEL_VERSIONS, PODS
+from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, MODEL_VERSIONS, PODS
 from penstock_operator.judgement import LOOK_S
+from penstock_operator.route import route_name
 from penstock_operator.simulation.memory_cluster import MemoryCluster
 from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Died
 from penstock_operator.simulation.world import World
@@ -224,6 +225,28 @@ def test_older_transformers_refuse_the_arm_and_the_trial_goes_on_without_it() ->
     assert BASE not in world.services()
 
 
+def test_a_transformer_that_refuses_the_arm_later_ends_it_and_the_step_counts_anew() -> None:
+    world = begin()
+    traffic = Traffic(world)
+    traffic.run(10 * LOOK_S)
+    before = world.route_revision()
+    assert stands(world)[:2] == ("Canary", 5)
+    memory = world.status("flights-2")["evidence"]
+    assert (memory["arm"], memory["revision"]) == (ARM, before)
+    # An older one comes up, and would never be ready; somebody else writes the route anew meanwhile.
+    next(iter(world.transformers.values())).older = True
+    world.remove(CONFIG_MAPS, NAMESPACE, route_name(MODEL))
+    traffic.run(10 * LOOK_S)
+    assert stands(world)[:2] == ("Canary", 5)
+    assert compared(world) == ("False", "RouteRefused")
+    assert world.route() == {"flights-1": (95, None), "flights-2": (5, None)}
+    memory = world.status("flights-2")["evidence"]
+    assert "arm" not in memory
+    assert memory["revision"] == world.route_revision() > before
+    units = [memory["analysis"][arm]["units"] for arm in ("candidate", "baseline")]
+    assert units[1] == 19 * units[0] > 0
+
+
 def test_a_trial_whose_version_before_changes_goes_on_without() -> None:
     world = begin()
     world.add_version("flights-0", OTHER, rollout={"strategy": "immediate"})
@@ -348,7 +371,8 @@ async def disturb(world: World, moves: list[tuple[str, int]]) -> None:
             case "apply":
                 world.apply_route(number)
             case "gone":
-                name = ("flights-2", BASE)[number % 2]
+                # The candidate's own only once it is in the route: on its way there others' tests have it.
+                name = "flights-2" if number % 2 and "flights-2" in world.route() else BASE
                 world.remove(INFERENCE_SERVICES, NAMESPACE, name)
                 world.collect()
             case "new transformer" if world.transformers:
