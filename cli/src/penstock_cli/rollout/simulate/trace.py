@@ -46,8 +46,8 @@ class Scenario:
 @dataclass(frozen=True)
 class Shares:
     """What the route gives the candidate: per cent of requests, and the fraction that is copied to it as a shadow. `beside`: with
-    all requests, the fraction that is copied to the stable version. `baseline`: the stable version is counted in fresh pods alone,
-    which get as many requests as the candidate, of at most half of them."""
+    all requests, the fraction that is copied to the stable version. `baseline`: the stable version is counted in fresh pods
+    alone, which get as many requests as the candidate; for a weight of at most 50."""
 
     weight: int = 0
     shadow: float = 0.0
