@@ -14,6 +14,7 @@ from typing import Any
 
 from penstock_operator.acknowledgement import Acknowledgement
 from penstock_operator.analysis import Move
+from penstock_operator.baseline import MOST, WITHOUT, has_step, is_asked, missing, wanted_digest
 from penstock_operator.clock import duration_s, read_moment, write_moment
 from penstock_operator.judgement import FULL_S, is_tried, judge, place_of
 from penstock_operator.live_reason import kept_reason, live_again, live_by_evidence, live_by_hand
@@ -28,7 +29,9 @@ from penstock_operator.verdict import Verdict, read_verdict
 @dataclass(frozen=True, slots=True)
 class Step:
     """Where a version stands next, and why. `kept_until` only of one that is kept; `verdict` of one that was just verified;
-    `again`: its verification ended without one. `evidence`: what the status is to remember of this look, if it was one."""
+    `again`: its verification ended without one. `evidence`: what the status is to remember of this look, if it was one.
+    `baseline`: what its status is to say of that from now on, None for what it says; `without`: reason and message of doing
+    without one."""
 
     stage: Stage
     weight: int
@@ -38,6 +41,8 @@ class Step:
     verdict: Verdict | None = None
     again: bool = False
     evidence: dict[str, Any] | None = None
+    baseline: str | None = None
+    without: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,9 @@ def _rise(version: ModelVersion, stage: Stage, here: Situation) -> Step:
     if service is None:
         return Step(Stage.WARMING, 0, "PredictorMissing", "its InferenceService is gone and is being made anew")
     ack = here.acknowledged
+    lost = _lost_baseline(version, here)
+    if lost is not None:
+        return replace(stay, baseline=WITHOUT, without=lost)
     untried = stage is Stage.JOINING or (stage is Stage.PROMOTING and here.roles.base is None and not here.roles.users_own)
     if ack.refused and ack.written and untried and _since(version, here) >= here.policy.rejected_s:
         return Step(Stage.FAILED, 0, "RouteRefused", ack.refused[0][:512])
@@ -225,13 +233,14 @@ def _climb(version: ModelVersion, stage: Stage, here: Situation) -> Step:
 def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
     """The next step by evidence; the promote annotation lets it go on without. A stage that no step speaks of waits for that."""
     weight, following, allowed = version.status.weight, _following(version), _allowed(version)
-    if stage is Stage.JOINING:
-        return _to(following, f"to {following} %")
+    waits = _await_baseline(version, here) if stage in (Stage.JOINING, Stage.SHADOW) else None
+    if stage is Stage.JOINING or (waits is not None and waits.baseline is not None):
+        return waits or _to(following, f"to {following} %")
     if allowed is not None and following <= allowed:
         if stage is Stage.PROMOTING:
             told, kept = live_by_hand(version, _live_moment(here))
             return Step(Stage.LIVE, 100, "Live", told, evidence=kept)
-        return _to(following, f"to {following} %, by its annotation")
+        return waits or _to(following, f"to {following} %, by its annotation")
     if place_of(version) is None:
         return Step(stage, weight, *_awaiting(version))
     judged = judge(version, here.roles.base, here.seen)
@@ -242,6 +251,8 @@ def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
         return Step(Stage.ROLLED_BACK, 0, "WorseThanMargin", said, evidence=judged.verdicts)
     if judged.move is Move.WAIT:
         return Step(stage, weight, "Undecided", said, evidence=judged.evidence)
+    if waits is not None:
+        return replace(waits, evidence=judged.evidence)
     if stage is Stage.PROMOTING and judged.here_s < FULL_S:
         return Step(
             stage, weight, "Watched", f"all requests for {FULL_S:g} s at least before it is live", evidence=judged.evidence
@@ -250,6 +261,38 @@ def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
         told, kept = live_by_evidence(said, judged.verdicts, _live_moment(here))
         return Step(Stage.LIVE, 100, "Live", told, evidence=kept)
     return replace(_to(following, said), evidence=judged.evidence)
+
+
+def _await_baseline(version: ModelVersion, here: Situation) -> Step | None:
+    """What the first step has to wait for: pods of the version before, and that they are in the route. None for nothing."""
+    digest, allowed = wanted_digest(version, here.seen, here.roles), _allowed(version)
+    # Promoted over all steps that have one it is compared with nothing in them.
+    over = min((step for step in version.spec.rollout.steps if step > MOST), default=100)
+    if not digest or (allowed is not None and allowed >= over):
+        return None
+    stay = Step(stage_of(version), version.status.weight, "StartingBaseline")
+    lacks = missing(version, digest, here.seen)
+    if lacks and _since(version, here) >= duration_s(version.spec.rollout.max_duration, 7200.0):
+        return replace(stay, baseline=WITHOUT, without=("BaselineTimedOut", f"not ready within maxDuration: {lacks}"))
+    if lacks:
+        return replace(stay, message=lacks)
+    return replace(stay, message="its pods come into the route", baseline=digest) if version.status.baseline != digest else None
+
+
+def _lost_baseline(version: ModelVersion, here: Situation) -> tuple[str, str] | None:
+    """Why a trial has to go on without the baseline that it has, None if it has not."""
+    given = version.status.baseline
+    if given in ("", WITHOUT) or not has_step(version):
+        return None
+    if not is_asked(version):
+        return "NotAsked", "rollout.baseline is false"
+    if wanted_digest(version, here.seen, here.roles) != given:
+        return "VersionBeforeChanged", "another version answers by now than the one that its pods hold"
+    ack = here.acknowledged
+    # One that refuses only the arm, as an older transformer does, would stay behind for ever, and a new one not come up.
+    if ack.refused and ack.written and _since(version, here) >= here.policy.rejected_s:
+        return "RouteRefused", ack.refused[0][:512]
+    return None
 
 
 def _following(version: ModelVersion) -> int:

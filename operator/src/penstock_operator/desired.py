@@ -15,10 +15,11 @@ from typing import Any
 
 from penstock_operator.acknowledgement import Acknowledgement, is_unused, is_written
 from penstock_operator.advance import Situation, Step, is_paused, own_service, step_of
+from penstock_operator.baseline import BUNDLE, annotations_of, baseline_name, is_asked, is_current, wanted_digest
 from penstock_operator.clock import duration_s, read_moment
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Kind
 from penstock_operator.covering import covers
-from penstock_operator.inference_service import caller_service, predictor_service
+from penstock_operator.inference_service import baseline_service, caller_service, predictor_service
 from penstock_operator.judgement import due_in_s, is_due, is_tried, look_s
 from penstock_operator.model_version import API_VERSION, KIND, ROUTE_FINALIZER, ModelVersion, Status, status_object
 from penstock_operator.narrative import phase_event
@@ -127,7 +128,21 @@ def _wanted_objects(here: Situation, policy: Policy) -> list[Operation]:
             there = seen.services.get(version.predictor)
             if there is None or (there.owner == version.uid and not there.deleting):
                 found += _apply(INFERENCE_SERVICES, predictor_service(version, policy), there.document if there else None)
-    return found
+    return found + _wanted_baseline(here, policy)
+
+
+def _wanted_baseline(here: Situation, policy: Policy) -> list[Operation]:
+    """The pods that the candidate is compared with: made once, and left as they are for its trial, whatever becomes meanwhile of
+    what they were made after. What an earlier attempt left is used again; what holds another bundle has to go before."""
+    seen, version = here.seen, here.roles.candidate
+    digest = wanted_digest(version, seen, here.roles) if version is not None else ""
+    if version is None or not digest:
+        return []
+    there = seen.services.get(baseline_name(version))
+    ours = there is not None and there.owner == version.uid and not there.deleting
+    if there is not None and (not ours or annotations_of(there).get(BUNDLE) != digest or is_current(version, digest, there)):
+        return []
+    return _apply(INFERENCE_SERVICES, baseline_service(version, here.roles.base, digest, seen, policy), None)
 
 
 def _apply(kind: Kind, document: dict[str, Any], there: Any) -> list[Operation]:
@@ -203,6 +218,7 @@ def _clean_up(here: Situation, policy: Policy, entries: tuple[Entry, ...]) -> li
 def _clean_up_version(version: ModelVersion, here: Situation, policy: Policy, *, abandoned: bool) -> list[Operation]:
     seen, stage = here.seen, stage_of(version)
     found: list[Operation] = []
+    kept = _clean_up_baseline(version, here, policy, found, abandoned=abandoned)
     job = seen.jobs.get(version.job)
     stale = job is not None and not job.deleting and job.owner == version.uid
     if stale and job is not None and stage is Stage.VERIFYING and job.attempt != version.status.verify_attempts:
@@ -214,7 +230,7 @@ def _clean_up_version(version: ModelVersion, here: Situation, policy: Policy, *,
     service = own_service(seen, version)
     if service is not None and unused:
         found.append(_delete(INFERENCE_SERVICES, version.namespace, service.name, service.uid, service.resource_version))
-    if version.deleted and unused and service is None and ROUTE_FINALIZER in version.finalizers:
+    if version.deleted and unused and service is None and not kept and ROUTE_FINALIZER in version.finalizers:
         rest = [one for one in version.finalizers if one != ROUTE_FINALIZER]
         found.append(
             Operation(
@@ -223,6 +239,23 @@ def _clean_up_version(version: ModelVersion, here: Situation, policy: Policy, *,
             )
         )  # fmt: skip
     return found
+
+
+def _clean_up_baseline(
+    version: ModelVersion, here: Situation, policy: Policy, found: list[Operation], *, abandoned: bool
+) -> bool:
+    """Adds the call that takes a baseline away which nobody compares with any more; whether there is one still."""
+    seen = here.seen
+    service = seen.services.get(baseline_name(version))
+    if service is None or service.owner != version.uid:
+        return False
+    digest, wanted = annotations_of(service).get(BUNDLE, ""), wanted_digest(version, seen, here.roles)
+    unused = (abandoned and bool(version.deleted)) or is_unused(
+        seen, predictor_address(service.name, version.namespace), digest, policy
+    )
+    if not service.deleting and digest != wanted and unused:
+        found.append(_delete(INFERENCE_SERVICES, version.namespace, service.name, service.uid, service.resource_version))
+    return True
 
 
 def _orphans(seen: Seen, policy: Policy) -> list[Operation]:
@@ -265,6 +298,11 @@ def _look_again(here: Situation, policy: Policy, entries: tuple[Entry, ...]) -> 
         if is_tried(version) and not is_paused(version):
             every_s = look_s(version, seen.now)
             waits.append(every_s if seen.evidence is not None else min(max(due_in_s(version, seen.now), policy.poll_s), every_s))
+        if is_asked(version) and not version.status.baseline and stage in (Stage.JOINING, Stage.SHADOW):
+            waits.append(10 * policy.poll_s)
+        beside = seen.services.get(baseline_name(version))
+        if beside is not None and beside.owner == version.uid and not wanted_digest(version, seen, here.roles):
+            waits.append(policy.poll_s)
         if version.deleted or (stage in ENDED and own_service(seen, version) is not None):
             waits.append(policy.poll_s)
     if entries and not (ack.complete and not ack.silent):

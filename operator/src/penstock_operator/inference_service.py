@@ -1,6 +1,7 @@
 """The InferenceServices that the operator makes, and what one that was seen says.
 
     predictor_service    a version's own: predictor only, ordinary autoscaling, ordinary readiness
+    baseline_service     fresh pods of the version before, for as long as a candidate is compared with them
     caller_service       a model's transformer alone, where the user has applied no InferenceService
 
 KServe wants a predictor in every InferenceService; the transformer that runs alone is in its place.
@@ -8,14 +9,15 @@ KServe wants a predictor in every InferenceService; the transformer that runs al
 
 from typing import Any
 
-from penstock_operator.model_version import GROUP, KIND, ModelVersion
+from penstock_operator.baseline import ARM, BUNDLE, baseline_name, own_predictor
+from penstock_operator.model_version import GROUP, KIND, ModelVersion, Replicas
 from penstock_operator.policy import Policy
 from penstock_operator.route import route_name
 from penstock_operator.seen import InferenceService, Seen
-from penstock_operator.verification_job import CONTAINER, MODEL_LABEL, VERSION_LABEL, on_gpu, owner_reference
+from penstock_operator.verification_job import ATTEMPT, CONTAINER, MODEL_LABEL, VERSION_LABEL, on_gpu, owner_reference
 
 MADE_BY = f"{GROUP}/made-by"
-ATTEMPT = f"{GROUP}/attempt"
+ARM_LABEL = f"{GROUP}/arm"
 _API = "serving.kserve.io/v1beta1"
 _STANDARD = {"serving.kserve.io/deploymentMode": "Standard"}
 # Without it KServe starts with one pod, calls that ready, and leaves the others to an autoscaler that looks every 15 s.
@@ -28,6 +30,31 @@ def predictor_service(version: ModelVersion, policy: Policy) -> dict[str, Any]:
     Its annotation changes with each attempt, and with it the resourceVersion: an operator that still means to delete what an
     earlier attempt left cannot delete this one.
     """
+    annotations = {ATTEMPT: str(version.status.attempt)}
+    return _predictor_only(version, version.predictor, _predictor(version, policy), annotations)
+
+
+def baseline_service(version: ModelVersion, base: ModelVersion | None, digest: str, seen: Seen, policy: Policy) -> dict[str, Any]:
+    """The InferenceService of a candidate's baseline: the pods of `base` (None: of the user's own predictor) as they are, but as
+    many as the candidate's. It is the candidate's, and goes with it."""
+    annotations = {ATTEMPT: str(version.status.attempt), BUNDLE: digest}
+    if base is not None:
+        predictor = _predictor(base, policy)
+    else:
+        own = own_predictor(seen) or {}
+        # How many there are, and what of them gets requests, is the trial's.
+        predictor = {name: value for name, value in own.items() if name not in _OF_THE_SHARE}
+    document = _predictor_only(version, baseline_name(version), predictor, annotations)
+    document["metadata"]["labels"][ARM_LABEL] = ARM
+    return document
+
+
+_OF_THE_SHARE = frozenset({
+    "minReplicas", "maxReplicas", "canaryTrafficPercent", "scaleTarget", "scaleMetric", "scaleMetricType", "autoScaling",
+})  # fmt: skip
+
+
+def _predictor(version: ModelVersion, policy: Policy) -> dict[str, Any]:
     runtime = version.spec.runtime
     model: dict[str, Any] = {
         "modelFormat": {"name": "penstock-bundle"},
@@ -39,23 +66,30 @@ def predictor_service(version: ModelVersion, policy: Policy) -> dict[str, Any]:
         model["resources"] = runtime.resources
     if runtime.device not in ("auto", "cpu", "cuda"):
         model["args"] = [f"--device={runtime.device}"]
-    least = runtime.replicas.min
-    most = max(least, runtime.replicas.max or least)
-    predictor: dict[str, Any] = {"minReplicas": least, "maxReplicas": most, "model": model}
+    predictor: dict[str, Any] = {"model": model}
     if runtime.service_account_name:
         predictor["serviceAccountName"] = runtime.service_account_name
+    return predictor
+
+
+def _predictor_only(version: ModelVersion, name: str, predictor: dict[str, Any], annotations: dict[str, str]) -> dict[str, Any]:
+    """An InferenceService of a version, with as many pods as it asks for."""
+    replicas: Replicas = version.spec.runtime.replicas
+    least = replicas.min
+    most = max(least, replicas.max or least)
     metadata = {
-        "name": version.predictor,
+        "name": name,
         "namespace": version.namespace,
         "labels": {
             MODEL_LABEL: version.spec.inference_service,
             VERSION_LABEL: version.name,
             "networking.kserve.io/visibility": "cluster-local",
         },
-        "annotations": {**_STANDARD, **(_FIXED if most == least else {}), ATTEMPT: str(version.status.attempt)},
+        "annotations": {**_STANDARD, **(_FIXED if most == least else {}), **annotations},
         "ownerReferences": [owner_reference(version)],
     }
-    return {"apiVersion": _API, "kind": "InferenceService", "metadata": metadata, "spec": {"predictor": predictor}}
+    spec = {"predictor": {"minReplicas": least, "maxReplicas": most, **predictor}}
+    return {"apiVersion": _API, "kind": "InferenceService", "metadata": metadata, "spec": spec}
 
 
 def caller_service(seen: Seen, policy: Policy) -> dict[str, Any]:

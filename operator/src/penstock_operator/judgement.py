@@ -23,6 +23,7 @@ from penstock.evidence.ledger import Ledger
 from penstock_operator.analysis import Analysis, Evidence, Move, Trial, analyse
 from penstock_operator.analysis.merged import stage_evidence
 from penstock_operator.analysis.outcomes import strata
+from penstock_operator.baseline import ARM, is_compared, most_held
 from penstock_operator.clock import read_moment
 from penstock_operator.model_version import ModelVersion
 from penstock_operator.roles import stage_of
@@ -47,10 +48,10 @@ _ON_TRIAL = frozenset({Stage.SHADOW, Stage.CANARY, Stage.PROMOTING})
 
 class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     """What a status keeps under `evidence`. `place`: the stage's number in the trial, `since` its moment, `baseline` the digest
-    that it is compared with; `revision`: the route's first of the stage, `first` of the trial. `looked` and `told` in words: the
-    last time, in s since 1970; `spent_s`: how long the trial has been under way, `here_s` how long the version on trial has been
-    seen to get requests in this stage, `requests` of them. `ledger`: a `Ledger` as MessagePack, zlib and base64, for thousands of
-    counts are nothing to read in `kubectl describe`."""
+    that it is compared with, `arm` its arm of the route; `revision`: the route's first of the stage, `first` of the trial.
+    `looked` and `told` in words: the last time, in s since 1970; `spent_s`: how long the trial has been under way, `here_s` how
+    long the version on trial has been seen to get requests in this stage, `requests` of them. `ledger`: a `Ledger` as
+    MessagePack, zlib and base64, for thousands of counts are nothing to read in `kubectl describe`."""
 
     ledger: str = ""
     place: int = -1
@@ -64,6 +65,7 @@ class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     looked: float = 0.0
     told: float = 0.0
     analysis: dict[str, Any] = {}
+    arm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +122,11 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     if seen.evidence is None or seen.route is None or place is None:
         return None
     memory = _remembered(version)
-    digest = baseline.spec.bundle.digest if baseline is not None else _most_held(seen)
+    digest = baseline.spec.bundle.digest if baseline is not None else most_held(seen)
+    arm = ARM if is_compared(version) else ""
     passed_s = _pass_time(memory, seen.now)
-    if _is_new_stage(memory, version, place, digest):
-        _begin_stage(memory, version, place, digest, seen.route.revision)
+    if _is_new_stage(memory, version, place, digest, arm):
+        _begin_stage(memory, version, place, digest, arm, seen.route.revision)
     ledger = read_ledger(memory.ledger)
     ledger.take(list(seen.evidence), with_features=False)
     ledger.forget({version.spec.bundle.digest, digest})
@@ -134,6 +137,7 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
         baseline=digest,
         revisions={entry.revision for entry in ledger.totals if entry.revision >= memory.revision},
         shadow=stage_of(version) is Stage.SHADOW,
+        arm=arm,
     )
     if seen.quality:
         told = strata(seen.quality, candidate=version.spec.bundle.digest, baseline=digest, since=memory.first or memory.revision)
@@ -161,15 +165,16 @@ def _pass_time(memory: Memory, now: float) -> float:
     return passed_s
 
 
-def _is_new_stage(memory: Memory, version: ModelVersion, place: int, baseline: str) -> bool:
-    """Whether counts begin anew: another step, another version to compare with, or the same step once more, after it had lost its
-    requests. What came under other shares, or of another pair, is not added up."""
-    return memory.place != place or memory.baseline != baseline or memory.since != version.status.stage_since
+def _is_new_stage(memory: Memory, version: ModelVersion, place: int, baseline: str, arm: str) -> bool:
+    """Whether counts begin anew: another step, another version or other pods to compare with, or the same step once more, after it
+    had lost its requests. What came under other shares, or of another pair, is not added up."""
+    return (memory.place, memory.baseline, memory.arm, memory.since) != (place, baseline, arm, version.status.stage_since)
 
 
-def _begin_stage(memory: Memory, version: ModelVersion, place: int, baseline: str, revision: int) -> None:
+def _begin_stage(memory: Memory, version: ModelVersion, place: int, baseline: str, arm: str, revision: int) -> None:
     memory.first = memory.first or revision
-    memory.place, memory.since, memory.baseline, memory.revision = place, version.status.stage_since, baseline, revision
+    memory.place, memory.since, memory.baseline, memory.arm = place, version.status.stage_since, baseline, arm
+    memory.revision = revision
     memory.told, memory.here_s, memory.requests, memory.analysis = 0.0, 0.0, 0, {}
 
 
@@ -183,11 +188,6 @@ def _analysed(trial: Trial, evidence: Evidence, memory: Memory, now: float) -> t
     if told:
         memory.told = now
     return analysis, told
-
-
-def _most_held(seen: Seen) -> str:
-    """The digest that most pods of the user's own predictor hold: two while its Deployment rolls."""
-    return max(seen.held, key=lambda held: held[1], default=("", 0))[0]
 
 
 def read_ledger(text: str) -> Ledger:

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 from penstock.evidence.document import Evidence
 from penstock.evidence.quality import QualityDocument, entries_of
+from penstock_operator.baseline import baseline_name, has_step, is_asked
 from penstock_operator.cache import CachedReader
 from penstock_operator.clock import read_moment
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Kind, Missing, Object
@@ -177,9 +178,10 @@ async def _named(reader: Reader, namespace: str, versions: Iterable[ModelVersion
 
 
 async def _started(reader: Reader, namespace: str, versions: Iterable[ModelVersion]) -> dict[str, int]:
-    """Ready pods of the versions that wait for them, by InferenceService: KServe calls that ready with its first pod. The pods
-    of the other versions are their autoscaler's."""
+    """Ready pods of the versions that wait for them, and of baselines, by InferenceService: KServe calls that ready with its
+    first pod. The pods of the other versions are their autoscaler's."""
     names = [version.predictor for version in versions if stage_of(version) is Stage.WARMING]
+    names += [baseline_name(version) for version in versions if is_asked(version) and has_step(version)]
     found = await _together(reader, [reader.list(PODS, namespace, labels=f"{SERVICE_LABEL}={name}") for name in names])
     return {name: sum(map(_serves, pods)) for name, (pods, _) in zip(names, found, strict=True)}
 

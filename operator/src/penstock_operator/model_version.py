@@ -71,7 +71,8 @@ class Margins(_Struct, frozen=True):
 
 
 class Rollout(_Struct, frozen=True):
-    """How a version gets its requests. `steps` rise to 100; durations as `2h`; `shadow` None skips shadowing."""
+    """How a version gets its requests. `steps` rise to 100; durations as `2h`; `shadow` None skips shadowing.
+    `baseline`: the version before gets fresh pods and as many requests as this one, to be compared with."""
 
     strategy: str = "evidence"
     shadow: Shadow | None = None
@@ -82,6 +83,7 @@ class Rollout(_Struct, frozen=True):
     on_insufficient_traffic: str = "wait"
     on_newer_version: str = "supersede"
     keep_for_rollback: str = "1h"
+    baseline: bool = False
 
 
 class Spec(_Struct, frozen=True):
@@ -119,7 +121,8 @@ class Status(_Struct, frozen=True):
     `phase` is shown; `stage` is where the rollout stands, also while `phase` says Paused. `weight` is the per cent of requests
     that this version is meant to get; the route follows it. `digest` is what was verified, `bundle` its first digits. Times are
     RFC 3339 in UTC. `attempt` counts how often pods were asked for, `verify_attempts` how often a verification ended without a
-    verdict. `route_revision`: of the route that was last seen acknowledged with this version in it.
+    verdict. `route_revision`: of the route that was last seen acknowledged with this version in it. `baseline`: the digest
+    that the pods hold with which it is compared, `none` for a trial that goes without, "" as long as that is open.
     """
 
     phase: str = "Pending"
@@ -138,6 +141,7 @@ class Status(_Struct, frozen=True):
     conditions: tuple[Condition, ...] = ()
     verification: Verification | None = None
     evidence: dict[str, Any] = {}
+    baseline: str = ""
     observed_generation: int = 0
 
     def condition(self, name: str) -> Condition | None:

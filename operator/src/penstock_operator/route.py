@@ -5,7 +5,8 @@
 The route is derived from the ModelVersions alone: one that was deleted or broken by hand comes back as it was.
 
 Invariants: every version in it has been verified; a version that leaves is out at once, without waiting for anybody (a roll-back
-is the one change that must not wait); weights add up to 100.
+is the one change that must not wait); weights add up to 100; what older transformers refuse, an arm, is in it only while a trial
+has a baseline.
 """
 
 from functools import lru_cache
@@ -13,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from penstock_operator.baseline import ARM, baseline_name, before_it, in_route
 from penstock_operator.judgement import BESIDE, is_tried
 from penstock_operator.model_version import GROUP, ModelVersion
 from penstock_operator.roles import Roles, is_leaving, is_verified, stage_of
@@ -54,14 +56,16 @@ def wanted_entries(seen: Seen, roles: Roles) -> tuple[Entry, ...]:
     """The route's entries, the user's own bundle first, then versions by age; empty if there is nothing to route to, or if the
     user's own bundle would have to answer and nobody knows its digest.
 
-    A digest stands once; of entries that share one, the heavier stays.
+    A digest stands once; of entries that share one, the heavier stays. A candidate's baseline is beside its bundle's own entry.
     """
     if roles.users_own and roles.base is None and not seen.held:
         return ()
     share = _candidates_weight(roles)
-    entries = _users_own(seen, 0.0 if roles.base else 100.0 - share, _beside(roles) if roles.base is None else None)
+    baseline = _baseline(seen, roles, share)
+    rest = 100.0 - share - (baseline.weight if baseline is not None else 0.0)
+    entries = _users_own(seen, 0.0 if roles.base else rest, _beside(roles) if roles.base is None else None)
     for version in sorted(seen.versions, key=lambda version: version.order):
-        entry = _entry(version, roles, share)
+        entry = _entry(version, roles, share, rest)
         if entry is not None and is_verified(version):
             entries.append(entry)
     best: dict[str, Entry] = {}
@@ -70,6 +74,8 @@ def wanted_entries(seen: Seen, roles: Roles) -> tuple[Entry, ...]:
         if other is None or entry.weight > other.weight:
             best[entry.digest] = entry
     kept = [entry for entry in entries if best[entry.digest] is entry]
+    if baseline is not None and baseline.digest in best:
+        kept.append(baseline)
     return tuple(kept) if any(entry.weight > 0 for entry in kept) else ()
 
 
@@ -80,6 +86,15 @@ def _candidates_weight(roles: Roles) -> float:
     if roles.base is None and not roles.users_own:
         return 100.0
     return float(candidate.status.weight) if stage_of(candidate) in (Stage.CANARY, Stage.PROMOTING) else 0.0
+
+
+def _baseline(seen: Seen, roles: Roles, share: float) -> Entry | None:
+    """As many requests as the candidate's."""
+    candidate = roles.candidate
+    if candidate is None or not in_route(candidate, seen, roles):
+        return None
+    name = baseline_name(candidate)
+    return Entry(before_it(seen, roles), predictor_address(name, candidate.namespace), share, model=name, arm=ARM)
 
 
 def _beside(roles: Roles) -> float | None:
@@ -101,10 +116,10 @@ def _users_own(seen: Seen, share: float, beside: float | None) -> list[Entry]:
     ]
 
 
-def _entry(version: ModelVersion, roles: Roles, share: float) -> Entry | None:
+def _entry(version: ModelVersion, roles: Roles, share: float, rest: float) -> Entry | None:
     stage, weight, fraction = stage_of(version), 0.0, None
     if version is roles.base:
-        weight, fraction = 100.0 - share, _beside(roles)
+        weight, fraction = rest, _beside(roles)
     elif version is roles.candidate and stage in JOINED:
         shadow = version.spec.rollout.shadow
         weight, fraction = share, shadow.fraction if stage is Stage.SHADOW and shadow else None
@@ -125,6 +140,8 @@ def route_text(model: str, revision: int, entries: tuple[Entry, ...]) -> str:
             bundle["weight"] = int(entry.weight) if entry.weight == int(entry.weight) else entry.weight
         else:
             bundle |= {"mode": "shadow", "fraction": entry.fraction}
+        if entry.arm:
+            bundle["arm"] = entry.arm
         bundles.append(bundle if entry.digest else bundle | {"verify": "none"})
     document = {"formatVersion": 1, "revision": revision, "model": model, "bundles": bundles}
     return yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=200)
@@ -175,7 +192,14 @@ def _read(text: str, model: str | None) -> tuple[int, tuple[Entry, ...] | None]:
     revision = revision if type(revision) is int and 0 <= revision < 2**53 else 0
     try:
         entries = tuple(
-            Entry(one["digest"], one["predictor"], float(one.get("weight", 0)), one.get("fraction"), one.get("model"))
+            Entry(
+                one["digest"],
+                one["predictor"],
+                float(one.get("weight", 0)),
+                one.get("fraction"),
+                one.get("model"),
+                one.get("arm", ""),
+            )
             for one in found["bundles"]
         )
     except (AttributeError, KeyError, TypeError, ValueError):

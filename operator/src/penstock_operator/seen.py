@@ -90,13 +90,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A bundle of the route."""
+    """A bundle of the route. `arm`: it is other pods of a bundle that has an entry already."""
 
     digest: str
     predictor: str
     weight: float = 0.0
     fraction: float | None = None
     model: str | None = None
+    arm: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Invariant: a look that finds nothing new writes nothing; a condition's time is t
 import msgspec
 
 from penstock_operator.advance import Situation, Step, is_paused, own_service, pods_missing
+from penstock_operator.baseline import MOST, WITHOUT, baseline_name, has_step, is_asked, missing, wanted_digest
 from penstock_operator.clock import write_moment
 from penstock_operator.model_version import Condition, ModelVersion, Status
 from penstock_operator.roles import is_verified, live_moment, stage_of
@@ -18,6 +19,8 @@ def next_status(version: ModelVersion, step: Step, here: Situation) -> Status:
     """What the version's status should be after its step."""
     before, now = version.status, write_moment(here.seen.now)
     moved = step.stage != stage_of(version) or step.weight != before.weight or not before.stage_since
+    # Patience with a route that is refused begins anew with what is new in it.
+    moved = moved or step.baseline not in (None, before.baseline)
     paused = is_paused(version) or (here.acknowledged.cut_off and step.stage in JOINED)
     goes_live = step.stage is Stage.LIVE and stage_of(version) is not Stage.LIVE
     attempt = before.attempt + (step.stage is Stage.WARMING and stage_of(version) is not Stage.WARMING)
@@ -36,6 +39,7 @@ def next_status(version: ModelVersion, step: Step, here: Situation) -> Status:
         verify_attempts=before.verify_attempts + step.again,
         observed_generation=version.generation,
         evidence=before.evidence if step.evidence is None else step.evidence,
+        baseline=_baseline_after(version, step),
     )
     if step.verdict is not None and step.verdict.ok:
         status = msgspec.structs.replace(status, digest=version.spec.bundle.digest, verification=step.verdict.measured)
@@ -47,6 +51,7 @@ def next_status(version: ModelVersion, step: Step, here: Situation) -> Status:
         _ready(version, step, here),
         _acknowledged(step, here),
         _live(step),
+        *([_baseline(version, status, step, here)] if is_asked(version) else []),
     )
     return msgspec.structs.replace(status, conditions=tuple(_kept(one, before, version.generation, now) for one in wanted))
 
@@ -84,6 +89,37 @@ def _acknowledged(step: Step, here: Situation) -> tuple[str, bool | None, str, s
 def _live(step: Step) -> tuple[str, bool | None, str, str]:
     live = step.stage is Stage.LIVE
     return "Live", live, "Live" if live else step.reason or step.stage.value, "" if live else step.message[:512]
+
+
+def _baseline_after(version: ModelVersion, step: Step) -> str:
+    """It is of one trial, and of its small steps: whoever stands elsewhere has none."""
+    after = msgspec.structs.replace(version.status, stage=step.stage.value, weight=step.weight)
+    if not has_step(msgspec.structs.replace(version, status=after)):
+        return ""
+    return version.status.baseline if step.baseline is None else step.baseline
+
+
+def _baseline(version: ModelVersion, status: Status, step: Step, here: Situation) -> tuple[str, bool | None, str, str]:
+    """What the version is compared with, in steps that have a baseline."""
+    name = baseline_name(version)
+    if step.without[0]:
+        return "Baseline", False, *step.without
+    if status.baseline == WITHOUT:
+        old = version.status.condition("Baseline")
+        return "Baseline", False, old.reason if old is not None else "Without", old.message if old is not None else ""
+    if not has_step(msgspec.structs.replace(version, status=status)):
+        if step.stage in UNFINISHED and step.stage in _ROUTED:
+            return "Baseline", False, "LargeStep", f"steps over {MOST} % are compared with all pods of the version before"
+        return "Baseline", False, "NotYet" if step.stage in UNFINISHED else "Over", ""
+    if step.stage is Stage.CANARY and not status.baseline:
+        return "Baseline", False, "SteppedWithout", "its first step was taken before there was one"
+    digest = wanted_digest(version, here.seen, here.roles)
+    if not digest:
+        return "Baseline", False, "NothingBefore", "there is no version before it of which it could have pods of its own"
+    lacks = missing(version, digest, here.seen)
+    if lacks or not status.baseline:
+        return "Baseline", False, "BaselineNotReady", f"{name}: {lacks}" if lacks else f"{name} comes into the route"
+    return "Baseline", True, "Compared", f"{name} has the version before in fresh pods, and gets as many requests"
 
 
 def _kept(wanted: tuple[str, bool | None, str, str], before: Status, generation: int, now: str) -> Condition:

@@ -1,5 +1,7 @@
 """From what transformers tell to the arms of an analysis."""
 
+from msgspec.structs import replace
+
 from penstock.evidence.document import Bins, Entry, Histogram, Latency, Paired
 from penstock_operator.analysis.merged import read_arm, stage_evidence
 
@@ -36,6 +38,16 @@ def test_a_shadow_brings_its_pairs_and_live_requests_are_not_its_own() -> None:
     assert evidence.candidate.units == 10
     assert evidence.pairs is not None
     assert (evidence.pairs.requests, evidence.pairs.differing, evidence.pairs.ratios) == (10, 1, {80: 10})
+
+
+def test_an_arm_stands_for_its_bundle_and_only_in_revisions_that_have_it() -> None:
+    apart = replace(_entry(OLD, 8, 21), arm="baseline")
+    totals = [_entry(NEW, 7, 10), _entry(OLD, 7, 190), _entry(NEW, 8, 20), _entry(OLD, 8, 160), apart]
+    evidence = stage_evidence(totals, candidate=NEW, baseline=OLD, revisions={7, 8}, arm="baseline")
+    assert (evidence.candidate.units, evidence.baseline.units) == (20, 21)
+    # Without it the bundle's other pods are compared, and the arm's requests are nobody's.
+    evidence = stage_evidence(totals, candidate=NEW, baseline=OLD, revisions={7, 8})
+    assert (evidence.candidate.units, evidence.baseline.units) == (30, 350)
 
 
 def test_errors_that_no_bundle_had_a_part_in_are_not_its_failures() -> None:

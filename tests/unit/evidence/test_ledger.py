@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.evidence import ledger as module
-from penstock.evidence.document import Entry, Evidence, Process
+from penstock.evidence.document import Entry, Evidence, Process, read_evidence
 from penstock.evidence.ledger import Ledger
 
 Make = Callable[..., Entry]
@@ -66,6 +66,15 @@ def test_bundles_revisions_and_modes_are_apart(entry: Make, pod: Pod, digest: st
     assert [e.requests for e in ledger.entries(digest, shadow=True)] == [4]
     ledger.forget({"sha256:other"})
     assert ledger.totals == []
+
+
+def test_arms_of_a_bundle_are_apart_and_are_read_again_as_they_were(entry: Make, pod: Pod) -> None:
+    ledger = Ledger()
+    for requests in (1, 3):
+        apart = msgspec.structs.replace(entry(10 * requests), arm="baseline")
+        ledger.take([read_evidence(msgspec.json.encode(pod("a", entry(requests), apart)))])
+    ledger = msgspec.convert(msgspec.to_builtins(ledger), Ledger)
+    assert [(e.arm, e.requests) for e in ledger.totals] == [("", 3), ("baseline", 30)]
 
 
 def test_features_may_be_left_out(entry: Make, pod: Pod, digest: str) -> None:

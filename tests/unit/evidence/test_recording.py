@@ -16,8 +16,10 @@ from penstock.evidence.document import Entry
 from penstock.tensors import Array, Tensor
 from penstock.testing.bundles import FakePredictor, bundle_files
 from penstock_transformer.evidence import recorder as module
+from penstock_transformer.evidence.families import evidence_families
 from penstock_transformer.loading import load_bundle
 from penstock_transformer.requests import PredictRequest
+from penstock_transformer.route_families import route_families
 from penstock_transformer.routing import Route, Target
 from penstock_transformer.settings import PipelineSettings
 from penstock_transformer.transformer import Transformer
@@ -124,6 +126,27 @@ def test_requests_of_one_batch_are_counted_apart() -> None:
         assert [sum(n for _, n in counts) for counts in (entry.latency.call, entry.latency.request)] == [1, 2]
         assert entry.outputs["label"].counts == [1, 2, 0, 0]
         assert sum(entry.outputs["scores.late"].counts) == sum(entry.features["a"].counts) == 3
+
+    run(test)
+
+
+def test_other_pods_of_a_bundle_are_counted_apart() -> None:
+    async def test(bench: Bench) -> None:
+        predictor = bench.predictors[0]
+        stable, apart = [await load_bundle(predictor, "flights", predictor.digest, bench.transformer.stores) for _ in range(2)]
+        live = (Target(stable, 3.0, together=4.0), Target(apart, 1.0, arm="baseline", together=4.0))
+        bench.transformer.table.apply(Route(2, live))
+        replies = [bench.send(0.2, route_key=str(number)) for number in range(200)]
+        await asyncio.gather(*(reply.future for reply in replies))
+        found = {entry.arm: entry for entry in bench.recorder.entries() if entry.revision == 2}
+        assert {entry.bundle for entry in found.values()} == {predictor.digest}
+        assert sum(entry.requests for entry in found.values()) == 200
+        assert 20 <= found["baseline"].requests <= 80
+        shown = "\n".join(str(metric) for metric in evidence_families(bench.recorder))
+        assert "'mode': 'baseline'" in shown
+        assert bench.transformer.status.answer(bench.transformer.table.route)["applied"] == [predictor.digest]
+        samples = [s for metric in route_families(bench.transformer.table) for s in metric.samples]
+        assert len({(s.name, *s.labels.values()) for s in samples}) == len(samples) == 2
 
     run(test)
 

@@ -24,13 +24,15 @@ ROLLOUTS: list[dict[str, Any]] = [
     {"strategy": "manual", "steps": [5, 50, 100]},
     {"strategy": "manual", "steps": [20, 100], "shadow": {"fraction": 0.5}},
     {"strategy": "manual", "steps": [100], "onNewerVersion": "queue", "keepForRollback": "0s"},
+    {"strategy": "evidence", "steps": [5, 20, 50, 100], "baseline": True},
+    {"strategy": "evidence", "steps": [20, 100], "baseline": True, "shadow": {"fraction": 0.5}},
 ]
 
 Edit = tuple[str, int, int]
 EDITS: st.SearchStrategy[Edit] = st.tuples(
     st.sampled_from(["add"] * 4 + ["promote"] * 3 + ["rollback", "pause", "resume", "delete", "later"]),
     st.integers(0, 3),
-    st.integers(0, 3),
+    st.integers(0, 5),
 )
 OFTEN = ["round"] * 6 + ["die"] * 3 + ["stale"] * 2 + ["apply one"] * 3
 SELDOM = ["operate", "cache", "apply", "kill", "deaf", "gone", "broken"]
@@ -53,7 +55,7 @@ async def edit(world: World, change: Edit) -> None:
         case "add" if not there:
             world.add_version(name, DIGESTS[name], rollout=ROLLOUTS[how])
         case "promote":
-            world.annotate(name, promote=["5", "20", "50", "100"][how])
+            world.annotate(name, promote=["5", "20", "50", "100", "20", "100"][how])
         case "rollback":
             world.annotate(name, rollback="asked for")
         case "pause":
@@ -180,11 +182,15 @@ def check(world: World) -> None:
     route = world.route()
     weights = {name: weight for name, (weight, _) in route.items() if weight}
     assert not route or abs(sum(weights.values()) - 100) < 1e-6
+    beside = {name for name in route if name.endswith("-base")}
+    assert len(beside) <= 1
+    assert {name for name in world.services() if name.endswith("-base")} == beside
+    given = sum(weights.pop(name, 0) for name in beside)
     for name, stage in stages.items():
         if stage in ("Failed", "RolledBack", "Retired", "Pending", None):
             assert name not in route
             assert name not in world.services()
         if stage == "Live":
             assert name in route
-            assert weights.get(name, 0) == world.status(name)["weight"]
+            assert weights.get(name, 0) + given == world.status(name)["weight"]
     assert sum(stage == "Live" for stage in stages.values()) <= 1

@@ -1,5 +1,6 @@
 """What the operator asks KServe for."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 import yaml
 
 from penstock.settings import parse
-from penstock_operator.inference_service import caller_service, predictor_service, read_service
-from penstock_operator.model_version import read_model_version
+from penstock_operator.baseline import BUNDLE, baseline_name, own_predictor
+from penstock_operator.inference_service import baseline_service, caller_service, predictor_service, read_service
+from penstock_operator.model_version import ModelVersion, read_model_version
 from penstock_operator.policy import Policy
 from penstock_operator.seen import Seen
 from penstock_transformer.settings import TransformerSettings
@@ -89,3 +91,64 @@ def test_its_probes_are_the_runtimes_own() -> None:
     for name in ("startupProbe", "livenessProbe"):
         (written,) = (line.strip() for line in runtime.splitlines() if line.strip().startswith(f"{name}:"))
         assert yaml.safe_load(written)[name] == alone()[name]
+
+
+def candidate(replicas: dict[str, Any]) -> ModelVersion:
+    metadata = {"namespace": "n", "name": "flights-8", "uid": "u8", "resourceVersion": "3", "generation": 2}
+    bundle = {"uri": "pvc://claim/flights-8", "digest": "sha256:" + "b" * 64}
+    runtime = {"replicas": replicas, "device": "cuda", "resources": {"limits": {"cpu": "8"}}}
+    return read_model_version(
+        {"metadata": metadata, "spec": {"inferenceService": "flights", "bundle": bundle, "runtime": runtime}}
+    )
+
+
+def test_a_baseline_of_the_users_own_predictor_is_that_predictor_with_other_replicas() -> None:
+    own = {
+        "model": {"modelFormat": {"name": "onnx"}, "storageUri": "s3://bucket/own", "resources": {"limits": {"cpu": "2"}}},
+        "serviceAccountName": "reader",
+        "minReplicas": 6,
+        "maxReplicas": 20,
+        "canaryTrafficPercent": 10,
+    }
+    service = read_service({"metadata": {"name": "flights"}, "spec": {"predictor": own, "transformer": {}}})
+    seen = Seen("n", "flights", 0.0, service=service)
+    digest = "sha256:" + "c" * 64
+    document = baseline_service(candidate({"min": 2}), None, digest, seen, Policy())
+    assert document["spec"]["predictor"] == {
+        "model": own["model"], "serviceAccountName": "reader", "minReplicas": 2, "maxReplicas": 2
+    }  # fmt: skip
+    metadata = document["metadata"]
+    assert metadata["name"] == "flights-8-base"
+    assert metadata["annotations"][BUNDLE] == digest
+    assert metadata["annotations"][CLASS] == "none"
+    assert metadata["labels"]["penstock.dev/arm"] == "baseline"
+    assert metadata["ownerReferences"][0]["uid"] == "u8"
+    assert own_predictor(replace(seen, collocated=True)) is None
+    assert own_predictor(replace(seen, service=None)) is None
+
+
+def test_a_baseline_runs_as_the_version_before_and_not_as_the_candidate() -> None:
+    metadata = {"namespace": "n", "name": "flights-7", "uid": "u7", "resourceVersion": "3", "generation": 2}
+    bundle = {"uri": "pvc://claim/flights-7", "digest": "sha256:" + "a" * 64}
+    runtime = {"replicas": {"min": 6}, "resources": {"limits": {"cpu": "2"}}, "serviceAccountName": "reader"}
+    base = read_model_version(
+        {"metadata": metadata, "spec": {"inferenceService": "flights", "bundle": bundle, "runtime": runtime}}
+    )
+    document = baseline_service(
+        candidate({"min": 2, "max": 4}), base, base.spec.bundle.digest, Seen("n", "flights", 0.0), Policy()
+    )
+    predictor = document["spec"]["predictor"]
+    assert (predictor["minReplicas"], predictor["maxReplicas"], predictor["serviceAccountName"]) == (2, 4, "reader")
+    assert predictor["model"]["resources"] == {"limits": {"cpu": "2"}}
+    assert predictor["model"]["runtime"] == Policy().runtime
+    assert predictor["model"]["storageUri"] == "pvc://claim/flights-7"
+
+
+def test_the_longest_name_of_a_baseline_is_one_for_a_service() -> None:
+    """The schema's longest name of a version's InferenceService has 45 characters; KServe puts `-predictor` behind."""
+    longest = read_model_version({
+        "metadata": {"namespace": "n", "name": "m-" + "v" * 43, "uid": "u"},
+        "spec": {"inferenceService": "m", "bundle": {"uri": "pvc://c/p", "digest": "sha256:" + "a" * 64}},
+    })  # fmt: skip
+    assert len(longest.predictor) == 45
+    assert len(f"{baseline_name(longest)}-predictor") <= 63

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -65,6 +66,9 @@ def test_the_first_version_and_the_users_own_bundle(version: Make) -> None:
     assert "route revision 42" in text(beside)
     assert re.search(r"\(its own bundle\) +95 %", text(beside))
     assert headline(story(version("flights-1", "Live", 100))) == "flights-1 answers all requests"
+    arm = Entry("sha256:" + "cd" * 32, "http://flights-1-base-predictor.default:80", 5.0, model="flights-1-base", arm="baseline")
+    split = Route("u", "1", 43, (replace(OWN.entries[0], weight=90.0), arm))
+    assert re.search(r"\(its own bundle\) +95 %", text(story(version("flights-1", "Canary", 5), route=split)))
 
 
 def test_what_can_be_done_next(version: Make) -> None:

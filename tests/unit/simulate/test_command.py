@@ -41,6 +41,12 @@ def test_a_shadow_finds_other_labels_before_anybody_gets_them() -> None:
     assert rules["failedRequests"] == {"median": 0.0, "p95": 0.0}
 
 
+@pytest.mark.parametrize(("flag", "back"), [("--no-baseline", 3), ("--baseline", 0)])
+def test_cold_pods_take_nothing_back_where_those_beside_them_are_cold(flag: str, back: int) -> None:
+    found = simulate("--fault", "cold=6", "--steps", "25,100", "--runs", "3", "--rate", "50", flag, "-o", "json")
+    assert json.loads(found.output)["rules"]["evidence"]["rolledBack"]["events"] == back
+
+
 def test_no_traffic_is_waited_for() -> None:
     found = run(Trace(Scenario(Traffic(rate=0)), 300, 1), EvidenceRules(Plan(look_s=15.0)))
     assert (found.end, found.answered) == (End.WAITING, 0)

@@ -40,6 +40,15 @@ def test_the_mean_is_the_rate(kind: str) -> None:
     assert found.std() > (100 if kind == "bursty" else 20)
 
 
+def test_a_baseline_has_as_many_requests_as_the_candidate_and_is_as_cold() -> None:
+    scenario = Scenario(Traffic(sticky=Sticky(0.5, callers=200)), fault=read_faults(["cold=6"]))
+    usual, fresh = (whole(scenario, Shares(20, baseline=fresh), seconds=60) for fresh in (False, True))
+    assert fresh.stable.requests == pytest.approx(fresh.candidate.requests, rel=0.2)
+    assert usual.stable.requests == pytest.approx(4 * fresh.candidate.requests, rel=0.2)
+    assert fresh.stable.p99_s() == pytest.approx(fresh.candidate.p99_s(), rel=0.2)
+    assert usual.stable.p99_s() < 0.5 * fresh.stable.p99_s()
+
+
 def test_a_day_has_its_night() -> None:
     found = weather(Traffic(rate=100, kind="daily"), 24 * HOUR, 3).requests.reshape(24, -1).mean(axis=1)
     assert found.min() < 150 < 850 < found.max()

@@ -74,6 +74,43 @@ def test_wrong(old, new, field):
     assert caught.value.field == field
 
 
+ARMED = GOOD.replace(
+    "  - {digest: " + f'"{B}"',
+    "  - {digest: "
+    + f'"{A}", predictor: "http://flights-8-base-predictor.default:80", weight: 5, arm: baseline}}\n  - {{digest: "{B}"',
+    1,
+)
+
+
+def test_other_pods_of_a_bundle_are_an_arm_of_it():
+    spec = read_route(ARMED, "flights")
+    assert [(entry.digest, entry.arm, entry.weight) for entry in spec.bundles[:2]] == [(A, "", 95.0), (A, "baseline", 5.0)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ("arm: baseline", "arm: other", "bundles[1].arm"),
+        ("arm: baseline", "arm: ''", "bundles[1].arm"),
+        (", arm: baseline", "", "bundles[1].digest"),
+        ("weight: 95", "weight: 95, arm: baseline", "bundles[0].arm"),
+        (
+            f'digest: "{A}", predictor: "http://flights-6',
+            f'digest: "sha256:{"c" * 64}", predictor: "http://flights-6',
+            "bundles[1].arm",
+        ),
+        ("fraction: 0.2", "fraction: 0.2, arm: baseline", "bundles[2].arm"),
+        ("verify: none", "verify: none, arm: baseline", "bundles[3].arm"),
+    ],
+)
+def test_wrong_arms(old, new, field):
+    text = ARMED.replace(old, new, 1)
+    assert text != ARMED
+    with pytest.raises(InvalidInput) as caught:
+        read_route(text, "flights")
+    assert caught.value.field == field
+
+
 def test_nobody_live():
     text = GOOD.replace("weight: 95", "weight: 0").replace("weight: 1,", "weight: 0,")
     with pytest.raises(InvalidInput, match="no live bundle"):

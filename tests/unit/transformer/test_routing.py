@@ -16,7 +16,9 @@ from penstock_transformer.active import ActiveBundle
 from penstock_transformer.loading import foreign_bundle
 from penstock_transformer.plan import plan_of
 from penstock_transformer.requests import PredictRequest
-from penstock_transformer.routing import Route, Target, choose, copies, key_of, rendezvous
+from penstock_transformer.route.applying import live_targets
+from penstock_transformer.route_file import RouteEntry
+from penstock_transformer.routing import Route, Target, choose, copies, elsewhere, key_of, rendezvous
 
 
 def bundle(digit: str, version: str = "1", plan=None) -> ActiveBundle:
@@ -72,6 +74,49 @@ def test_raising_a_weight_moves_callers_to_it_only(key, weight, other, more):
     before = rendezvous((Target(A, weight), Target(B, other)), key).bundle
     after = rendezvous((Target(A, weight), Target(B, other + more)), key).bundle
     assert after is before or after is B
+
+
+def armed(stable: float, baseline: float, candidate: float) -> tuple[Target, ...]:
+    """A, the same bundle on other pods, and B."""
+    entries = ((A, stable, ""), (APART, baseline, "baseline"), (B, candidate, ""))
+    return live_targets([(RouteEntry(one.digest, "http://x", weight, arm=arm), one) for one, weight, arm in entries])
+
+
+APART = bundle("a")
+
+
+def test_arms_have_their_shares():
+    live = armed(90, 5, 5)
+    assert [target.arm for target in live] == ["", "", "baseline"]
+    counts = Counter(id(rendezvous(live, str(i).encode()).bundle) for i in range(20_000))
+    assert 0.04 < counts[id(B)] / 20_000 < 0.06
+    assert 0.04 < counts[id(APART)] / 20_000 < 0.06
+
+
+@given(st.binary(max_size=40), st.floats(1, 40), st.floats(0, 1))
+def test_an_arm_takes_no_caller_from_another_bundle_and_gives_none(key, candidate, part):
+    """While it comes, grows and goes the same callers are the candidate's."""
+    old = 100 - candidate
+    alone = rendezvous((Target(A, old), Target(B, candidate)), key).bundle
+    shared = rendezvous(armed(old * (1 - part), old * part, candidate), key).bundle
+    assert (shared is B) == (alone is B)
+    more = rendezvous(armed(old * (1 - part) / 2, old * (1 + part) / 2, candidate), key).bundle
+    assert more is shared or (shared is A and more is APART)
+
+
+def test_without_weight_an_arm_gets_nothing_and_the_bundles_own_entry_is_found_first():
+    live = armed(95, 0, 5)
+    assert {id(rendezvous(live, str(i).encode()).bundle) for i in range(500)} == {id(A), id(B)}
+    route = Route(1, armed(90, 5, 5))
+    assert choose(route, request(expect_bundle=A.digest)) is A
+    assert {id(choose(route, request(version="1", route_key=str(i)))) for i in range(500)} == {id(A), id(APART)}
+
+
+def test_who_finds_no_pod_of_an_arm_gets_the_same_bundle_elsewhere():
+    route = Route(1, armed(40, 5, 55))
+    assert elsewhere(route, APART) is A
+    assert elsewhere(route, A) is APART
+    assert elsewhere(route, B) is A
 
 
 @given(st.binary(max_size=40))

@@ -26,7 +26,7 @@ def route_families(table: RouteTable) -> Iterable[Metric]:
     )
     total = sum(target.weight for target in route.live)
     for target in route.live:
-        share.add_metric((_name(target.bundle), "live"), target.weight / total if total else 0.0)
+        share.add_metric((_name(target.bundle), target.arm or "live"), target.weight / total if total else 0.0)
     for target in route.shadows:
         share.add_metric((_name(target.bundle), "shadow"), target.fraction)
     yield share
@@ -35,11 +35,15 @@ def route_families(table: RouteTable) -> Iterable[Metric]:
         "Addresses that a bundle's predictor has; aside are those not asked at present because they refused or were away.",
         labels=("bundle", "state"),
     )
+    found: dict[tuple[str, str], int] = {}
     for bundle in route.bundles:
         if isinstance(bundle.predictor, PredictorClient):
             known, aside = bundle.predictor.pods()
-            pods.add_metric((_name(bundle), "used"), known - aside)
-            pods.add_metric((_name(bundle), "aside"), aside)
+            # Arms of a bundle have pods of their own, and its name.
+            for state, count in (("used", known - aside), ("aside", aside)):
+                found[_name(bundle), state] = found.get((_name(bundle), state), 0) + count
+    for labels, count in found.items():
+        pods.add_metric(labels, count)
     yield pods
 
 

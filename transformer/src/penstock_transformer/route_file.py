@@ -20,13 +20,15 @@ MAX_REVISION = 2**53 - 1
 _FORMATS = (1,)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _ROUTE_KEYS = {"formatVersion", "revision", "model", "bundles"}
-_ENTRY_KEYS = {"digest", "predictor", "weight", "mode", "fraction", "verify", "model"}
+_ENTRY_KEYS = {"digest", "predictor", "weight", "mode", "fraction", "verify", "model", "arm"}
+_ARMS = ("baseline",)
 
 
 @dataclass(frozen=True, slots=True)
 class RouteEntry:
     """One bundle of the route. `predictor` is an http(s) URL; `model` the name that this predictor serves it under, None for the
-    route's own. `verify` none: a foreign server that knows no digests; `digest` may then be empty."""
+    route's own. `verify` none: a foreign server that knows no digests; `digest` may then be empty. `arm`: baseline, or "": other
+    pods of a bundle that has an entry already, whose share of its requests is counted by itself."""
 
     digest: str
     predictor: str
@@ -35,6 +37,7 @@ class RouteEntry:
     fraction: float = 0.0
     verify: Literal["digest", "none"] = "digest"
     model: str | None = None
+    arm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +96,38 @@ def _entry(entry: Any, where: str) -> RouteEntry:
         fraction=_number(entry.get("fraction", 1.0), f"{where}.fraction", 1.0) if mode == "shadow" else 0.0,
         verify="none" if verify == "none" else "digest",
         model=model,
+        arm=_arm(entry, f"{where}.arm"),
     )
+
+
+def _arm(entry: dict[str, Any], where: str) -> str:
+    if "arm" not in entry:
+        return ""
+    if entry.get("mode", "live") != "live":
+        raise InvalidInput("does not belong to a shadow entry", field=where)
+    if not entry.get("digest"):
+        raise InvalidInput("only a bundle with a digest has arms", field=where)
+    return _one_of(entry["arm"], _ARMS, where)
 
 
 def _check_together(bundles: tuple[RouteEntry, ...]) -> None:
     if not any(b.mode == "live" and b.weight > 0 for b in bundles):
         raise InvalidInput("no live bundle has a weight above 0", field="bundles")
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
+    mains = {bundle.digest for bundle in bundles if not bundle.arm}
     foreign: set[tuple[str, str | None]] = set()
     for index, bundle in enumerate(bundles):
-        if bundle.digest and bundle.digest in seen:
-            raise InvalidInput("this digest is named twice", field=f"bundles[{index}].digest")
+        if bundle.digest and (bundle.digest, bundle.arm) in seen:
+            what = f" as {bundle.arm}" if bundle.arm else ""
+            raise InvalidInput(f"this digest is named twice{what}", field=f"bundles[{index}].digest")
+        if bundle.arm and bundle.digest not in mains:
+            raise InvalidInput("no entry without an arm has this digest", field=f"bundles[{index}].arm")
         if not bundle.digest and (bundle.predictor, bundle.model) in foreign:
             reason = "this predictor is named twice, without a digest to tell the entries apart"
             raise InvalidInput(reason, field=f"bundles[{index}].predictor")
         if not bundle.digest:
             foreign.add((bundle.predictor, bundle.model))
-        seen.add(bundle.digest)
+        seen.add((bundle.digest, bundle.arm))
 
 
 def _address(value: Any, where: str) -> str:

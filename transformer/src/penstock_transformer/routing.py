@@ -4,7 +4,8 @@
 
 Sticky: the same key (`Penstock-Route-Key`, else the first row's entity key) goes to the same bundle for as long as the weights
 stay. Weighted rendezvous hashing: every bundle draws a number from key and digest, the greatest draw for its weight wins. So
-shares are exactly the weights, and a change of weights moves only the callers it must.
+shares are exactly the weights, and a change of weights moves only the callers it must. Arms of one bundle draw as one, with their
+weights together, and share its callers by a second draw: an arm that comes or goes moves nobody to another bundle.
 Source: Schindelhauer and Schomaker, "Weighted distributed hash tables" (2005), logarithmic method.
 """
 
@@ -23,11 +24,14 @@ _SCALE = 2.0**-64
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A bundle of the route: `weight` of the live requests, or, as a shadow, the `fraction` of requests it gets a copy of."""
+    """A bundle of the route: `weight` of the live requests, or, as a shadow, the `fraction` of requests it gets a copy of. `arm`
+    as in the route file; `together`: the weight of all arms of its bundle, 0 where there are no others."""
 
     bundle: ActiveBundle
     weight: float = 1.0
     fraction: float = 0.0
+    arm: str = ""
+    together: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +80,32 @@ def assign(route: Route | None, request: PredictRequest) -> tuple[ActiveBundle, 
 
 
 def elsewhere(route: Route | None, refused: ActiveBundle) -> ActiveBundle | None:
-    """The bundle to try after a predictor has turned out to hold another one than `refused`: of the other live ones that which
-    gets most requests. None for a bundle that is not live, or the only one: the route of the moment says where to go, then."""
+    """The bundle to try after a predictor has turned out to hold another one than `refused`: other pods of its bundle, or else of
+    the other live ones that which gets most requests. None for a bundle that is not live, or
+    the only one: the route of the moment says where to go, then."""
     live = route.live if route is not None else ()
     others = [t for t in live if t.bundle is not refused and t.weight > 0]
     if not others or all(t.bundle is not refused for t in live):
         return None
-    return max(others, key=lambda t: t.weight).bundle
+    return max(others, key=lambda t: (t.bundle.identity == refused.identity, t.weight)).bundle
 
 
 def rendezvous(live: tuple[Target, ...], key: bytes) -> Target:
     """The target that a key belongs to; where none has a weight (a version that is named, and only tried), all count alike."""
-    weighted = [(t, t.weight) for t in live if t.weight > 0] or [(t, 1.0) for t in live]
-    return max(weighted, key=lambda pair: pair[1] / -math.log(_draw(key, pair[0].bundle.identity)))[0]
+    weighted = [(t, t.together or t.weight) for t in live if t.weight > 0] or [(t, 1.0) for t in live]
+    first = max(weighted, key=lambda pair: pair[1] / -math.log(_draw(key, pair[0].bundle.identity)))[0]
+    return first if first.together == first.weight or not first.together else _arm_of(first, live, key)
+
+
+def _arm_of(first: Target, live: tuple[Target, ...], key: bytes) -> Target:
+    """The arm that a key of this bundle belongs to: named ones have the low draws, so that one that grows only takes callers."""
+    point = _draw(key, f"arm of {first.bundle.identity[-56:]}") * first.together
+    for target in live:
+        if target.arm and target.bundle.identity == first.bundle.identity:
+            if point < target.weight:
+                return target
+            point -= target.weight
+    return next((t for t in live if not t.arm and t.bundle.identity == first.bundle.identity), first)
 
 
 def _draw(key: bytes, identity: str) -> float:

@@ -41,7 +41,10 @@ def stories_of(versions: Iterable[ModelVersion], routes: Mapping[tuple[str, str]
 
 
 def _story(namespace: str, model: str, versions: list[ModelVersion], route: Route | None) -> Story:
-    own = [one.weight for one in (route.entries or () if route is not None else ()) if one.model is None]
+    entries = (route.entries or ()) if route is not None else ()
+    digests = {one.digest for one in entries if one.model is None}
+    # A baseline of the InferenceService's own bundle answers as that does.
+    own = [one.weight for one in entries if one.model is None or (one.arm and one.digest in digests)]
     roles = find_roles(versions, users_own=bool(own))
     live = roles.base if roles.base is not None and stage_of(roles.base) is Stage.LIVE else None
     return Story(

@@ -27,7 +27,7 @@ class Fallen(ValueError):
 
 
 def added(entries: Sequence[Entry]) -> Entry:
-    """The sum of at least one entry of one bundle; revision and shadow are the first's."""
+    """The sum of at least one entry of one bundle; revision, shadow and arm are the first's."""
     first = entries[0]
     if len(entries) == 1:
         return first
@@ -46,11 +46,12 @@ def added(entries: Sequence[Entry]) -> Entry:
         outputs=_histograms([entry.outputs for entry in entries]),
         features=_histograms([entry.features for entry in entries]),
         paired=_pairs(pairs) if pairs else None,
+        arm=first.arm,
     )
 
 
 def merged(entries: Iterable[Entry]) -> list[Entry]:
-    """Entries of many processes, those of one bundle, revision and mode made one; sorted by these."""
+    """Entries of many processes, those of one bundle, revision, mode and arm made one; sorted by these."""
     found: dict[EntryKey, list[Entry]] = {}
     for entry in entries:
         found.setdefault(entry.key, []).append(entry)
@@ -77,6 +78,7 @@ def difference(later: Entry, earlier: Entry | None) -> Entry:
         outputs=_since(later.outputs, earlier.outputs),
         features=_since(later.features, earlier.features),
         paired=_paired_since(later.paired, earlier.paired),
+        arm=later.arm,
     )
 
 

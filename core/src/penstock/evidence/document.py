@@ -3,8 +3,8 @@
     recorder (transformer) --> Evidence --JSON--> Ledger (operator) --> totals
 
 Invariant: within one `incarnation` no count ever falls, and everything in an entry belongs to one bundle, one revision of the
-route, and live requests or copies for a shadow alone. Hence entries of different processes may be added, and two looks at one
-process subtracted. A field that a reader does not know is ignored, one that a writer does not know is empty.
+route, one arm of it, and live requests or copies for a shadow alone. Hence entries of different processes may be added, and two
+looks at one process subtracted. A field that a reader does not know is ignored, one that a writer does not know is empty.
 """
 
 from typing import Annotated
@@ -80,7 +80,8 @@ class Paired(msgspec.Struct, omit_defaults=True):
 
 
 class Entry(msgspec.Struct, omit_defaults=True):
-    """One bundle under one revision of the route, as a live one or as a shadow.
+    """One bundle under one revision of the route, as a live one or as a shadow. `arm`: the route's name for pods of its own that
+    answer a part of its requests; "" for all others. What one arm did is in no other.
 
     `keys`: a route key until it fails, or a request without one, counts once a window of 60 s; `failed_keys`: those that met an
     error, by its kind, so that their sum is at most `keys`. `unkeyed` requests came when the window's keys had no more room: they
@@ -103,14 +104,16 @@ class Entry(msgspec.Struct, omit_defaults=True):
     outputs: dict[str, Histogram] = {}
     features: dict[str, Histogram] = {}
     paired: Paired | None = None
+    arm: str = ""
 
     @property
     def key(self) -> "EntryKey":
         """What tells it from the other entries."""
-        return self.bundle, self.revision, self.shadow
+        return self.bundle, self.revision, self.shadow, self.arm
 
 
-EntryKey = tuple[str, int, bool]
+EntryKey = tuple[str, int, bool, str]
+"""Bundle, revision, shadow, arm."""
 
 
 class Process(msgspec.Struct):

@@ -30,8 +30,8 @@ class Known(msgspec.Struct):
 
 
 class Ledger(msgspec.Struct):
-    """`totals`: the sums of all processes, one entry for each bundle, revision and mode. `doubted`: how many times counts of a
-    process had fallen, or could not be added."""
+    """`totals`: the sums of all processes, one entry for each bundle, revision, mode and arm. `doubted`: how many times
+    counts of a process had fallen, or could not be added."""
 
     totals: list[Entry] = []
     known: dict[str, Known] = {}

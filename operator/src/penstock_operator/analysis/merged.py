@@ -18,13 +18,17 @@ NOT_BY_THE_VERSION = frozenset({"unauthenticated", "forbidden", "cancelled"})
 
 
 def stage_evidence(
-    totals: Iterable[Entry], *, candidate: str, baseline: str, revisions: Collection[int], shadow: bool = False
+    totals: Iterable[Entry], *, candidate: str, baseline: str, revisions: Collection[int], shadow: bool = False, arm: str = ""
 ) -> Evidence:
     """The evidence of a stage. `candidate` and `baseline` are digests, `revisions` those of the route in which this stage stood;
-    `shadow`: the candidate answered copies. Past the last revision with both, a baseline that is shadowed stands for itself."""
+    `shadow`: the candidate answered copies. Past the last revision with both, a baseline that is shadowed stands for itself.
+    `arm`: of the route, whose pods stand for the baseline; then only revisions that have it count, and no other pods of it."""
     entries = [entry for entry in totals if entry.revision in revisions]
+    if arm:
+        armed = {entry.revision for entry in entries if entry.bundle == baseline and entry.arm == arm}
+        entries = [entry for entry in entries if entry.revision in armed]
     ours = _of(entries, candidate, shadow=shadow)
-    theirs = _of(entries, baseline, shadow=False) or _of(entries, baseline, shadow=True)
+    theirs = _of(entries, baseline, shadow=False, arm=arm) or _of(entries, baseline, shadow=True)
     return Evidence(candidate=read_arm(ours), baseline=read_arm(theirs), pairs=_read_pairs(ours) if shadow else None)
 
 
@@ -50,8 +54,8 @@ def read_arm(entry: Entry | None) -> Arm:
     )
 
 
-def _of(entries: Sequence[Entry], bundle: str, *, shadow: bool) -> Entry | None:
-    found = [entry for entry in entries if entry.bundle == bundle and entry.shadow == shadow]
+def _of(entries: Sequence[Entry], bundle: str, *, shadow: bool, arm: str = "") -> Entry | None:
+    found = [entry for entry in entries if (entry.bundle, entry.shadow, entry.arm) == (bundle, shadow, arm)]
     return added(found) if found else None
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import yaml
 
+from penstock_operator.baseline import BUNDLE
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, MODEL_VERSIONS, PODS, Changed, Kind, Object
 from penstock_operator.looking import SERVICE_LABEL
 from penstock_operator.model_version import read_model_version
@@ -32,6 +33,10 @@ class Transformer:
     """Predictor's address -> digest."""
     deaf: bool = False
     """It cannot be asked, and hears of no route."""
+    older: bool = False
+    """It is of a release that refuses a route with arms."""
+    rejected: int = -1
+    """The revision that it refused."""
 
 
 class Surroundings(Protocol):
@@ -121,12 +126,24 @@ class WatchedCluster(MemoryCluster):
         for entry in after["bundles"]:
             if entry.get("model") is None:
                 continue
-            version_of = versions.get(entry["model"])
+            version_of = versions.get(entry["model"].removesuffix("-base") if entry.get("arm") else entry["model"])
             if version_of is None or not is_verified(version_of):
                 raise AssertionError(f"{entry['model']} is routed to without being verified")
+            if entry.get("arm"):
+                self._check_arm(entry, version_of.predictor, after["bundles"])
             if before is not None and entry["predictor"] not in {one["predictor"] for one in before["bundles"]}:
                 self._check_pods(entry["model"], version_of.spec.runtime.replicas.min)
         self._check_step(before, after)
+
+    def _check_arm(self, arm: dict[str, Any], candidate: str, entries: list[dict[str, Any]]) -> None:
+        """A baseline has the bundle of another entry and the candidate's weight, and its pods hold that bundle."""
+        same = [entry for entry in entries if entry["digest"] == arm["digest"] and not entry.get("arm")]
+        other = [entry for entry in entries if entry.get("model") == candidate]
+        if len(same) != 1 or same == other or [entry.get("weight", 0) for entry in other] != [arm["weight"]]:
+            raise AssertionError(f"{arm} is no baseline among {entries}")
+        service = self.objects.get((INFERENCE_SERVICES.plural, NAMESPACE, arm["model"]))
+        if service is not None and service["metadata"]["annotations"][BUNDLE] != arm["digest"]:
+            raise AssertionError(f"{arm['model']} is routed to for another bundle than it holds")
 
     def _check_pods(self, service: str, least: int) -> None:
         pods = [document for (plural, _, _), document in self.objects.items() if plural == PODS.plural]

@@ -82,7 +82,10 @@ class World:
         for pod in pods:
             transformer = self.transformers.get(pod["metadata"]["uid"])
             if transformer is not None and not transformer.deaf:
-                found[pod["metadata"]["uid"]] = Answer(transformer.revision, tuple(transformer.applied.values()))
+                rejected = transformer.rejected
+                error = "bundles[1].arm: unknown" if rejected >= 0 else ""
+                applied = tuple(transformer.applied.values())
+                found[pod["metadata"]["uid"]] = Answer(transformer.revision, applied, rejected, error)
         return found
 
     async def evidence(self, pods: Sequence[Object]) -> Sequence[Evidence]:  # noqa: ARG002 - the port's
@@ -222,6 +225,10 @@ class World:
         route = read_text(document)
         if route is None or route["revision"] == transformer.revision:
             return False
+        if transformer.older and any("arm" in entry for entry in route["bundles"]):
+            before, transformer.rejected = transformer.rejected, int(route["revision"])
+            return before != transformer.rejected
+        transformer.rejected = -1
         transformer.revision = route["revision"]
         transformer.applied = {entry["predictor"]: entry["digest"] for entry in route["bundles"]}
         return True

@@ -65,16 +65,16 @@ def evidence_families(recorder: Recorder) -> Iterable[Metric]:
 
 
 def _by_bundle(entries: Sequence[Entry]) -> list[Entry]:
-    """One entry for each bundle and mode, of all revisions."""
-    found: dict[tuple[str, bool], list[Entry]] = {}
+    """One entry for each bundle, mode and arm, of all revisions."""
+    found: dict[tuple[str, bool, str], list[Entry]] = {}
     for entry in entries:
-        found.setdefault((entry.bundle, entry.shadow), []).append(entry)
+        found.setdefault((entry.bundle, entry.shadow, entry.arm), []).append(entry)
     # Newest first: its bins stand for the outputs, where a route with other bundles had others.
     return [added(several[::-1]) for several in found.values()]
 
 
 def _labels(entry: Entry) -> tuple[str, str]:
-    return entry.bundle, "shadow" if entry.shadow else "live"
+    return entry.bundle, "shadow" if entry.shadow else entry.arm or "live"
 
 
 def _result(pairs: Paired, result: str) -> float:

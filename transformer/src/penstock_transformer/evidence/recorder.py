@@ -3,8 +3,8 @@
     RouteTable.apply --apply--> Recorder: sums for each bundle of the route --`live`, `shadows`--> pipeline
     admin port, Prometheus <--evidence-- Recorder
 
-Invariant: sums are made once for a bundle, revision and mode, in bins fixed then, and only grow as long as they are kept. They
-are kept for the route of the moment and the `MOST_ENTRIES` before it: memory has a bound however many routes come.
+Invariant: sums are made once for a bundle, revision, mode and arm, in bins fixed then, and only grow as long as they are kept.
+They are kept for the route of the moment and the `MOST_ENTRIES` before it: memory has a bound however many routes come.
 """
 
 import secrets
@@ -46,7 +46,7 @@ class Recorder:
     def apply(self, route: Route) -> None:
         """Count by this route from now on."""
         self.backlog.flush()
-        live = {target.bundle: self._sums(route, target.bundle, shadow=False) for target in route.live}
+        live = {target.bundle: self._sums(route, target.bundle, arm=target.arm) for target in route.live}
         shadows = {target.bundle: self._sums(route, target.bundle, shadow=True) for target in route.shadows}
         used = {sums.key for sums in (*live.values(), *shadows.values())}
         for key in [key for key in self._kept if key not in used][: max(0, len(self._kept) - len(used) - MOST_ENTRIES)]:
@@ -61,12 +61,12 @@ class Recorder:
         return Evidence(model, [Process(self.incarnation, round(self._clock() - self._began, 3), entries)])
 
     def entries(self, *, with_features: bool = True) -> list[Entry]:
-        """One for each bundle, revision and mode, in the order they came."""
+        """One for each bundle, revision, mode and arm, in the order they came."""
         self.backlog.flush()
         return [sums.told(with_features=with_features) for sums in self._kept.values()]
 
-    def _sums(self, route: Route, bundle: ActiveBundle, *, shadow: bool) -> Sums:
-        key = (bundle.digest or bundle.identity or bundle.label, route.revision, shadow)
+    def _sums(self, route: Route, bundle: ActiveBundle, *, shadow: bool = False, arm: str = "") -> Sums:
+        key = (bundle.digest or bundle.identity or bundle.label, route.revision, shadow, arm)
         # Put behind the others: the first are dropped first.
         sums = self._kept.pop(key, None)
         if sums is None:

@@ -37,6 +37,7 @@ class Sums:
         "_backlog",
         "_features_due_s",
         "_until_features",
+        "arm",
         "bundle",
         "call",
         "errors",
@@ -66,7 +67,7 @@ class Sums:
         features: dict[str, Counter],
         spreads: dict[str, float],
     ) -> None:
-        self.bundle, self.revision, self.shadow = key
+        self.bundle, self.revision, self.shadow, self.arm = key
         self.version = version
         self.postprocessor = postprocessor
         self.requests = self.rows = self.moved = 0
@@ -175,7 +176,7 @@ class Sums:
     @property
     def key(self) -> EntryKey:
         """What tells it from other sums."""
-        return self.bundle, self.revision, self.shadow
+        return self.bundle, self.revision, self.shadow, self.arm
 
     def told(self, *, with_features: bool = True) -> Entry:
         """As the document has it; call the backlog's `flush` first."""
@@ -195,4 +196,5 @@ class Sums:
             outputs={name: counter.told() for name, counter in self.outputs.items()},
             features={name: counter.told() for name, counter in self.features.items()} if with_features else {},
             paired=self.paired.told() if self.paired is not None else None,
+            arm=self.arm,
         )

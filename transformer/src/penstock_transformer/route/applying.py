@@ -7,7 +7,7 @@ Loading outlives the attempt that began it: a newer route that names the same bu
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from penstock.dataplane import DataPlane
 from penstock.errors import WrongBundle
@@ -21,7 +21,7 @@ from penstock_transformer.stores import Stores
 logger = logging.getLogger(__name__)
 
 Connect = Callable[[str], tuple[DataPlane, Close]]
-Key = tuple[str, str, str, str]
+Key = tuple[str, str, str, str, str]
 
 
 class RouteApplier:
@@ -46,7 +46,7 @@ class RouteApplier:
         for task in tasks:
             task.result()
         pairs = [(entry, self._active[key]) for key, entry in wanted.items()]
-        live = tuple(Target(bundle, weight=entry.weight) for entry, bundle in pairs if entry.mode == "live")
+        live = live_targets([(entry, bundle) for entry, bundle in pairs if entry.mode == "live"])
         shadows = tuple(Target(bundle, fraction=entry.fraction) for entry, bundle in pairs if entry.mode == "shadow")
         if self.ahead is not None:
             self.ahead()
@@ -107,5 +107,16 @@ class RouteApplier:
         return await load_bundle(predictor, model, entry.digest, self._stores, close=close)
 
 
+def live_targets(pairs: Sequence[tuple[RouteEntry, ActiveBundle]]) -> tuple[Target, ...]:
+    """Targets of live entries and their bundles, arms behind all others, so that who looks for a bundle finds its own entry."""
+    weights: dict[str, float] = {}
+    for entry, bundle in pairs:
+        weights[bundle.identity] = weights.get(bundle.identity, 0.0) + entry.weight
+    return tuple(
+        Target(bundle, weight=entry.weight, arm=entry.arm, together=weights[bundle.identity])
+        for entry, bundle in sorted(pairs, key=lambda pair: bool(pair[0].arm))
+    )
+
+
 def _key(entry: RouteEntry) -> Key:
-    return entry.digest, entry.predictor, entry.model or "", entry.verify
+    return entry.digest, entry.predictor, entry.model or "", entry.verify, entry.arm

@@ -73,7 +73,9 @@ class RouteStatus:
         return {
             "revision": route.revision if route is not None else 0,
             "model": self.model,
-            "applied": [bundle.digest for bundle in route.bundles if bundle.digest] if route is not None else [],
+            "applied": list(dict.fromkeys(bundle.digest for bundle in route.bundles if bundle.digest))
+            if route is not None
+            else [],
             "error": self.error.document() if self.error is not None else None,
             "confirmed_s": confirmed_s,
             "source": self.source,

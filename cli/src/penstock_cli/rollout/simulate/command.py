@@ -52,6 +52,7 @@ _AFTER_S = 60.0
 @click.option("--alpha", type=click.FloatRange(1e-6, 0.5), help="Another chance of a false roll-back.")
 @click.option("--steps", metavar="5,25,50,100", help="Other steps.")
 @click.option("--shadow", type=click.FloatRange(0, 1), help="Share of requests copied before the first step; 0: no shadow.")
+@click.option("--baseline/--no-baseline", default=None, help="Fresh pods of the version before to compare with, or none.")
 @click.option("--look", "look_s", type=click.IntRange(5, 300), default=5, show_default=True, help="Seconds between looks.")
 @click.option("--runs", type=click.IntRange(1, 100000), default=200, show_default=True, help="How many rollouts.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed has the same requests.")
@@ -110,6 +111,8 @@ def _plan(given: dict[str, Any]) -> Plan:
     if given["shadow"] is not None:
         shadow = msgspec.structs.replace(rollout.shadow or Shadow(), fraction=given["shadow"]) if given["shadow"] else None
         rollout = msgspec.structs.replace(rollout, shadow=shadow)
+    if given["baseline"] is not None:
+        rollout = msgspec.structs.replace(rollout, baseline=given["baseline"])
     # Slots are of 5 s; so are looks multiples of it.
     return Plan(rollout, look_s=given["look_s"] // 5 * 5)
 

@@ -16,6 +16,7 @@ from penstock_cli.rollout.simulate.evidence import sparse
 from penstock_cli.rollout.simulate.policy import Decision, End
 from penstock_cli.rollout.simulate.trace import Seen, Shares
 from penstock_operator.analysis import Analysis, Arm, Evidence, Move, Pairs, Trial, analyse
+from penstock_operator.baseline import MOST
 from penstock_operator.judgement import BESIDE, FULL_S
 from penstock_operator.model_version import Rollout
 
@@ -90,7 +91,8 @@ class EvidenceRules:
         stage, shadow = self._trial(0.0).stage, self._plan.rollout.shadow
         if stage.shadow and shadow is not None:
             return Shares(0, shadow.fraction)
-        return Shares(stage.weight, beside=BESIDE if stage.weight >= 100 else 0.0)
+        baseline = self._plan.rollout.baseline and 0 < stage.weight <= MOST
+        return Shares(stage.weight, beside=BESIDE if stage.weight >= 100 else 0.0, baseline=baseline)
 
     def _evidence(self, trial: Trial) -> Evidence:
         if trial.stage.shadow:

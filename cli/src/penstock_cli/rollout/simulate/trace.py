@@ -46,11 +46,13 @@ class Scenario:
 @dataclass(frozen=True)
 class Shares:
     """What the route gives the candidate: per cent of requests, and the fraction that is copied to it as a shadow. `beside`: with
-    all requests, the fraction that is copied to the stable version."""
+    all requests, the fraction that is copied to the stable version. `baseline`: the stable version is counted in fresh pods
+    alone, which get as many requests as the candidate; for a weight of at most 50."""
 
     weight: int = 0
     shadow: float = 0.0
     beside: float = 0.0
+    baseline: bool = False
 
 
 @dataclass
@@ -91,7 +93,11 @@ class Trace:
         here = self._weather.requests[slots]
         mine = rng.binomial(here, shares.weight / 100)
         theirs = rng.binomial(here, shares.beside) if shares.beside else here - mine
-        stable = self._arm(0, theirs, slots, shares, replace(Fault(), errors=fault.stable_errors), rng)
+        if shares.baseline:
+            theirs = rng.binomial(theirs, shares.weight / (100 - shares.weight))
+        # Fresh pods are as cold as the candidate's.
+        usual = replace(Fault(), errors=fault.stable_errors, cold=fault.cold if shares.baseline else 1.0)
+        stable = self._arm(0, theirs, slots, shares, usual, rng)
         candidate = self._arm(1, mine, slots, shares, fault, rng)
         return Seen(stable, candidate, self._shadow(here - mine, slots, shares, fault, rng))
 
@@ -185,7 +191,10 @@ class Trace:
         counts = Counts()
         here = self._weather.sticky[slots]
         sums = np.zeros((2, len(here)), np.int64)
-        mine = (self._weather.places < shares.weight / 100) == bool(arm)
+        places, part = self._weather.places, shares.weight / 100
+        mine = (places < part) == bool(arm)
+        if shares.baseline and not arm:
+            mine &= places < 2 * part
         if not mine.any():
             return counts, sums
         own: Sticky = self.scenario.traffic.sticky

@@ -1,0 +1,416 @@
+"""A trial with a baseline in memory: fresh pods of the version before, their part of the route, and how they come and go."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from penstock.evidence.document import Entry, Evidence, Latency, Process
+from penstock_operator.baseline import ARM, MOST
+from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, MODEL_VERSIONS, PODS
+from penstock_operator.judgement import LOOK_S
+from penstock_operator.route import route_name
+from penstock_operator.simulation.memory_cluster import MemoryCluster
+from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Died
+from penstock_operator.simulation.world import World
+
+OLD, NEW, OTHER = ("sha256:" + letter * 64 for letter in "abc")
+BASE = "flights-2-base"
+RATE = 200
+FAST, SLOW = ({start + number: 0.3 * 0.7**number for number in range(20)} for start in (60, 64))
+"""The part of requests in each bin of latency; four bins are 1.4 times as long."""
+
+
+class Holding(World):
+    """KServe has no room for the pods of `held`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: set[str] = set()
+
+    def _add_predictor_pod(self, name: str, service: Any) -> bool:
+        return False if name in self.held else super()._add_predictor_pod(name, service)
+
+
+class Traffic:
+    """What one transformer counts of each entry of the route. `latency`: by entry, of all others as FAST; `failing` likewise."""
+
+    def __init__(self, world: World, *, failing: Mapping[str, float] | None = None, slow: set[str] | None = None) -> None:
+        self.world, self.failing, self.slow = world, dict(failing or {}), slow or set()
+        self.process = Process("one", 3600.0)
+        world.told = [Evidence("flights", [self.process])]
+        self._entries: dict[tuple[str, int], Entry] = {}
+
+    def run(self, seconds: float) -> None:
+        for _ in range(int(seconds / LOOK_S)):
+            for name, (weight, fraction) in self.world.route().items():
+                self._add(name, round(LOOK_S * RATE * (weight / 100 if fraction is None else fraction)), fraction is not None)
+            self.process.entries = list(self._entries.values())
+            self.world.now += LOOK_S
+            asyncio.run(self.world.settle())
+
+    def _add(self, name: str, count: int, shadow: bool) -> None:
+        revision = self.world.route_revision()
+        digest, arm = NEW if name == "flights-2" else OLD, ARM if name == BASE else ""
+        entry = self._entries.setdefault((name, revision), Entry(digest, revision, shadow, arm=arm))
+        entry.requests, entry.rows, entry.keys = (number + count for number in (entry.requests, entry.rows, entry.keys))
+        entry.failed_keys = {"internal": round(entry.keys * self.failing.get(name, 0.0))}
+        spread = SLOW if name in self.slow else FAST
+        latency = [(number, round(entry.requests * part)) for number, part in spread.items()]
+        entry.latency = Latency(latency, latency)
+
+
+def begin(*, own: bool = False, held: bool = False, replicas: int = 2, **rollout: Any) -> Holding:
+    world = Holding()
+    if own:
+        world.apply_service(OLD)
+    else:
+        world.add_version("flights-1", OLD, rollout={"strategy": "immediate"}, runtime={"resources": {"limits": {"cpu": "2"}}})
+    asyncio.run(world.settle())
+    world.held = {BASE} if held else set()
+    given = {"min": replicas, "max": 4}
+    world.add_version("flights-2", NEW, rollout={"baseline": True, **rollout}, runtime={"replicas": given})
+    asyncio.run(world.settle())
+    return world
+
+
+def stands(world: World) -> tuple[Any, ...]:
+    status = world.status("flights-2")
+    return status["stage"], status["weight"], status["reason"]
+
+
+def compared(world: World) -> tuple[str, str]:
+    """The condition's status and reason."""
+    (found,) = [one for one in world.status("flights-2")["conditions"] if one["type"] == "Baseline"]
+    return found["status"], found["reason"]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_both_arms_have_as_many_requests_and_pods(own: bool) -> None:
+    world = begin(own=own)
+    before = MODEL if own else "flights-1"
+    assert stands(world)[:2] == ("Canary", 5)
+    assert world.route() == {before: (90, None), "flights-2": (5, None), BASE: (5, None)}
+    assert compared(world) == ("True", "Compared")
+    service = world.cluster.objects[INFERENCE_SERVICES.plural, NAMESPACE, BASE]
+    predictor = service["spec"]["predictor"]
+    assert (predictor["minReplicas"], predictor["maxReplicas"]) == (2, 4)
+    assert predictor["model"]["storageUri"] == ("pvc://bundles/own" if own else "pvc://bundles/flights-1")
+    # What it would be without its own resources is no version that anybody had.
+    assert own or predictor["model"]["resources"] == {"limits": {"cpu": "2"}}
+    assert [owner["name"] for owner in service["metadata"]["ownerReferences"]] == ["flights-2"]
+
+
+def test_a_trial_that_did_not_ask_has_none() -> None:
+    world = begin(baseline=False)
+    assert world.route() == {"flights-1": (95, None), "flights-2": (5, None)}
+    assert BASE not in world.services()
+    assert "Baseline" not in [one["type"] for one in world.status("flights-2")["conditions"]]
+
+
+def test_fresh_pods_that_are_slow_take_back_no_version_that_is_as_slow() -> None:
+    """The very thing that it is for: both arms' pods are slow, the stable version's are not."""
+    unfair, fair = begin(baseline=False), begin()
+    slow = {"flights-2", BASE}
+    Traffic(unfair, slow=slow).run(120)
+    Traffic(fair, slow=slow).run(120)
+    assert stands(unfair)[2] == "WorseThanMargin"
+    assert stands(fair)[2] == "Undecided"
+
+
+def test_a_version_that_is_slower_than_its_baseline_is_taken_back() -> None:
+    world = begin()
+    Traffic(world, slow={"flights-2"}).run(120)
+    assert stands(world) == ("RolledBack", 0, "WorseThanMargin")
+    assert "longer" in (message := world.status("flights-2")["message"]) or "as long" in message
+    assert world.route() == {"flights-1": (100, None)}
+    assert world.services() == {MODEL, "flights-1"}
+
+
+def test_what_only_the_other_pods_do_is_in_neither_arm() -> None:
+    world = begin()
+    Traffic(world, failing={"flights-1": 0.5}).run(2 * LOOK_S)
+    document = world.status("flights-2")["evidence"]["analysis"]
+    # The transformer's first look is at sums that are old already; then 60 requests of each arm a look.
+    assert document["candidate"]["units"] == document["baseline"]["units"] > 0
+    assert document["baseline"]["failed"] == 0
+
+
+def test_a_good_version_goes_live_and_leaves_no_baseline_behind() -> None:
+    world = begin()
+    traffic, seen = Traffic(world), {}
+    while stands(world)[0] != "Live" and world.now < 1_000_000 + 7200:
+        traffic.run(LOOK_S)
+        seen[stands(world)[1]] = world.route().get(BASE)
+        if stands(world)[1] > MOST:
+            assert BASE not in world.services()
+    assert stands(world)[:2] == ("Live", 100), world.status("flights-2")["message"]
+    assert seen == {5: (5, None), 25: (25, None), 50: None, 100: None}
+    assert "baseline" not in world.status("flights-2")
+
+
+def test_it_waits_for_the_pods_before_its_first_step() -> None:
+    world = begin(held=True)
+    assert stands(world) == ("Joining", 0, "StartingBaseline")
+    assert world.status("flights-2")["message"] == "0 of 2 pods are ready"
+    assert compared(world) == ("False", "BaselineNotReady")
+    assert world.route() == {"flights-1": (100, None), "flights-2": (0, None)}
+    world.held = set()
+    asyncio.run(world.settle())
+    assert stands(world)[:2] == ("Canary", 5)
+    assert world.route()[BASE] == (5, None)
+
+
+def test_after_the_longest_time_it_goes_on_without_and_says_so() -> None:
+    world = begin(held=True, maxDuration="10m")
+    world.now += 601
+    asyncio.run(world.settle())
+    assert stands(world)[:2] == ("Canary", 5)
+    assert compared(world) == ("False", "BaselineTimedOut")
+    assert world.route() == {"flights-1": (95, None), "flights-2": (5, None)}
+    assert BASE not in world.services()
+    world.held = set()
+    asyncio.run(world.settle())
+    assert BASE not in world.services()
+
+
+def test_promotion_by_hand_over_all_steps_that_have_one_does_not_wait_for_it() -> None:
+    world = begin(held=True)
+    world.annotate("flights-2", promote="25")
+    asyncio.run(world.settle())
+    assert stands(world)[2] == "StartingBaseline"
+    world.annotate("flights-2", promote="50")
+    for _ in range(50):
+        asyncio.run(world.operate())
+        world.apply_route()
+        if stands(world)[:2] == ("Canary", 5):
+            assert compared(world) == ("False", "SteppedWithout")
+            break
+    asyncio.run(world.settle())
+    assert stands(world)[:2] == ("Canary", 50)
+    assert compared(world) == ("False", "LargeStep")
+    assert BASE not in world.services()
+
+
+def test_a_first_step_that_is_large_needs_none() -> None:
+    world = begin(steps=[50, 100])
+    assert compared(world) == ("False", "LargeStep")
+    assert BASE not in world.services()
+
+
+def test_a_shadow_does_not_wait_for_it() -> None:
+    world = begin(held=True, shadow={"fraction": 0.5, "minRequests": 10})
+    assert stands(world)[0] == "Shadow"
+    world.held = set()
+    asyncio.run(world.settle())
+    assert world.route() == {"flights-1": (100, None), "flights-2": (0, 0.5), BASE: (0, None)}
+
+
+def test_older_transformers_refuse_the_arm_and_the_trial_goes_on_without_it() -> None:
+    world = Holding()
+    world.add_version("flights-1", OLD, rollout={"strategy": "immediate"})
+    asyncio.run(world.settle())
+    next(iter(world.transformers.values())).older = True
+    world.add_version("flights-2", NEW, rollout={"baseline": True})
+    asyncio.run(world.settle())
+    assert stands(world)[:2] == ("Joining", 0)
+    world.now += 61
+    asyncio.run(world.settle())
+    assert stands(world)[:2] == ("Canary", 5)
+    assert compared(world) == ("False", "RouteRefused")
+    assert world.route() == {"flights-1": (95, None), "flights-2": (5, None)}
+    assert BASE not in world.services()
+
+
+def test_a_transformer_that_refuses_the_arm_later_ends_it_and_the_step_counts_anew() -> None:
+    world = begin()
+    traffic = Traffic(world)
+    traffic.run(10 * LOOK_S)
+    before = world.route_revision()
+    assert stands(world)[:2] == ("Canary", 5)
+    memory = world.status("flights-2")["evidence"]
+    assert (memory["arm"], memory["revision"]) == (ARM, before)
+    # An older one comes up, and would never be ready; somebody else writes the route anew meanwhile.
+    next(iter(world.transformers.values())).older = True
+    world.remove(CONFIG_MAPS, NAMESPACE, route_name(MODEL))
+    traffic.run(10 * LOOK_S)
+    assert stands(world)[:2] == ("Canary", 5)
+    assert compared(world) == ("False", "RouteRefused")
+    assert world.route() == {"flights-1": (95, None), "flights-2": (5, None)}
+    memory = world.status("flights-2")["evidence"]
+    assert "arm" not in memory
+    assert memory["revision"] == world.route_revision() > before
+    units = [memory["analysis"][arm]["units"] for arm in ("candidate", "baseline")]
+    assert units[1] == 19 * units[0] > 0
+
+
+def test_a_trial_whose_version_before_changes_goes_on_without() -> None:
+    world = begin()
+    world.add_version("flights-0", OTHER, rollout={"strategy": "immediate"})
+    world.apply_service(OTHER)
+    asyncio.run(world.settle())
+    world.annotate("flights-1", rollback="worse than the one before")
+    asyncio.run(world.settle())
+    assert BASE not in world.route()
+    assert BASE not in world.services()
+    assert compared(world)[0] == "False"
+
+
+def test_somebody_elses_inference_service_of_its_name_is_left_alone() -> None:
+    world = Holding()
+    world.add_version("flights-1", OLD, rollout={"strategy": "immediate"})
+    theirs = {
+        "metadata": {"name": BASE, "namespace": NAMESPACE, "labels": {"penstock.dev/model": MODEL}},
+        "spec": {"predictor": {}},
+    }
+    world.cluster.put(INFERENCE_SERVICES, theirs)
+    asyncio.run(world.settle())
+    world.add_version("flights-2", NEW, rollout={"baseline": True})
+    asyncio.run(world.settle())
+    assert stands(world)[2] == "StartingBaseline"
+    assert "is not this version's" in world.status("flights-2")["message"]
+    world.annotate("flights-2", rollback="no")
+    asyncio.run(world.settle())
+    assert BASE in world.services()
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("ending", ["rollback", "delete", "supersede", "not asked"])
+def test_however_a_trial_ends_its_baseline_goes(own: bool, ending: str) -> None:
+    world = begin(own=own)
+
+    async def end() -> None:
+        match ending:
+            case "rollback":
+                world.annotate("flights-2", rollback="no")
+            case "delete":
+                await world.delete_version("flights-2")
+            case "supersede":
+                world.add_version("flights-3", OTHER, rollout={"strategy": "manual"})
+            case "not asked":
+                key = (MODEL_VERSIONS.plural, NAMESPACE, "flights-2")
+                document = world.cluster.objects[key]
+                spec = {**document["spec"], "rollout": {}}
+                world.cluster.put(MODEL_VERSIONS, {**document, "spec": spec})
+        await world.settle()
+
+    asyncio.run(end())
+    assert BASE not in world.route()
+    assert BASE not in world.services()
+    assert ending != "not asked" or stands(world)[:2] == ("Canary", 5)
+
+
+@pytest.mark.parametrize("die_every", [2, 3, 5])
+@pytest.mark.parametrize("shadow", [None, {"fraction": 0.5}])
+def test_an_operator_that_dies_before_every_so_many_calls_ends_where_one_that_lives_does(
+    die_every: int, shadow: dict[str, float] | None
+) -> None:
+    async def life(world: World) -> None:
+        async def live_on() -> None:
+            for _ in range(1000):
+                world.die_at = world.calls + die_every
+                try:
+                    plan = await world.operate()
+                except Died:
+                    world.restart()
+                    continue
+                moved = [world.run_jobs(), world.make_pods(), world.apply_route(), world.collect()]
+                if not plan.operations and not any(moved):
+                    return
+            raise AssertionError("still moving")
+
+        await live_on()
+        world.add_version("flights-2", NEW, rollout={"baseline": True, "shadow": shadow} if shadow else {"baseline": True})
+        await live_on()
+        assert world.route()[BASE] == ((0, None) if shadow else (5, None))
+        world.annotate("flights-2", promote="100")
+        await live_on()
+        assert world.services() == {MODEL, "flights-1", "flights-2"}
+
+    world = World()
+    world.add_version("flights-1", OLD, rollout={"strategy": "immediate"})
+    asyncio.run(life(world))
+    assert world.route() == {"flights-1": (0, None), "flights-2": (100, None)}
+
+
+MOVES = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["round"] * 6 + ["die"] * 4 + ["stale"] * 3 + ["apply"] * 3 + ["cache", "gone", "gone", "new transformer"]
+        ),
+        st.integers(0, 12),
+    ),
+    max_size=25,
+)
+SHADOWS: list[dict[str, Any]] = [{}, {"shadow": {"fraction": 0.5}}]
+
+
+async def disturb(world: World, moves: list[tuple[str, int]]) -> None:
+    cache: MemoryCluster | None = None
+    for move, number in moves:
+        match move:
+            case "round":
+                await world.operate()
+                world.run_jobs()
+                world.make_pods()
+                world.collect()
+            case "die":
+                world.die_at = world.calls + number
+                try:
+                    await world.operate()
+                except Died:
+                    world.restart()
+                world.die_at = None
+            case "cache":
+                cache = world.keep_cache()
+            case "stale" if cache is not None:
+                await world.operate(cache)
+            case "apply":
+                world.apply_route(number)
+            case "gone":
+                # The candidate's own only once it is in the route: on its way there others' tests have it.
+                name = "flights-2" if number % 2 and "flights-2" in world.route() else BASE
+                world.remove(INFERENCE_SERVICES, NAMESPACE, name)
+                world.collect()
+            case "new transformer" if world.transformers:
+                uid = list(world.transformers)[number % len(world.transformers)]
+                (name,) = [name for (_, _, name), one in world.cluster.objects.items() if one["metadata"]["uid"] == uid]
+                world.remove(PODS, NAMESPACE, name)
+                world.add_transformer(name)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.booleans(), st.sampled_from(SHADOWS), st.lists(st.tuples(st.sampled_from([0, 5, 25, 50, 100]), MOVES), max_size=4))
+def test_whatever_happens_in_a_trial_it_ends_as_if_nothing_had(
+    own: bool, shadow: dict[str, Any], history: list[tuple[int, list[tuple[str, int]]]]
+) -> None:
+    """Promotions only rise: one that is taken back binds who has to begin anew, and not who is beyond it."""
+
+    async def both() -> list[tuple[Any, ...]]:
+        ends = []
+        for rough in (False, True):
+            world = World()
+            if own:
+                world.apply_service(OLD)
+            else:
+                world.add_version("flights-1", OLD, rollout={"strategy": "immediate"})
+            await world.settle()
+            rollout = {"baseline": True, "keepForRollback": "0s", **shadow}
+            world.add_version("flights-2", NEW, rollout=rollout, runtime={"replicas": {"min": 2}})
+            most = 0
+            for promoted, moves in history:
+                if rough:
+                    await disturb(world, moves)
+                await world.settle()
+                if promoted > most:
+                    most = promoted
+                    world.annotate("flights-2", promote=str(most))
+            await world.settle()
+            ends.append((world.route(), world.services(), world.status("flights-2")["stage"]))
+        return ends
+
+    calm, rough = asyncio.run(both())
+    assert rough == calm
