@@ -166,7 +166,7 @@ def _pass_time(memory: Memory, now: float) -> float:
 
 
 def _is_new_stage(memory: Memory, version: ModelVersion, place: int, baseline: str, arm: str) -> bool:
-    """Whether counts begin anew: another step, another version or other pods to compare with, or the same step once more, after it
+    """Whether counts begin anew: another step, another version or other pods to compare with, or the same step again, after it
     had lost its requests. What came under other shares, or of another pair, is not added up."""
     return (memory.place, memory.baseline, memory.arm, memory.since) != (place, baseline, arm, version.status.stage_since)
 

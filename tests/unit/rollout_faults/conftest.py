@@ -68,11 +68,11 @@ class Transformer:
         self.lies = False
         self.answers = True
         self.sent = 0
-        self.sums: dict[tuple[str, int, bool], Sums] = {}
+        self.sums: dict[tuple[str, int, bool, str], Sums] = {}
         self._backlog = Backlog()
 
     def of(self, digest: str, revision: int, *, shadow: bool) -> Sums:
-        key = digest, revision, shadow
+        key = digest, revision, shadow, ""
         if key not in self.sums:
             post = Postprocessor(LABELLED, Manifest("flights", "1", SIGNATURE, LABELLED, {}))
             self.sums[key] = Sums(key, "1", post, self._backlog, outputs={}, features={}, spreads={})
