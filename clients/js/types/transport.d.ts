@@ -23,7 +23,7 @@ export function run<T>(settings: Settings, call: import("./call.js").Call<T>, op
  * @returns {Promise<void>}
  */
 export function pause(milliseconds: number, signal?: AbortSignal): Promise<void>;
-/** An id that nobody else made: 128 random bits. */
+/** An id that nobody else made: 128 random bits. Node 18 has no global `crypto`, and an id is no secret. */
 export function newId(): string;
 /**
  * The server's address without a slash at its end; `http://` where no scheme is given.
