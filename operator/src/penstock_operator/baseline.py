@@ -52,14 +52,10 @@ def is_compared(version: ModelVersion) -> bool:
     return stage_of(version) is Stage.CANARY and has_step(version) and version.status.baseline not in ("", WITHOUT)
 
 
-def before_it(seen: Seen, roles: Roles) -> str:
-    """The digest of the version before: the base's, or that which most pods of the user's own predictor hold."""
-    return roles.base.spec.bundle.digest if roles.base is not None else most_held(seen)
-
-
-def most_held(seen: Seen) -> str:
-    """The digest that most pods of the user's own predictor hold: two while its Deployment rolls."""
-    return max(seen.held, key=lambda held: held[1], default=("", 0))[0]
+def before_it(seen: Seen, base: ModelVersion | None) -> str:
+    """The digest of the version before: the base's, or that which most pods of the user's own predictor hold, where there are two
+    while its Deployment rolls."""
+    return base.spec.bundle.digest if base is not None else max(seen.held, key=lambda held: held[1], default=("", 0))[0]
 
 
 def wanted_digest(version: ModelVersion, seen: Seen, roles: Roles) -> str:
@@ -70,7 +66,7 @@ def wanted_digest(version: ModelVersion, seen: Seen, roles: Roles) -> str:
         return ""
     if stage_of(version) is Stage.CANARY and not version.status.baseline:
         return ""
-    digest = before_it(seen, roles)
+    digest = before_it(seen, roles.base)
     if not digest or digest == version.spec.bundle.digest or (roles.base is None and own_predictor(seen) is None):
         return ""
     return digest

@@ -23,7 +23,7 @@ from penstock.evidence.ledger import Ledger
 from penstock_operator.analysis import Analysis, Evidence, Move, Trial, analyse
 from penstock_operator.analysis.merged import stage_evidence
 from penstock_operator.analysis.outcomes import strata
-from penstock_operator.baseline import ARM, is_compared, most_held
+from penstock_operator.baseline import ARM, before_it, is_compared
 from penstock_operator.clock import read_moment
 from penstock_operator.model_version import ModelVersion
 from penstock_operator.roles import stage_of
@@ -122,7 +122,7 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     if seen.evidence is None or seen.route is None or place is None:
         return None
     memory = _remembered(version)
-    digest = baseline.spec.bundle.digest if baseline is not None else most_held(seen)
+    digest = before_it(seen, baseline)
     arm = ARM if is_compared(version) else ""
     passed_s = _pass_time(memory, seen.now)
     if _is_new_stage(memory, version, place, digest, arm):

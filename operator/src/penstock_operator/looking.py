@@ -106,16 +106,7 @@ async def look(
         ],
     )
     versions = _versions(model, documents, remembered.read if remembered is not None else readable)
-    (services, _), (jobs, _), (ours, _), (callers, _), (routed, _) = await _together(
-        reader,
-        [
-            reader.list(INFERENCE_SERVICES, namespace, labels=f"{MODEL_LABEL}={model}"),
-            reader.list(JOBS, namespace, labels=f"{MODEL_LABEL}={model}"),
-            reader.list(PODS, namespace, labels=f"{MODEL_LABEL}={model}"),
-            reader.list(PODS, namespace, labels=f"{SERVICE_LABEL}={model}"),
-            reader.list(PODS, namespace, labels=f"{ROUTE_LABEL}={model}"),
-        ],
-    )
+    services, jobs, ours, callers, routed = await _labelled(reader, namespace, model)
     pods = {pod["metadata"]["uid"]: pod for pod in (*callers, *routed)}
     routing = [pod for pod in pods.values() if _routes(pod)]
     holding = [pod for pod in callers if _holds(pod) and _is_ready(pod)[0] and not pod["metadata"].get("deletionTimestamp")]
@@ -127,17 +118,14 @@ async def look(
     main = read_service(service) if service is not None else None
     named = await _named(reader, namespace, versions, services)
     started = await _started(reader, namespace, versions)
+    theirs = [replace(read_service(one), pods=started.get(one["metadata"]["name"], 0)) for one in named]
     return Seen(
         namespace=namespace,
         model=model,
         now=now,
         versions=versions,
         service=main,
-        services={
-            name: replace(read_service(one), pods=started.get(name, 0))
-            for one in named
-            if (name := one["metadata"]["name"]) != model
-        },
+        services={one.name: one for one in theirs if one.name != model},
         jobs={job["metadata"]["name"]: read_job(job, _of_job(ours, job)) for job in jobs},
         route=read_route_document(route) if route is not None else None,
         pods=tuple(_pod(pod, answers.get(pod["metadata"]["uid"]), silence, now) for pod in routing),
@@ -146,6 +134,15 @@ async def look(
         evidence=tuple(told) if due else None,
         quality=None if quality is None else tuple(entries_of(quality)),
     )
+
+
+async def _labelled(reader: Reader, namespace: str, model: str) -> list[list[Object]]:
+    """InferenceServices, Jobs and pods of the model's versions, pods of its own InferenceService, and others that it routes."""
+    wanted = (
+        (INFERENCE_SERVICES, MODEL_LABEL), (JOBS, MODEL_LABEL), (PODS, MODEL_LABEL), (PODS, SERVICE_LABEL), (PODS, ROUTE_LABEL),
+    )  # fmt: skip
+    found = await _together(reader, [reader.list(kind, namespace, labels=f"{label}={model}") for kind, label in wanted])
+    return [objects for objects, _ in found]
 
 
 def _versions(

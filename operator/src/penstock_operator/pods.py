@@ -29,7 +29,7 @@ _EVIDENCE_BYTES = 8 * 1024 * 1024
 
 
 class PodAsker:
-    """Implements `Asker`. `timeout_s` is for each request; at most 64 are made at once."""
+    """What of `Asker` pods can tell. `timeout_s` is for each request; at most 64 are made at once."""
 
     def __init__(self, *, admin_port: int = 9090, timeout_s: float = 1.0) -> None:
         self._admin_port = admin_port

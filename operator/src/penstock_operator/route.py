@@ -94,7 +94,7 @@ def _baseline(seen: Seen, roles: Roles, share: float) -> Entry | None:
     if candidate is None or not in_route(candidate, seen, roles):
         return None
     name = baseline_name(candidate)
-    return Entry(before_it(seen, roles), predictor_address(name, candidate.namespace), share, model=name, arm=ARM)
+    return Entry(before_it(seen, roles.base), predictor_address(name, candidate.namespace), share, model=name, arm=ARM)
 
 
 def _beside(roles: Roles) -> float | None:
