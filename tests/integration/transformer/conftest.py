@@ -161,7 +161,8 @@ class Space:
 
 
 class RouteApi(FakeKubernetes):
-    """The API server of one ConfigMap, `held`. `mute`: watches are cut, and nobody is told."""
+    """The API server of one ConfigMap, `held`. `mute`: watches are cut, and nobody is told. `late`: what gets wait for, once they
+    have read."""
 
     name = NAME
     _path = "/api/v1/namespaces/there/configmaps"
@@ -171,6 +172,7 @@ class RouteApi(FakeKubernetes):
         self.held: dict[str, Any] | None = None
         self.version = 100
         self.mute = False
+        self.late: asyncio.Event | None = None
         self.uid = "first"
         self.lists = self.gets = 0
         self._queues: list[asyncio.Queue[dict[str, Any]]] = []
@@ -210,7 +212,10 @@ class RouteApi(FakeKubernetes):
         """A get, a list or a watch."""
         if path == f"{self._path}/{self.name}":
             self.gets += 1
-            self.answer(writer, 200 if self.held else 404, self.held or {})
+            held = self.held
+            if self.late is not None:
+                await self.late.wait()
+            self.answer(writer, 200 if held else 404, held or {})
         elif "watch" in asked:
             assert asked["fieldSelector"] == [f"metadata.name={self.name}"]
             await self._watch(writer, asked)

@@ -25,6 +25,24 @@ def test_a_watch_that_is_cut_without_a_word_is_found_out(site, watched, wait):
     watched(go, lambda api: api.put(site.text(1, site.entry(1))))
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_an_answer_that_is_older_than_what_the_watch_told_is_no_news(site, watched, wait, first):
+    """With no ConfigMap at first, the late answer says that there is none."""
+
+    async def go(api):
+        await site.transformer.start()
+        await wait(lambda: api.watches)
+        api.late, asked = asyncio.Event(), api.gets
+        await wait(lambda: api.gets > asked)
+        api.put(site.text(2, site.entry(2)))
+        await site.applied(2)
+        api.late.set()
+        await wait(lambda: api.gets > asked + 2)
+        assert (site.transformer.counters.route_rejected, site.told()["error"], len(api.watches)) == (0, None, 1)
+
+    watched(go, lambda api: api.put(site.text(1, site.entry(1))) if first else None)
+
+
 def test_410_gone_lists_again(site, watched, wait):
     async def go(api):
         await site.transformer.start()

@@ -296,6 +296,16 @@ def test_damaged_requests(decode: Any, seed: bytes, data: st.DataObject) -> None
     agree(decode, bytes(text), header_length)
 
 
+@pytest.mark.parametrize("seed", seeds)
+@pytest.mark.parametrize("damage", [b"\x80", b"\xc3", b"\xff"])
+def test_text_that_is_not_utf_8_anywhere(decode: Any, seed: bytes, damage: bytes) -> None:
+    """In a member's name, too, that nobody asks for."""
+    for at in range(len(seed)):
+        agree(decode, seed[:at] + damage + seed[at:], None)
+        if b"binary_data_size" in seed:
+            agree(decode, seed[:at] + damage + seed[at:], seed.rindex(b"}") + 2)
+
+
 values: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "data", "shape"]), inner, max_size=3),

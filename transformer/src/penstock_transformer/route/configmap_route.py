@@ -133,8 +133,11 @@ class ConfigMapRoute:
         while True:
             await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))
             pause_s = self._confirm_s
+            before = self._state.seen
             try:
-                news = self._state.take(await self._get())
+                now = await self._get()
+                # What the watch has told meanwhile may be newer than the answer.
+                news = self._state.seen is before and self._state.take(now)
             except (KubeApiError, KeyError, TypeError, ValueError, AttributeError) as error:
                 away = True
                 if isinstance(error, KubeApiError) and error.status in DENIED:

@@ -103,6 +103,8 @@ def decode_request(
         limits.check_body(len(body))
     if header_length is not None:
         return _decode_binary(body, model, version, context, header_length, limits)
+    if not (body.isascii() or _is_text(body)):
+        return validate_request(body, None, model, version, context, limits)
     try:
         plain = _decode(body)
         inputs: list[Tensor] = []
@@ -123,6 +125,15 @@ def decode_request(
     except _NOT_PLAIN:
         request = None
     return request or _decode_less_plain(body, model, version, context, limits)
+
+
+def _is_text(body: bytes) -> bool:
+    """Whether it is UTF-8 to its end. Typed decoding does not look at the names of members that it skips."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _decode_less_plain(body: bytes, model: str, version: str | None, context: Context, limits: Limits) -> InferRequest:
@@ -206,6 +217,8 @@ def _decode_binary_header(
     body: bytes, header: bytes, model: str, version: str | None, context: Context, limits: Limits
 ) -> InferRequest:
     """A header not seen before: its layout, kept if the same bytes can come again (an id is different every time)."""
+    if not _is_text(header):
+        return validate_request(header, body, model, version, context, limits)
     try:
         plain = _decode(header)
         places: list[tuple[Plan, int, int]] = []
