@@ -19,19 +19,26 @@ BODY_BYTES = 2_000_000
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    with serve_flights(tmp_path_factory.mktemp("serve"), "--body_bytes", str(BODY_BYTES)) as server:
+def plain_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models without features, which both programs serve."""
+    directory = tmp_path_factory.mktemp("models")
+    for name, model in (("net", models.mlp((3, 4, 1))), ("several", models.several()), ("words", models.labels())):
+        (directory / name).mkdir()
+        (directory / name / "model.onnx").write_bytes(model)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, plain_models: Path) -> Iterator[ServerProcess]:
+    plain = [str(folder) for folder in sorted(plain_models.iterdir())]
+    with serve_flights(tmp_path_factory.mktemp("serve"), *plain, "--body_bytes", str(BODY_BYTES)) as server:
         yield server
         assert_no_faults(server)
 
 
 @pytest.fixture(scope="session")
-def predictor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    directory = tmp_path_factory.mktemp("models")
-    for name, model in (("net", models.mlp((3, 4, 1))), ("several", models.several()), ("words", models.labels())):
-        (directory / name).mkdir()
-        (directory / name / "model.onnx").write_bytes(model)
-    options = ("--model_dir", str(directory), "--model_name", "net", "--profile_s", "0", "--drain_delay_s", "0")
+def predictor(plain_models: Path) -> Iterator[ServerProcess]:
+    options = ("--model_dir", str(plain_models), "--model_name", "net", "--profile_s", "0", "--drain_delay_s", "0")
     with ServerProcess("penstock_predictor", *options, "--body_bytes", str(BODY_BYTES)) as server:
         yield server
         assert_no_faults(server)
@@ -49,9 +56,10 @@ def http(server: ServerProcess) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(scope="session")
-def tensors(predictor: ServerProcess) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=predictor.url, timeout=30) as client:
+@pytest.fixture(scope="session", params=["predictor", "server"])
+def tensors(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    """A client of each program in turn: the predictor, and the all-in-one server, whose transformer takes the same tensors."""
+    with httpx.Client(base_url=request.getfixturevalue(request.param).url, timeout=30) as client:
         yield client
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -73,6 +74,8 @@ def test_rows_that_are_wrong(http: httpx.Client, refused: Check, body: str, fiel
         ('distance\n"1\n', "body", "broken CSV"),
         ("distance,carrier\n1,\xff\n", None, "UTF-8"),
         ("distance\n\n1\n,\n", "rows[1]", "line 4: expected 1 cells, got 2"),
+        ("distance\nnan\n", "rows[0].distance", "missing; expected a float32"),
+        ("flight_id\nnobody\n", "rows[0].flight_id", "there is no record"),
         ("carrier\nUA\n", "rows[0].distance", "missing"),
     ],
 )
@@ -102,6 +105,7 @@ def test_forms_that_are_not_read(http: httpx.Client, refused: Check, content_typ
 
 def test_fields_of_a_form(http: httpx.Client, refused: Check) -> None:
     refused(http.post(PREDICT, files={"distance": (None, "far")}), 400, "expected float32", field="rows[0].distance")
+    refused(http.post(PREDICT, files={"distance": (None, "nan")}), 400, "missing", field="rows[0].distance")
     refused(http.post(PREDICT, files={"colour": (None, "red")}), 400, "unknown field", field="colour")
 
 
@@ -169,6 +173,7 @@ def test_a_record_without_what_the_model_needs(http: httpx.Client, refused: Chec
         ("[" * 200_000, "body", "nested too deeply"),
         ("{}", "values", "missing"),
         ('{"values": {"distance": "far"}}', "values.distance", "expected a value of type double"),
+        ('{"values": {"distance": NaN}}', "body", "expected JSON"),
         ('{"values": {"colour": 1}}', "values.colour", "unknown column"),
         ('{"values": {"carrier": "\\ud800"}}', "body", "expected JSON"),
         ('{"values": {"leaves": "soon"}}', "values.leaves", "ISO 8601"),
@@ -203,14 +208,15 @@ def test_an_import_with_broken_rows(http: httpx.Client, refused: Check) -> None:
     refused(answer, 400, "flight_id", field="header")
 
 
-def bomb(width: int, height: int) -> bytes:
+def png(width: int, height: int, *more: tuple[bytes, bytes]) -> bytes:
     """A PNG of a few kilobytes that claims to be as large as asked, and whose data would really fill a million pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1_000_000))) + chunk(b"IEND", b"")
+    header = ((b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),)
+    end = ((b"IDAT", zlib.compress(bytes(1_000_000))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in header + more + end)
 
 
 def photo() -> bytes:
@@ -221,7 +227,7 @@ def photo() -> bytes:
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (9_000, 9_000), (2_000_000_000, 1), (12_000, 12_000)])
 def test_an_image_bomb_raw_as_form_and_as_base64(http: httpx.Client, refused: Check, size: tuple[int, int]) -> None:
-    data = bomb(*size)
+    data = png(*size)
     for answer in (
         http.post(PICTURES, content=data, headers={"content-type": "image/png"}),
         http.post(PICTURES, files={"picture": ("bomb.png", data)}),
@@ -230,8 +236,32 @@ def test_an_image_bomb_raw_as_form_and_as_base64(http: httpx.Client, refused: Ch
         refused(answer, 413, "limit", field="rows[0].picture")
 
 
+def test_an_image_bomb_by_the_protocols_and_in_a_csv(http: httpx.Client, refused: Check) -> None:
+    data = png(60_000, 60_000)
+    text = base64.b64encode(data).decode()
+    tensor = {"name": "picture", "datatype": "BYTES", "shape": [1]}
+    head = json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": len(data) + 4}}]}).encode()
+    packed = head + struct.pack("<I", len(data)) + data
+    infer, length = "/v2/models/pictures/infer", {"inference-header-content-length": str(len(head))}
+    for answer in (
+        http.post("/v1/models/pictures:predict", json={"instances": [{"picture": text}]}),
+        http.post(infer, json={"inputs": [tensor | {"data": [text]}]}),
+        http.post(infer, content=packed, headers=length),
+        http.post(PICTURES, content=f"picture\n{text}\n", headers={"content-type": "text/csv"}),
+    ):
+        assert (answer.status_code, "rows[0].picture" in answer.text) == (413, True), answer.text
+
+
+@pytest.mark.parametrize("kind", [b"zTXt", b"iCCP"])
+def test_an_image_with_a_bomb_beside_its_pixels(http: httpx.Client, refused: Check, kind: bytes) -> None:
+    """A comment or a colour profile of 200 MB, packed into some kilobytes."""
+    data = png(4, 4, (kind, b"k\0\0" + zlib.compress(bytes(200_000_000))))
+    answer = http.post(PICTURES, content=data, headers={"content-type": "image/png"})
+    refused(answer, 400, "not an image that can be read", field="rows[0].picture")
+
+
 def test_images_that_are_too_much_together(http: httpx.Client, refused: Check) -> None:
-    data = base64.b64encode(bomb(8_000, 8_000)).decode()
+    data = base64.b64encode(png(8_000, 8_000)).decode()
     refused(http.post(PICTURES, json={"rows": [{"picture": data}] * 30}), 413, "a request", field="rows[1].picture")
 
 
@@ -267,6 +297,9 @@ def test_images_that_are_none(http: httpx.Client, refused: Check, value: str, wo
         ('{"instances": [3]}', "instances[0]", "expected an object"),
         ('{"instances": [{"distance": 1}, {"distance": "far"}]}', "instances[1].distance", "expected a number"),
         ('{"instances": [{}]}', "instances[0].distance", "missing"),
+        ('{"instances": [{"distance": null}]}', "instances[0].distance", "missing"),
+        ('{"instances": [{"distance": NaN}]}', "body", "expected JSON"),
+        ('{"instances": [{"flight_id": "nobody"}]}', "instances[0].flight_id", "there is no record"),
         ('{"instances": [{"colour": 1}]}', "instances[0].colour", "unknown feature"),
         ('{"instances": ' + "[" * 100_000 + "]" * 100_000 + "}", "body", "nest"),
     ],

@@ -23,11 +23,18 @@ def columns_of(request: InferRequest, plan: FetchPlan) -> dict[str, Array]:
         if tensor.name in columns:
             raise InvalidInput(f"{tensor.name} is given twice", field=f"{field}.name")
         if tensor.datatype == "BYTES" and kind != "image":
-            array = tensor.strings()
+            array = _texts(tensor, f"{field}.data")
             columns[tensor.name] = array.reshape(-1) if flat else array
         else:
             columns[tensor.name] = tensor.vector if flat else tensor.array
     return columns
+
+
+def _texts(tensor: Tensor, field: str) -> Array:
+    try:
+        return tensor.strings()
+    except InvalidInput as error:
+        raise InvalidInput(error.message, field=field) from None
 
 
 class TensorReply:
