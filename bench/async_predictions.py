@@ -10,7 +10,6 @@ does: where there is no broker the server that takes predictions makes them, too
 answer of the same row without any of this.
 """
 
-import argparse
 import json
 import os
 import random
@@ -23,7 +22,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from async_stack import STACKS, Stack
-from rig import LOAD_CPU, add_nice, be_nice, medians, post_script, require, wrk
+from command_line import command_line, parsed, show
+from rig import LOAD_CPU, medians, post_script, require, wrk
 from streaming import MODEL, ROWS_VALUE
 from streaming_flow import quantile_ms
 
@@ -38,16 +38,11 @@ ASKED_PER_CORE, LIMIT_MS = 3000, 20.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of the submits, and of each way to wait")
+    parser = command_line(__doc__, rounds=1, seconds=10.0, seconds_help="of the submits, and of each way to wait")
     parser.add_argument("--only", action="append", choices=tuple(STACKS), help="one of them; may be given again")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_nice(parser)
-    given = parser.parse_args()
-    be_nice(given.nice)
+    given = parsed(parser)
     result = measure(given.rounds, given.seconds, given.only or list(STACKS))
-    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+    show(given, result, table)
 
 
 def measure(rounds: int, seconds: float, names: Sequence[str]) -> dict[str, Any]:

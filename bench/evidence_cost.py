@@ -8,7 +8,6 @@ quarter of a second (bench/evidence_server.py). A window without and its neighbo
 pairs, and between what the median of the ratios lies with 95 % confidence, whatever their distribution (order statistics).
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -24,6 +23,7 @@ import yaml
 from penstock.testing.servers import free_port
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from command_line import command_line, parsed, show
 from pipeline_bundle import ENTITIES, MODEL, fill, two_processes, url, write_bundle, write_script
 from pipeline_feast import NUMERIC, SEGMENTS
 from rig import processes, redis, require, wrk
@@ -38,14 +38,11 @@ Window = dict[str, float]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0, help="a fifth of a load's time in a round")
+    parser = command_line(__doc__, seconds_help="a fifth of a load's time in a round")
     parser.add_argument("--entities", type=int, default=ENTITIES, help="rows in the store")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    given = parser.parse_args()
+    given = parsed(parser)
     result = measure(given.rounds, given.seconds, given.entities)
-    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+    show(given, result, table)
 
 
 def measure(rounds: int = 3, seconds: float = 4.0, entities: int = ENTITIES) -> dict[str, Any]:

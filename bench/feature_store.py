@@ -7,9 +7,7 @@ CPU is this process's own (user and system), so the servers' is not in it. `--cl
 of the same HMGETs too: the measurement behind docs/decisions/0005-redis-connection.md.
 """
 
-import argparse
 import asyncio
-import json
 import logging
 import shutil
 import statistics
@@ -21,6 +19,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from command_line import command_line, parsed, show
 
 from penstock.testing.servers import RedisServer
 from penstock_transformer.store.opening import open_store
@@ -131,16 +131,13 @@ async def redis_py(url: str, layout: Any, keys: list[tuple[int]], budget: Budget
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.0, help="how long each round of each figure runs")
+    parser = command_line(__doc__, seconds=1.0, seconds_help="how long each round of each figure runs")
     parser.add_argument("--client", choices=["redis-py"], help="time this client library too")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    given = parser.parse_args()
+    given = parsed(parser)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     result = measure(given.rounds, given.seconds, given.client)
-    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+    show(given, result, table)
 
 
 def measure(rounds: int = 3, seconds: float = 1.0, client: str | None = None) -> dict[str, Any]:

@@ -7,8 +7,6 @@ makes its callers wait is seen. The rates grow by half until p99 is over the lim
 ends at some 15,000 requests/s.
 """
 
-import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -18,6 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import peer_models
+from command_line import command_line, parsed, show
 from overload import load
 from peer_table import PEERS, Start
 from peers import Unavailable, running
@@ -32,16 +31,13 @@ FIRST_RATE, GROWTH, LAST_RATE = 200.0, 1.5, 20_000.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser = command_line(__doc__, rounds=1, seconds=3.0)
     parser.add_argument("--peers", default=",".join(PEERS).replace(", batching", "+"), help="names; + after one for its batching")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    given = parser.parse_args()
+    given = parsed(parser)
     require("bench/latency.py", "taskset")
     peers = [name.replace("+", ", batching") for name in given.peers.split(",")]
     result = measure(peers, given.rounds, given.seconds)
-    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+    show(given, result, table)
 
 
 def measure(peers: list[str], rounds: int, seconds: float) -> dict[str, Any]:

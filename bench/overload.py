@@ -7,7 +7,6 @@ connections: full batches); then an open loop (penstock.testing.open_loop: expon
 due) asks for multiples of it. Every request says `Penstock-Timeout-Ms`. Goodput: answers within the deadline, a second.
 """
 
-import argparse
 import asyncio
 import gc
 import json
@@ -24,7 +23,8 @@ import numpy as np
 import uvloop
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from rig import LOAD_CPU, add_nice, be_nice, post_script, processes, require, wrk
+from command_line import command_line, parsed, show
+from rig import LOAD_CPU, post_script, processes, require, wrk
 
 from penstock.testing.models import mlp
 from penstock.testing.open_loop import OpenLoop, OpenLoopResult
@@ -37,16 +37,11 @@ SIZES = (32, 2048, 2048, 2048, 1)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser = command_line(__doc__)
     parser.add_argument("--deadline_ms", type=int, default=100)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_nice(parser)
-    given = parser.parse_args()
-    be_nice(given.nice)
+    given = parsed(parser)
     result = measure(given.rounds, given.seconds, given.deadline_ms)
-    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+    show(given, result, table)
 
 
 def measure(rounds: int = 3, seconds: float = 4.0, deadline_ms: int = 100) -> dict[str, Any]:

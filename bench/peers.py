@@ -7,7 +7,6 @@ starts every server afresh. Peers are installed once, each into an environment o
 started is named with the reason, and the others are measured all the same.
 """
 
-import argparse
 import json
 import os
 import shutil
@@ -25,6 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import peer_models
+from command_line import command_line, parsed, show
 from peer_table import CACHE, PEERS, SCRIPTS, Peer, Start, python_of
 from rig import ENVIRONMENT, LOAD_CPU, SERVER_CPU, cpu_s, medians, post_script, reason_shown, require, resident_mib, wrk
 
@@ -43,19 +43,16 @@ class Unavailable(Exception):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser = command_line(__doc__, rounds=1, seconds=2.0)
     parser.add_argument("--peers", default=",".join(PEERS).replace(", batching", "+"), help="names; + after one for its batching")
     parser.add_argument("--models", default=",".join(peer_models.MODELS))
     parser.add_argument("--connections", default=",".join(map(str, CONNECTIONS)))
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    given = parser.parse_args()
+    given = parsed(parser)
     require("bench/peers.py", "wrk", "taskset")
     peers = [name.replace("+", ", batching") for name in given.peers.split(",")]
     connections = [int(part) for part in given.connections.split(",")]
     result = measure(peers, given.models.split(","), connections, given.rounds, given.seconds)
-    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+    show(given, result, table)
 
 
 def measure(peers: list[str], models: list[str], connections: list[int], rounds: int, seconds: float) -> dict[str, Any]:

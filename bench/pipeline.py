@@ -11,7 +11,6 @@ for both processes. Beside them: `penstock serve`, the same bundle in one proces
 By hand: the encoder and the model run on a batch that is already in memory.
 """
 
-import argparse
 import json
 import os
 import statistics
@@ -28,6 +27,7 @@ import numpy as np
 from penstock.testing.servers import free_port
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from command_line import command_line, parsed, show
 from pipeline_bundle import ENTITIES, one_process, raw_features, two_processes, url, write_bundle, write_script
 from pipeline_feast import NUMERIC, SEGMENTS
 from rig import ENVIRONMENT, SERVER_CPU, load, medians, processes, redis, require, resident_mib, wrk
@@ -47,14 +47,11 @@ STEADY_MIB = 2.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser = command_line(__doc__)
     parser.add_argument("--entities", type=int, default=ENTITIES, help="rows in the stores")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    given = parser.parse_args()
+    given = parsed(parser)
     result = measure(given.rounds, given.seconds, given.entities)
-    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+    show(given, result, table)
 
 
 def measure(rounds: int = 3, seconds: float = 4.0, entities: int = ENTITIES) -> dict[str, Any]:

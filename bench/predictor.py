@@ -6,7 +6,6 @@ A 32-64-64-1 MLP, one row a request. Every round starts with the next server, so
 them; figures are medians over the rounds. wrk is a closed loop: it shows what a core can do, not latency at a given rate.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -18,7 +17,8 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from rig import add_nice, be_nice, load, medians, post_script, processes, require
+from command_line import command_line, parsed, show
+from rig import load, medians, post_script, processes, require
 
 from penstock.testing.servers import free_port
 
@@ -37,15 +37,9 @@ CONNECTIONS = (64, 1)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_nice(parser)
-    given = parser.parse_args()
-    be_nice(given.nice)
+    given = parsed(command_line(__doc__))
     result = measure(given.rounds, given.seconds)
-    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+    show(given, result, table)
 
 
 def measure(rounds: int = 3, seconds: float = 4.0) -> dict[str, Any]:

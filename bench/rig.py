@@ -3,7 +3,6 @@
 Servers run on the first core that this process may use; wrk and the stores on the last. wrk is a closed loop of whole seconds.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -141,8 +140,17 @@ def cpu_s(pid: int) -> float:
 
 def resident_mib(pid: int) -> float:
     """The resident set of a process."""
+    return _status_mib(pid, "VmRSS")
+
+
+def most_resident_mib(pid: int) -> float:
+    """The most that its resident set has been."""
+    return _status_mib(pid, "VmHWM")
+
+
+def _status_mib(pid: int, field: str) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+    return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1]) / 1024
 
 
 def post_script(body: bytes, headers: dict[str, str]) -> str:
@@ -150,19 +158,3 @@ def post_script(body: bytes, headers: dict[str, str]) -> str:
     escaped = "".join(f"\\{byte:03d}" for byte in body)
     lines = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in headers.items())
     return f'wrk.method = "POST"\nwrk.body = "{escaped}"\n{lines}{RESULT_LINE}'
-
-
-def add_nice(parser: argparse.ArgumentParser) -> None:
-    """The option `--nice`; give its value to `be_nice`."""
-    parser.add_argument(
-        "--nice", type=int, default=0, help="niceness of server and load; below 0 (root) on a machine with other work"
-    )
-
-
-def be_nice(level: int) -> None:
-    """Change the niceness of this process and of what it starts; 0 changes nothing."""
-    if level:
-        os.nice(level)
-        with suppress(OSError):
-            # Linux weighs sessions against each other first, and only then processes within one.
-            Path("/proc/self/autogroup").write_text(str(level))

@@ -8,7 +8,6 @@ predictor is beside Redis and the load. What no stage holds is the event loop an
 and reading them.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 from penstock.testing.servers import free_port
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from command_line import command_line, parsed, show
 from pipeline_bundle import ENTITIES, fill, two_processes, url, write_bundle, write_script
 from rig import LOAD_CPU, SERVER_CPU, cpu_s, load, medians, processes, redis, require, wrk
 from stages_server import A_BATCH, STAGES, WRITES
@@ -34,15 +34,12 @@ _ANSWER_S = 10.0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser = command_line(__doc__)
     parser.add_argument("--entities", type=int, default=ENTITIES, help="rows in the store")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--plot", type=Path, help="draw the plot too")
-    given = parser.parse_args()
+    given = parsed(parser)
     result = measure(given.rounds, given.seconds, given.entities)
-    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+    show(given, result, table)
     if given.plot:
         from stages_plot import plot
 

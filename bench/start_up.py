@@ -6,9 +6,6 @@ The predictor starts on an empty repository, the transformer before its predicto
 Time is from the start of the process to the log line that says it listens; memory is the resident set at that moment.
 """
 
-import argparse
-import json
-import os
 import statistics
 import subprocess
 import sys
@@ -18,8 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from command_line import command_line, parsed, show
+from rig import ENVIRONMENT, resident_mib
+
 LIMIT_S = 60.0
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 PROGRAMS = {
     "predictor": ["-m", "penstock_predictor", "--model_dir"],
     "transformer": ["-m", "penstock_transformer", "--predictor_host", "127.0.0.1:9"],
@@ -27,13 +26,9 @@ PROGRAMS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, help="ignored: a start takes as long as it takes")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    given = parser.parse_args()
+    given = parsed(command_line(__doc__, seconds=None, seconds_help="ignored: a start takes as long as it takes"))
     result = measure(given.rounds)
-    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+    show(given, result, table)
 
 
 def measure(rounds: int = 3) -> dict[str, Any]:
@@ -60,13 +55,10 @@ def start(command: list[str], directory: Path) -> dict[str, float]:
             if process.poll() is not None or time.monotonic() - began > LIMIT_S:
                 sys.exit(f"{command} did not listen:\n{written.decode()}")
             time.sleep(0.005)
-        seconds = time.monotonic() - began
-        status = Path(f"/proc/{process.pid}/status").read_text()
+        return {"seconds": time.monotonic() - began, "memory_mib": resident_mib(process.pid)}
     finally:
         process.kill()
         process.wait()
-    resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return {"seconds": seconds, "memory_mib": int(resident.split()[1]) / 1024}
 
 
 def table(result: dict[str, Any]) -> Iterator[str]:

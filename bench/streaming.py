@@ -10,7 +10,6 @@ contender is there; the clock runs until the reader (`read_committed`) has seen 
 is a process of its own on the same core, counted beside it. MLServer and the loop write at least once, without a transaction.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -33,8 +32,9 @@ from penstock.testing.kafka import KafkaServer
 from penstock.testing.servers import free_port
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from command_line import command_line, parsed, show
 from peer_table import CACHE, PEERS, Start
-from rig import ENVIRONMENT, LOAD_CPU, SERVER_CPU, add_nice, be_nice, cpu_s, medians, processes, resident_mib
+from rig import ENVIRONMENT, LOAD_CPU, SERVER_CPU, cpu_s, medians, processes, resident_mib
 
 HERE = Path(__file__).resolve().parent
 MODEL, WIDTH, PARTITIONS, QUIET_S = "bench", 32, 4, 60.0
@@ -287,18 +287,13 @@ def table(result: dict[str, Any]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=0.0, help="not used: the bench runs until its records are through")
+    parser = command_line(__doc__, rounds=1, seconds=0.0, seconds_help="not used: the bench runs until its records are through")
     parser.add_argument("--records", type=int, default=100_000)
     parser.add_argument("--only", default=",".join(CONTENDERS), help="names, comma-separated")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_nice(parser)
-    given = parser.parse_args()
-    be_nice(given.nice)
+    given = parsed(parser)
     names = given.only.split(",")
     result = measure(given.rounds, given.records, names)
-    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+    show(given, result, table)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,14 @@ with records that wait already; `--rate` names the rate instead. A record's time
 (`ce_time`: produced, fetched, predicted), and from there until it is seen (its transaction, and the reader's fetch).
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from rig import add_nice, be_nice, medians
+from command_line import command_line, parsed, show
+from rig import medians
 from streaming_flow import quantile_ms, working
 
 CLIENTS = ("confluent", "kafka-python")
@@ -27,21 +26,16 @@ DELIVERIES = ("exactly-once", "at-least-once")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser = command_line(__doc__, rounds=1, seconds=20.0)
     parser.add_argument("--clients", default=",".join(CLIENTS), help="names, comma-separated")
     parser.add_argument("--deliveries", default=",".join(DELIVERIES), help="names, comma-separated")
     parser.add_argument("--rate", type=float, default=0.0, help="records/s; 0: a tenth of what the worker carries")
     parser.add_argument("--records", type=int, default=20_000, help="of the measurement of what it carries")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_nice(parser)
-    given = parser.parse_args()
-    be_nice(given.nice)
+    given = parsed(parser)
     result = measure(
         given.rounds, given.seconds, given.clients.split(","), given.deliveries.split(","), given.rate, given.records
     )
-    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+    show(given, result, table)
 
 
 def measure(rounds: int, seconds: float, clients: list[str], deliveries: list[str], rate: float, records: int) -> dict[str, Any]:

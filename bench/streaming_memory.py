@@ -6,15 +6,14 @@ Resident memory, by the kernel, of worker and predictor, noted each hundredth of
 tenth and the second, `end` the most of the last tenth: a single moment would be chance.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from rig import add_nice, be_nice, resident_mib
+from command_line import command_line, parsed, show
+from rig import resident_mib
 from streaming_flow import working
 from streaming_latency import CLIENTS
 
@@ -23,17 +22,18 @@ Point = tuple[int, float, float]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1, help="ignored: one course a client")
-    parser.add_argument("--seconds", type=float, default=0.0, help="ignored: it runs until its records are through")
+    parser = command_line(
+        __doc__,
+        rounds=1,
+        seconds=0.0,
+        rounds_help="ignored: one course a client",
+        seconds_help="ignored: it runs until its records are through",
+    )
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--clients", default=",".join(CLIENTS), help="names, comma-separated")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_nice(parser)
-    given = parser.parse_args()
-    be_nice(given.nice)
+    given = parsed(parser)
     result = measure(given.records, given.clients.split(","))
-    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+    show(given, result, table)
 
 
 def measure(records: int, clients: list[str]) -> dict[str, Any]:

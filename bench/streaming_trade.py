@@ -10,15 +10,13 @@ Times run from the moment that a record was due until a `read_committed` reader 
 worker's process. Worker and predictor share the servers' core.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from rig import add_nice, be_nice
+from command_line import command_line, parsed, show
 from streaming_flow import Flow, Working, quantile_ms, working
 
 RATES = (50, 200, 500, 1000, 2000, 4000)
@@ -38,17 +36,14 @@ SETTINGS = """\
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=1, help="ignored: every point is measured once")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each point")
+    parser = command_line(
+        __doc__, rounds=1, seconds=5.0, rounds_help="ignored: every point is measured once", seconds_help="of each point"
+    )
     parser.add_argument("--rate", type=float, default=1000.0, help="records/s at which the interval is varied")
     parser.add_argument("--client", default="confluent")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    add_nice(parser)
-    given = parser.parse_args()
-    be_nice(given.nice)
+    given = parsed(parser)
     result = measure(given.client, given.seconds, given.rate)
-    print(json.dumps(result, indent=1) if given.json else "\n".join(table(result)))
+    show(given, result, table)
 
 
 def measure(client: str, seconds: float, rate: float) -> dict[str, Any]:
