@@ -16,6 +16,7 @@ from penstock_operator.roles import is_leaving, is_verified, stage_of
 from penstock_operator.route import KEY, load_yaml, predictor_address, route_name
 from penstock_operator.simulation.memory_cluster import MemoryCluster
 from penstock_operator.stage import ENDED
+from penstock_operator.verification_job import MODEL_LABEL
 
 NAMESPACE, MODEL = "models", "flights"
 
@@ -75,6 +76,7 @@ class WatchedCluster(MemoryCluster):
 
     async def apply(self, kind: Kind, document: Object) -> Object:
         self._call()
+        self._check_owner(kind, document["metadata"]["name"])
         if kind == CONFIG_MAPS:
             self._check_route(document)
         return await super().apply(kind, document)
@@ -85,16 +87,23 @@ class WatchedCluster(MemoryCluster):
 
     async def patch(self, kind: Kind, namespace: str, name: str, document: Object) -> Object:
         self._call()
+        self._check_owner(kind, name)
         return await super().patch(kind, namespace, name, document)
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", resource_version: str = "") -> None:
         if uid:
             self._call()
+            self._check_owner(kind, name)
             there = self.objects.get((kind.plural, namespace, name))
             ours = kind == INFERENCE_SERVICES and name != MODEL
             if ours and there is not None and there["metadata"]["resourceVersion"] == resource_version:
                 self._check_unused(name)
         await super().delete(kind, namespace, name, uid=uid, resource_version=resource_version)
+
+    def _check_owner(self, kind: Kind, name: str) -> None:
+        there = self.objects.get((kind.plural, NAMESPACE, name))
+        if kind == INFERENCE_SERVICES and there is not None and not (there["metadata"].get("labels") or {}).get(MODEL_LABEL):
+            raise AssertionError(f"{name} is written to, which its user has applied")
 
     def _check_unused(self, service: str) -> None:
         """A version that was deleted with nothing to take its place takes its users with it: that is what was asked for."""

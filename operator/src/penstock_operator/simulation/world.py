@@ -7,6 +7,7 @@ nothing does. The world watches what the operator must never do, at each of its 
     an InferenceService is deleted while a living transformer would still send to it
     a version gets more requests than before while a ready transformer has not applied the route before
     a version joins others in the route with fewer pods than it asks for
+    an InferenceService that a user has applied is changed or deleted
 """
 
 import json
