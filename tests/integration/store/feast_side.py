@@ -5,6 +5,7 @@ Requests are (name of a function below, arguments); answers (True, result) or (F
 
 import os
 import pickle
+import signal
 import sys
 import warnings
 from datetime import UTC, datetime
@@ -142,8 +143,27 @@ def run(folder: str, *arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output + trace
 
 
-def interrupted_load(folder: str, file: str, batches: int) -> str:
-    """A load that is interrupted, as by a kill, when that many batches have been written."""
+def interrupted_load(folder: str, file: str, batches: int, *more: str) -> str:
+    """A load that fails when that many batches have been written."""
+
+    def fail() -> None:
+        raise OSError("interrupted")
+
+    return ended_load(folder, file, batches, fail, *more)
+
+
+def killed_load(folder: str, file: str, batches: int, *more: str) -> int:
+    """A load in a process of its own, which is killed when that many batches have been written; the signal that ended it."""
+    child = os.fork()
+    if not child:
+        try:
+            ended_load(folder, file, batches, lambda: os.kill(os.getpid(), signal.SIGKILL), *more)
+        finally:
+            os._exit(1)
+    return os.WTERMSIG(os.waitpid(child, 0)[1])
+
+
+def ended_load(folder: str, file: str, batches: int, end: Any, *more: str) -> str:
     from unittest.mock import patch
 
     from penstock_cli.features import loading
@@ -152,13 +172,14 @@ def interrupted_load(folder: str, file: str, batches: int) -> str:
     write, written = SqliteStore.write, []
 
     async def failing(self: Any, rows: Any) -> Any:
-        if len(written) == batches:
-            raise OSError("interrupted")
+        done = await write(self, rows)
         written.append(rows)
-        return await write(self, rows)
+        if len(written) == batches:
+            end()
+        return done
 
     with patch.object(loading, "CHECKPOINT_BATCHES", 2), patch.object(SqliteStore, "write", failing):
-        return run(folder, "load", "by_int64", "--csv", file)[1]
+        return run(folder, "load", "by_int64", "--csv", file, *more)[1]
 
 
 def main() -> None:

@@ -150,19 +150,6 @@ def test_a_file_of_which_nothing_fits_fails(shop, tmp_path):
     assert "every row was rejected" in shop.fails("load", "by_int64", "--csv", file)
 
 
-def test_an_interrupted_load_goes_on(shop, tmp_path, monkeypatch):
-    rows = [[n, n / 2, n, f"n{n}", "", "2024-01-01"] for n in range(2000)]
-    rows[3][1] = "bad"
-    file = write_csv(tmp_path / "items.csv", [GOOD[0], *rows])
-    assert "interrupted" in shop._feast.call("interrupted_load", str(shop.folder), str(file), 3)
-    found, _ = shop.load_some("by_int64", "--csv", file)
-    assert 0 < found["resumed_at"] < 2000
-    assert (found["read"], found["rejected"], found["history_rows"]) == (2000, 1, 1999)
-    assert pq.read_table(shop.folder / "data/by_int64.parquet").num_rows == 1999
-    assert len((shop.folder / "by_int64.rejects.csv").read_text().splitlines()) == 2
-    assert not list((shop.folder / ".penstock/loads").iterdir())
-
-
 def test_load_sql_types_and_renames(shop, tmp_path):
     database = tmp_path / "company.db"
     with closing(sqlite3.connect(database)) as connection:

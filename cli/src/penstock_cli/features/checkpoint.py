@@ -28,7 +28,7 @@ class Counts:
 
 
 class Checkpoint:
-    """The state of one load (view and source), in `<repository>/.penstock/loads/<id>/`."""
+    """The state of one load (`identity`: source, store, and how rows are read), in `<repository>/.penstock/loads/<id>/`."""
 
     def __init__(self, repository: Path, view: str, identity: str) -> None:
         self.folder = repository / FOLDER / "loads" / f"{view}-{identity[:16]}"

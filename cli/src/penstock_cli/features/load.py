@@ -1,6 +1,7 @@
 """`penstock features load`: the command around `penstock_cli.features.loading`."""
 
 import asyncio
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -76,12 +77,13 @@ def command(
         feast = open_feast(repository.path)
         definition, layout = view_definition(feast, view), layout_of(feast, [view])
     source: Source = CsvRows(csv_file) if csv_file else SqlRows(query or "", connection or "")
-    checkpoint = Checkpoint(repository.path, view, source.identity)
-    history = None if online_only or definition.history is None else History(definition, definition.history, checkpoint.folder)
+    store_url, history_path = url or repository.online_url, None if online_only else definition.history
+    checkpoint = Checkpoint(repository.path, view, _identity(source, store_url, layout, as_of, history_path))
+    history = None if history_path is None else History(definition, history_path, checkpoint.folder)
     order = Load(
         source=source,
         reader=RowReader(definition, source, as_of, layout.key_serialization),
-        store=open_store(url or repository.online_url, layout, StoreSettings(timeout_s=_TIMEOUT_S)),
+        store=open_store(store_url, layout, StoreSettings(timeout_s=_TIMEOUT_S)),
         checkpoint=checkpoint,
         history=history,
         rejects=rejects,
@@ -90,6 +92,11 @@ def command(
         loaded = asyncio.run(load(order, bar.show, afresh=restart))
     _tell(view, loaded, order.rejects, as_json)
     _check_rejected(loaded.counts, order.rejects)
+
+
+def _identity(source: Source, *of: object) -> str:
+    """A load is the rest of an interrupted one if it has the same rows, brings them to the same place and reads them alike."""
+    return hashlib.sha256("\0".join([source.identity, *map(repr, of)]).encode()).hexdigest()
 
 
 def _check_rejected(counts: Counts, rejects: Path) -> None:
