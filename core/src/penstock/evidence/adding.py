@@ -8,6 +8,7 @@ wrong has others.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from operator import add, sub
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ _PAIRED_COUNTS = ("score_differences", "latency_ratios")
 _NUMBERS = ("requests", "rows", "keys", "unkeyed", "moved")
 
 K = TypeVar("K")
+N = TypeVar("N", int, float)
 
 
 class Fallen(ValueError):
@@ -82,13 +84,9 @@ def difference(later: Entry, earlier: Entry | None) -> Entry:
     )
 
 
-def add_counts(several: Iterable[Counts]) -> Counts:
-    """Sparse counts, added bin by bin."""
-    found: dict[int, int] = {}
-    for counts in several:
-        for number, count in counts:
-            found[number] = found.get(number, 0) + count
-    return sorted([(number, count) for number, count in found.items() if count])
+def add_counts(several: Iterable[list[tuple[int, N]]]) -> list[tuple[int, N]]:
+    """Sparse counts, or weights, added bin by bin."""
+    return sorted([(number, count) for number, count in _totals(chain.from_iterable(several)).items() if count])
 
 
 def subtract_counts(later: Counts, earlier: Counts) -> Counts:
@@ -155,11 +153,14 @@ def _since(later: dict[str, Histogram], earlier: dict[str, Histogram]) -> dict[s
 
 
 def _summed(several: Iterable[dict[str, int]]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for counts in several:
-        for kind, count in counts.items():
-            found[kind] = found.get(kind, 0) + count
-    return dict(sorted(found.items()))
+    return dict(sorted(_totals(chain.from_iterable(counts.items() for counts in several)).items()))
+
+
+def _totals(several: Iterable[tuple[K, N]]) -> dict[K, N]:
+    found: dict[K, N] = {}
+    for key, count in several:
+        found[key] = found[key] + count if key in found else count
+    return found
 
 
 def _remaining(later: dict[K, int], earlier: dict[K, int]) -> dict[K, int]:

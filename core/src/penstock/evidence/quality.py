@@ -16,6 +16,7 @@ from typing import Annotated
 import msgspec
 
 from penstock.errors import InvalidInput
+from penstock.evidence.adding import add_counts
 
 FORMAT_VERSION = 1
 SCORE_BINS = 100
@@ -187,12 +188,4 @@ def area(scores: Scores) -> float | None:
 
 
 def _scores(several: Sequence[Scores]) -> Scores:
-    return Scores(_weights(one.hits for one in several), _weights(one.misses for one in several))
-
-
-def _weights(several: Iterable[Weights]) -> Weights:
-    found: dict[int, float] = {}
-    for weights in several:
-        for number, weight in weights:
-            found[number] = found.get(number, 0.0) + weight
-    return sorted(found.items())
+    return Scores(add_counts(one.hits for one in several), add_counts(one.misses for one in several))
