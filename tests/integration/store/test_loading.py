@@ -113,3 +113,21 @@ def test_what_one_store_got_is_not_taken_for_what_another_has(shop: Path, feast:
     found = load(feast, shop, "by_int64", "--csv", file, fails=True)
     assert (found["read"], found["history_rows"]) == (2000, 0)
     assert pq.read_table(shop / "data/by_int64.parquet").num_rows == 1999
+
+
+def test_a_view_that_has_changed_keeps_its_history(shop: Path, feast: Any) -> None:
+    """A feature that is new has no older values; one whose values cannot be of its new type is named."""
+    header, row = ["item", "amount", "count", "name", "event_timestamp"], [1, 0.5, 10, "first", "2024-01-01"]
+    load(feast, shop, "by_int64", "--csv", write_csv(shop / "one.csv", [header, row]))
+    definitions = shop / "definitions.py"
+    text = definitions.read_text()
+    definitions.write_text(text.replace("plain = [", 'plain = [Field(name="more", dtype=t.Int64), '))
+    assert feast.call("run", str(shop), "apply")[0] == 0
+    more = write_csv(shop / "two.csv", [["more", *header], [7, 2, 1.5, 20, "second", "2024-01-02"]])
+    assert load(feast, shop, "by_int64", "--csv", more)["history_rows"] == 1
+    assert pq.read_table(shop / "data/by_int64.parquet")["more"].to_pylist() == [None, 7]
+    definitions.write_text(text.replace('name="name", dtype=t.String', 'name="name", dtype=t.Int64'))
+    assert feast.call("run", str(shop), "apply")[0] == 0
+    file = write_csv(shop / "three.csv", [header, [3, 1, 1, 1, "2024-01-03"]])
+    code, output = feast.call("run", str(shop), "load", "by_int64", "--csv", str(file))
+    assert (code, "name: " in output, "by_int64.parquet holds values that are no int64" in output) == (1, True, True), output

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from penstock.errors import InvalidInput
 from penstock_cli.features.registry import ViewDefinition
 from penstock_transformer.store.port import RowWrite
 from penstock_transformer.store.value_types import ValueType, value_type
@@ -65,9 +66,9 @@ class History:
             tables = [pq.read_table(part) for part in parts]
             before = 0
             if self._path.exists():
-                held = pq.read_table(self._path)
+                held = self._held()
                 before = held.num_rows
-                tables.insert(0, held.select(self._schema.names).cast(self._schema))
+                tables.insert(0, held)
             table = pa.concat_tables(tables)
             keys = [self._sources.get(name, name) for name in self._view.layout.keys]
             fresh = ~table.select([*keys, self._time]).to_pandas().duplicated(keep="first").to_numpy()
@@ -80,6 +81,22 @@ class History:
         for part in parts:
             part.unlink()
         return added
+
+    def _held(self) -> Any:
+        """The history as the view is now: a feature that is new to it has no values yet. Raises InvalidInput naming a column that
+        cannot be of its new type.
+        """
+        held, columns = pq.read_table(self._path), []
+        for field in self._schema:
+            try:
+                known = field.name in held.column_names
+                columns.append(held[field.name].cast(field.type) if known else pa.nulls(held.num_rows, field.type))
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                text = (
+                    f"{self._path} holds values that are no {field.type}: {str(error)[:200]}; move the file away to begin it anew"
+                )
+                raise InvalidInput(text, field=field.name) from None
+        return pa.Table.from_arrays(columns, schema=self._schema)
 
     def _write(self, table: Any, path: Path) -> None:
         """Whole or not at all."""
