@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from prometheus_client.core import Metric
 
 from penstock.errors import PenstockError
+from penstock.failpoints import failpoint
 from penstock_transformer.predictions.claim_check import ClaimCheck
 from penstock_transformer.predictions.draining import Drain, Pipelines
 from penstock_transformer.predictions.object_settings import objects_beside
@@ -95,6 +96,7 @@ class Backing:
                 removed = EXPIRE_AT_ONCE
                 while removed >= EXPIRE_AT_ONCE:
                     expired = await self.store.expire(time.time(), EXPIRE_AT_ONCE)
+                    failpoint("expire.removed")
                     await self.claims.discard(expired.references)
                     removed = expired.removed
             except PenstockError as error:

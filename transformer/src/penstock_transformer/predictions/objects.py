@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from penstock.errors import Internal, InvalidInput, NotFound, PenstockError, TooLarge, UpstreamUnavailable
+from penstock.failpoints import failpoint
 from penstock_transformer.predictions.object_names import HEADER, Kind, ObjectName, id_text, read_key, read_reference
 
 logger = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class StoredObjects:
             await self._backend.obstore.put_async(self._backend.store, name.key, body, use_multipart=False)
             if self._backend.folder is not None:
                 await asyncio.to_thread(_sync, self._backend.folder / name.key)
+        failpoint("object.written")
         return f"{self.base}/{name.key}"
 
     async def get(self, reference: str) -> bytes:

@@ -28,6 +28,7 @@ class State(StrEnum):
     CANCELED = "canceled"
 
 
+JSON = b"application/json"
 ENDED = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELED})
 
 
@@ -44,6 +45,16 @@ class Payload(msgspec.Struct, frozen=True, eq=False):
     headers: Headers
     nbytes: int
     reference: str | None = None
+
+    @property
+    def content_type(self) -> bytes:
+        """What it is; JSON where nothing is said."""
+        return next((value for name, value in self.headers if name.lower() == "content-type"), b"") or JSON
+
+    @property
+    def is_json(self) -> bool:
+        """Whether a document of JSON can hold it."""
+        return self.content_type.partition(b";")[0].strip() == JSON
 
 
 class NewPrediction(msgspec.Struct, frozen=True, eq=False):

@@ -126,13 +126,13 @@ class PredictionService:
         kept = await backing.claims.submit(backing.store, new)
         failpoint("submit.written")
         self._submitted["new" if kept[1] else "repeated"] += 1
-        return kept
+        return kept if kept[1] else (await _with_result(backing, kept[0]), False)
 
     async def get(self, prediction_id: str, owner: str | None) -> tuple[Prediction, int | None]:
         """A prediction, and its position while it is queued. Raises NotFound."""
-        store = (await self._existing(prediction_id)).store
-        prediction = await store.get(prediction_id, owner)
-        position = await store.position(prediction) if prediction.state is PredictionState.STARTING else None
+        backing = await self._existing(prediction_id)
+        prediction = await _with_result(backing, await backing.store.get(prediction_id, owner))
+        position = await backing.store.position(prediction) if prediction.state is PredictionState.STARTING else None
         return prediction, position
 
     async def knows(self, prediction_id: str) -> bool:
@@ -166,7 +166,8 @@ class PredictionService:
 
     async def cancel(self, prediction_id: str, owner: str | None) -> Prediction:
         """Canceled, unless it had ended; how it is then. Raises NotFound."""
-        return await (await self._existing(prediction_id)).store.cancel(prediction_id, owner)
+        backing = await self._existing(prediction_id)
+        return await _with_result(backing, await backing.store.cancel(prediction_id, owner))
 
     async def ended(self, prediction: Prediction, wait_s: float) -> Prediction:
         """The prediction once it has ended, or as it is after `wait_s`, or when this process stops. Never raises: it is kept, and
@@ -178,7 +179,8 @@ class PredictionService:
                 async with asyncio.timeout(wait_s), self.follow(prediction.id) as states:
                     async for _ in states:
                         pass
-            return await (await self._opened()).store.get(prediction.id, None)
+            backing = await self._opened()
+            return await _with_result(backing, await backing.store.get(prediction.id, None))
         except PenstockError as error:
             logger.info("prediction is not waited for", extra={"request_id": prediction.id, "reason": error.message})
             return prediction
@@ -271,6 +273,21 @@ class PredictionService:
     async def _finish(self) -> None:
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def _with_result(backing: Backing, prediction: Prediction) -> Prediction:
+    """One whose result is in it, wherever that lies, if its document can hold it. Raises UpstreamUnavailable: a success without a
+    result would be taken for an empty one."""
+    payload = prediction.result
+    if payload is None or payload.body is not None or not payload.is_json:
+        return prediction
+    try:
+        return replace(prediction, result=await _whole(backing, payload))
+    except UpstreamUnavailable:
+        raise
+    except PenstockError as error:
+        logger.error("result cannot be shown", extra={"request_id": prediction.id, "reason": error.message})
+        return prediction
 
 
 async def _whole(backing: Backing, payload: Payload) -> Payload:

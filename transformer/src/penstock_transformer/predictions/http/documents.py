@@ -14,8 +14,6 @@ from penstock.errors import ErrorKind
 from penstock.serving.status import HTTP_STATUS, problem
 from penstock_transformer.predictions.resource import ENDED, Payload, Prediction, State
 
-JSON = b"application/json"
-
 
 def encode(prediction: Prediction, position: int | None = None, *, whole: bool = True) -> bytes:
     """The document's bytes; `whole` False leaves the result to its link, as lists do."""
@@ -38,7 +36,7 @@ def document(prediction: Prediction, position: int | None = None, *, whole: bool
         found["idempotency_key"] = prediction.idempotency_key
     if prediction.kind is not None:
         found["error"] = orjson.Fragment(error_of(prediction))
-    elif whole and prediction.result is not None and prediction.result.body is not None and _is_json(prediction.result):
+    elif whole and prediction.result is not None and prediction.result.body is not None and prediction.result.is_json:
         found["result"] = orjson.Fragment(prediction.result.body)
     found["links"] = _links(prediction)
     return found
@@ -62,23 +60,11 @@ def status_of(prediction: Prediction) -> int:
         return 500
 
 
-def content_type_of(payload: Payload) -> bytes:
-    """What a payload is; JSON where nothing is said."""
-    return _header(payload, "content-type") or JSON
-
-
 def length_line(payload: Payload) -> bytes:
     """The header line that says where the JSON part of binary tensors ends; empty for any other payload."""
-    value = _header(payload, "inference-header-content-length")
+    wanted = "inference-header-content-length"
+    value = next((value for name, value in payload.headers if name.lower() == wanted), None)
     return b"" if value is None else b"inference-header-content-length: %b\r\n" % value
-
-
-def _header(payload: Payload, wanted: str) -> bytes | None:
-    return next((value for name, value in payload.headers if name.lower() == wanted), None)
-
-
-def _is_json(payload: Payload) -> bool:
-    return content_type_of(payload).partition(b";")[0].strip() == JSON
 
 
 def _links(prediction: Prediction) -> dict[str, str]:

@@ -14,10 +14,10 @@ from penstock.serving.asgi import plain_response
 from penstock_transformer.http.records import Strict
 from penstock_transformer.predictions.http.asking import seen_by
 from penstock_transformer.predictions.http.documentation import CANCEL, EVENTS, LIST, PAYLOAD
-from penstock_transformer.predictions.http.documents import JSON, content_type_of, document, encode, length_line
+from penstock_transformer.predictions.http.documents import document, encode, length_line
 from penstock_transformer.predictions.http.events import PredictionEvents
 from penstock_transformer.predictions.port import Filter
-from penstock_transformer.predictions.resource import Payload, State
+from penstock_transformer.predictions.resource import JSON, Payload, State
 from penstock_transformer.predictions.service import PredictionService
 
 LARGEST_PAGE = 1000
@@ -103,7 +103,7 @@ def _is_number(text: str) -> bool:
 
 
 def _payload(payload: Payload) -> Response:
-    return plain_response(200, payload.body or b"", content_type_of(payload), length_line(payload))
+    return plain_response(200, payload.body or b"", payload.content_type, length_line(payload))
 
 
 def _json(body: bytes) -> Response:

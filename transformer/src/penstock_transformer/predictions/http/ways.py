@@ -25,7 +25,7 @@ from penstock_transformer.http.limits import WayInLimits
 from penstock_transformer.http.prefer import Preference, read_prefer
 from penstock_transformer.http.several import TransformerPlane
 from penstock_transformer.predictions.http.asking import new_prediction, owner_of, seen_by
-from penstock_transformer.predictions.http.documents import content_type_of, encode, error_of, length_line, status_of
+from penstock_transformer.predictions.http.documents import encode, error_of, length_line, status_of
 from penstock_transformer.predictions.port import KeyReused
 from penstock_transformer.predictions.resource import ENDED, NewPrediction, Prediction
 from penstock_transformer.predictions.service import PredictionService
@@ -87,7 +87,7 @@ class PredictionWays:
             exchange.answer(status_of(prediction), error_of(prediction), PROBLEM, applied)
         elif prediction.result is not None and waited_s is not None:
             payload = await self._service.result(prediction.id, None)
-            exchange.answer(200, payload.body or b"", content_type_of(payload), applied + length_line(payload))
+            exchange.answer(200, payload.body or b"", payload.content_type, applied + length_line(payload))
         else:
             self._answer(exchange, prediction, applied, waited=False)
 
