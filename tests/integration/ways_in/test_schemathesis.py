@@ -1,26 +1,39 @@
-"""schemathesis, unmodified, over `/openapi.json` of a real server: every check, on every path."""
+"""schemathesis, unmodified, over `/openapi.json` of real servers: every check, every path. `make fuzz` has thousands of cases."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from penstock.testing.programs import ProgramMissing, schemathesis
+from penstock.testing import models
+from penstock.testing.documents import Judged, judge_document
+from penstock.testing.programs import ProgramMissing
 from penstock.testing.server import ServerProcess
 
-CONFIG = Path(__file__).with_name("schemathesis.toml")
+
+def judged(server: ServerProcess, directory: Path, leave_out: str) -> Judged:
+    """Of one model and one version, which stand for all."""
+    try:
+        return judge_document(server.url, directory, examples=2, leave_out=leave_out, timeout_s=110)
+    except ProgramMissing as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.mark.slow
 def test_every_path_answers_as_it_is_documented(server: ServerProcess, tmp_path: Path) -> None:
-    try:
-        program = schemathesis()
-    except ProgramMissing as missing:
-        pytest.skip(str(missing))
-    command = [program.path, "--config-file", str(CONFIG), "run", f"{server.url}/openapi.json", "--checks", "all"]
-    # The same cases every time, of one model and one version: what is new is looked for by running it longer. It has no way to
-    # send examples of NDJSON and Arrow; `test_documentation.py` sends those.
-    limits = ["--max-examples", "2", "--seed", "1", "--phases", "coverage,fuzzing", "--suppress-health-check", "all"]
-    limits += ["--exclude-path-regex", "pictures|versions"]
-    done = subprocess.run([*command, *limits], cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    # NDJSON and Arrow are sent by `test_documentation.py`.
+    found = judged(server, tmp_path, "pictures|versions")
+    assert found.good, found.said[-8000:]
+    assert found.cases > 500
+
+
+@pytest.mark.slow
+def test_so_does_every_path_of_a_predictor(tmp_path: Path) -> None:
+    for name, model in {"mlp": models.mlp((3, 8, 2)), "labels": models.labels()}.items():
+        (tmp_path / "models" / name).mkdir(parents=True)
+        (tmp_path / "models" / name / "model.onnx").write_bytes(model)
+    options = ("--model_name", "m", "--model_dir", str(tmp_path / "models"), "--profile_s", "0", "--repository_api", "true")
+    with ServerProcess("penstock_predictor", "--drain_delay_s", "0", *options) as server:
+        # A load would take longer than all else here; `test_reloading.py` has them.
+        found = judged(server, tmp_path, "versions|labels|load$")
+    assert found.good, found.said[-8000:]
+    assert found.cases > 200

@@ -17,6 +17,11 @@ def test_a_plain_model_shows_its_inputs() -> None:
     assert schema["required"] == ["x", "t"]
     assert schema["properties"]["x"] == {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
     assert docs.rows() == [{"x": [0.0, 0.0], "t": ""}]
+    # In tensors, protocol v1's among them, null is NaN; in a row it is a value that is missing.
+    element = {"type": ["number", "null"]}
+    assert docs.instance_schema()["properties"]["x"] == {"type": "array", "items": element, "minItems": 2, "maxItems": 2}
+    alone = ModelDocs(ModelMetadata("m", ("1",), "p", (TensorMetadata("x", "FP32", (-1,)),), ()))
+    assert alone.instance_schema()["anyOf"][0] == element
     assert docs.infer_example()["inputs"][0] == {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [0.0, 0.0]}
 
 

@@ -12,6 +12,7 @@ import copy
 import csv
 import io
 import json
+from collections.abc import Collection
 from typing import Any
 
 from fastapi import FastAPI
@@ -51,7 +52,7 @@ async def document(app: FastAPI) -> dict[str, Any]:
         for method, operation in operations.items():
             if method in _METHODS:
                 _tidy(path, operation)
-                _exemplify(operation, first)
+                _exemplify(operation, first, docs if len(docs) == len(plane.models()) else ())
         if docs and len(plane.models()) <= MOST_MODELS and path in (*_INFER, _V1, _PREDICT):
             for name, one in docs.items():
                 paths[path.replace("{model}", name)] = _of_model(path, operations, name, one)
@@ -84,12 +85,14 @@ def _tidy(path: str, operation: dict[str, Any]) -> None:
             parameter.setdefault("schema", {"type": "string"}).setdefault("minLength", 1)
 
 
-def _exemplify(operation: dict[str, Any], docs: ModelDocs | None) -> None:
-    """Path parameters that can be sent as they are: the first model's."""
+def _exemplify(operation: dict[str, Any], docs: ModelDocs | None, models: Collection[str]) -> None:
+    """Path parameters that can be sent as they are: the first model's; `models`: all names, where they are known."""
     known = {} if docs is None else {"model": docs.metadata.name, "version": (*docs.metadata.versions, "1")[0], "file": MANIFEST}
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "path" and parameter["name"] in known:
             parameter["example"] = known[parameter["name"]]
+        if parameter["in"] == "path" and parameter["name"] == "model" and models:
+            parameter["schema"] = {"type": "string", "enum": list(models)}
 
 
 def _is_supposed(response: Any) -> bool:
@@ -143,15 +146,11 @@ def _as_csv(rows: list[dict[str, Any]]) -> str:
 
 def _v1(content: Schema, docs: ModelDocs) -> None:
     media = content["application/json"]
-    if docs.spec is not None:
-        media["schema"]["properties"]["instances"]["items"] = docs.row_schema()
-        media["example"] = {"instances": docs.rows()}
-        return
-    inputs = docs.metadata.inputs
-    rows = docs.rows()
     media["schema"].pop("example", None)
-    media["schema"]["properties"]["instances"]["items"] = {}
-    media["example"] = {"instances": [row[inputs[0].name] for row in rows] if len(inputs) == 1 else rows}
+    media["schema"]["properties"]["instances"]["items"] = docs.instance_schema()
+    rows, inputs = docs.rows(), docs.metadata.inputs
+    alone = docs.spec is None and len(inputs) == 1
+    media["example"] = {"instances": [row[inputs[0].name] for row in rows] if alone else rows}
 
 
 def _infer(content: Schema, docs: ModelDocs) -> None:

@@ -82,6 +82,15 @@ class ModelDocs:
             schema["anyOf"] = [{"required": needed}, {"required": [key]}]
         return schema
 
+    def instance_schema(self) -> dict[str, Any]:
+        """An instance of protocol v1: a row of features, or of a plain model's tensors, where null is NaN; of one input also its
+        value alone."""
+        if self.spec is not None:
+            return self.row_schema()
+        values = {one.name: _nested(one.datatype, one.shape[1:], with_nan=True) for one in self.metadata.inputs}
+        row = {"type": "object", "required": list(values), "properties": values, "additionalProperties": False}
+        return {"anyOf": [*values.values(), row]} if len(values) == 1 else row
+
     def infer_example(self) -> dict[str, Any]:
         """A v2 request that can be sent as it is."""
         rows = self.rows()
@@ -227,12 +236,12 @@ def _sample(kind: str) -> Any:
     return {"string": "", "bool": False, "image": "", "bytes": "", "int32": 0, "int64": 0}.get(kind, 0.0)
 
 
-def _nested(datatype: str, shape: tuple[int, ...]) -> dict[str, Any]:
+def _nested(datatype: str, shape: tuple[int, ...], *, with_nan: bool = False) -> dict[str, Any]:
     if not shape:
         kind = _TENSOR_TYPES.get(datatype, "number" if datatype.startswith("FP") else "integer")
-        return {"type": kind}
+        return {"type": [kind, "null"] if with_nan and datatype.startswith("FP") else kind}
     size = {"minItems": shape[0], "maxItems": shape[0]} if shape[0] >= 0 else {}
-    return {"type": "array", "items": _nested(datatype, shape[1:]), **size}
+    return {"type": "array", "items": _nested(datatype, shape[1:], with_nan=with_nan), **size}
 
 
 def _zeros(datatype: str, shape: tuple[int, ...]) -> Any:

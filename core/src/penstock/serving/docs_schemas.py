@@ -74,6 +74,22 @@ COMPONENTS: dict[str, Schema] = {
     "Ready": {"type": "object", "required": ["ready"], "properties": {"name": _TEXT, "ready": {"type": "boolean"}}},
     "Live": {"type": "object", "required": ["live"], "properties": {"live": {"type": "boolean"}}},
     "Models": {"type": "object", "required": ["models"], "properties": {"models": {"type": "array", "items": _TEXT}}},
+    "RepositoryIndex": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["name", "version", "state", "reason"],
+            "properties": {
+                "name": _TEXT,
+                "version": _TEXT,
+                "state": {"type": "string", "enum": ["READY", "LOADING", "UNAVAILABLE"]},
+                "reason": {"type": "string", "description": "why it is not ready, or why its last load failed; else empty"},
+                "bundle": {"type": "string", "description": "name@sha256:…; empty where it is not known"},
+            },
+        },
+    },
+    "Loaded": {"type": "object", "required": ["name", "load"], "properties": {"name": _TEXT, "load": {"const": True}}},
+    "Unloaded": {"type": "object", "required": ["name", "unload"], "properties": {"name": _TEXT, "unload": {"const": True}}},
     "Alive": {"type": "object", "required": ["status"], "properties": {"status": _TEXT, "state": _TEXT}},
     "Readiness": {
         "type": "object",
@@ -82,7 +98,7 @@ COMPONENTS: dict[str, Schema] = {
     },
 }
 
-# What answers a GET with 200; for health with 503 too.
+# What a path answers with 200; for health with 503 too.
 ANSWERS: dict[str, str] = {
     "/": "Alive",
     "/v2": "ServerMetadata",
@@ -96,6 +112,11 @@ ANSWERS: dict[str, str] = {
     "/v1/models/{model}": "Ready",
     "/healthz": "Alive",
     "/readyz": "Readiness",
+    "/v2/repository/index": "RepositoryIndex",
+    "/v2/repository/models/{model}/load": "Loaded",
+    "/v2/repository/models/{model}/versions/{version}/load": "Loaded",
+    "/v2/repository/models/{model}/unload": "Unloaded",
+    "/v2/repository/models/{model}/versions/{version}/unload": "Unloaded",
 }
 _WITH_503 = frozenset({"Ready", "Readiness"})
 

@@ -24,6 +24,7 @@ _INDEX = "/v2/repository/index"
 _MODEL = "/v2/repository/models/{model}"
 _VERSION = f"{_MODEL}/versions/{{version}}"
 _BODY_BYTES = 1024 * 1024
+_PARAMETERS = {"parameters": {"type": "object", "additionalProperties": True}}
 # A load verifies, measures and may build an engine: minutes, not seconds.
 _LOAD_S = 1800.0
 
@@ -86,7 +87,7 @@ def repository_router(repository: ModelRepository) -> APIRouter:
     """The same calls as routes of the serving port's application; `repository` speaks for all workers."""
     router = APIRouter()
 
-    @router.post(_INDEX, summary="Models that serve, and those that could")
+    @router.post(_INDEX, summary="Models that serve, and those that could", openapi_extra=_body({"ready": {"type": "boolean"}}))
     async def index(request: Request) -> Response:
         return _json(await repository.index(_ready(await read_members(request, _BODY_BYTES))))
 
@@ -98,10 +99,17 @@ def repository_router(repository: ModelRepository) -> APIRouter:
         await repository.unload(model, version)
         return _json({"name": model, "unload": True})
 
+    told: dict[str, Any] = {"methods": ["POST"], "openapi_extra": _body(_PARAMETERS)}
     for path in (_MODEL, _VERSION):
-        router.add_api_route(f"{path}/load", load, methods=["POST"], summary="Load a model anew from the repository")
-        router.add_api_route(f"{path}/unload", unload, methods=["POST"], summary="Serve a model no longer")
+        router.add_api_route(f"{path}/load", load, summary="Load a model anew from the repository", **told)
+        router.add_api_route(f"{path}/unload", unload, summary="Serve a model no longer", **told)
     return router
+
+
+def _body(properties: dict[str, Any]) -> dict[str, Any]:
+    """A body that may be left out, as OpenAPI has it."""
+    schema = {"type": "object", "properties": properties}
+    return {"requestBody": {"required": False, "content": {"application/json": {"schema": schema}}}}
 
 
 def _path(model: str, version: str | None) -> str:
