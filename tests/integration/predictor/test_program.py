@@ -14,7 +14,6 @@ import pytest
 
 from penstock.onnx import load
 from penstock.testing import models
-from penstock.testing.raw_http import RawConnection, infer_body, raw_request
 from penstock.testing.server import ServerProcess
 
 KINDS = {
@@ -204,31 +203,6 @@ def test_hundreds_of_callers_each_get_their_own_rows(server: ServerProcess) -> N
             await asyncio.gather(*(one(client, index) for index in range(300)))
 
     asyncio.run(all_of_them())
-
-
-def counter(server: ServerProcess, name: str, model: str) -> float:
-    lines = httpx.get(f"{server.url}/metrics").text.splitlines()
-    return next(float(line.split()[-1]) for line in lines if line.startswith(name) and f'model="{model}"' in line)
-
-
-def test_requests_that_wait_together_share_runs(server: ServerProcess) -> None:
-    connections = [RawConnection(server.port) for _ in range(32)]
-    names = ("penstock_batched_requests_total", "penstock_batch_rows_count")
-    before = [counter(server, name, "row_sum") for name in names]
-    # A stopped server finds them all when it goes on, whatever else the machine does.
-    server.signal(signal.SIGSTOP)
-    try:
-        for index, connection in enumerate(connections):
-            connection.send(raw_request("POST", "/v2/models/row_sum/infer", infer_body([index, 0.5])))
-    finally:
-        server.signal(signal.SIGCONT)
-    for index, connection in enumerate(connections):
-        answer = connection.answer()
-        assert json.loads(answer.body)["outputs"][0]["data"] == [index + 0.5]
-        connection.close()
-    requests, runs = (counter(server, name, "row_sum") - was for name, was in zip(names, before, strict=True))
-    assert requests == 32
-    assert runs < 32
 
 
 def test_kserves_own_client_is_answered(server: ServerProcess) -> None:
