@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol
 
 from penstock.batcher.work import answerable
 from penstock.dataplane import Context
@@ -27,6 +26,7 @@ from penstock.errors import (
 )
 from penstock.tensors import Array
 from penstock_transformer.active import ActiveBundle
+from penstock_transformer.answer_log import AnswerLog
 from penstock_transformer.call import ConnectionEnded, is_unplaced
 from penstock_transformer.calling import call_rows, check_rows
 from penstock_transformer.counters import Counters
@@ -46,16 +46,6 @@ logger = logging.getLogger(__name__)
 
 # What one caller's rows, or one stored value, may have caused for a whole batch.
 _ONE_AT_FAULT = (InvalidInput, Internal, UnreadableValue)
-
-
-class AnswerLog(Protocol):
-    """Who is shown what was answered, after the callers were; it raises nothing and keeps nobody waiting."""
-
-    def answered(self, group: Group, outputs: dict[str, Array]) -> None: ...
-
-    def answered_plain(
-        self, bundle: ActiveBundle, work: PredictWork, outputs: dict[str, Array], sums: Sums | None = None
-    ) -> None: ...
 
 
 class Pipeline:
