@@ -28,10 +28,19 @@ REQUEST = {
     [("triton_sync", "tritonclient"), ("triton_asyncio", "tritonclient"), ("kserve_client", "kserve")],
 )
 def test_a_client_that_others_wrote(predictor: ServerProcess, client: str, module: str) -> None:
+    run_client(client, module, predictor)
+
+
+@pytest.mark.parametrize(("client", "module"), [("triton_features", "tritonclient"), ("kserve_features", "kserve")])
+def test_a_client_of_a_transformer(transformer: ServerProcess, client: str, module: str) -> None:
+    run_client(client, module, transformer)
+
+
+def run_client(client: str, module: str, server: ServerProcess) -> None:
     # Not imported here: KServe's and Triton's modules cannot share this process.
     if importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is missing: pip install {module}[grpc]")
-    command = [sys.executable, str(CLIENTS / f"{client}.py"), predictor.grpc_address]
+    command = [sys.executable, str(CLIENTS / f"{client}.py"), server.grpc_address]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
 
@@ -63,6 +72,19 @@ def test_grpcurl_finds_its_way_by_reflection(grpcurl: str, predictor: ServerProc
     assert answer["outputs"][0]["contents"] == {"fp32Contents": [6]}, done.stderr
     assert answer["id"] == "7"
     assert '"SERVING"' in call(grpcurl, predictor, "grpc.health.v1.Health/Check").stdout
+
+
+def test_grpcurl_finds_its_way_on_a_transformer_too(grpcurl: str, transformer: ServerProcess) -> None:
+    listed = call(grpcurl, transformer, "list").stdout.split()
+    assert "inference.GRPCInferenceService" in listed
+    contents = {"distance": ("FP32", {"fp32_contents": [10]}), "seats": ("INT64", {"int64_contents": [150]})}
+    inputs = [{"name": n, "datatype": kind, "shape": [1], "contents": data} for n, (kind, data) in contents.items()]
+    done = call(
+        grpcurl, transformer, "inference.GRPCInferenceService/ModelInfer", data={"model_name": "flights", "inputs": inputs}
+    )
+    assert len(json.loads(done.stdout)["outputs"][0]["contents"]["fp32Contents"]) == 1, done.stderr
+    for service in ("", "flights"):
+        assert '"SERVING"' in call(grpcurl, transformer, "grpc.health.v1.Health/Check", data={"service": service}).stdout
 
 
 def test_grpcurl_shows_statuses_and_metadata(grpcurl: str, predictor: ServerProcess) -> None:
