@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,25 +89,49 @@ def test_every_byte_of_the_manifest_counts(built: Path) -> None:
         assert changed.digest != digest
 
 
+@contextmanager
+def opened_files() -> Iterator[list[str]]:
+    """Whatever Python opens in the block, by its real path, root's rights or not."""
+    found: list[str] = []
+    _watching.append(found)
+    yield found
+    _watching.remove(found)
+
+
+_watching: list[list[str]] = []
+
+
+def _seen(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and _watching and isinstance(arguments[0], str | bytes | os.PathLike):
+        for found in _watching:
+            found.append(os.path.realpath(os.fsdecode(arguments[0])))
+
+
+# An audit hook cannot be taken away again: it does nothing unless something is watched.
+sys.addaudithook(_seen)
+
+
 def test_a_link_out_of_the_bundle_is_refused_unopened(built: Path, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_bytes((built / "features.yaml").read_bytes())
-    secret.chmod(0)
-    for name in ("features.yaml", "model.onnx", "weights.bin"):
+    for name in ("features.yaml", "model.onnx", "weights.bin", "fused.onnx", "golden.jsonl"):
         kept = (built / name).read_bytes()
         (built / name).unlink()
         (built / name).symlink_to(secret)
-        with pytest.raises(InvalidInput, match="link that leads out of the bundle") as caught:
+        with opened_files() as opened, pytest.raises(InvalidInput, match="link that leads out of the bundle") as caught:
             open_bundle(built)
         assert caught.value.field == name
+        assert str(built / MANIFEST) in opened
+        assert str(secret) not in opened
         (built / name).unlink()
         (built / name).write_bytes(kept)
     outside = tmp_path / "outside"
     outside.mkdir()
     (built / MANIFEST).rename(outside / MANIFEST)
     (built / MANIFEST).symlink_to(outside / MANIFEST)
-    with pytest.raises(InvalidInput, match=r"bundle\.yaml: is a link that leads out"):
+    with opened_files() as opened, pytest.raises(InvalidInput, match=r"bundle\.yaml: is a link that leads out"):
         open_bundle(built)
+    assert str(outside / MANIFEST) not in opened
 
 
 def test_links_inside_are_followed_as_volumes_of_kubernetes_have_them(built: Path, tmp_path: Path) -> None:
