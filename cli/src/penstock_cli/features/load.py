@@ -63,10 +63,7 @@ def command(
     view = view or name
     if not view:
         raise click.UsageError("name the view: penstock features load VIEW --csv FILE")
-    if (csv_file is None) == (query is None):
-        raise click.UsageError("give one of --csv FILE and --sql QUERY")
-    if query is not None and not connection:
-        raise click.UsageError("--sql needs --connection, an SQLAlchemy URL such as postgresql+psycopg://user@host/database")
+    _check_source(csv_file, query, connection)
     rejects = rejects or Path(f"{view}.rejects.csv")
     if csv_file is not None and rejects.resolve() == csv_file.resolve():
         raise click.UsageError(f"--rejects would overwrite the rows themselves: {csv_file}")
@@ -92,6 +89,13 @@ def command(
         loaded = asyncio.run(load(order, bar.show, afresh=restart))
     _tell(view, loaded, order.rejects, as_json)
     _check_rejected(loaded.counts, order.rejects)
+
+
+def _check_source(csv_file: Path | None, query: str | None, connection: str | None) -> None:
+    if (csv_file is None) == (query is None):
+        raise click.UsageError("give one of --csv FILE and --sql QUERY")
+    if query is not None and not connection:
+        raise click.UsageError("--sql needs --connection, an SQLAlchemy URL such as postgresql+psycopg://user@host/database")
 
 
 def _identity(source: Source, *of: object) -> str:

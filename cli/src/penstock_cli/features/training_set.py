@@ -55,12 +55,7 @@ def command(
 
     Rows that serving would refuse (a value that is missing though the spec says reject) are left out and counted.
     """
-    if (rows_file is None) == (query is None):
-        raise click.UsageError("give one of --rows FILE and --sql QUERY")
-    if query is not None and not connection:
-        raise click.UsageError("--sql needs --connection")
-    if out.suffix not in (".npz", ".parquet"):
-        raise click.UsageError("--out ends in .npz or .parquet")
+    _check_usage(rows_file, query, connection, out)
     repository = open_repository(repo)
     spec = read_spec(spec_file.read_text(encoding="utf-8"))
     with Progress("training set") as step:
@@ -88,12 +83,24 @@ def command(
     # numpy knows no zones: times as seconds since the epoch, like everywhere here.
     arrays["event_time"] = joined.times.to_numpy(dtype="datetime64[us]")[kept].astype(np.int64) / 1e6
     write_arrays(out, arrays)
-    found: dict[str, Any] = {"rows": int(kept.sum()), "left_out": int((~kept).sum()), "out": str(out)}
+    _tell(out, int(kept.sum()), int((~kept).sum()), {name: list(array.shape) for name, array in arrays.items()}, as_json)
+
+
+def _check_usage(rows_file: Path | None, query: str | None, connection: str | None, out: Path) -> None:
+    if (rows_file is None) == (query is None):
+        raise click.UsageError("give one of --rows FILE and --sql QUERY")
+    if query is not None and not connection:
+        raise click.UsageError("--sql needs --connection")
+    if out.suffix not in (".npz", ".parquet"):
+        raise click.UsageError("--out ends in .npz or .parquet")
+
+
+def _tell(out: Path, rows: int, left_out: int, shapes: dict[str, list[int]], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(found | {"arrays": {name: list(array.shape) for name, array in arrays.items()}}))
+        click.echo(json.dumps({"rows": rows, "left_out": left_out, "out": str(out), "arrays": shapes}))
         return
-    shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
-    click.echo(f"{out}: {found['rows']:,} rows ({shapes}), {found['left_out']:,} left out for missing values")
+    listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+    click.echo(f"{out}: {rows:,} rows ({listed}), {left_out:,} left out for missing values")
 
 
 def usable(spec: FeatureSpec, values: dict[str, list[Any]], rows: int) -> tuple[dict[str, Column], Any]:
