@@ -4,7 +4,6 @@ options --wanted_of--> Wanted        options --open_box--> DeadLetterBox
 """
 
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,8 +22,6 @@ _BROKER = (
     *("kafka_bootstrap", "kafka_client", "kafka_security", "kafka_ca_file", "kafka_cert_file", "kafka_key_file"),
     *("kafka_sasl_mechanism", "kafka_username", "kafka_password", "kafka_timeout_s", "kafka_record_mb"),
 )
-
-Decorator = Callable[[click.Command], click.Command]
 
 
 class Moment(click.ParamType[float]):

@@ -122,11 +122,6 @@ def promtool(*arguments: str, input: str = "") -> "subprocess.CompletedProcess[s
     return subprocess.run([program, *arguments], input=input, capture_output=True, text=True, check=False, timeout=240)
 
 
-def series_of(text: str) -> set[str]:
-    """The names of the families in a text that a program exposes, as its TYPE lines have them."""
-    return {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
-
-
 def parse_rules(path: Path) -> list[dict[str, Any]]:
     """The alerts of a rule file."""
     return [rule for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"] if "alert" in rule]

@@ -38,21 +38,8 @@ _ROW_BYTES = 512
 RESULTS = ("written", "dropped", "too_large", "failed")
 
 
-class Logged(Protocol):
-    """One logged request on its way: its model, its id, its document."""
-
-    @property
-    def model(self) -> str: ...
-
-    @property
-    def id(self) -> str: ...
-
-    @property
-    def document(self) -> bytes: ...
-
-
 class Entry:
-    """As `Logged`."""
+    """One logged request on its way: its model, its id, the label of its bundle, its document."""
 
     __slots__ = ("bundle", "document", "id", "model")
 
