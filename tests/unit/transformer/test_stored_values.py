@@ -5,7 +5,9 @@ import asyncio
 import numpy as np
 import pytest
 
+from penstock.dataplane import Context, InferRequest, infer
 from penstock.errors import InvalidInput, UpstreamUnavailable
+from penstock.tensors import Tensor
 from penstock.testing.bundles import bundle_files
 
 ROW = {"distance": 10.0, "tailnum": "N1"}
@@ -177,15 +179,8 @@ def test_store_away_is_503_and_comes_back(bench, run):
 
 
 def test_store_away_with_defaults_is_degraded_and_says_so(bench, run, features):
-    own = bundle_files(
-        features.replace(
-            "weight, from: planes.weight, type: float32, missing: reject",
-            "weight, from: planes.weight, type: float32, missing: {default: 1.5}",
-        )
-    )
-
     async def go():
-        async with bench(own) as b:
+        async with bench(bundle_files(spec(features, "double", "{default: 1.5}"))) as b:
             b.store.away = True
             (prediction,) = (await b.ask([ROW])).predictions
             assert prediction["value"] == 111.5
@@ -193,6 +188,40 @@ def test_store_away_with_defaults_is_degraded_and_says_so(bench, run, features):
             assert prediction["degraded"] is True
             await b.fails(UpstreamUnavailable, record_id="7")
             assert b.transformer.counters.degraded == 1
+            inputs = [Tensor.from_array("distance", np.array([10.0], np.float32))]
+            answer = await infer(b.transformer, InferRequest("flights", inputs, Context("r")))
+            assert (answer.outputs[0].array.tolist(), answer.parameters) == ([111.5], {"degraded": True})
+            b.store.away = False
+            answer = await infer(b.transformer, InferRequest("flights", inputs, Context("r")))
+            assert (answer.outputs[0].array.tolist(), answer.parameters) == ([111.5], None)
+
+    run(go())
+
+
+def test_store_away_fails_those_of_a_batch_that_rest_on_a_record_alone(bench, run, features):
+    async def go():
+        async with bench(bundle_files(spec(features, "double", "{default: 1.5}"))) as b:
+            b.store.away = True
+            sent = [b.send([ROW]), b.send(record_id="7"), b.send([{"trip_id": 7}]), b.send([{**ROW, "distance": 1.0}, ROW])]
+            answers = await asyncio.gather(*(one.future for one in sent), return_exceptions=True)
+            assert [[p["value"] for p in answers[at].predictions] for at in (0, 3)] == [[111.5], [102.5, 111.5]]
+            assert [type(answers[at]) for at in (1, 2)] == [UpstreamUnavailable] * 2
+            assert (b.transformer.counters.degraded, len(b.predictor.calls)) == (2, 1)
+
+    run(go())
+
+
+def test_a_features_own_max_age_is_for_it_alone(bench, run, features):
+    own = spec(features, "double", "{default: 1.0}, maxAge: 1h").replace("planes.seats, type", "planes.seats, maxAge: 30d, type")
+
+    async def go():
+        async with bench(bundle_files(own)) as b:
+            for name, age_s in (("N5", 7200), ("N6", 20 * 86400), ("N7", 60)):
+                await b.put("planes", name, age_s=age_s, seats=5, weight=2.0)
+            answer = await b.ask([{**ROW, "tailnum": name} for name in ("N5", "N6", "N7")])
+            assert [p["value"] for p in answer.predictions] == [16.0, 16.0, 17.0]
+            assert [p["defaulted"] for p in answer.predictions] == [["weight"], ["weight"], []]
+            assert answer.predictions[1]["ages_s"]["planes"] == pytest.approx(20 * 86400, abs=60)
 
     run(go())
 

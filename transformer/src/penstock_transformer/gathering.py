@@ -126,8 +126,11 @@ class Gathering:
 
     @property
     def needs_record(self) -> bool:
-        """Whether request features or keys must come from the record, so that nothing can be said without the store."""
-        return self._record_first
+        """Whether request features or keys come from a record that a row names, so that nothing can be said without the store."""
+        record = self._plan.record
+        if record is None or not self._record_first:
+            return False
+        return any(None not in key for key in zip(*map(self._values, record.key_columns), strict=True))
 
     def _lacks_something(self) -> bool:
         fills = self._plan.fills

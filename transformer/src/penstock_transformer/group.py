@@ -153,7 +153,9 @@ class Group:
                 for prediction in mine:
                     prediction.pop("data", None)
             rows = slice(start, stop)
-            answer = PredictResponse(request.model, label, mine, outputs, version=version, record=records.get(start), rows=rows)
+            answer = PredictResponse(
+                request.model, label, mine, outputs, version=version, record=records.get(start), rows=rows, degraded=self.degraded
+            )
             work.put(answer)
             start = stop
 
@@ -168,6 +170,18 @@ class Group:
                 for place, prediction in zip(work.asked.places, made, strict=True):
                     predictions[start + place] = prediction
         return predictions
+
+    def degrade(self, error: PenstockError) -> None:
+        """Go on without the store, of which every value is missing. Works that rest on a record fail."""
+        if self.gathering is not None and self.gathering.needs_record:
+            alone = [self._of([part], [work]) for part, work in zip(self.parts, self.works, strict=True)]
+            self._drop({at: error for at, gathering in enumerate(alone) if gathering.needs_record})
+            if not self.works:
+                return
+            self._gather()
+        assert self.gathering is not None
+        self.gathered = self.gathering.without_store()
+        self.degraded = True
 
     def fail(self, error: PenstockError) -> None:
         """Fail every work that still waits."""
@@ -234,18 +248,18 @@ class Group:
         self.bounds = [0, *accumulate(w.rows for w in self.works)]
 
     def _gather(self) -> None:
-        self.gathering, self.reads = self._gathering(self.parts, [w.rows for w in self.works])
+        self.gathering = self._of(self.parts, self.works)
+        self.reads = self.gathering.first()
 
-    def _gathering(self, parts: Sequence[list[Row] | dict[str, Array]], counts: Sequence[int]) -> tuple[Gathering, list[SetRead]]:
-        whole = any(w.request.record_id is not None for w in self.works)
-        gathering = Gathering(self.plan, RowSource(parts, counts), time.time(), whole_record=whole)
-        return gathering, gathering.first()
+    def _of(self, parts: Sequence[list[Row] | dict[str, Array]], works: Sequence[PredictWork]) -> Gathering:
+        whole = any(w.request.record_id is not None for w in works)
+        return Gathering(self.plan, RowSource(parts, [w.rows for w in works]), time.time(), whole_record=whole)
 
     def _faults_alone(self) -> dict[int, PenstockError]:
         faults: dict[int, PenstockError] = {}
         for at, work in enumerate(self.works):
             try:
-                self._gathering([self.parts[at]], [work.rows])
+                self._of([self.parts[at]], [work]).first()
             except InvalidInput as error:
                 faults[at] = error
         return faults

@@ -177,11 +177,9 @@ class Pipeline:
             await self._alone(group, error)
             return
         self._counters.store_errors += 1
-        assert group.gathering is not None
-        if isinstance(error, UpstreamUnavailable) and group.plan.degradable and not group.gathering.needs_record:
+        if isinstance(error, UpstreamUnavailable) and group.plan.degradable:
+            group.degrade(error)
             self._counters.degraded += len(group.works)
-            group.gathered = group.gathering.without_store()
-            group.degraded = True
         else:
             group.fail(error)
 

@@ -46,10 +46,10 @@ class PredictResponse:
 
     `outputs` holds the model's own outputs for these rows (name to array), for callers who speak tensors; given with `rows` it is
     the whole batch's, and the caller's own part is cut out when it is asked for. `record` is the stored record of a
-    `GET /predict/{id}`.
+    `GET /predict/{id}`; `degraded`: it was made without the feature store.
     """
 
-    __slots__ = ("_outputs", "_rows", "bundle", "model", "predictions", "record", "version")
+    __slots__ = ("_outputs", "_rows", "bundle", "degraded", "model", "predictions", "record", "version")
 
     def __init__(
         self,
@@ -61,9 +61,11 @@ class PredictResponse:
         version: str | None = None,
         record: dict[str, Any] | None = None,
         rows: slice | None = None,
+        degraded: bool = False,
     ) -> None:
         self.model = model
         self.bundle = bundle
+        self.degraded = degraded
         self.predictions = predictions
         self._outputs = outputs
         self._rows = rows

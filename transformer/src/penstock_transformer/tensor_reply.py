@@ -56,7 +56,8 @@ class TensorReply:
         except InvalidInput as error:
             self._caller.error(error)
             return
-        self._caller.put(InferResponse(response.model, outputs, bundle=response.bundle, version=response.version))
+        parameters = {"degraded": True} if response.degraded else None
+        self._caller.put(InferResponse(response.model, outputs, response.bundle, response.version, parameters))
 
     def error(self, error: PenstockError) -> None:
         self._caller.error(error)
