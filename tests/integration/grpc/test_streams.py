@@ -7,11 +7,13 @@ import grpc
 import numpy as np
 import pytest
 
+from penstock.errors import Overloaded
 from penstock.protocol.grpc import messages
 from penstock.serving.grpc.stream import CREDIT
 from penstock.serving.shell import ShellLimits
 from penstock.testing.grpc_client import infer_message
 from penstock.testing.grpc_running import RunningGrpc, run_grpc, until
+from penstock.testing.plane import BUNDLE
 
 CODE = grpc.StatusCode
 X = np.ones((1, 2), np.float32)
@@ -33,6 +35,22 @@ def test_a_stream_answers_in_order_whatever_finishes_first() -> None:
         assert [bool(answer.error_message) for answer in answers] == [False, False, True]
         assert await call.code() is CODE.OK
         assert [request.context.request_id for request, _ in running.plane.taken] == ["s.1", "s.2"]
+        # What metadata say once of a call, answers say of themselves.
+        assert [answer.infer_response.parameters["bundle"].string_param for answer in answers] == [BUNDLE, BUNDLE, ""]
+        assert dict(await call.trailing_metadata())["x-request-id"] == "s"
+
+
+def test_a_request_of_a_stream_that_a_bundle_refused_names_it() -> None:
+    async def check(running: RunningGrpc) -> None:
+        running.plane.error = Overloaded("the queue is full", retry_after_s=0.25)
+        running.plane.error.bundle = "echo@sha256:1"
+        call = running.stream()
+        await call.write(infer_message("echo", x=X).SerializeToString())
+        answer = messages.ModelStreamInferResponse.FromString(await call.read())
+        assert answer.error_message
+        assert answer.infer_response.parameters["bundle"].string_param == "echo@sha256:1"
+
+    run_grpc(check)
 
     run_grpc(check)
 

@@ -4,7 +4,8 @@
 
 Requests of a stream are batched like any others; only their answers wait for each other, as they do in Triton for models that
 give one answer a request. A request that fails is answered with its error and its id; the stream goes on, unless the caller asked
-for errors as statuses (metadata `triton_grpc_error: true`, Triton's own).
+for errors as statuses (metadata `triton_grpc_error: true`, Triton's own). Metadata come once a stream, so an answer names
+its bundle in its parameter `bundle`, as over WebSocket; request n of a stream is logged as the stream's id with `.n`.
 
 Invariant: a stream whose caller does not read holds `CREDIT` requests at most: the reader stops, and gRPC's flow control with it.
 """
@@ -36,6 +37,7 @@ CREDIT = 256
 # Triton's way to ask that each answer says whether it was the last one of its request; here it always is.
 _ASK_FINAL = "triton_enable_empty_final_response"
 _FINAL = "triton_final_response"
+_BUNDLE = "bundle"
 _AS_STATUS = b"triton_grpc_error"
 _LONGEST_ID = 1024
 
@@ -77,6 +79,7 @@ class Slot:
             if self.error is None and self.reply is not None and self.request is not None:
                 response = await self.reply.future
                 answer = response_of(response, self.request)
+                answer.parameters[_BUNDLE].string_param = response.bundle
                 if self.final:
                     answer.parameters[_FINAL].bool_param = True
                 made: bytes = ModelStreamInferResponse(infer_response=answer).SerializeToString()
@@ -93,10 +96,11 @@ class Slot:
             self.call.close()
         assert self.error is not None
         self.call.failed(self.error, self.request)
-        failed: bytes = ModelStreamInferResponse(
-            error_message=message_of(self.error), infer_response={"id": self.identity}
-        ).SerializeToString()
-        return failed
+        failed = ModelStreamInferResponse(error_message=message_of(self.error), infer_response={"id": self.identity})
+        if self.error.bundle:
+            failed.infer_response.parameters[_BUNDLE].string_param = self.error.bundle
+        said: bytes = failed.SerializeToString()
+        return said
 
     def drop(self) -> None:
         """Nobody waits any more."""
@@ -130,6 +134,9 @@ class Streaming:
         credit = asyncio.Semaphore(CREDIT)
         headers = headers_of(context)
         compress(context, headers)
+        # Without one of its caller's it gets one here, which its requests share.
+        headers[b"x-request-id"] = request_id(headers)
+        context.set_trailing_metadata(trailers(headers[b"x-request-id"], ""))
         reader = asyncio.create_task(self._read(context, headers, slots, credit))
         self._readers.add(reader)
         try:
@@ -157,7 +164,6 @@ class Streaming:
     ) -> None:
         """Fill `slots`; None is the end."""
         deadline, peer = deadline_of(context), peer_of(context)
-        stream_id = request_id(headers)
         number = 0
         try:
             while True:
@@ -166,7 +172,7 @@ class Streaming:
                 if not isinstance(message, bytes):  # the mark of the end
                     return
                 number += 1
-                own = {**headers, b"x-request-id": b"%b.%d" % (stream_id, number)}
+                own = {**headers, b"x-request-id": b"%b.%d" % (headers[b"x-request-id"], number)}
                 slot = Slot(Call(self._shell, own, len(message), deadline, peer))
                 await slot.begin(self._plane, message, self._limits)
                 slots.put_nowait(slot)
