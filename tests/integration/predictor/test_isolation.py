@@ -45,6 +45,8 @@ def test_a_slow_model_starves_no_other(server: ServerProcess) -> None:
         slow.send(slow_request(ROWS))
         for _ in range(30):
             assert fast.send(raw_request("POST", "/v2/models/fast/infer", FAST)).answer().status == 200
+            # Nor does it hold up what a kubelet asks, which would end the pod for it.
+            assert fast.send(raw_request("GET", "/v2/health/live")).answer().status == 200
         metrics = httpx.get(f"{server.url}/metrics").text.splitlines()
         assert not answered(slow)
         running = next(line for line in metrics if line.startswith("penstock_running_bytes") and "slow" in line)
