@@ -117,17 +117,21 @@ def test_a_wrong_file_changes_nothing(site, text, watcher, run):
     run(go())
 
 
-def test_a_bundle_that_cannot_be_had_holds_the_whole_route(site, watcher, run):
+@pytest.mark.parametrize("changed", ["", "bundle.yaml", "features.yaml", "encoder.onnx"])
+def test_a_bundle_that_cannot_be_had_or_was_changed_holds_the_whole_route(site, watcher, run, changed):
     async def go():
         site.write(1, site.entry(1, weight=100))
         await site.transformer.start()
         two = site.predictors["http://p2:80"]
-        files, two.files = two.files, {}
+        files = two.files
+        two.files = {**files, changed: bytes([files[changed][0] ^ 1]) + files[changed][1:]} if changed else {}
         entry = {**site.entry(2, weight=50), "digest": FakePredictor(files).digest}
         site.write(2, site.entry(1, weight=50), entry)
         assert not await watcher.look()
-        assert site.transformer.revision == 1
+        assert (site.transformer.revision, await site.versions()) == (1, {"1": 40})
         assert site.transformer.counters.route_failed >= 1
+        error = site.told()["error"]
+        assert changed in f"{error['field']}: {error['message']}"
         two.files = files
         await site.applied(2)
         await site.transformer.close()

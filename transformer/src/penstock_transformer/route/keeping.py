@@ -116,7 +116,7 @@ class RouteKeeper:
     def _failed(self, spec: RouteSpec, fault: RouteFault) -> None:
         self._counters.route_failed += 1
         if fault != self._fault:
-            extra = {"model": spec.model, "revision": spec.revision, "reason": fault.message}
+            extra = {"model": spec.model, "revision": spec.revision, "field": fault.field, "reason": fault.message}
             logger.warning("route not applied yet", extra=extra)
         if self._status.error is self._fault:
             self._status.error = fault
