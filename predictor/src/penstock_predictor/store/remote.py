@@ -22,6 +22,7 @@ _RANGE_BYTES = 64 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
 _MOST_OBJECTS = 100_000
 _ALLOW_HTTP = ("AWS_ALLOW_HTTP", "AZURE_ALLOW_HTTP", "AZURE_STORAGE_USE_EMULATOR", "GOOGLE_ALLOW_HTTP")
+_STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CLIENT = {"connect_timeout": "5s", "timeout": "300s"}
 
 
@@ -142,9 +143,12 @@ class RemoteStore:
         # What breaks off in the middle is asked for again by obstore itself, and its error then is one of another kind.
         if type(error).__name__ == "PreconditionError" or "precondition failure" in text:
             return Conflict(f"{where} was replaced while it was fetched")
-        if isinstance(error, FileNotFoundError) or "NoSuchBucket" in text:
+        # Of a listing that is refused obstore tells no more than the status.
+        status = _STATUS.search(text)
+        if isinstance(error, FileNotFoundError) or (status and status[1] == "404"):
             return NotFound(f"{where} is not there")
-        if isinstance(error, PermissionError) or type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError"):
+        refused = type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError")
+        if isinstance(error, PermissionError) or refused or (status and status[1] in ("401", "403")):
             return InvalidInput(f"{where} may not be read with the credentials of the environment", field="model_dir")
         return UpstreamUnavailable(f"{where} cannot be read: {_reason(error)}")
 
@@ -152,8 +156,14 @@ class RemoteStore:
 def _file(meta: Any) -> RemoteFile:
     etag = meta.get("e_tag")
     mark = etag or f"{meta.get('last_modified')}/{meta['size']}"
-    strong = etag if etag and not str(etag).startswith("W/") else None
-    return RemoteFile(meta["size"], hashlib.sha256(str(mark).encode()).hexdigest(), strong)
+    return RemoteFile(meta["size"], hashlib.sha256(str(mark).encode()).hexdigest(), _strong(etag))
+
+
+def _strong(etag: str | None) -> str | None:
+    """An etag to ask by, None for a weak one. Azure lists them without the quotes that If-Match needs (RFC 9110, 8.8.3)."""
+    if not etag or etag.startswith("W/"):
+        return None
+    return etag if etag.startswith('"') else f'"{etag}"'
 
 
 def _reason(error: BaseException) -> str:
