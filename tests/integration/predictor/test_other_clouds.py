@@ -1,6 +1,6 @@
 """Models out of Google's and Azure's object stores: found, fetched in parts of one content, followed, refused in words.
 
-Google's is spoken to in its XML form, which moto's S3 answers; Azure's is `penstock.testing.azure_blobs`.
+Google's is spoken to in its XML form, which moto's S3 answers (its buckets are those of every server of moto in a process); Azure's is `penstock.testing.azure_blobs`.
 """
 
 import json
@@ -24,7 +24,7 @@ Open = Callable[[str, Path], ObjectSource]
 
 @dataclass
 class Cloud:
-    """A store whose container `models` a test fills; `address` is the container's."""
+    """A store whose container `others` a test fills; `address` is the container's."""
 
     address: str
     put: Callable[[str, bytes], None]
@@ -37,10 +37,10 @@ class Cloud:
 
 @pytest.fixture
 def azure(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
-    with AzureBlobs("models", {}) as blobs:
+    with AzureBlobs("others", {}) as blobs:
         for name, value in blobs.environment.items():
             monkeypatch.setenv(name, value)
-        yield Cloud("az://models", blobs.blobs.__setitem__)
+        yield Cloud("az://others", blobs.blobs.__setitem__)
 
 
 @pytest.fixture
@@ -50,11 +50,11 @@ def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     url = "http://{}:{}".format(*server.get_host_and_port())
     given = {"aws_access_key_id": "key", "aws_secret_access_key": "secret", "region_name": "us-east-1"}
     client = boto3.client("s3", endpoint_url=url, **given)
-    client.create_bucket(Bucket="models")
+    client.create_bucket(Bucket="others")
     account = {"gcs_base_url": url, "disable_oauth": True, "client_email": "", "private_key": "", "private_key_id": ""}
     monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_KEY", json.dumps(account))
     monkeypatch.setenv("GOOGLE_ALLOW_HTTP", "true")
-    yield Cloud("gs://models", lambda name, data: client.put_object(Bucket="models", Key=name, Body=data, ACL="public-read"))
+    yield Cloud("gs://others", lambda name, data: client.put_object(Bucket="others", Key=name, Body=data, ACL="public-read"))
     client.close()
     server.stop()
 
@@ -97,9 +97,9 @@ def test_a_plain_model_that_is_replaced_between_its_parts_is_told(cloud: Cloud) 
 
 
 def test_what_is_not_there_is_said(cloud: Cloud, tmp_path: Path, opened: Open) -> None:
-    with pytest.raises(NotFound, match=r"models/nothing holds neither bundle\.yaml nor"):
+    with pytest.raises(NotFound, match=r"others/nothing holds neither bundle\.yaml nor"):
         opened(f"{cloud.address}/nothing", tmp_path / "cache").places()
-    nowhere = cloud.address.replace("models", "nowhere")
+    nowhere = cloud.address.replace("others", "nowhere")
     with pytest.raises(NotFound, match=f"{nowhere}/x is not there"):
         opened(f"{nowhere}/x", tmp_path / "cache").places()
 
