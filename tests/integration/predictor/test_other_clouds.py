@@ -1,6 +1,7 @@
 """Models out of Google's and Azure's object stores: found, fetched in parts of one content, followed, refused in words.
 
-Google's is spoken to in its XML form, which moto's S3 answers (its buckets are those of every server of moto in a process); Azure's is `penstock.testing.azure_blobs`.
+Google's is spoken to in its XML form, which moto's S3 answers (its buckets are those of every server of moto in a
+process); Azure's is `penstock.testing.azure_blobs`.
 """
 
 import json
