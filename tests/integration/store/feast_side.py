@@ -143,27 +143,27 @@ def run(folder: str, *arguments: str) -> tuple[int, str]:
     return result.exit_code, result.output + trace
 
 
-def interrupted_load(folder: str, file: str, batches: int, *more: str) -> str:
+def interrupted_load(folder: str, batches: int, *arguments: str) -> str:
     """A load that fails when that many batches have been written."""
 
     def fail() -> None:
         raise OSError("interrupted")
 
-    return ended_load(folder, file, batches, fail, *more)
+    return ended_load(folder, batches, fail, *arguments)
 
 
-def killed_load(folder: str, file: str, batches: int, *more: str) -> int:
+def killed_load(folder: str, batches: int, *arguments: str) -> int:
     """A load in a process of its own, which is killed when that many batches have been written; the signal that ended it."""
     child = os.fork()
     if not child:
         try:
-            ended_load(folder, file, batches, lambda: os.kill(os.getpid(), signal.SIGKILL), *more)
+            ended_load(folder, batches, lambda: os.kill(os.getpid(), signal.SIGKILL), *arguments)
         finally:
             os._exit(1)
     return os.WTERMSIG(os.waitpid(child, 0)[1])
 
 
-def ended_load(folder: str, file: str, batches: int, end: Any, *more: str) -> str:
+def ended_load(folder: str, batches: int, end: Any, *arguments: str) -> str:
     from unittest.mock import patch
 
     from penstock_cli.features import loading
@@ -179,7 +179,7 @@ def ended_load(folder: str, file: str, batches: int, end: Any, *more: str) -> st
         return done
 
     with patch.object(loading, "CHECKPOINT_BATCHES", 2), patch.object(SqliteStore, "write", failing):
-        return run(folder, "load", "by_int64", "--csv", file, *more)[1]
+        return run(folder, "load", *arguments)[1]
 
 
 def main() -> None:

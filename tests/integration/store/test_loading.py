@@ -88,7 +88,7 @@ def stored(file: Path) -> int:
 @pytest.mark.parametrize("way", ["interrupted_load", "killed_load"])
 def test_an_interrupted_load_goes_on(shop: Path, feast: Any, way: str) -> None:
     file = shop / "items.csv"
-    ended = feast.call(way, str(shop), str(file), 3)
+    ended = feast.call(way, str(shop), 3, "by_int64", "--csv", str(file))
     assert ended == signal.SIGKILL if way == "killed_load" else "interrupted" in ended
     assert 0 < stored(shop / "online.db") < 1999
     found = load(feast, shop, "by_int64", "--csv", file, fails=True)
@@ -105,14 +105,36 @@ def test_what_one_store_got_is_not_taken_for_what_another_has(shop: Path, feast:
     file, other = shop / "items.csv", shop / "other.db"
     with closing(sqlite3.connect(shop / "online.db")) as one, closing(sqlite3.connect(other)) as two:
         one.backup(two)
-    assert "interrupted" in feast.call("interrupted_load", str(shop), str(file), 3)
+    assert "interrupted" in feast.call("interrupted_load", str(shop), 3, "by_int64", "--csv", str(file))
     found = load(feast, shop, "by_int64", "--csv", file, "--feature_store", f"sqlite:///{other}", fails=True)
     assert (found["resumed_at"], found["written"]) == (0, 1999)
     assert stored(other) == 1999
-    assert "interrupted" in feast.call("interrupted_load", str(shop), str(file), 3, "--online-only")
+    assert "interrupted" in feast.call("interrupted_load", str(shop), 3, "by_int64", "--csv", str(file), "--online-only")
     found = load(feast, shop, "by_int64", "--csv", file, fails=True)
     assert (found["read"], found["history_rows"]) == (2000, 0)
     assert pq.read_table(shop / "data/by_int64.parquet").num_rows == 1999
+
+
+@pytest.mark.parametrize(
+    "change", ["", "DELETE FROM items WHERE item = 5", "INSERT INTO items VALUES (-1, 0, 0, 'new', '2024-01-01')"]
+)
+def test_a_query_whose_rows_have_shifted_is_begun_anew(shop: Path, feast: Any, change: str) -> None:
+    """Counted off, the rows that were done would hide one that was not."""
+    with closing(sqlite3.connect(shop / "company.db")) as company:
+        company.execute("CREATE TABLE items (item INTEGER, amount REAL, count INTEGER, name TEXT, event_timestamp TEXT)")
+        company.executemany("INSERT INTO items VALUES (?, 1, 1, 'x', '2024-01-01')", [(n,) for n in range(2000)])
+        company.commit()
+        query = ("by_int64", "--sql", "SELECT * FROM items ORDER BY item", "--connection", f"sqlite:///{shop}/company.db")
+        assert "interrupted" in feast.call("interrupted_load", str(shop), 3, *query)
+        if change:
+            company.execute(change)
+            company.commit()
+        (count,) = company.execute("SELECT count(*) FROM items").fetchone()
+        items = {item for (item,) in company.execute("SELECT item FROM items")}
+    found = load(feast, shop, *query)
+    assert (found["resumed_at"] > 0, found["read"]) == (not change, count)
+    values, _ = feast.call("read", str(shop), "by_int64", [{"item": item} for item in sorted(items)], ["name"])
+    assert None not in values["name"]
 
 
 def test_a_view_that_has_changed_keeps_its_history(shop: Path, feast: Any) -> None:

@@ -16,13 +16,15 @@ FOLDER = ".penstock"
 @dataclass(slots=True)
 class Counts:
     """Rows so far: `read` of the source, of which `written` were newer than what the store held, `unchanged` were not, and
-    `rejected` did not fit. `line` is the last one done, `parts` counts history parts, `reject_bytes` are the reject file's."""
+    `rejected` did not fit. `line` is the last one done, `last` a digest of its cells, `parts` counts history parts,
+    `reject_bytes` are the reject file's."""
 
     read: int = 0
     written: int = 0
     unchanged: int = 0
     rejected: int = 0
     line: int = 0
+    last: str = ""
     parts: int = 0
     reject_bytes: int = 0
 

@@ -125,7 +125,7 @@ def _tell(view: str, loaded: Loaded, rejects: Path, as_json: bool) -> None:
     counts = loaded.counts
     if as_json:
         found = {"view": view, **asdict(counts), "resumed_at": loaded.resumed_at, "history_rows": loaded.history_rows}
-        for name in ("line", "parts", "reject_bytes"):
+        for name in ("line", "last", "parts", "reject_bytes"):
             del found[name]
         click.echo(json.dumps(found | {"rejects": str(rejects) if counts.rejected else None}))
         return

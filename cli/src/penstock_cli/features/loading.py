@@ -7,6 +7,7 @@ Source -> RowReader -> batches -> FeatureStore.write (compare-and-set)
 
 import asyncio
 import csv
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -52,11 +53,15 @@ async def load(order: Load, report: Report, *, afresh: bool = False) -> Loaded:
     if not order.source.repeatable:
         # Rows without an order cannot be counted off: begin again, the store will know what it has.
         counts = order.checkpoint.open(afresh=True)
+    rows = iter(order.source.rows())
+    if counts.read and not _are_those_of(rows, counts):
+        # A query's rows have shifted meanwhile: counting them off would pass over some that were never loaded.
+        counts, rows = order.checkpoint.open(afresh=True), iter(order.source.rows())
     resumed_at = counts.read
     await order.store.start()
     try:
         with _RejectFile(order.rejects, order.source.header, counts) as rejects:
-            await _batches(order, counts, rejects, report)
+            await _batches(order, rows, counts, rejects, report)
     finally:
         await order.store.close()
     added = order.history.merge() if order.history else 0
@@ -64,10 +69,19 @@ async def load(order: Load, report: Report, *, afresh: bool = False) -> Loaded:
     return Loaded(counts, resumed_at, added)
 
 
-async def _batches(order: Load, counts: Counts, rejects: "_RejectFile", report: Report) -> None:
-    rows = iter(order.source.rows())
-    for _ in islice(rows, counts.read):
+def _are_those_of(rows: Iterator[SourceRow], counts: Counts) -> bool:
+    """Whether the rows that are done, which are passed over, end with the one that they ended with."""
+    last = None
+    for number, last in enumerate(islice(rows, counts.read), 1):  # noqa: B007
         pass
+    return last is not None and number == counts.read and _mark(last) == counts.last
+
+
+def _mark(row: SourceRow) -> str:
+    return hashlib.sha256(repr(row.cells).encode(errors="surrogatepass")).hexdigest()
+
+
+async def _batches(order: Load, rows: Iterator[SourceRow], counts: Counts, rejects: "_RejectFile", report: Report) -> None:
     kept: list[RowWrite] = []
     number = 0
     while batch := list(islice(rows, BATCH_ROWS)):
@@ -76,7 +90,7 @@ async def _batches(order: Load, counts: Counts, rejects: "_RejectFile", report: 
         counts.written += sum(done)
         counts.unchanged += len(done) - sum(done)
         counts.read += len(batch)
-        counts.line = batch[-1].line
+        counts.line, counts.last = batch[-1].line, _mark(batch[-1])
         kept += writes
         number += 1
         if number % CHECKPOINT_BATCHES == 0:
