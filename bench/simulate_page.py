@@ -79,6 +79,10 @@ def _power(part: dict[str, Any]) -> Iterator[str]:
     said = "ours without a shadow, given half an hour"
     yield f"## By size of the fault\n\n{part['runs']} rollouts of each size, {part['date']}; {said}.\n"
     yield "![What is rolled back, by size of the fault](rollouts-power.png)\n"
+    yield (
+        "What is within its margin ours lets on, as it was asked to; a rule without margins takes back what is a little worse,\n"
+        "or nothing before it is much worse, as its bound lies.\n"
+    )
 
 
 def _edge(part: dict[str, Any]) -> Iterator[str]:
