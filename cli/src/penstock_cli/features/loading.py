@@ -8,6 +8,7 @@ Source -> RowReader -> batches -> FeatureStore.write (compare-and-set)
 import asyncio
 import csv
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +18,7 @@ from typing import Any
 from penstock_cli.features.checkpoint import Checkpoint, Counts
 from penstock_cli.features.history import History
 from penstock_cli.features.rows import Rejected, RowReader, Source, SourceRow
-from penstock_transformer.store.port import FeatureStore, RowWrite
+from penstock_transformer.store.port import FeatureStore, RowWrite, SetRead
 
 BATCH_ROWS = 500
 # Batches between two checkpoints: each makes a file of the history's rows.
@@ -53,13 +54,12 @@ async def load(order: Load, report: Report, *, afresh: bool = False) -> Loaded:
     if not order.source.repeatable:
         # Rows without an order cannot be counted off: begin again, the store will know what it has.
         counts = order.checkpoint.open(afresh=True)
-    rows = iter(order.source.rows())
-    if counts.read and not _are_those_of(rows, counts):
-        # A query's rows have shifted meanwhile: counting them off would pass over some that were never loaded.
-        counts, rows = order.checkpoint.open(afresh=True), iter(order.source.rows())
-    resumed_at = counts.read
     await order.store.start()
     try:
+        rows = iter(order.source.rows())
+        if counts.read and not await _are_done(order, rows, counts):
+            counts, rows = order.checkpoint.open(afresh=True), iter(order.source.rows())
+        resumed_at = counts.read
         with _RejectFile(order.rejects, order.source.header, counts) as rejects:
             await _batches(order, rows, counts, rejects, report)
     finally:
@@ -69,12 +69,21 @@ async def load(order: Load, report: Report, *, afresh: bool = False) -> Loaded:
     return Loaded(counts, resumed_at, added)
 
 
-def _are_those_of(rows: Iterator[SourceRow], counts: Counts) -> bool:
-    """Whether the rows that are done, which are passed over, end with the one that they ended with."""
+async def _are_done(order: Load, rows: Iterator[SourceRow], counts: Counts) -> bool:
+    """Pass over the rows that are done. False if they are not those that were: a query's rows have shifted meanwhile, or the
+    store was emptied, and some would never be loaded.
+    """
     last = None
     for number, last in enumerate(islice(rows, counts.read), 1):  # noqa: B007
         pass
-    return last is not None and number == counts.read and _mark(last) == counts.last
+    if last is None or number != counts.read or _mark(last) != counts.last:
+        return False
+    try:
+        write = order.reader.read(last)
+    except Rejected:
+        return True
+    (held,) = await order.store.read([SetRead(write.view, [write.key], ())])
+    return not math.isnan(held.event_times[0])
 
 
 def _mark(row: SourceRow) -> str:
