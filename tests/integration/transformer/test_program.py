@@ -248,3 +248,29 @@ def test_a_plain_model_needs_no_store(tmp_path: Path) -> None:
             assert direct["outputs"] == through["outputs"]
             rows = httpx.post(f"{server.url}/models/m/predict", json={"rows": [{"x": [0.5] * 3}]}, timeout=20).json()
             assert rows["predictions"][0]["outputs"]["y"] == pytest.approx([direct["outputs"][0]["data"][0]])
+
+
+def test_a_transformer_that_never_reached_its_predictor_says_so(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(mlp((3, 4, 1)))
+    common, port = ("--model_name", "m", "--drain_delay_s", "0"), free_port()
+    server = ServerProcess("penstock_transformer", *common, "--predictor_host", f"127.0.0.1:{port}").start()
+    try:
+        url = f"http://127.0.0.1:{server.wait_event('listening', 30)['port']}"
+
+        def reason() -> str:
+            return str(httpx.get(f"{url}/readyz").json()["reasons"].get("bundle"))
+
+        until(lambda: f"127.0.0.1:{port} cannot be reached" in reason())
+        assert httpx.get(f"{url}/healthz").json()["state"] == "starting"
+        assert 'penstock_unready{check="bundle"} 1.0' in httpx.get(f"{url}/metrics").text
+        given = ("--model_dir", str(tmp_path), "--http_port", str(port), "--profile_s", "0")
+        with ServerProcess("penstock_predictor", *common, *given):
+            until(lambda: httpx.get(f"{url}/readyz").json() == {"ready": True, "reasons": {}})
+        # Once there was a bundle, a predictor that is away is an error of its requests.
+        assert httpx.get(f"{url}/readyz").status_code == 200
+        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [0.5] * 3}]}
+        answer = httpx.post(f"{url}/v2/models/m/infer", json=body, timeout=20)
+        assert (answer.status_code, "cannot be reached" in answer.json()["error"]) == (503, True)
+        assert server.stop() == 0
+    finally:
+        server.__exit__(None, None, None)

@@ -17,6 +17,7 @@ from penstock.errors import PenstockError, WrongBundle
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.loading import foreign_bundle, load_bundle
 from penstock_transformer.predictor_client import OtherBundle
+from penstock_transformer.route.status import RouteStatus
 from penstock_transformer.routing import Route, Target
 from penstock_transformer.routing_table import RouteTable
 from penstock_transformer.stores import Stores
@@ -33,11 +34,19 @@ class Follower:
     predictor no longer names is kept, for pods that still hold it."""
 
     def __init__(
-        self, table: RouteTable, predictor: DataPlane, model: str, stores: Stores, *, poll_s: float = 5.0, keep_s: float = 60.0
+        self,
+        table: RouteTable,
+        predictor: DataPlane,
+        status: RouteStatus,
+        stores: Stores,
+        *,
+        poll_s: float = 5.0,
+        keep_s: float = 60.0,
     ) -> None:
         self._table = table
         self._predictor = predictor
-        self._model = model
+        self._status = status
+        self._model = status.model
         self._stores = stores
         self._poll_s = poll_s
         self._keep_s = keep_s
@@ -46,7 +55,6 @@ class Follower:
         self._loading: dict[str, asyncio.Task[ActiveBundle | None]] = {}
         self._poller: asyncio.Task[None] | None = None
         self._stopped = False
-        self._reason = ""
         table.on_refused = self.refused
 
     async def start(self) -> None:
@@ -92,12 +100,12 @@ class Follower:
         try:
             digest = await self._ask()
             found = await self._take(digest) is not None
-            self._reason = ""
+            self._status.unfollowed = ""
             return found
         except PenstockError as error:
-            if str(error) != self._reason:
-                self._reason = str(error)
-                logger.warning("predictor not followed", extra={"model": self._model, "reason": self._reason})
+            if str(error) != self._status.unfollowed:
+                self._status.unfollowed = str(error)
+                logger.warning("predictor not followed", extra={"model": self._model, "reason": str(error)})
             return False
 
     async def _ask(self) -> str:

@@ -11,8 +11,8 @@ from penstock_transformer.transformer import Transformer
 
 
 def add_route(transformer: Transformer, lifecycle: Lifecycle, routes: AdminRoutes | None = None) -> AdminRoutes:
-    """Acknowledge the route that is applied on the admin port, tell its evidence, and hold readiness while it lags. Of several
-    processes the one whose route is least far answers for all, and each tells its own evidence."""
+    """Acknowledge the route applied on the admin port, tell its evidence, and hold readiness while there is none or it lags.
+    Of several processes the one whose route is least far answers for all, and each tells its own evidence."""
 
     async def applied(_: dict[str, Any]) -> dict[str, Any]:
         return transformer.status.answer(transformer.table.route)
@@ -21,4 +21,5 @@ def add_route(transformer: Transformer, lifecycle: Lifecycle, routes: AdminRoute
     routes.add("GET", "/route", applied, merge=merged, summary="The route revision that is applied")
     add_evidence(transformer.table.recorder, transformer.model, routes)
     lifecycle.add_check("route", transformer.status.lag)
+    lifecycle.add_check("bundle", lambda: transformer.status.lack(transformer.table.route))
     return routes

@@ -56,7 +56,7 @@ def route_source(
 
     def followed(predictor: DataPlane) -> Follower:
         status.source = "predictor"
-        return Follower(table, predictor, status.model, stores, poll_s=settings.predictor_poll_s)
+        return Follower(table, predictor, status, stores, poll_s=settings.predictor_poll_s)
 
     if inside is not None:
         return followed(inside)

@@ -1,7 +1,7 @@
 """What one process knows of its route beside the route itself: written by who keeps it, read by `GET /route` and by readiness.
 
-    source: confirmed, refused, most_apply --> RouteStatus --> answer()  (operators and the operator)
-                                                          \\-> lag()     (readiness)
+    source: confirmed, refused, most_apply --> RouteStatus --> answer()         (operators and the operator)
+                                                          \\-> lag(), lack()    (readiness)
 
 Invariant: a pod turns unready for its route only where most other pods apply a newer one: whatever keeps all of them from a
 revision, an API server that is away, a predictor that is gone, a revision that is wrong, takes no pod out.
@@ -40,6 +40,7 @@ class RouteStatus:
         self.model = model
         self.source = ""
         self.error: RouteFault | None = None
+        self.unfollowed = ""  # why the predictor could not be asked last, where it is followed
         self._lag_s = lag_s
         self._clock = clock
         self._revision = 0
@@ -66,6 +67,12 @@ class RouteStatus:
         if self._behind_since is None or not self._lag_s or self._clock() - self._behind_since < self._lag_s:
             return None
         return f"most pods apply revision {self._most_apply} of the route, this one {self._revision}"
+
+    def lack(self, route: Route | None) -> str | None:
+        """Why there is no route at all yet, None once there is one: from then on a predictor that is away fails its requests."""
+        if route is not None:
+            return None
+        return self.unfollowed or (self.error.message if self.error is not None else "no bundle is loaded yet")
 
     def answer(self, route: Route | None) -> dict[str, Any]:
         """What `GET /route` says."""
