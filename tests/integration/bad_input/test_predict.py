@@ -177,6 +177,7 @@ def test_a_record_without_what_the_model_needs(http: httpx.Client, refused: Chec
         ('{"values": {"colour": 1}}', "values.colour", "unknown column"),
         ('{"values": {"carrier": "\\ud800"}}', "body", "expected JSON"),
         ('{"values": {"leaves": "soon"}}', "values.leaves", "ISO 8601"),
+        ('{"values": {"leaves": 1' + "0" * 30 + "}}", "values.leaves", "years 1 to 9999"),
         ('{"values": {}, "event_time": "soon"}', "event_time", "ISO 8601"),
         ('{"id": 3, "values": {}}', "id", "expected an id of type string"),
         ('{"id": "", "values": {}}', "id", "expected an id of type string"),

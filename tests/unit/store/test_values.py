@@ -24,7 +24,7 @@ SCALARS: dict[str, st.SearchStrategy[Any]] = {
     "double": st.floats(allow_nan=False),
     "float": st.floats(width=32, allow_nan=False),
     "bool": st.booleans(),
-    "unix_timestamp": st.integers(-(2**40), 2**40).map(float),
+    "unix_timestamp": st.integers(-62_135_596_800, 253_402_300_799).map(float),
 }
 
 
@@ -128,7 +128,9 @@ def test_nan_and_no_timestamp_are_missing():
 WRONG: list[tuple[str, Any]] = [
     ("int32", 2**31), ("int32", True), ("int64", 2**63), ("int64", 1.0), ("int64", "1"), ("double", "1"), ("double", True),
     ("float", 1e39), ("bool", 1), ("string", 1), ("string", "\ud800"), ("bytes", "x"), ("unix_timestamp", "now"),
-    ("unix_timestamp", math.inf), ("list<int64>", 1), ("list<int64>", ["x"]), ("list<string>", "abc"), ("map", []),
+    ("unix_timestamp", math.inf), ("unix_timestamp", 10**30), ("unix_timestamp", 253_402_300_800),
+    ("unix_timestamp", -62_135_596_801), ("unix_timestamp", np.datetime64("NaT")), ("list<unix_timestamp>", [2**63]),
+    ("list<int64>", 1), ("list<int64>", ["x"]), ("list<string>", "abc"), ("map", []),
     ("map", {1: 2}), ("map", {"a": object()}), ("scalar_map", {"a": 1}), ("list<map>", [1]),
 ]  # fmt: skip
 
@@ -139,6 +141,14 @@ def test_what_does_not_fit_is_refused_by_name(name, value):
         write_value(value, value_type(name, "f"), "colour")
     assert caught.value.field == "colour"
     assert name in caught.value.message
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "ms", "us", "ns"])
+def test_numpys_times_are_seconds_whatever_their_unit(unit):
+    moment = np.datetime64("2024-02-29", unit)
+    for value, name in ((moment, "unix_timestamp"), (np.array([moment]), "list<unix_timestamp>")):
+        found = read_value(write_value(value, value_type(name, "f"), "f"), value_type(name, "f"))
+        assert found == (1_709_164_800.0 if name == "unix_timestamp" else [1_709_164_800.0])
 
 
 def test_an_unknown_type_is_refused_by_name():

@@ -22,6 +22,8 @@ from penstock_transformer.store.value_types import VALUE_TYPES, ValueType
 from penstock_transformer.store.wire import DELIMITED, FIXED32, FIXED64, VARINT, delimited, tag, varint
 
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
+# The years 1 to 9999: what Feast, which makes datetimes of what it reads, can read again.
+_FIRST_S, _LAST_S = -62_135_596_800, 253_402_300_799
 
 
 def write_value(value: Any, kind: ValueType, field: str) -> bytes:
@@ -37,8 +39,7 @@ def write_value(value: Any, kind: ValueType, field: str) -> bytes:
 
 
 def _written(value: Any, kind: ValueType) -> bytes:
-    if isinstance(value, np.generic):
-        value = value.item()
+    value = _python(value)
     if kind.form == "scalar":
         wire_type, write = _SCALARS[kind.kind]
         payload = write(value)
@@ -46,6 +47,13 @@ def _written(value: Any, kind: ValueType) -> bytes:
             return delimited(kind.number, payload)
         return tag(kind.number, wire_type) + payload
     return delimited(kind.number, _COMPOUNDS[kind.form](value, kind))
+
+
+def _python(value: Any) -> Any:
+    """A numpy scalar as Python's own; times as datetimes, whatever their unit, where numpy would make a number of nanoseconds."""
+    if isinstance(value, np.datetime64):
+        return value.astype("datetime64[us]").item()
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _whole(value: Any, bits: int) -> bytes:
@@ -79,9 +87,10 @@ def _seconds(value: Any) -> int:
     """Whole seconds: what Feast's timestamps hold. A datetime without a zone is UTC."""
     if isinstance(value, datetime):
         return math.floor((value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp())
-    if isinstance(value, np.datetime64):
-        return int(value.astype("datetime64[s]").astype(np.int64))
-    return math.floor(_number(value))
+    seconds = math.floor(_number(value))
+    if not _FIRST_S <= seconds <= _LAST_S:
+        raise ValueError("is not within the years 1 to 9999")
+    return seconds
 
 
 def _text(value: Any) -> bytes:
@@ -121,7 +130,7 @@ _SCALARS: dict[str, tuple[int, Callable[[Any], bytes]]] = {
 
 def _items(value: Any) -> Iterable[Any]:
     if isinstance(value, np.ndarray):
-        return value.tolist()  # type: ignore[no-any-return]
+        return value.astype("datetime64[us]").tolist() if value.dtype.kind == "M" else value.tolist()  # type: ignore[no-any-return]
     if not isinstance(value, list | tuple | set | frozenset):
         raise TypeError
     return value
@@ -183,9 +192,8 @@ def _guessed(value: Any) -> bytes:
     if value is None:
         return b""
     if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, np.generic):
-        value = value.item()
+        value = list(_items(value))
+    value = _python(value)
     return _written(value, VALUE_TYPES[_name_of(value)])
 
 
