@@ -26,7 +26,7 @@ from penstock_operator.remembering import Remembered, readable
 from penstock_operator.roles import stage_of
 from penstock_operator.route import LABEL as ROUTE_LABEL
 from penstock_operator.route import read_route_document, route_name
-from penstock_operator.seen import Answer, Pod, Seen
+from penstock_operator.seen import Answer, InferenceService, Pod, Seen
 from penstock_operator.stage import Stage
 from penstock_operator.verification_job import MODEL_LABEL, VERSION_LABEL, read_job
 
@@ -115,16 +115,13 @@ async def look(
     answers, bundles = await asyncio.gather(asker.routes(running), asker.bundles(holding, model))
     # After the routes: over the same connections.
     told, quality = await asyncio.gather(asker.evidence(running), asker.quality(model)) if due else ([], None)
-    main = read_service(service) if service is not None else None
-    named = await _named(reader, namespace, versions, services)
-    started = await _started(reader, namespace, versions)
-    theirs = [replace(read_service(one), pods=started.get(one["metadata"]["name"], 0)) for one in named]
+    theirs = await _of_versions(reader, namespace, versions, services)
     return Seen(
         namespace=namespace,
         model=model,
         now=now,
         versions=versions,
-        service=main,
+        service=read_service(service) if service is not None else None,
         services={one.name: one for one in theirs if one.name != model},
         jobs={job["metadata"]["name"]: read_job(job, _of_job(ours, job)) for job in jobs},
         route=read_route_document(route) if route is not None else None,
@@ -164,6 +161,15 @@ async def _or_none(call: Awaitable[Object]) -> Object | None:
         return await call
     except Missing:
         return None
+
+
+async def _of_versions(
+    reader: Reader, namespace: str, versions: Sequence[ModelVersion], labelled: list[Object]
+) -> list[InferenceService]:
+    """The versions' InferenceServices, with how many pods of each have started."""
+    named = await _named(reader, namespace, versions, labelled)
+    started = await _started(reader, namespace, versions)
+    return [replace(read_service(one), pods=started.get(one["metadata"]["name"], 0)) for one in named]
 
 
 async def _named(reader: Reader, namespace: str, versions: Iterable[ModelVersion], labelled: list[Object]) -> list[Object]:
