@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from penstock.errors import InvalidInput
+from penstock_cli.text_file import read_text
 
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 
@@ -33,11 +34,7 @@ def load_env(directory: Path) -> None:
     file = directory / ".env"
     if not file.is_file():
         return
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise InvalidInput("expected UTF-8 text", field=str(file)) from None
-    for name, value in read_env(text, str(file)).items():
+    for name, value in read_env(read_text(file), str(file)).items():
         os.environ.setdefault(name, value)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from penstock_cli.errors import Command, Failure
+from penstock_cli.text_file import read_text
 
 _DAY_S = 24 * 3600
 
@@ -77,7 +78,7 @@ def show(file: Path) -> None:
 def _append(path: Path, line: str) -> None:
     """Replace the file by one with this line more: a server that reads it meanwhile sees the one or the other."""
     try:
-        before = path.read_text("utf-8") if path.exists() else ""
+        before = read_text(path) if path.exists() else ""
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(before + ("" if not before or before.endswith("\n") else "\n") + line + "\n")

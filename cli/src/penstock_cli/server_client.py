@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from penstock_cli.errors import Failure
+from penstock_cli.text_file import read_text
 
 _START_REMEDY = "Is it running? `penstock serve BUNDLE` starts a server; --url says where it is."
 # A server that speaks TLS hangs up without a word on who does not, and on who has no certificate where it wants one.
@@ -90,7 +91,7 @@ class Server:
 
 
 def _credential(path: Path) -> str:
-    text = path.read_text("utf-8").strip()
+    text = read_text(path).strip()
     if not text.isascii() or not text.isprintable() or not text or " " in text:
         raise Failure(f"{path}: expected one key or token and nothing else")
     return text

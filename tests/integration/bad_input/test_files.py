@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from penstock.bundle.files import digest_bytes
-from penstock.testing.flights import FLIGHTS, write_flights, write_pictures
+from penstock.testing.flights import FLIGHTS, write_flights, write_pictures, write_store
 from penstock_cli.__main__ import main
 from penstock_predictor.__main__ import main as predictor
 from penstock_transformer.__main__ import main as transformer
@@ -162,6 +162,31 @@ def test_a_spec_that_is_wrong_is_not_built(
     assert words in said
     assert "Traceback" not in said
     assert not (tmp_path / "out").exists()
+
+
+def test_files_that_are_no_text_are_named(said: Run, tmp_path: Path) -> None:
+    good = write_flights(tmp_path / "good")
+    for name in ("features.yaml", "query.sql", "feature_store.yaml", "key"):
+        (tmp_path / name).write_bytes(b"formatVersion: \xff\xfe")
+    model, draft = good / "model.onnx", good / "features.yaml"
+    url = "sqlite:///nothing.db"
+    for file, *command in (
+        ("features.yaml", "bundle", "build", model, "--features", tmp_path / "features.yaml", "--out", tmp_path / "out"),
+        ("features.yaml", "bundle", "fit", tmp_path / "features.yaml", "--data", draft),
+        ("query.sql", "bundle", "fit", draft, "--sql", tmp_path / "query.sql", "--connection", url),
+        ("feature_store.yaml", "features", "show", "planes", "--repo", tmp_path),
+        ("key", "predict", "--model", "flights", "--row", "{}", "--key-file", tmp_path / "key"),
+    ):
+        ends(said(*command), file, "UTF-8")
+
+
+@pytest.mark.parametrize(
+    "old, new, words", [("seats: int64", "seats: complex", "seats: "), ("Serialization: 3", "Serialization: 7", "7")]
+)
+def test_a_store_layout_that_is_none_is_not_served(said: Run, tmp_path: Path, old: str, new: str, words: str) -> None:
+    bundle = write_flights(tmp_path / "flights", features=FLIGHTS.replace(old, new))
+    url = write_store(tmp_path / "online.db")
+    ends(said("serve", bundle, "--feature_store", url, "--http_port", "0"), words)
 
 
 def test_a_store_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,6 +34,7 @@ from penstock.onnx.external import external_files
 from penstock_cli.bundle.examples import Pipeline, Results, make_pipeline, run_frame
 from penstock_cli.bundle.fitting_model import check_tensors, refuse_fusing, rows_independent
 from penstock_cli.bundle.verifying import verify
+from penstock_cli.text_file import read_text
 
 MODEL, FEATURES, ENCODER, FUSED = "model.onnx", "features.yaml", "encoder.onnx", "fused.onnx"
 MAX_GOLDEN_ELEMENTS = 500_000
@@ -137,7 +138,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _add_features(order: Order, staging: Path, session: Session, say: Callable[[str], None]) -> FeatureSpec:
     assert order.features is not None
-    text = order.features.read_text(encoding="utf-8")
+    text = read_text(order.features)
     spec = read_spec(text)
     if order.feature_repo is not None:
         from penstock_cli.features.stamp import stamp_layout

@@ -6,6 +6,7 @@ import click
 
 from penstock_cli.errors import Command, Failure
 from penstock_cli.progress import Progress
+from penstock_cli.text_file import read_text
 
 
 @click.command("fit", cls=Command)
@@ -42,7 +43,7 @@ def command(
         if data is not None:
             frame = read_table(data, draft)
         else:
-            frame = read_query(Path(str(sql)).read_text() if str(sql).endswith(".sql") else str(sql), str(connection))
+            frame = read_query(read_text(Path(str(sql))) if str(sql).endswith(".sql") else str(sql), str(connection))
         fitted = write_spec(fit_spec(draft, frame, target=target, progress=progress.say))
     if output is None:
         click.echo(fitted, nl=False)

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 import yaml
 
 from penstock.errors import InvalidInput
+from penstock_cli.text_file import read_text
 
 FILE = "feature_store.yaml"
 _POSTGRES_PORT = 5432
@@ -37,8 +38,8 @@ def open_repository(folder: Path) -> Repository:
         raise InvalidInput(f"no {FILE} here; name a Feast repository with --repo", field=str(folder))
     try:
         # Environment variables in the file are Feast's way to keep passwords out of it.
-        fields = yaml.safe_load(os.path.expandvars(file.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        fields = yaml.safe_load(os.path.expandvars(read_text(file)))
+    except yaml.YAMLError as error:
         raise InvalidInput(f"not YAML: {error}", field=str(file)) from None
     if not isinstance(fields, dict) or not isinstance(fields.get("project"), str):
         raise InvalidInput("expected a `project`", field=str(file))

@@ -17,6 +17,7 @@ from penstock.tensors import Array
 from penstock_cli.errors import Command, Failure
 from penstock_cli.features.repository import open_repository
 from penstock_cli.progress import Progress
+from penstock_cli.text_file import read_text
 
 
 @click.command("training-set", cls=Command)
@@ -57,7 +58,7 @@ def command(
     """
     _check_usage(rows_file, query, connection, out)
     repository = open_repository(repo)
-    spec = read_spec(spec_file.read_text(encoding="utf-8"))
+    spec = read_spec(read_text(spec_file))
     with Progress("training set") as step:
         step.say("reading rows")
         from penstock_cli.table import read_query, read_table
