@@ -86,6 +86,23 @@ def test_odd_models_answer_as_if_alone(kind: str, tmp_path: Path) -> None:
     served(put(tmp_path, model), work)
 
 
+def mixed_request(rng: np.random.Generator, names: list[str]) -> tuple[str, dict[str, Any], list[str] | None]:
+    """One of a model's: its name, its inputs, the outputs that it wants."""
+    name, rows = str(rng.choice(names)), int(rng.integers(1, 9))
+    floats = rng.normal(size=(rows, 3)).astype(np.float32)
+    match name:
+        case "several":
+            wanted = [None, ["b2"], ["big", "sum"]][int(rng.integers(3))]
+            return name, {"a": floats[:, :2].copy(), "b": rng.integers(0, 9, rows)}, wanted
+        case "labels":
+            return name, {"word": rng.choice(np.array(["a", "yes", "ü", ""], object), (rows, 1))}, None
+        case "row_sum":
+            return name, {"x": rng.normal(size=(rows, int(rng.integers(1, 4)))).astype(np.float32)}, None
+        case "embedding":
+            return name, {"index": rng.integers(0, 9 if rng.random() < 0.1 else 5, rows)}, None
+    return name, {"x": floats}, None
+
+
 def test_hundreds_of_mixed_requests_each_get_their_own_rows(tmp_path: Path) -> None:
     for name, model in {
         "mlp": models.mlp((3, 8, 2)),
@@ -101,22 +118,7 @@ def test_hundreds_of_mixed_requests_each_get_their_own_rows(tmp_path: Path) -> N
     sessions = {path.name: load(path / "model.onnx") for path in tmp_path.iterdir()}
     plain = load(models.mlp((3, 8, 2)))
 
-    def request() -> tuple[str, dict[str, Any], list[str] | None]:
-        name, rows = str(rng.choice(list(sessions))), int(rng.integers(1, 9))
-        floats = rng.normal(size=(rows, 3)).astype(np.float32)
-        match name:
-            case "several":
-                wanted = [None, ["b2"], ["big", "sum"]][int(rng.integers(3))]
-                return name, {"a": floats[:, :2].copy(), "b": rng.integers(0, 9, rows)}, wanted
-            case "labels":
-                return name, {"word": rng.choice(np.array(["a", "yes", "ü", ""], object), (rows, 1))}, None
-            case "row_sum":
-                return name, {"x": rng.normal(size=(rows, int(rng.integers(1, 4)))).astype(np.float32)}, None
-            case "embedding":
-                return name, {"index": rng.integers(0, 9 if rng.random() < 0.1 else 5, rows)}, None
-        return name, {"x": floats}, None
-
-    requests = [request() for _ in range(600)]
+    requests = [mixed_request(rng, list(sessions)) for _ in range(600)]
 
     async def check(predictor: Predictor, name: str, inputs: dict[str, Any], wanted: list[str] | None) -> str:
         session = plain if name == "fixed" else sessions[name]
