@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,17 +98,44 @@ def test_answers_come_while_rows_are_still_sent(server: ServerProcess) -> None:
         assert upload.receive_until(b"0\r\n\r\n").endswith(b"0\r\n\r\n")
 
 
-def test_a_huge_upload_takes_no_memory_and_stops_while_nobody_reads(server: ServerProcess) -> None:
-    block = b'{"distance":3.5,"carrier":"UA","stops":1,"leaves":7200}\n' * 1000
+def ndjson_pieces() -> tuple[bytes, bytes, bytes]:
+    """The beginning of a body, a thousand rows of it, which may come again and again, and its end."""
+    return b"", b'{"distance":3.5,"carrier":"UA","stops":1,"leaves":7200}\n' * 1000, b""
+
+
+def arrow_pieces() -> tuple[bytes, bytes, bytes]:
+    # Long values and many defaults, so that neither kernel's buffers hold all that is asked or answered.
+    batch = pa.RecordBatch.from_pylist([{"distance": 3.5, "tailnum": "N" * 80}] * 1000)
+    return batch.schema.serialize().to_pybytes(), batch.serialize().to_pybytes(), b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
+def ndjson_rows(body: bytes) -> int:
+    return body.count(b'"ages_s"')
+
+
+def arrow_rows(body: bytes) -> int:
+    return sum(batch.num_rows for batch in pa.ipc.open_stream(body))
+
+
+@pytest.mark.parametrize(
+    "kind, pieces, rows",
+    [(NDJSON["content-type"], ndjson_pieces, ndjson_rows), (ARROW["content-type"], arrow_pieces, arrow_rows)],
+)
+def test_a_huge_upload_takes_no_memory_and_stops_while_nobody_reads(
+    server: ServerProcess, kind: str, pieces: Callable[[], tuple[bytes, bytes, bytes]], rows: Callable[[bytes], int]
+) -> None:
+    begin, block, end = pieces()
     blocks = 150
-    with Upload(server) as upload:
+    with Upload(server, kind) as upload:
         before = resident(server)
         sent = threading.Semaphore(0)
 
         def feed() -> None:
-            for _ in range(blocks):
-                upload.send(block)
+            for number in range(blocks):
+                upload.send(begin + block if number == 0 else block)
                 sent.release()
+            if end:
+                upload.send(end)
             upload.end()
 
         feeding = threading.Thread(target=feed, daemon=True)
@@ -117,10 +145,23 @@ def test_a_huge_upload_takes_no_memory_and_stops_while_nobody_reads(server: Serv
             taken += 1
         assert taken < blocks
         assert resident(server) - before < 30 * 2**20
-        text = upload.receive_until(b"0\r\n\r\n")
+        answer = upload.receive_until(b"0\r\n\r\n")
         feeding.join(20)
-        assert text.count(b'"ages_s"') == blocks * 1000
+        assert rows(dechunked(answer)) == blocks * 1000
         assert resident(server) - before < 30 * 2**20
+
+
+def dechunked(answer: bytes) -> bytes:
+    """The body of a chunked answer (RFC 9112, 7.1)."""
+    rest = memoryview(answer)[answer.index(b"\r\n\r\n") + 4 :]
+    parts = []
+    while True:
+        line = bytes(rest[:20]).partition(b"\r\n")[0]
+        length, begin = int(line, 16), len(line) + 2
+        if not length:
+            return b"".join(parts)
+        parts.append(bytes(rest[begin : begin + length]))
+        rest = rest[begin + length + 2 :]
 
 
 def test_a_client_that_leaves_harms_nobody(server: ServerProcess, http: httpx.Client) -> None:
@@ -132,15 +173,15 @@ def test_a_client_that_leaves_harms_nobody(server: ServerProcess, http: httpx.Cl
 class Upload:
     """A chunked request on a socket of its own, sent and read at the same time."""
 
-    def __init__(self, server: ServerProcess) -> None:
+    def __init__(self, server: ServerProcess, kind: str = NDJSON["content-type"]) -> None:
         self.socket = socket.socket()
         self.socket.settimeout(30)
         # Small buffers of the kernel's: the server's own bounds are what is looked at.
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
         self.socket.connect(("127.0.0.1", server.port))
         self.socket.sendall(
-            b"POST /models/flights/predict?data=false HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n"
-            b"Transfer-Encoding: chunked\r\n\r\n"
+            b"POST /models/flights/predict?data=false HTTP/1.1\r\nHost: x\r\n"
+            b"Content-Type: %b\r\nTransfer-Encoding: chunked\r\n\r\n" % kind.encode()
         )
 
     def send(self, data: bytes) -> None:
@@ -180,3 +221,5 @@ def warm(http: httpx.Client) -> None:
     """What is imported and cached on first use is not what the memory tests are about."""
     for _ in range(3):
         http.post(PREDICT, content=body_of(ROWS[:1]) * 5000, headers=NDJSON)
+        begin, block, end = arrow_pieces()
+        http.post(PREDICT, content=begin + block * 5 + end, headers=ARROW)
