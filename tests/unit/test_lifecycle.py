@@ -1,3 +1,5 @@
+"""Start hooks, readiness and stop hooks: in order, whatever fails or hangs."""
+
 import asyncio
 
 import pytest

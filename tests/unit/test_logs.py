@@ -1,3 +1,5 @@
+"""The log: one JSON object a line whatever is logged, faults without their texts, and floods that are sampled."""
+
 import io
 import json
 import logging

@@ -1,3 +1,5 @@
+"""Metrics of a process: what is counted under which labels, how many of them there can be, and processes added up."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

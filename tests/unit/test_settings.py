@@ -1,3 +1,5 @@
+"""Settings by command line, environment and file: every type, what is refused and how, and that no secret is ever printed."""
+
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal

@@ -1,3 +1,5 @@
+"""Trace contexts as W3C writes them: read, continued, made anew, and never trusted."""
+
 import re
 
 import pytest

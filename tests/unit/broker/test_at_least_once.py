@@ -1,3 +1,5 @@
+"""At least once: offsets are committed behind what was written, and never without it."""
+
 from collections.abc import Mapping, Sequence
 
 import pytest

@@ -1,3 +1,5 @@
+"""How a broker is named and logged in to; the transactional id."""
+
 import pytest
 
 from penstock.settings import parse

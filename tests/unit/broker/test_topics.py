@@ -1,3 +1,5 @@
+"""A model's topics: their names, and what is grave or weak about those that are there."""
+
 from penstock_transformer.broker.port import TopicState
 from penstock_transformer.broker.settings import TopicSettings
 from penstock_transformer.broker.topics import (

@@ -1,3 +1,5 @@
+"""Calls on the admin port: their parameters, workers' answers merged, and how many workers there are."""
+
 import asyncio
 
 import pytest

@@ -1,3 +1,5 @@
+"""A request's context out of its headers, and the ids that are echoed."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,3 +1,5 @@
+"""The metrics of several workers as one text."""
+
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 from penstock.metrics import Metrics

@@ -1,3 +1,5 @@
+"""The table of hot routes: what it finds, what it does not, and that callers cannot fill it."""
+
 from penstock.serving.routes import HotRoute, HotRoutes
 
 

@@ -1,3 +1,5 @@
+"""What all exchanges share: counting, logging without payloads, limits of bodies, header lines."""
+
 import logging
 
 from penstock.errors import DeadlineExceeded, Internal, InvalidInput, Overloaded, TooLarge, UpstreamUnavailable

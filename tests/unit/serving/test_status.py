@@ -1,3 +1,5 @@
+"""Errors as HTTP answers: the status of each kind, the protocol's form or a problem, and when to come again."""
+
 import orjson
 import pytest
 
