@@ -8,6 +8,7 @@
 Objects are what was written: no Service gets EndpointSlices, no Deployment gets pods. Whoever needs those starts a cluster.
 """
 
+import http.client
 import secrets
 import shutil
 import ssl
@@ -160,11 +161,12 @@ class KubernetesServer(Server):
         body: bytes | None = None,
         *,
         kind: str = _JSON,
+        accept: str = _JSON,
         token: str | None = None,
         timeout_s: float = REQUEST_S,
     ) -> bytes:
         """What the API answers, as the administrator or as whose `token` it is. Raises ApiStatus, OSError."""
-        headers = {"Authorization": f"Bearer {token or self.admin_token}", "Content-Type": kind, "Accept": _JSON}
+        headers = {"Authorization": f"Bearer {token or self.admin_token}", "Content-Type": kind, "Accept": accept}
         request = urllib.request.Request(f"{self.url}{path}", body, headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=timeout_s, context=self._context) as answer:
@@ -173,6 +175,9 @@ class KubernetesServer(Server):
         except urllib.error.HTTPError as error:
             with error:
                 raise ApiStatus(error.code, error.read(2000).decode(errors="replace")) from None
+        except http.client.HTTPException as error:
+            # It went away in the middle of an answer.
+            raise ConnectionError(str(error)) from error
 
     def request(self, method: str, path: str, document: Mapping[str, Any] | None = None, **given: Any) -> dict[str, Any]:
         """The same for documents; `given` as for `send`."""
