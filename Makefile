@@ -45,7 +45,7 @@ test: setup ## run every test; as root on Debian it installs missing servers fir
 	@$(BIN)/python tools/get_judges.py
 	@$(BIN)/python tools/get_chart_judges.py
 	@$(BIN)/python tools/get_kafka.py
-	@$(BIN)/pytest $(if $(JOBS),-n $(JOBS) --dist loadscope) $(ARGS)
+	@$(BIN)/pytest $(if $(JOBS),-n $(JOBS) --dist loadscope --no-loadscope-reorder) $(ARGS)
 
 lint: setup ## format, lint, layers
 	@$(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet . && $(BIN)/lint-imports
