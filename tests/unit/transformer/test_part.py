@@ -1,5 +1,6 @@
 """A part that ends by itself takes its process with it, with a status that says so; one that was asked to end does not."""
 
+import asyncio
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,29 @@ def test_a_part_that_was_asked_to_end_sends_nobody_anywhere(signals: list[int]) 
     part.leaving = True
     part.ended(3)
     assert (part.status, signals) == (0, [])
+
+
+@pytest.mark.parametrize("end, gone", [("fault", True), ("return", True), ("cancel", False)])
+def test_a_part_ends_with_its_task(signals: list[int], caplog: pytest.LogCaptureFixture, end: str, gone: bool) -> None:
+    part = Part()
+
+    async def work() -> None:
+        if end == "fault":
+            raise OSError("the disk is full")
+        if end == "cancel":
+            await asyncio.Event().wait()
+
+    async def go() -> None:
+        running = asyncio.create_task(work())
+        part.ends_with(running, "part ended")
+        await asyncio.sleep(0)
+        if end == "cancel":
+            running.cancel()
+        await asyncio.wait([running])
+
+    asyncio.run(go())
+    assert (part.status, signals) == ((1, [signal.SIGTERM]) if gone else (0, []))
+    assert [record.getMessage() for record in caplog.records] == (["part ended"] if end == "fault" else [])
 
 
 class _Served:

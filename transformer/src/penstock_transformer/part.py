@@ -6,10 +6,13 @@
 Invariant: a process whose part has ended does not stay: whoever runs it sees a status other than 0, and starts it anew.
 """
 
+import asyncio
+import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from penstock.serving.options import ServingSettings
@@ -18,6 +21,8 @@ from penstock.settings import parse
 from penstock_transformer.settings import PREFIX
 
 S = TypeVar("S", bound=ServingSettings)
+
+logger = logging.getLogger(__name__)
 
 
 class Part:
@@ -32,6 +37,18 @@ class Part:
         if not self.leaving:
             self.status = status or 1
             signal.raise_signal(signal.SIGTERM)
+
+    def ends_with(self, running: "asyncio.Task[None]", event: str) -> None:
+        """It ends when this task does, unless that was cancelled; a fault of the task is logged as `event`."""
+        running.add_done_callback(partial(self._ran, event))
+
+    def _ran(self, event: str, running: "asyncio.Task[None]") -> None:
+        if running.cancelled():
+            return
+        error = running.exception()
+        if error is not None:
+            logger.error(event, exc_info=error)
+        self.ended()
 
 
 def run_part(

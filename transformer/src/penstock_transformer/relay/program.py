@@ -5,7 +5,6 @@ SIGTERM -> not ready -> the batch under way is finished, the slot given back -> 
 """
 
 import asyncio
-import logging
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -30,8 +29,6 @@ from penstock_transformer.relay.topics import RelayTopics
 DESCRIPTION = "Publish submitted predictions to Kafka, each exactly once."
 _MEASURE_S = 2.0
 
-logger = logging.getLogger(__name__)
-
 
 class Relay(Part):
     """One relay with what it stands on."""
@@ -54,7 +51,7 @@ class Relay(Part):
         await self._predictions.start()
         self._predictions.arrivals(ANY_MODEL, self._shell.wake)
         self._running = asyncio.create_task(self._shell.run())
-        self._running.add_done_callback(self._ended)
+        self.ends_with(self._running, "relay ended")
         self._measuring = asyncio.create_task(self._measure())
 
     def check(self) -> str | None:
@@ -78,14 +75,6 @@ class Relay(Part):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._predictions.close()
-
-    def _ended(self, running: "asyncio.Task[None]") -> None:
-        if running.cancelled():
-            return
-        error = running.exception()
-        if error is not None:
-            logger.error("relay ended", exc_info=error)
-        self.ended()
 
     async def _measure(self) -> None:
         while True:

@@ -5,7 +5,6 @@ SIGTERM -> not ready -> what was read is written and committed -> group left -> 
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
 
 from penstock.lifecycle import Lifecycle, StopPhase
@@ -21,8 +20,6 @@ from penstock_transformer.sink.settings import SinkSettings
 from penstock_transformer.sink.shell import SinkShell
 
 DESCRIPTION = "Write what came of predictions on Kafka to the database that keeps them."
-
-logger = logging.getLogger(__name__)
 
 
 class Sink(Part):
@@ -44,7 +41,7 @@ class Sink(Part):
         intake = await reached("broker", lambda: asyncio.to_thread(open_intake, settings, settings.group))
         self._shell = SinkShell(self._machine, self._predictions, intake, settings.topics, poll_records=settings.sink_records)
         self._running = asyncio.create_task(self._shell.run())
-        self._running.add_done_callback(self._ended)
+        self.ends_with(self._running, "sink ended")
 
     def reason(self) -> str | None:
         """Why it is not ready."""
@@ -70,14 +67,6 @@ class Sink(Part):
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
         await self._predictions.close()
-
-    def _ended(self, running: "asyncio.Task[None]") -> None:
-        if running.cancelled():
-            return
-        error = running.exception()
-        if error is not None:
-            logger.error("sink ended", exc_info=error)
-        self.ended()
 
 
 def build(settings: SinkSettings) -> tuple[Service, Sink]:
