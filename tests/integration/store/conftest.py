@@ -1,5 +1,7 @@
 """A Feast repository per kind of online store, real servers behind them, and Feast itself in another process."""
 
+import csv
+import json
 import os
 import pickle
 import shutil
@@ -124,3 +126,59 @@ def online(request: pytest.FixtureRequest, feast: Feast, tmp_path_factory: pytes
     repository(folder, lines)
     feast.call("apply", str(folder))
     return Online(kind, str(folder), url, feast.call("stamp", str(folder), VIEWS), feast)
+
+
+class Shop:
+    """A repository and commands run in it."""
+
+    def __init__(self, folder: Path, feast: Any) -> None:
+        self.folder = folder
+        self._feast = feast
+
+    def run(self, *arguments: Any) -> str:
+        code, output = self._feast.call("run", str(self.folder), *map(str, arguments))
+        assert code == 0, output
+        return str(output)
+
+    def fails(self, *arguments: Any) -> str:
+        code, output = self._feast.call("run", str(self.folder), *map(str, arguments))
+        assert code != 0
+        assert "Traceback" not in output
+        return str(output)
+
+    def load_some(self, *arguments: Any) -> tuple[dict[str, Any], str]:
+        """A load with rejected rows: it fails, after it has said what it did."""
+        output = self.fails("load", *arguments, "--json")
+        line = next(line for line in output.splitlines() if line.startswith("{"))
+        return json.loads(line), output
+
+    def load(self, *arguments: Any) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run("load", *arguments, "--json").splitlines()[-1])
+        return found
+
+    def feast_read(self, view: str, keys: list[dict[str, Any]], features: list[str]) -> dict[str, list[Any]]:
+        values: dict[str, list[Any]] = self._feast.call("read", str(self.folder), view, keys, features)[0]
+        return values
+
+    def stamp(self, text: str) -> Any:
+        return self._feast.call("stamp_spec", str(self.folder), text)
+
+    @staticmethod
+    def write_csv(path: Path, rows: list[list[Any]]) -> Path:
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows(rows)
+        return path
+
+
+@pytest.fixture
+def shop(tmp_path: Path, feast: Any) -> Shop:
+    folder = tmp_path / "repo"
+    folder.mkdir()
+    (folder / "definitions.py").write_text((HERE / "definitions.py").read_text())
+    (folder / "feature_store.yaml").write_text(
+        "project: shop\nprovider: local\nregistry: registry.db\nentity_key_serialization_version: 3\n"
+        "offline_store: {type: file}\nonline_store: {type: sqlite, path: online.db}\n"
+    )
+    found = Shop(folder, feast)
+    assert "by_int64" in found.run("apply")
+    return found

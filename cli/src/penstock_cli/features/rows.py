@@ -139,7 +139,7 @@ class Rejected(Exception):
 class RowReader:
     """Rows of one view. `event_time`: what a source without a time column is as of, in epoch seconds.
 
-    Raises InvalidInput if the source lacks a column: a wrong file is one mistake, not one per row.
+    Raises InvalidInput if the source lacks a column or has it twice: a wrong file is one mistake, not one per row.
     """
 
     def __init__(self, view: ViewDefinition, source: Source, event_time: float | None, serialization: int) -> None:
@@ -152,6 +152,9 @@ class RowReader:
         if missing:
             got = ", ".join(source.header)
             raise InvalidInput(f"no column {missing[0]!r}; expected {', '.join(needed)}, got {got}", field=source.label)
+        named = [view.renames.get(name, name) for name in source.header]
+        if twice := [name for name in [*needed, view.timestamp_field or ""] if named.count(name) > 1]:
+            raise InvalidInput(f"{named.count(twice[0])} columns are called {twice[0]!r}; expected one", field=source.label)
         self._keys = [(name, place_of[name], value_type(kind, name)) for name, kind in view.layout.keys.items()]
         self._values = [(name, place_of[name], value_type(kind, name)) for name, kind in view.layout.values.items()]
         self._event_time = event_time

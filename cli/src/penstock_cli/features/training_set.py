@@ -106,7 +106,7 @@ def _tell(out: Path, rows: int, left_out: int, shapes: dict[str, list[int]], as_
 
 def usable(spec: FeatureSpec, values: dict[str, list[Any]], rows: int) -> tuple[dict[str, Column], Any]:
     """Columns of the rows that serving would not refuse, and which those are, bool `[rows]`."""
-    columns = {feature.name: column_of(values[feature.name], feature.type, feature.name) for feature in spec.features}
+    columns = {f.name: column_of(values[f.name], f.type, f.name, length=f.length) for f in spec.features}
     kept = np.ones(rows, np.bool_)
     for feature in spec.features:
         if feature.missing.policy == "reject":
