@@ -45,7 +45,8 @@ def page(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _good(part: dict[str, Any]) -> Iterator[str]:
-    yield f"## A good version\n\n{part['runs']} rollouts of each kind of traffic, {part['date']}.\n"
+    said = f"{part['runs']} rollouts of each kind of traffic (a quarter of that for the rank test), {part['date']}."
+    yield f"## A good version\n\n{said} The threshold was tuned on other rollouts than these.\n"
     rows = [
         [traffic, rules, _share(one["rolled_back"]), _share(one["waiting"]), _times(one["seconds_live"])]
         for traffic, table in part["table"].items()
