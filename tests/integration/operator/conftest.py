@@ -301,6 +301,15 @@ def bed(kubernetes: KubernetesServer, tmp_path: Path) -> Iterator[Bed]:
             print(made.log()[-4000:])
 
 
+@pytest.fixture
+def another_bed(kubernetes: KubernetesServer, bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    """Another namespace, whose transformers can be asked by the first one's operator."""
+    made = Bed(kubernetes, tmp_path_factory.mktemp("another"))
+    made.admin_port = bed.admin_port
+    with made:
+        yield made
+
+
 @pytest.fixture(scope="session")
 def wait() -> Callable[..., Any]:
     return wait_until

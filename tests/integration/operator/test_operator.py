@@ -73,6 +73,22 @@ def test_evidence_takes_a_bad_version_back_and_lets_a_good_one_on(bed: Any, wait
     wait(lambda: bed.weights() == {"flights-1": 50, "flights-3": 50}, lambda: f"{bed.status('flights-3')}")
 
 
+def test_models_of_several_namespaces_have_nothing_to_do_with_each_other(bed: Any, another_bed: Any, wait: Wait) -> None:
+    """The same names in both: one's bad version goes, the other's good one comes Live."""
+    bed.operator(f"--namespaces={bed.namespace},{another_bed.namespace}")
+    another_bed.verdicts["sha256:" + "2" * 64] = "golden"
+    for one in (bed, another_bed):
+        one.add_version("flights-1", "1", **FAST)
+    for one in (bed, another_bed):
+        one.wait_phase("flights-1", "Live")
+        one.add_version("flights-2", "2", **FAST)
+    another_bed.wait_phase("flights-2", "Failed")
+    bed.wait_phase("flights-2", "Live")
+    check_two_versions(bed, wait)
+    assert another_bed.weights() == {"flights-1": 100}
+    assert another_bed.phase("flights-1") == "Live"
+
+
 @pytest.mark.parametrize(
     "kind, reason", [("digest", "DigestDiffers"), ("memory", "OutOfMemory"), ("golden", "GoldenExamplesFailed")]
 )

@@ -1,5 +1,6 @@
 """What the API server refuses of a ModelVersion, by the field, and what it fills in."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ import pytest
 from penstock.testing.kubernetes import MERGE, ApiStatus, KubernetesServer
 
 PATH = "/apis/penstock.dev/v1alpha1/namespaces/default/modelversions"
+GROUP = "/apis/penstock.dev/v1alpha1"
+TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
 DIGEST = "sha256:" + "a" * 64
 
 
@@ -65,3 +68,19 @@ def test_defaults_are_filled_in_and_the_digest_stays(kubernetes: KubernetesServe
         with pytest.raises(ApiStatus, match="cannot be changed"):
             kubernetes.request("PATCH", f"{PATH}/flights-7", {"spec": change}, kind=MERGE)
     kubernetes.request("DELETE", f"{PATH}/flights-7")
+
+
+def test_a_glance_tells_the_story(kubernetes: KubernetesServer) -> None:
+    """What `kubectl get mv` shows, which asks the API server for a table, and the short name that it asks by."""
+    kubernetes.request("POST", PATH, document("flights-9"))
+    status = {"bundle": "aaaaaaaaaaaa", "phase": "Canary", "weight": 25, "reason": "AwaitingPromotion"}
+    try:
+        kubernetes.request("PATCH", f"{PATH}/flights-9/status", {"status": status}, kind=MERGE)
+        table = json.loads(kubernetes.send("GET", f"{PATH}/flights-9", accept=TABLE))
+    finally:
+        kubernetes.request("DELETE", f"{PATH}/flights-9")
+    shown = [column["name"] for column in table["columnDefinitions"] if column["priority"] == 0]
+    assert shown == ["Name", "Model", "Bundle", "Phase", "Weight", "Reason", "Age"]
+    assert table["rows"][0]["cells"][:6] == ["flights-9", "flights", "aaaaaaaaaaaa", "Canary", 25, "AwaitingPromotion"]
+    (served,) = [one for one in kubernetes.request("GET", GROUP)["resources"] if one["name"] == "modelversions"]
+    assert served["shortNames"] == ["mv"]
