@@ -107,13 +107,6 @@ def test_calls_are_counted_with_http_s(echo: ServerProcess, caller: GrpcCaller) 
     assert sums(after, family, 'model="echo"') - sums(before, family, 'model="echo"') == sent
 
 
-def test_an_answer_is_compressed_for_who_asks(caller: GrpcCaller) -> None:
-    big = infer_message("echo", x=np.zeros((100, 100), np.float32))
-    plain, _ = caller.call("ModelInfer", big)
-    squeezed, _ = caller.call("ModelInfer", big, accept_encoding="gzip")
-    assert plain == squeezed
-
-
 def test_raw_features_by_name_reach_the_transformer(transformer: ServerProcess) -> None:
     with GrpcCaller(transformer.grpc_address) as caller:
         signature, _ = caller.call("ModelMetadata", messages.ModelMetadataRequest(name="flights"))

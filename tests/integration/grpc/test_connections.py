@@ -1,16 +1,18 @@
-"""Connections of gRPC whose other side is gone, idle, or pings: found out, closed, borne."""
+"""Connections of gRPC as the wire shows them: whose other side is gone, which are idle, whose answers are compressed."""
 
 import asyncio
 from contextlib import suppress
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 from penstock.protocol.grpc import messages
 from penstock.serving.grpc import server as grpc_server
 from penstock.serving.shell import ShellLimits
-from penstock.testing.grpc_running import RunningGrpc, run_grpc
+from penstock.testing.grpc_client import infer_message
+from penstock.testing.grpc_running import INFER, STREAM, RunningGrpc, run_grpc
 
 # RFC 9113, 3.4 and 6: a client's first bytes, and frames as (type, flags, stream, payload).
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -81,3 +83,65 @@ def test_an_idle_connection_is_closed_and_its_caller_comes_back_over_another() -
         await live(b"")
 
     run_grpc(check, limits=ShellLimits(keep_alive_s=1))
+
+
+def test_a_connection_that_says_nothing_or_half_of_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_server, "_GREETING_S", 1)
+
+    async def check(running: RunningGrpc) -> None:
+        for said in (b"", _PREFACE[:10], _PREFACE):
+            reader, writer = await asyncio.open_connection("127.0.0.1", running.server.port)
+            writer.write(said)
+            with suppress(ConnectionError):
+                await reader.read(-1)
+            writer.close()
+
+    run_grpc(check)
+
+
+async def answered_bytes(running: RunningGrpc, *, stream: bool, **metadata: str) -> int:
+    """What an answer of 40 kB takes on the wire, unary or in a stream, seen by a proxy between."""
+    taken = 0
+
+    async def between(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, sink = await asyncio.open_connection("127.0.0.1", running.server.port)
+
+        async def answers() -> None:
+            nonlocal taken
+            while data := await upstream.read(65536):
+                taken += len(data)
+                writer.write(data)
+
+        async def requests() -> None:
+            while data := await reader.read(65536):
+                sink.write(data)
+
+        with suppress(ConnectionError):
+            await asyncio.wait([asyncio.create_task(answers()), asyncio.create_task(requests())], return_when="FIRST_COMPLETED")
+        sink.close()
+        writer.close()
+
+    large = infer_message("echo", x=np.zeros((100, 100), np.float32))
+    async with await asyncio.start_server(between, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            given = tuple((name.replace("_", "-"), value) for name, value in metadata.items())
+            if stream:
+                call: Any = channel.stream_stream(STREAM)(metadata=given)
+                await call.write(large.SerializeToString())
+                answer = messages.ModelStreamInferResponse.FromString(await call.read()).infer_response
+                await call.done_writing()
+            else:
+                raw: Any = await channel.unary_unary(INFER)(large.SerializeToString(), metadata=given)
+                answer = messages.ModelInferResponse.FromString(raw)
+            assert len(answer.raw_output_contents[0]) == 40_000
+    return taken
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_is_smaller_on_the_wire_for_who_asks_for_that(stream: bool) -> None:
+    async def check(running: RunningGrpc) -> None:
+        assert await answered_bytes(running, stream=stream) > 40_000
+        assert await answered_bytes(running, stream=stream, accept_encoding="gzip") < 5_000
+
+    run_grpc(check)

@@ -50,12 +50,14 @@ def peer_of(context: "grpc.aio.ServicerContext[Any, Any]") -> str:
     return rest.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else rest
 
 
-def compress(context: "grpc.aio.ServicerContext[Any, Any]", headers: Headers) -> None:
+async def compress(context: "grpc.aio.ServicerContext[Any, Any]", headers: Headers) -> None:
     """Compress the answers of a call that asks as over HTTP, by `accept-encoding: gzip`: gRPC keeps its own header to itself."""
     if b"gzip" in headers.get(b"accept-encoding", b""):
         import grpc
 
         context.set_compression(grpc.Compression.Gzip)
+        # grpc.aio says so in the initial metadata, and only in those that it is told to send.
+        await context.send_initial_metadata(())
 
 
 async def admit(shell: Shell, headers: Headers, model: str | None, verb: str, peer: str) -> None:

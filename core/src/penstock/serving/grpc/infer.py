@@ -53,7 +53,7 @@ class Unary:
             await self._fail(context, call, fault(logger, "call failed", error, call.request_id), request)
         finally:
             call.close()
-        compress(context, call.headers)
+        await compress(context, call.headers)
         context.set_trailing_metadata(trailers(call.request_id, response.bundle))
         call.answered(response, len(answer))
         return answer

@@ -46,6 +46,8 @@ _METADATA_BYTES = 16 * 1024
 # A connection whose other side is gone is found out within these two.
 _PING_AFTER_S = 60
 _PING_ANSWER_S = 20
+# A connection that has not said what it wants by then, TLS or not, is closed: as long as HTTP's handshakes have.
+_GREETING_S = 60
 # Callers may ping this often, with or without a call under way.
 _LEAST_PING_GAP_S = 5
 # A connection is told to move on after this part of a drain's time, give or take a tenth (gRPC's doing); its calls finish. Its
@@ -158,6 +160,7 @@ class GrpcServer:
             ("grpc.keepalive_timeout_ms", _PING_ANSWER_S * 1000),
             # The one above alone leaves a peer that is gone connected for a minute more (seen with gRPC 1.85).
             ("grpc.http2.ping_timeout_ms", _PING_ANSWER_S * 1000),
+            ("grpc.server_handshake_timeout_ms", _GREETING_S * 1000),
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", _LEAST_PING_GAP_S * 1000),
             ("grpc.max_connection_idle_ms", limits.keep_alive_s * 1000),

@@ -133,7 +133,7 @@ class Streaming:
         slots: asyncio.Queue[Slot | None] = asyncio.Queue()
         credit = asyncio.Semaphore(CREDIT)
         headers = headers_of(context)
-        compress(context, headers)
+        await compress(context, headers)
         # Without one of its caller's it gets one here, which its requests share.
         headers[b"x-request-id"] = request_id(headers)
         context.set_trailing_metadata(trailers(headers[b"x-request-id"], ""))
