@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -119,19 +119,45 @@ def describe(base: Bundle, version: str, rows: pd.DataFrame, threshold: float, f
     )
 
 
-def judge(bundle: Path, base: Bundle, log: Path, event: dict[str, Any], from_s: float) -> tuple[Quality, Quality]:
-    """Quality of the bundle before and of the new one, over the rows that the new one has not seen. Raises Failure if it cannot
-    answer a logged request."""
+@dataclass(frozen=True)
+class Judged:
+    """Quality of the bundle before and of the new one, over rows that the new one has not seen, and the share of labels that are
+    the same."""
+
+    before: Quality
+    after: Quality
+    agreement: float
+
+    def better(self) -> bool:
+        """Whether the new one ranks flights better; where ranking says nothing, whether more of it is right."""
+        if self.before.auc is not None and self.after.auc is not None:
+            return self.after.auc > self.before.auc
+        return (self.after.accuracy or 0.0) > (self.before.accuracy or 0.0)
+
+    def margins(self) -> dict[str, float]:
+        """How far its answers may be from those before: as far as they are on these rows, whose outcomes are for it, what chance
+        may have hidden there, and the defaults more. Under the defaults alone it would be taken back for what it has learnt."""
+        parts = [{one.low: one.rows / quality.rows for one in quality.calibration} for quality in (self.before, self.after)]
+        scores = sum(abs(parts[0].get(low, 0.0) - parts[1].get(low, 0.0)) for low in parts[0] | parts[1]) / 2
+        labels = 1.0 - self.agreement
+        labels += 2.0 * (labels * self.agreement / max(self.before.rows, 1)) ** 0.5
+        return {"disagreement": round(min(1.0, labels + 0.05), 3), "outputDrift": round(max(labels, scores) + 0.15, 3)}
+
+
+def judge(bundle: Path, base: Bundle, log: Path, event: dict[str, Any], from_s: float) -> Judged:
+    """The new bundle beside the one before. Raises Failure if it cannot answer a logged request."""
     split = datetime.fromtimestamp(from_s, UTC).isoformat()
     against = replay_against(verify(bundle).bundle, log, event["model"], split, event["window"]["until"], None)
     for line in against.told():
         print(line)
     against.check(None)
     before = [one for one in against.before if one.bundle.endswith(base.digest)] or against.before
-    return before[0], against.after[0]
+    return Judged(before[0], against.after[0], against.report.agreement or 0.0)
 
 
-def model_version(name: str, event: dict[str, Any], bundle: Bundle, uri: str, inference_service: str) -> dict[str, Any]:
+def model_version(
+    name: str, event: dict[str, Any], bundle: Bundle, uri: str, inference_service: str, margins: dict[str, float]
+) -> dict[str, Any]:
     """A ModelVersion that goes live by evidence, or back."""
     return {
         "apiVersion": "penstock.dev/v1alpha1",
@@ -140,7 +166,7 @@ def model_version(name: str, event: dict[str, Any], bundle: Bundle, uri: str, in
         "spec": {
             "inferenceService": inference_service,
             "bundle": {"uri": uri.format(name=name), "digest": bundle.digest},
-            "rollout": {"strategy": "evidence", "shadow": {"fraction": 0.2, "minRequests": 500}},
+            "rollout": {"strategy": "evidence", "shadow": {"fraction": 0.2, "minRequests": 500}, "margins": margins},
         },
     }
 
@@ -187,11 +213,12 @@ def main() -> int:
         ])  # fmt: skip
         if status:
             return status
-    before, after = judge(out, base, arguments.log, event, split_s(rows))
-    if not better(before, after) and not arguments.anyway:
+    judged = judge(out, base, arguments.log, event, split_s(rows))
+    if not judged.better() and not arguments.anyway:
         print(f"{name} is no better than {base.label}; nothing is applied", file=sys.stderr)
         return 3
-    document = model_version(name, event, open_bundle(out), arguments.uri, arguments.inference_service or event["model"])
+    service = arguments.inference_service or event["model"]
+    document = model_version(name, event, open_bundle(out), arguments.uri, service, judged.margins())
     (arguments.out / f"{name}.yaml").write_text(write_document(document))
     print(f"{arguments.out / name}.yaml")
     if arguments.apply:
@@ -207,13 +234,6 @@ def base_of(place: Path, digest: str) -> Bundle:
     if base is None:
         raise SystemExit(f"{place} has no bundle {digest}")
     return base
-
-
-def better(before: Quality, after: Quality) -> bool:
-    """Whether the new one ranks flights better, on the same rows; where ranking says nothing, whether more of it is right."""
-    if before.auc is not None and after.auc is not None:
-        return after.auc > before.auc
-    return (after.accuracy or 0.0) > (before.accuracy or 0.0)
 
 
 if __name__ == "__main__":

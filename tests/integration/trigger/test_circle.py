@@ -226,6 +226,8 @@ def test_the_whole_circle(
     applied = kubernetes.request("GET", path)
     assert applied["spec"]["bundle"] == {"uri": f"pvc://bundles/{made.name}", "digest": bundle.digest}
     assert (applied["spec"]["inferenceService"], applied["spec"]["rollout"]["strategy"]) == ("flights", "evidence")
+    # Flights that the old model calls on time are late here: a model that knows must not be taken back for that.
+    assert applied["spec"]["rollout"]["margins"]["disagreement"] > 0.2
     assert applied["metadata"]["annotations"]["penstock.dev/retraining"] == event["id"]
     written = yaml.safe_load((bundles / f"{made.name}.yaml").read_text())
     assert written["spec"]["bundle"] == applied["spec"]["bundle"]
