@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from penstock.testing.shared_servers import kafka, mended, own_schema, postgres
+from penstock.testing.shared_servers import kafka, kubernetes, mended, own_schema, postgres
 
-__all__ = ["kafka", "mended", "own_schema", "postgres"]
+__all__ = ["kafka", "kubernetes", "mended", "own_schema", "postgres"]
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")

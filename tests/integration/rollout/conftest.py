@@ -1,5 +1,4 @@
-"""A real API server with the chart's CRD, a namespace for each test, and versions whose statuses a test writes as the operator
-does."""
+"""A namespace of a real API server for each test, and versions whose statuses a test writes as the operator does."""
 
 import contextlib
 import io
@@ -15,26 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
-from penstock.testing.definitions import chart_definition
 from penstock.testing.kubernetes import MERGE, KubernetesServer
-from penstock.testing.servers import ServerMissing
 from penstock_cli.__main__ import main
 from penstock_operator.stage import Stage, phase_of
 
-ROOT = Path(__file__).parents[3]
 DIGEST = "sha256:" + "ab" * 32
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def kubernetes() -> Iterator[KubernetesServer]:
-    try:
-        server = KubernetesServer()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    with server:
-        server.define(chart_definition(ROOT / "charts/penstock/templates/modelversion-crd.yaml"))
-        yield server
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ watches, denies, falls silent, forgets and hangs up on demand."""
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from penstock.errors import PenstockError
 from penstock.testing.bundles import FakePredictor, bundle_files
 from penstock.testing.fake_kubernetes import Asked, FakeKubernetes
 from penstock.testing.kubernetes import KubernetesServer
-from penstock.testing.shared_servers import started
 from penstock_transformer.kube_api import KubeApi
 from penstock_transformer.predictor_clients import PredictorClientFactory
 from penstock_transformer.requests import PredictRequest, PredictResponse
@@ -290,15 +289,6 @@ def watched(site: Site, run: Callable[[Any], None]) -> Callable[..., None]:
     return runner
 
 
-@pytest.fixture(scope="session")
-def kubernetes() -> Iterator[KubernetesServer]:
-    """A real API server, which a test may kill or pause: `space` has it up again."""
-    with started(KubernetesServer) as server:
-        yield server
-
-
 @pytest.fixture
-def space(kubernetes: KubernetesServer) -> Iterator[Space]:
-    yield Space(kubernetes)
-    if not kubernetes.running:
-        kubernetes.start()
+def space(kubernetes: KubernetesServer) -> Space:
+    return Space(kubernetes)

@@ -1,4 +1,4 @@
-"""What tests of the trigger share: a receiver of events, an API server with ModelVersions, and logs written by hand."""
+"""What tests of the trigger share: a receiver of events, and logs written by hand."""
 
 import threading
 import time
@@ -10,15 +10,10 @@ from typing import Any
 
 import pytest
 
-from penstock.testing.definitions import chart_definition
-from penstock.testing.kubernetes import KubernetesServer
-from penstock.testing.servers import ServerMissing
 from penstock_transformer.feedback.document import LoggedRequest, LoggedRow
 from penstock_transformer.feedback.outcome import Outcome
 from penstock_transformer.feedback.row import LogRow, rows_of
 from penstock_transformer.feedback.writer import FolderWriter
-
-ROOT = Path(__file__).parents[3]
 
 
 @dataclass
@@ -63,17 +58,6 @@ def receiver() -> Iterator[Receiver]:
         yield found
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture(scope="session")
-def kubernetes() -> Iterator[KubernetesServer]:
-    try:
-        server = KubernetesServer()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    with server:
-        server.define(chart_definition(ROOT / "charts/penstock/templates/modelversion-crd.yaml"))
-        yield server
 
 
 def log_rows(

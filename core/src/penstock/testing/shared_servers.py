@@ -1,8 +1,10 @@
-"""The servers that tests share: one Kafka and one PostgreSQL for the whole test process, started for the first test that asks.
+"""The servers that tests share: one Kafka, one PostgreSQL and one Kubernetes API for the whole test process, each started for the
+first test that asks.
 
-    from penstock.testing.shared_servers import kafka, mended, own_schema, postgres    # in the conftest.py at the tests' root
+    from penstock.testing.shared_servers import kafka, kubernetes, …    # in the conftest.py at the tests' root
 
-A test takes topics, groups and a schema of its own: names that no other area uses. It may kill, stop or pause a server.
+A test takes topics, groups, a schema and a namespace of its own: names that no other area uses. It may kill, stop or pause a
+server.
 
 Invariant: what a test has left dead or silent is up again before the next test.
 
@@ -15,11 +17,14 @@ from typing import TypeVar
 
 import pytest
 
+from penstock.testing.definitions import INFERENCE_SERVICES, chart_definition
 from penstock.testing.kafka import KafkaServer
+from penstock.testing.kubernetes import KubernetesServer
 from penstock.testing.servers import PostgresServer, Server, ServerMissing
 
 S = TypeVar("S", bound=Server)
 
+MODEL_VERSIONS = "charts/penstock/templates/modelversion-crd.yaml"
 _running: list[Server] = []
 
 
@@ -60,6 +65,14 @@ def postgres() -> Iterator[PostgresServer]:
 def own_schema(postgres: PostgresServer) -> str:
     """The URL of a new schema in it."""
     return postgres.own_schema()
+
+
+@pytest.fixture(scope="session")
+def kubernetes(pytestconfig: pytest.Config) -> Iterator[KubernetesServer]:
+    """The API server of this process: it has ModelVersions as the chart defines them, and InferenceServices of any content."""
+    with _shared(KubernetesServer) as server:
+        server.define(chart_definition(pytestconfig.rootpath / MODEL_VERSIONS), INFERENCE_SERVICES)
+        yield server
 
 
 @pytest.fixture(autouse=True)
