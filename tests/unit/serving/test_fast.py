@@ -103,6 +103,17 @@ class TestOrder:
 
 
 class TestEnds:
+    def test_a_lost_connection_lets_go_of_its_last_request(self, run):
+        async def body(bench):
+            protocol, transport = bench.connect()
+            protocol.data_received(NOW)
+            assert protocol.cycle.response_complete
+            transport.close()
+            protocol.connection_lost(None)
+            assert protocol.cycle is None
+
+        run(body)
+
     def test_a_lost_connection_is_seen_by_all_its_requests(self, run):
         async def body(bench):
             protocol, transport = bench.connect()

@@ -1,8 +1,13 @@
-"""Calls that wait for a connection: in order, within bounds, and each counted as long as it waits."""
+"""Calls that wait for a connection: in order, within bounds, and each counted as long as it waits; and what one leaves behind."""
 
+import gc
+import weakref
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.errors import NotReady
 from penstock_transformer.call import Call, WaitingCalls
 
 
@@ -25,6 +30,31 @@ def test_a_call_larger_than_all_of_the_room_waits_alone():
     waiting = WaitingCalls(3, 100)
     assert waiting.push(call(1000))
     assert not waiting.push(call(1))
+
+
+@pytest.fixture
+def no_collector():
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+def test_what_a_call_was_made_for_goes_with_its_end():
+    def ended():
+        def done(outcome):
+            heard.append((outcome, made.attempts))
+
+        made = Call([b"x"], 0.0, done, caller=Caller())
+        made.finish(NotReady("not yet"))
+        made.finish(NotReady("nor later"))
+        return weakref.ref(done), made
+
+    heard = []
+    told, made = ended()
+    assert [str(outcome) for outcome, _ in heard] == ["not yet"]
+    assert made.finished
+    assert told() is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.sampled_from(["push", "push", "pop", "leave", "clear", "sweep"])), max_size=40))

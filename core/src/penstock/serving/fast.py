@@ -75,14 +75,14 @@ class FastProtocol(HttpToolsProtocol):
         greet(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        cycles = [cycle for cycle, _ in self.waiting]
-        if self.active is not None:
-            cycles.append(self.active)
+        cycles = [cycle for cycle in (*(waiting for waiting, _ in self.waiting), self.active) if cycle is not None]
         self.waiting.clear()
         self.rest = b""
         for cycle in cycles:
             disconnect(cycle)
         super().connection_lost(exc)
+        # The last request knows its connection: with it, its body would stay until the garbage collector comes by.
+        self.cycle = None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         self.ticks = 0
