@@ -16,7 +16,7 @@ def url(folder, online_store):
 def test_sqlite(tmp_path):
     assert url(tmp_path, "") == f"sqlite:///{tmp_path}/data/online.db"
     assert url(tmp_path, "online_store: sqlite\n") == f"sqlite:///{tmp_path}/data/online.db"
-    assert url(tmp_path, "online_store: {type: sqlite, path: ../a.db}\n") == f"sqlite:///{tmp_path}/../a.db"
+    assert url(tmp_path, "online_store: {type: sqlite, path: ../a.db}\n") == f"sqlite:///{tmp_path.parent}/a.db"
     assert url(tmp_path, "online_store: {path: /b.db}\n") == "sqlite:////b.db"
 
 

@@ -53,7 +53,7 @@ def _online_url(folder: Path, store: Any) -> str:
         raise InvalidInput("this repository has no online store", field="online_store")
     kind = str(store.get("type", "sqlite"))
     if kind == "sqlite" or kind.endswith(".SqliteOnlineStore"):
-        return f"sqlite:///{folder / str(store.get('path', 'data/online.db'))}"
+        return f"sqlite:///{(folder / str(store.get('path', 'data/online.db'))).resolve()}"
     if kind == "redis" and store.get("redis_type", "redis") == "redis":
         return _redis_url(store)
     if kind == "postgres":
