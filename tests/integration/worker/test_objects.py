@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,14 @@ def test_inputs_and_answers_by_reference(bench: Any, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text('{"rows": [{"a": 1}]}')
     gone = reference.replace("/id-0/", "/id-9/")
-    worker = bench.worker("--objects", address, "--inline_bytes", "10").wait_ready()
+    options = ("--objects", address, "--inline_bytes", "10")
     bench.send(1, body=b" ", headers=[])
     for text in (reference, f"file://{secret}", f"{address}/../secret", gone):
         bench.send(1, body=b"", headers=[("penstock-reference", text.encode())])
+    # The answer lies in the store and nobody refers to it: it is made again, and the other is nobody's.
+    assert bench.worker(*options, failpoints="object.written=kill").wait(60) == -signal.SIGKILL
+    assert len(bench.outputs()) == 0
+    worker = bench.worker(*options).wait_ready()
 
     def outputs() -> list[Seen]:
         seen: list[Seen] = bench.outputs()

@@ -8,6 +8,7 @@ and not committed is written once more by whoever comes next.
 
 from collections.abc import Callable, Mapping, Sequence
 
+from penstock.failpoints import failpoint
 from penstock_transformer.broker.membership import Membership
 from penstock_transformer.broker.port import Producer, Retriable
 from penstock_transformer.broker.records import OutRecord, Partition
@@ -30,6 +31,7 @@ class AtLeastOnce:
             raise Retriable("the producer is to be restored first")
         if records:
             self._producer.send(records)
+        failpoint("worker.written")
         if offsets:
             assert group is not None
             group.commit(offsets)

@@ -9,6 +9,9 @@ from penstock.settings import setting
 from penstock_transformer.broker.security import KafkaSecurity
 
 CLIENTS = ("kafka-python", "confluent")
+# A record that a topic took comes whole, though it is over our own limits; a connection that refused it would never get past it.
+# Not more: what TLS and HTTP say to somebody who speaks neither would be read as an answer of 336 and 1157 MiB, and waited for.
+_ANSWER_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +34,9 @@ class BrokerSettings(KafkaSecurity):
     )
     kafka_timeout_s: float = setting(30.0, "Longest wait for the brokers in one call.", unit="s", least=0.1)
     kafka_metadata_age_s: float = setting(30.0, "New partitions of a topic are noticed within this.", unit="s", least=0.1)
-    kafka_record_mb: float = setting(8.0, "Largest record that is read or written.", unit="MiB", least=0.001, most=512)
+    kafka_record_mb: float = setting(
+        8.0, "Largest record that is written; what a topic takes beyond it is read.", unit="MiB", least=0.001, most=512
+    )
     kafka_fetch_mb: float = setting(32.0, "Bytes that are fetched ahead.", unit="MiB", least=0.1)
     kafka_compression: str = setting(
         "none", "How what is written is compressed.", choices=("none", "gzip", "snappy", "lz4", "zstd")
@@ -46,6 +51,11 @@ class BrokerSettings(KafkaSecurity):
     def fetch_bytes(self) -> int:
         """What is fetched ahead, in bytes: one largest record at least."""
         return max(int(self.kafka_fetch_mb * 2**20), self.record_bytes)
+
+    @property
+    def answer_bytes(self) -> int:
+        """Largest answer of a broker, in bytes."""
+        return max(_ANSWER_BYTES, self.fetch_bytes + self.record_bytes + 2**21)
 
     @property
     def instance(self) -> str:

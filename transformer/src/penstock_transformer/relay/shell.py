@@ -122,6 +122,7 @@ class RelayShell:
         match effect:
             case fx.LeaseSlot(take_back):
                 lease = await intents.lease(self._owner, self._lease_s, take_back=take_back)
+                failpoint("relay.leased")
                 logger.info("relay has a slot", extra={"slot": lease.slot.name, "pending": lease.pending})
                 return ev.Leased(lease)
             case fx.LoadBatch(slot, number):
@@ -155,6 +156,7 @@ class RelayShell:
         match effect:
             case fx.Open(slot):
                 await self._on_thread(link.open, slot.name)
+                failpoint("relay.opened")
                 return ev.Opened()
             case fx.Restore():
                 await self._on_thread(link.restore)

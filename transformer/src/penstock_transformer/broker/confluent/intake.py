@@ -45,7 +45,7 @@ def consumer_options(settings: BrokerSettings, group: str, troubles: Troubles) -
         # librdkafka refuses a fetch that is smaller than what a producer might send, which this never is.
         "message.max.bytes": min(settings.fetch_bytes, 1_000_000),
         "max.partition.fetch.bytes": min(settings.fetch_bytes, settings.record_bytes + 2**20),
-        "receive.message.max.bytes": settings.fetch_bytes + settings.record_bytes + 2**21,
+        "receive.message.max.bytes": settings.answer_bytes,
         "queued.max.messages.kbytes": max(1, settings.fetch_bytes // 1024),
         "fetch.error.backoff.ms": 50,
     }

@@ -52,6 +52,7 @@ class KafkaPythonIntake:
                 "max_poll_interval_ms": int(settings.kafka_poll_interval_s * 1000),
                 "metadata_max_age_ms": int(settings.kafka_metadata_age_s * 1000),
                 "fetch_max_bytes": settings.fetch_bytes,
+                "receive_message_max_bytes": settings.answer_bytes,
                 "max_partition_fetch_bytes": min(settings.fetch_bytes, settings.record_bytes + 2**20),
                 "retry_backoff_ms": 50,
             }

@@ -30,6 +30,7 @@ class KafkaPythonReader:
                 "isolation_level": "read_committed",
                 "allow_auto_create_topics": False,
                 "fetch_max_bytes": settings.fetch_bytes,
+                "receive_message_max_bytes": settings.answer_bytes,
                 "max_partition_fetch_bytes": min(settings.fetch_bytes, settings.record_bytes + 2**20),
                 "retry_backoff_ms": 50,
             }
