@@ -47,6 +47,7 @@ BENCHES = {
     "overload": "More than a server can carry",
     "peers": "The servers that one would otherwise pick",
     "latency": "Latency at a given rate",
+    "many_rows": "Many rows a request, beside the session by hand",
     "streaming": "Records over Kafka, exactly once",
     "streaming_latency": "How long a record over Kafka takes",
     "streaming_trade": "Batches, transactions and latency over Kafka",

@@ -25,6 +25,7 @@ NEEDS = {
     "overload": ("wrk",),
     "peers": ("wrk",),
     "latency": ("wrk",),
+    "many_rows": ("wrk",),
 }
 SMALLEST = {
     "pipeline": ["--entities", "1000"],
@@ -33,6 +34,7 @@ SMALLEST = {
     # The others have to be installed first.
     "peers": ["--peers", "penstock,FastAPI", "--models", "small,words", "--connections", "1"],
     "latency": ["--peers", "penstock"],
+    "many_rows": ["--models", "small"],
 }
 LIMIT_S = 280
 
