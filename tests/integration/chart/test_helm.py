@@ -10,8 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,9 @@ import yaml
 from penstock.testing.definitions import foreign_definition
 from penstock.testing.kubernetes import MERGE, ApiStatus, KubernetesServer
 from penstock.testing.programs import ProgramMissing, helm
-from penstock.testing.servers import ServerMissing, free_port
+from penstock.testing.servers import free_port
+from penstock.testing.shared_servers import started
+from penstock.testing.waiting import until
 
 ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "charts" / "penstock"
@@ -53,10 +54,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubernetesServe
     """An API server that knows the resources of KServe, KEDA and the Prometheus operator, as a schema that takes anything."""
     try:
         helm()
-        server = KubernetesServer()
-    except (ProgramMissing, ServerMissing) as missing:
+    except ProgramMissing as missing:
         pytest.skip(str(missing))
-    with server:
+    with started(KubernetesServer) as server:
         server.define(*(foreign_definition(*given) for given in FOREIGN))
         for name in ("ml", "shop"):
             server.namespace(name)
@@ -183,17 +183,21 @@ def test_the_operator_works_with_the_rights_that_the_chart_gives(
     log = tmp_path / "log"
     command = [sys.executable, "-m", "penstock_operator", f"--kubeconfig={kubeconfig}", f"--namespaces={namespaces}"]
     jobs, name = "/apis/batch/v1/namespaces/default/jobs", "flights-8"
+
+    def said() -> str:
+        return log.read_text()[-4000:]
+
     with log.open("wb") as output:
         port = free_port()
         operator = subprocess.Popen([*command, f"--http_port={port}", "--admin_port=0"], stdout=output, stderr=subprocess.STDOUT)
     try:
         assert "operator: ready" in check_installed(server, port, token, tmp_path)
         server.request("POST", MODEL_VERSIONS, model_version())
-        wait_until(lambda: f"{name}-verify" in names(server, jobs), log)
-        wait_until(lambda: "phase" in server.request("GET", f"{MODEL_VERSIONS}/{name}").get("status", {}), log)
-        wait_until(lambda: bool(names(server, "/api/v1/namespaces/default/events")), log)
+        until(lambda: f"{name}-verify" in names(server, jobs), 60, said)
+        until(lambda: "phase" in server.request("GET", f"{MODEL_VERSIONS}/{name}").get("status", {}), 60, said)
+        until(lambda: bool(names(server, "/api/v1/namespaces/default/events")), 60, said)
         server.send("DELETE", f"{MODEL_VERSIONS}/{name}")
-        wait_until(lambda: name not in names(server, MODEL_VERSIONS), log)
+        until(lambda: name not in names(server, MODEL_VERSIONS), 60, said)
     finally:
         operator.terminate()
         status = operator.wait(timeout=30)
@@ -219,13 +223,6 @@ def forget(server: KubernetesServer, name: str) -> None:
     with contextlib.suppress(ApiStatus):
         server.request("PATCH", f"{MODEL_VERSIONS}/{name}", {"metadata": {"finalizers": None}}, kind=MERGE)
         server.send("DELETE", f"{MODEL_VERSIONS}/{name}")
-
-
-def wait_until(done: Callable[[], bool], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not done():
-        assert time.monotonic() < deadline, log.read_text()[-4000:]
-        time.sleep(0.1)
 
 
 def test_manifests_are_taken_by_the_api_server(server: KubernetesServer, release: Helm) -> None:

@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -19,34 +18,17 @@ from typing import Any
 import pytest
 import yaml
 
-from penstock.testing.definitions import INFERENCE_SERVICES, chart_definition
 from penstock.testing.kubernetes import MERGE, ApiStatus, KubernetesServer
-from penstock.testing.servers import ServerMissing, free_port
+from penstock.testing.servers import free_port
+from penstock.testing.waiting import until
 
-TEMPLATE = Path(__file__).parents[3] / "charts/penstock/templates/modelversion-crd.yaml"
 DEADLINE_S = 60.0
 _NUMBERS = count(1)
 
 
 def wait_until(what: Callable[[], Any], text: Callable[[], str] | str, deadline_s: float = DEADLINE_S) -> Any:
     """What it gives once it is true. Raises AssertionError with the text after the deadline."""
-    until = time.monotonic() + deadline_s
-    while not (found := what()):
-        if time.monotonic() > until:
-            raise AssertionError(f"not within {deadline_s:g} s: {text if isinstance(text, str) else text()}")
-        threading.Event().wait(0.05)
-    return found
-
-
-@pytest.fixture(scope="session")
-def kubernetes() -> Iterator[KubernetesServer]:
-    try:
-        server = KubernetesServer(["--watch-cache=true"])
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    with server:
-        server.define(chart_definition(TEMPLATE), INFERENCE_SERVICES)
-        yield server
+    return until(what, deadline_s, text)
 
 
 class Bed:

@@ -84,18 +84,16 @@ class EtcdServer(Server):
 
 
 class KubernetesServer(Server):
-    """kube-apiserver with TLS and RBAC over an etcd of its own. `admin_token` may do everything; `flags` are added to the API
-    server's own, `--name=value` each."""
+    """kube-apiserver with TLS and RBAC over an etcd of its own. `admin_token` may do everything."""
 
     name = "kubernetes"
     start_s = 120.0
 
-    def __init__(self, flags: Sequence[str] = ()) -> None:
+    def __init__(self) -> None:
         self._program = kubernetes_program("kube-apiserver")
         self.etcd = EtcdServer()
         super().__init__()
         self.admin_token = secrets.token_hex(16)
-        self._flags = list(flags)
         authority = Authority("kubernetes")
         self._pair = authority.issue(self.directory, "server")
         self.ca = authority.write(self.directory / "ca.pem")
@@ -138,7 +136,6 @@ class KubernetesServer(Server):
             f"--token-auth-file={self.directory / 'tokens.csv'}",
             # Nobody makes the accounts that it asks pods for.
             "--disable-admission-plugins=ServiceAccount",
-            *self._flags,
         ]
 
     def answers(self) -> bool:
