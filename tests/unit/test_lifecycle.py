@@ -100,3 +100,11 @@ def test_states_only_move_forward():
         assert lifecycle.state is State.STOPPED
 
     asyncio.run(run())
+
+
+def test_a_check_may_be_kept_from_probes() -> None:
+    lifecycle = Lifecycle()
+    lifecycle.add_check("worker", lambda: "no partitions", probed=False)
+    lifecycle.add_check("route", lambda: "lags")
+    assert lifecycle.reasons() == {"lifecycle": "starting", "worker": "no partitions", "route": "lags"}
+    assert lifecycle.probed_reasons() == {"lifecycle": "starting", "route": "lags"}

@@ -53,6 +53,7 @@ class Lifecycle:
         self._start: list[tuple[str, Hook]] = []
         self._stop: list[tuple[StopPhase, str, Hook]] = []
         self._checks: dict[str, Check] = {}
+        self._unprobed: set[str] = set()
         self._listeners: list[Callable[[State], None]] = []
 
     def on_start(self, name: str, hook: Hook) -> None:
@@ -63,9 +64,14 @@ class Lifecycle:
         """Run `hook` while the process stops. A hook that raises is logged and does not keep the others from running."""
         self._stop.append((phase, name, hook))
 
-    def add_check(self, name: str, check: Check) -> None:
-        """Hold readiness while `check` returns a reason. Called at every readiness probe: it must be cheap and must not block."""
+    def add_check(self, name: str, check: Check, *, probed: bool = True) -> None:
+        """Hold readiness while `check` returns a reason. Called at every readiness probe: it must be cheap and must not block.
+
+        `probed` False: probes of the admin port pass it over, which are those of programs that nobody sends requests to.
+        """
         self._checks[name] = check
+        if not probed:
+            self._unprobed.add(name)
 
     def add_listener(self, listener: Callable[[State], None]) -> None:
         """Call `listener` with each new state."""
@@ -78,6 +84,10 @@ class Lifecycle:
     def reasons(self) -> dict[str, str]:
         """Why the process is not ready, by check; empty when it is."""
         return {name: reason for name, reason in self.looks().items() if reason is not None}
+
+    def probed_reasons(self) -> dict[str, str]:
+        """The same without the checks that probes of the admin port pass over."""
+        return {name: reason for name, reason in self.reasons().items() if name not in self._unprobed}
 
     def looks(self) -> dict[str, str | None]:
         """What each check says now: why it holds readiness, or None. The state is the check `lifecycle`."""

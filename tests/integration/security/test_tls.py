@@ -79,7 +79,7 @@ def test_every_port_speaks_tls_and_nothing_else(server: ServerProcess, trust: An
             status, body = ask(connection, "POST", INFER, BODY)
             assert (status, json.loads(body)["outputs"][0]["data"]) == (200, [1.0, 2.0])
         assert ask(connection, "GET", "/v2/health/ready")[0] == 200
-    assert once(server.admin_port, tls, "GET", "/readyz") == (200, b'{"ready":true}')
+    assert once(server.admin_port, tls, "GET", "/readyz") == (200, b'{"ready":true,"reasons":{}}')
     assert live(server, trust.ca) == b"\x08\x01"
     for port in (server.port, server.admin_port):
         plain = http.client.HTTPConnection("127.0.0.1", port, timeout=10)

@@ -100,8 +100,9 @@ def build_admin(source: AdminSource) -> FastAPI:
     @app.get("/readyz")
     async def readyz() -> Response:
         """For probes, which have no certificate where the serving port asks for one."""
-        ready = bool((await source.status())["ready"])
-        return plain_response(200 if ready else 503, orjson.dumps({"ready": ready}), b"application/json", b"")
+        status = await source.status()
+        body = orjson.dumps({"ready": status["ready"], "reasons": status["reasons"]})
+        return plain_response(200 if status["ready"] else 503, body, b"application/json", b"")
 
     @app.get("/status")
     async def status() -> Response:

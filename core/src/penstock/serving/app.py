@@ -29,6 +29,7 @@ from penstock.serving.early import EarlyRefusals
 from penstock.serving.exposition import exposition
 from penstock.serving.framing import Framing
 from penstock.serving.infer import infer_routes
+from penstock.serving.readiness import reasons_of
 from penstock.serving.routes import HotRoutes
 from penstock.serving.shell import Shell, ShellLimits
 from penstock.serving.status import error_response, status_response
@@ -184,10 +185,7 @@ def _add_operations(app: FastAPI, lifecycle: Lifecycle, metrics: Metrics) -> Non
 
     @app.get("/readyz", summary="Is the process ready, and if not, why?")
     async def readyz() -> Response:
-        reasons = lifecycle.reasons()
-        plane: DataPlane = app.state.plane
-        if not reasons and not plane.ready():
-            reasons = {"plane": "not ready"}
+        reasons = reasons_of(lifecycle, app.state.plane)
         return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     @app.get("/metrics", summary="Prometheus metrics")

@@ -21,7 +21,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from penstock.errors import PenstockError
-from penstock.lifecycle import Lifecycle, State
+from penstock.lifecycle import Lifecycle
 from penstock.metrics import Metrics
 from penstock.serving.admin import AdminRoutes, AdminSource, build_admin
 from penstock.serving.exposition import render, snapshot
@@ -30,6 +30,7 @@ from penstock.serving.heads import KnownHeads
 from penstock.serving.link import Link
 from penstock.serving.options import ServingSettings
 from penstock.serving.quiet_server import QuietServer
+from penstock.serving.readiness import Reasons, reasons_of
 from penstock.serving.security.middleware import Guarded
 from penstock.serving.security.opening import admin_guard, secure
 from penstock.serving.shell import Shell
@@ -118,7 +119,8 @@ class Process:
         self.link_socket = link
         self.server = http_server(service, settings)
         service.metrics.add_source(Vitals(service.lifecycle.looks, settings.tls_cert).families)
-        self.link = Link({"snapshot": self._tell_snapshot, "admin": self._answer_admin, "merge": self._merge_admin})
+        asked = {"snapshot": self._tell_snapshot, "reasons": self._tell_reasons}
+        self.link = Link({**asked, "admin": self._answer_admin, "merge": self._merge_admin})
         self.stopping = asyncio.Event()
         self.hurry = asyncio.Event()
         self.code = 0
@@ -261,6 +263,9 @@ class Process:
     async def _tell_snapshot(self, _: dict[str, Any]) -> dict[str, Any]:
         return snapshot(self.service.metrics)
 
+    async def _tell_reasons(self, _: dict[str, Any]) -> Reasons:
+        return reasons_of(self.service.lifecycle, self.service.app.state.plane, probe=True)
+
     async def _answer_admin(self, question: dict[str, Any]) -> Any:
         return await self.service.admin.answer(question)
 
@@ -275,11 +280,11 @@ class Process:
             return render([snapshot(self.service.metrics)])
 
         async def status() -> dict[str, Any]:
-            lifecycle = self.service.lifecycle
-            ready = lifecycle.state is State.READY
+            reasons = await self._tell_reasons({})
             return {
-                "workers": [{"pid": os.getpid(), "state": lifecycle.state.value}],
-                "ready": ready,
+                "workers": [{"pid": os.getpid(), "state": self.service.lifecycle.state.value}],
+                "ready": not reasons,
+                "reasons": reasons,
                 "routes": self.service.admin.listing(),
             }
 

@@ -29,6 +29,7 @@ from penstock.serving.exposition import combined, render, retired
 from penstock.serving.link import Link
 from penstock.serving.options import ServingSettings
 from penstock.serving.process import admin_server
+from penstock.serving.readiness import Reasons, merged_reasons
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 10.0
 _SETTLED_S = 30.0
 _LAST_WORD_S = 2.0
+# A probe waits no longer for a worker; kubelets give a probe a second or two.
+_PROBE_S = 0.8
 # The longest of what is asked: loading a model, which verifies, measures and may build an engine.
 _ADMIN_S = 1800.0
 
@@ -241,9 +244,17 @@ class Supervisor:
         return render(await self._snapshots())
 
     async def _status(self) -> dict[str, Any]:
+        async def ask(worker: Worker) -> Reasons:
+            try:
+                found: Reasons = await worker.link.ask("reasons", timeout_s=_PROBE_S)
+            except PenstockError:
+                return {"lifecycle": f"worker {worker.number} does not answer"}
+            return found
+
         workers = [{"pid": worker.process.pid, "state": worker.state} for worker in self.workers.values()]
-        ready = len(workers) == self.count and all(worker["state"] == State.READY.value for worker in workers)
-        return {"workers": workers, "ready": ready, "routes": self.admin_listing}
+        answers = await asyncio.gather(*(ask(worker) for worker in list(self.workers.values())))
+        reasons = merged_reasons(answers, count=self.count)
+        return {"workers": workers, "ready": not reasons, "reasons": reasons, "routes": self.admin_listing}
 
 
 def _terminate(worker: Worker) -> None:

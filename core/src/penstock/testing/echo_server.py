@@ -26,6 +26,7 @@ class EchoSettings(ServingSettings):
 
     start: str = setting("works", "Whether starting works, fails, or hangs.", choices=("works", "fails", "hangs"))
     stop: str = setting("works", "Whether stopping works, or hangs with the event loop held.", choices=("works", "hangs"))
+    unready: str = setting("", "Why a check holds readiness; nothing: it does not.")
 
 
 def build(settings: EchoSettings) -> Service:
@@ -44,6 +45,7 @@ def build(settings: EchoSettings) -> Service:
             time.sleep(3600)  # noqa: ASYNC251 - what a deadlock looks like from outside
 
     lifecycle.on_start("echo", start)
+    lifecycle.add_check("echo", lambda: settings.unready or None)
     lifecycle.on_stop("hang", stop, StopPhase.RELEASE)
     lifecycle.on_stop("echo", plane.drain, StopPhase.FINISH)
     limits = Limits(body_bytes=settings.body_bytes)

@@ -91,7 +91,8 @@ def build(settings: WorkerSettings) -> tuple[Service, Worker]:
     queues = QueuesHttp(settings, settings.model_name, lifecycle, metrics, worker=worker.figures)
     lifecycle.on_start("route", transformer.start)
     lifecycle.on_start("worker", worker.start)
-    lifecycle.add_check("worker", worker.reason)
+    # A pod that has no partition, because others have them all, must not hold up a rollout.
+    lifecycle.add_check("worker", worker.reason, probed=False)
     lifecycle.on_stop("connections", transformer.close, StopPhase.RELEASE)
     lifecycle.on_stop("worker", worker.close, StopPhase.RELEASE)
     lifecycle.on_stop("requests", transformer.drain, StopPhase.COMMIT)

@@ -142,7 +142,7 @@ def build(settings: LogSinkSettings) -> tuple[Service, LogSinkPart]:
     """The service of the process, and the sink in it. Nothing is connected yet."""
     lifecycle, sink = Lifecycle(), LogSinkPart(settings)
     lifecycle.on_start("log sink", sink.start)
-    lifecycle.add_check("log sink", sink.reason)
+    lifecycle.add_check("log sink", sink.reason, probed=False)  # as for the worker: there may be more pods than partitions
     lifecycle.on_stop("log sink", sink.stop, StopPhase.FINISH)
     service = bare_service(settings, lifecycle, sink.families, title="Penstock log sink")
     sink.judging.add_to(service.admin)
