@@ -1,5 +1,6 @@
 """A bundle from every place that KServe fetches from, into a predictor of our runtime: `https://` as a packed bundle, `s3://` as
-a folder, `oci://` as an image; `pvc://` is what the flights example itself uses. A ModelVersion is also verified from there.
+a folder, `oci://` as an image; `pvc://` is what the flights example itself uses. A ModelVersion is also verified from there, an
+image by its digest.
 """
 
 import subprocess
@@ -11,24 +12,30 @@ from typing import Any
 import boto3
 import httpx
 import pytest
-from bed import engine, images, objects
+from bed import engine, images, objects, own
 from bed import flights as example
 from bed.flights import Flights
 from bed.versions import manifest, wait_for
+
+from penstock.testing.models import mlp
 
 BUCKET = "bundles"
 IMAGE = "localhost/penstock-bed/flights-bundle"
 
 
 @pytest.fixture(scope="module")
-def packed(flights: Flights, tmp_path_factory: pytest.TempPathFactory) -> Flights:
-    """The bundle as a tar file in the claim, and a pod that serves the claim over HTTP."""
-    file = tmp_path_factory.mktemp("packed") / "flights.tar"
-    subprocess.run([Path(sys.executable).parent / "penstock", "bundle", "pack", flights.bundle, "--output", file], check=True)
-    flights.kubectl("cp", file, "filler:/mnt/models/flights.tar")
-    flights.apply(*objects.file_server())
+def packed(flights: Flights, next_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Both bundles as tar files in the claim, and where a pod serves the claim over HTTPS."""
+    folder = tmp_path_factory.mktemp("packed")
+    for name, bundle in (("flights", flights.bundle), ("flights-8", next_bundle)):
+        file = folder / f"{name}.tar"
+        subprocess.run([Path(sys.executable).parent / "penstock", "bundle", "pack", bundle, "--output", file], check=True)
+        flights.kubectl("cp", file, f"filler:/mnt/models/{name}.tar")
+    authority = tmp_path_factory.mktemp("authority")
+    flights.apply(*objects.file_server(flights.namespace, authority))
     flights.kubectl("wait", "--for=condition=Ready", "pod/files", "--timeout=60s")
-    return flights
+    with objects.trusted(flights.cluster, authority):
+        yield f"https://files.{flights.namespace}:{objects.FILES_PORT}"
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +72,7 @@ def make_image(flights: Flights, bundle: Path, tag: str, folder: Path) -> str:
 def place(request: pytest.FixtureRequest, flights: Flights, tmp_path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The kind of place, and what a predictor says to be served from there."""
     if request.param == "https":
-        request.getfixturevalue("packed")
-        found: dict[str, Any] = {"storageUri": f"http://files.{flights.namespace}:8080/flights.tar"}
+        found: dict[str, Any] = {"storageUri": f"{request.getfixturevalue('packed')}/flights.tar"}
     elif request.param == "s3":
         request.getfixturevalue("bucket")
         found = {"storageUri": f"s3://{BUCKET}/flights"}
@@ -94,18 +100,47 @@ def test_a_bundle_comes_from_its_place(flights: Flights, place: tuple[str, dict[
     assert answer.headers["Penstock-Bundle"].endswith(example.digest(flights.bundle))
 
 
-@pytest.mark.parametrize("kind", ["s3", "oci"])
+@pytest.mark.parametrize("kind", ["https", "s3", "oci"])
 def test_a_model_version_comes_from_its_place(
     served: Flights, next_bundle: Path, version: str, kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     """Its job fetches it as its pods do, with the account's credentials; then transformers take it into their route."""
-    if kind == "s3":
+    if kind == "https":
+        uri = f"{request.getfixturevalue('packed')}/flights-8.tar"
+        document = manifest(version, next_bundle, uri=uri, strategy="manual")
+    elif kind == "s3":
         request.getfixturevalue("bucket")
         document = manifest(version, next_bundle, uri=f"s3://{BUCKET}/flights-8", strategy="manual")
         document["spec"]["runtime"]["serviceAccountName"] = objects.ACCOUNT
     else:
-        uri = f"oci://{make_image(served, next_bundle, f'{IMAGE}:8', tmp_path)}"
+        image = make_image(served, next_bundle, f"{IMAGE}:8", tmp_path)
+        uri = f"oci://{own.pin(image) if served.cluster.kind == 'own' else image}"
         document = manifest(version, next_bundle, uri=uri, strategy="manual")
     served.apply(document)
     wait_for(served, version, "reason", "AwaitingPromotion")
     served.kubectl("wait", "--for=condition=Ready", f"modelversion/{version}", "--timeout=60s")
+
+
+def test_a_plain_model_is_served(flights: Flights, tmp_path: Path) -> None:
+    """`modelFormat: onnx`: a folder with nothing but a model.onnx."""
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "model.onnx").write_bytes(mlp())
+    flights.put_bundle(tmp_path / "plain", "plain")
+    service = example.inference_service()
+    service["metadata"]["name"] = "plain"
+    del service["spec"]["transformer"]
+    predictor = service["spec"]["predictor"]
+    predictor["minReplicas"] = 1
+    format_and_place = {"modelFormat": {"name": "onnx"}, "storageUri": f"pvc://{example.CLAIM}/plain"}
+    predictor["model"] = {**predictor["model"], **format_and_place}
+    flights.apply(service)
+    try:
+        flights.kubectl("wait", "--for=condition=Ready", "inferenceservice/plain", "--timeout=120s")
+        tensor = {"name": "x", "datatype": "FP32", "shape": [2, 32], "data": [0.5] * 64}
+        with flights.cluster.reach(flights.namespace, "plain-predictor", 80) as (host, port):
+            answer = httpx.post(f"http://{host}:{port}/v2/models/plain/infer", json={"inputs": [tensor]}, timeout=30)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["outputs"][0]["shape"][0] == 2
+        assert answer.headers["Penstock-Bundle"].startswith("plain@sha256:")
+    finally:
+        flights.kubectl("delete", "inferenceservice", "plain", "--timeout=60s")

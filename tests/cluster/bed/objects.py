@@ -1,28 +1,74 @@
-"""Pods that bundles are fetched from: a server of the claim's files over HTTP, and an S3-compatible one with its account."""
+"""Pods that bundles are fetched from: a server of the claim's files over HTTPS, and an S3-compatible one with its account."""
 
 import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from bed import engine
+from bed.authority import Authority
+from bed.cluster import Cluster
 from bed.flights import CLAIM
-from bed.images import S3, name_own
+from bed.images import S3, STORAGE, name_own
 from bed.pods import pod, service
 
 ACCESS, SECRET = "penstock-access", "penstock-secret"
 ACCOUNT = "bucket-reader"
 S3_PORT = 7070
+FILES_PORT = 8443
+_TRUSTING = "localhost/penstock-bed/storage-initializer:trusting"
+_SERVE = """\
+import functools, http.server, ssl
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory="/mnt/models")
+server = http.server.ThreadingHTTPServer(("", 8443), handler)
+context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+context.load_cert_chain("/tls/tls.crt", "/tls/tls.key")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
 
 
-def file_server() -> list[dict[str, Any]]:
-    """`http://files.NAMESPACE:8080/` shows the claim's files."""
-    command = ["python3", "-m", "http.server", "8080", "--directory", "/mnt/models"]
+def file_server(namespace: str, folder: Path) -> list[dict[str, Any]]:
+    """`https://files.NAMESPACE:8443/` shows the claim's files. `folder` gets the authority that has signed for it, `ca.crt`."""
+    Authority(folder).issue("files", "files", hosts=[f"files.{namespace}"])
+    files = {"tls.crt": "files.crt", "tls.key": "files.key"}
+    data = {name: base64.b64encode((folder / file).read_bytes()).decode() for name, file in files.items()}
+    secret = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": "files"}, "data": data}
+    mounts = [("models", "/mnt/models"), ("tls", "/tls")]
     container = {
         "image": name_own("transformer"),
-        "command": command,
-        "volumeMounts": [{"name": "models", "mountPath": "/mnt/models", "readOnly": True}],
-        "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+        "command": ["python3", "-c", _SERVE],
+        "volumeMounts": [{"name": name, "mountPath": path, "readOnly": True} for name, path in mounts],
+        "readinessProbe": {"tcpSocket": {"port": FILES_PORT}, "periodSeconds": 1},
     }
-    volume = {"name": "models", "persistentVolumeClaim": {"claimName": CLAIM, "readOnly": True}}
-    return [pod("files", container, [volume]), service("files", 8080)]
+    models = {"name": "models", "persistentVolumeClaim": {"claimName": CLAIM, "readOnly": True}}
+    return [
+        secret,
+        pod("files", container, [models, {"name": "tls", "secret": {"secretName": "files"}}]),
+        service("files", FILES_PORT),
+    ]
+
+
+@contextmanager
+def trusted(cluster: Cluster, folder: Path) -> Iterator[None]:
+    """What fetches bundles in this cluster trusts the authority of `folder`, too, beside those that it knows."""
+    (folder / "Dockerfile").write_text(
+        f"FROM {STORAGE}\nUSER 0\nCOPY ca.crt /tmp/ca.crt\nRUN cat /tmp/ca.crt >> $(python3 -m certifi)\nUSER 1000\n"
+    )
+    engine.build(_TRUSTING, folder)
+    cluster.load(_TRUSTING)
+    _fetch_with(cluster, _TRUSTING)
+    try:
+        yield
+    finally:
+        _fetch_with(cluster, STORAGE)
+
+
+def _fetch_with(cluster: Cluster, image: str) -> None:
+    patch = json.dumps({"spec": {"container": {"image": image}}})
+    cluster.kubectl("patch", "clusterstoragecontainer", "default", "--type=merge", f"--patch={patch}")
 
 
 def s3_server(namespace: str) -> list[dict[str, Any]]:

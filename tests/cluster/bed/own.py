@@ -90,6 +90,15 @@ def load(tag: str) -> None:
     note.write_text(identity)
 
 
+def pin(tag: str) -> str:
+    """The name by its digest of an image that was loaded, as a registry would have it."""
+    listed = run([*_CTR, "images", "list", f"name=={tag}"])
+    digest = next(word for word in listed.split() if word.startswith("sha256:"))
+    name = f"{tag.rpartition(':')[0]}@{digest}"
+    run([*_CTR, "images", "tag", "--force", tag, name])
+    return name
+
+
 def _start_all() -> None:
     start("etcd")
     start("apiserver")
