@@ -15,13 +15,13 @@ RELEASE = "penstock"
 CHART = ROOT / "charts" / "penstock"
 
 
-def install(cluster: Cluster, *options: str | Path, admitted: str = "", keep: bool = False) -> None:
+def install(cluster: Cluster, *options: str | Path, more: str = "", keep: bool = False) -> None:
     """Install or upgrade the chart, and wait for its pods. `options` go to helm; namespaces that were admitted before stay so,
     unless they are gone; `keep`: all other values, too. Tests side by side install it one after the other: helm refuses a second
     upgrade under way."""
     place = ["--namespace", NAMESPACE, "--create-namespace"]
     with _alone():
-        namespaces = sorted({*_admitted(cluster), *([admitted] if admitted else [])})
+        namespaces = sorted({*admitted(cluster), *([more] if more else [])})
         # Without it helm would go on with what an earlier test has set.
         values = ["--reuse-values" if keep else "--reset-values", f"--set-json=transformer.namespaces={json.dumps(namespaces)}"]
         cluster.helm("upgrade", "--install", RELEASE, CHART, *place, *values, "--wait", "--timeout=180s", *options)
@@ -37,7 +37,7 @@ def render(cluster: Cluster, template: str, **values: Any) -> str:
 
 def admit(cluster: Cluster, namespace: str) -> None:
     """Give a namespace the service account that transformers and workers run as, as an administrator would for a new team."""
-    install(cluster, admitted=namespace, keep=True)
+    install(cluster, more=namespace, keep=True)
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _admitted(cluster: Cluster) -> set[str]:
+def admitted(cluster: Cluster) -> set[str]:
     """Namespaces that have the account and are still there; none before the first installation."""
     if f"{NAMESPACE}/{RELEASE}" not in _releases(cluster):
         return set()

@@ -37,7 +37,7 @@ def install_chart(cluster: Cluster) -> None:
     if cluster.kind != "kubeconfig":
         for tag in images.build_own().values():
             cluster.load(tag)
-    chart.install(cluster, "--values", chart.CHART / "values-development.yaml", admitted=NAMESPACE)
+    chart.install(cluster, "--values", chart.CHART / "values-development.yaml", more=NAMESPACE)
 
 
 def _has_bundles(cluster: Cluster) -> bool:
