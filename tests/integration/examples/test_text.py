@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from penstock.features.encoder import Encoder
 from penstock.features.reading import read_spec
@@ -69,3 +70,29 @@ def test_text_does_what_its_readme_says(
     np.testing.assert_allclose(together[1, :5], [0.0864, 0.1028, 0.0054, 0.0020, -0.0100], atol=1e-4)
     for row, text in enumerate(TEXTS):
         np.testing.assert_allclose(together[row], embed([text])[0], atol=1e-5)
+    check_pairs(bundle)
+
+
+def check_pairs(bundle: Path) -> None:
+    """Pairs of texts with the real tokenizer and model: the tokens are the library's own, and mates change nothing."""
+    text = (bundle / "features.yaml").read_text().replace("maxLength: 256}", "maxLength: 256, with: claim}")
+    text = text.replace("tensors:", "  - {name: claim, from: request, type: string}\ntensors:")
+    spec = read_spec(text)
+    encoder = Encoder.compiled(spec, files=files_beside(spec, bundle))
+    session = load(bundle / "model.onnx")
+    rows = [(TEXTS[0], "It is about sentences."), (TEXTS[2], TEXTS[1]), (TEXTS[0], "It is not.")]
+    texts, claims = ([row[at] for row in rows] for at in (0, 1))
+    made = encoder.encode_frame({"text": texts, "claim": claims})
+    theirs = Tokenizer.from_file(str(bundle / "tokenizer.json"))
+    theirs.no_padding()
+    for row, pair in enumerate(rows):
+        wanted = theirs.encode(*pair)
+        length = len(wanted.ids)
+        assert made["input_ids"][row, :length].tolist() == wanted.ids
+        assert made["token_type_ids"][row, :length].tolist() == wanted.type_ids
+        assert made["attention_mask"][row].sum() == length
+    together = session.run(made)[0]
+    assert np.abs(together[0] - together[2]).max() > 1e-3
+    for row, (one, other) in enumerate(rows):
+        alone = session.run(encoder.encode_frame({"text": [one], "claim": [other]}))[0]
+        np.testing.assert_allclose(together[row], alone[0], atol=1e-5)
