@@ -12,6 +12,7 @@ import pytest
 from penstock.protocol.grpc import messages
 from penstock.testing.grpc_client import GrpcCaller, infer_message
 from penstock.testing.server import ServerProcess
+from penstock.testing.waiting import until
 
 X = np.ones((2, 2), np.float32)
 CODE = grpc.StatusCode
@@ -143,3 +144,32 @@ def test_what_is_not_there_is_unimplemented(caller: GrpcCaller, method: str) -> 
         call(b"", timeout=30)
     error: Any = caught.value
     assert error.code() is CODE.UNIMPLEMENTED
+
+
+def test_what_callers_send_is_in_no_log_and_no_metric(transformer: ServerProcess) -> None:
+    canary = np.array([b"CANARY"], object)
+    named = infer_message("flights", CANARY=X)
+    named.id = "CANARY"
+    wrong = [
+        named,
+        infer_message("CANARY", distance=canary),
+        infer_message("flights", distance=canary, seats=np.array([1])),
+        messages.ModelInferRequest(model_name="flights", model_version="CANARY"),
+        b"\x0a\x06CANARY\xff",
+    ]
+    headers = {"penstock_route_key": "CANARY", "traceparent": "CANARY", "authorization": "Bearer CANARY", "x_own": "CANARY"}
+    before = len(transformer.lines)
+    with GrpcCaller(transformer.grpc_address) as caller:
+        for message in wrong:
+            caller.refused("ModelInfer", message, **headers)
+            caller.refused("ModelInfer", message, penstock_timeout_ms="CANARY")
+        caller.refused("ModelMetadata", messages.ModelMetadataRequest(name="CANARY"))
+        stream: Any = caller.channel.stream_stream(f"/{messages.SERVICE}/ModelStreamInfer")
+        raw = [message if isinstance(message, bytes) else message.SerializeToString() for message in wrong]
+        assert len(list(stream(iter(raw), timeout=30))) == len(wrong)
+        good = infer_message("flights", distance=np.array([1], np.float32), seats=np.array([1]))
+        answer, trailers = caller.call("ModelInfer", good)
+        assert "CANARY" not in f"{answer} {trailers}"
+    assert "CANARY" not in httpx.get(f"{transformer.url}/metrics").text
+    until(lambda: len(transformer.lines) > before)
+    assert [line for line in transformer.lines if "CANARY" in line] == []
