@@ -18,12 +18,18 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True)
 class Image:
-    """A built image: its root file system as a folder, what it starts, and as whom."""
+    """A built image: its root file system as a folder, what it starts, and as whom; how it is stopped, and what it says of
+    itself."""
 
     root: Path
     entrypoint: list[str]
     environment: list[str]
     user: str
+    stop_signal: str
+    labels: dict[str, str]
+
+
+MEMBERS = ("predictor", "transformer", "operator")
 
 
 @pytest.fixture(scope="session")
@@ -38,18 +44,20 @@ def base_image() -> str:
 @pytest.fixture(scope="session")
 def images(base_image: str) -> Iterator[dict[str, Image]]:
     """The CPU images by member's name, built by the same script as `make images`."""
-    subprocess.run([ROOT / "tools" / "build_images.sh", base_image, "predictor", "transformer"], check=True, cwd=ROOT)
+    subprocess.run([ROOT / "tools" / "build_images.sh", base_image, *MEMBERS], check=True, cwd=ROOT)
     version = next(
         line.split('"')[1] for line in (ROOT / "core/pyproject.toml").read_text().splitlines() if line.startswith("version")
     )
     containers: list[str] = []
     found: dict[str, Image] = {}
-    for member in ("predictor", "transformer"):
+    for member in MEMBERS:
         tag = f"localhost/penstock/{member}:{version}"
         container = buildah("from", tag)
         containers.append(container)
         config = json.loads(buildah("inspect", "--type", "image", tag))["OCIv1"]["config"]
-        found[member] = Image(Path(buildah("mount", container)), config["Entrypoint"], config["Env"], config["User"])
+        root = Path(buildah("mount", container))
+        said = config["StopSignal"], config["Labels"]
+        found[member] = Image(root, config["Entrypoint"], config["Env"], config["User"], *said)
     yield found
     for container in containers:
         buildah("rm", container)

@@ -16,6 +16,7 @@ import pytest
 from penstock.testing.models import mlp
 
 Start = Callable[..., subprocess.Popen[bytes]]
+MEMBERS = ["predictor", "transformer", "operator"]
 PORT = re.compile(rb'"event":"ready"[^\n]*"port":(\d+)')
 
 
@@ -77,8 +78,10 @@ def test_predictor_and_transformer_images_serve_together(
         "--admin_port",
         "-1",
     ]
+    began = time.monotonic()
     predictor = start_container(images["predictor"], arguments, models=models, log=log)
     port = wait_ready(log, predictor)
+    print(f"the predictor's container was ready after {time.monotonic() - began:.1f} s")
     tensor = {"name": "x", "datatype": "FP32", "shape": [2, 32], "data": [0.5] * 64}
     answer, bundle = ask(port, "/v2/models/m/infer", {"inputs": [tensor]})
     assert answer["outputs"][0]["shape"][0] == 2  # type: ignore[index]
@@ -100,8 +103,10 @@ def test_predictor_and_transformer_images_serve_together(
         "--admin_port",
         "-1",
     ]
+    began = time.monotonic()
     transformer = start_container(images["transformer"], arguments, models=models, log=log_before)
     front = wait_ready(log_before, transformer)
+    print(f"the transformer's container was ready after {time.monotonic() - began:.1f} s")
     through, same = ask(front, "/v2/models/m/infer", {"inputs": [tensor]})
     assert through["outputs"] == answer["outputs"]
     assert same == bundle
@@ -110,18 +115,19 @@ def test_predictor_and_transformer_images_serve_together(
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("member", ["predictor", "transformer"])
+@pytest.mark.parametrize("member", MEMBERS)
 def test_image_holds_no_compiler_and_runs_as_nobody(images: dict, member: str) -> None:  # type: ignore[type-arg]
     image = images[member]
     assert image.user.split(":")[0] == "65532"
     assert not [tool for tool in ("gcc", "cc", "make", "git") if (image.root / "usr/bin" / tool).exists()]
     site = next((image.root / "opt").glob("**/site-packages"))
-    others = {"feast", "pandas", "sklearn", "onnx", "pytest"} | ({"redis", "asyncpg"} if member == "predictor" else set())
+    others = {"feast", "pandas", "sklearn", "onnx", "pytest"} | ({"redis", "asyncpg"} if member != "transformer" else set())
+    others |= {"onnxruntime"} if member == "operator" else {"kubernetes"}
     assert not [name for name in others if (site / name).exists()]
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("member", ["predictor", "transformer"])
+@pytest.mark.parametrize("member", MEMBERS)
 def test_image_lists_what_is_in_it(images: dict, member: str) -> None:  # type: ignore[type-arg]
     """Every installed distribution, with its version, and Debian's packages."""
     image = images[member]
@@ -133,6 +139,20 @@ def test_image_lists_what_is_in_it(images: dict, member: str) -> None:  # type: 
     installed = {path.name.removesuffix(".dist-info").rpartition("-") for path in site.glob("*.dist-info")}
     assert {(name.lower().replace("_", "-").replace(".", "-"), version) for name, _, version in installed} <= listed
     assert any(each["purl"].startswith("pkg:deb/") and each["name"] == "libc6" for each in found["components"])
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("member", MEMBERS)
+def test_image_says_what_it_is(images: dict, member: str) -> None:  # type: ignore[type-arg]
+    image = images[member]
+    named = "org.opencontainers.image"
+    assert image.labels[f"{named}.title"] == f"penstock/{member}"
+    assert re.fullmatch("[0-9a-f]{7,}", image.labels[f"{named}.revision"])
+    assert image.labels[f"{named}.licenses"] == "Apache-2.0"
+    assert {f"{named}.version", f"{named}.description", f"{named}.base.name"} <= set(image.labels)
+    assert (image.root / image.labels["dev.penstock.sbom"].lstrip("/")).is_file()
+    assert image.stop_signal == "SIGTERM"
+    assert image.entrypoint == [f"penstock-{member}"]
 
 
 def test_every_program_of_an_image_is_declared() -> None:
