@@ -1,10 +1,15 @@
 """Faults of the worker and of what it stands on, each caused: afterwards every request has exactly one output."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import pytest
 
+from penstock.testing.servers import RedisServer
+from penstock.testing.shared_servers import started
 from penstock.testing.waiting import until
 from penstock_transformer.broker.settings import CLIENTS
 
@@ -13,9 +18,9 @@ pytestmark = pytest.mark.timeout(300)
 POINTS = ("worker.predicted", "worker.begun", "worker.produced", "worker.offsets_sent", "worker.committed")
 
 
-@pytest.mark.parametrize("client, points", [(CLIENTS[0], POINTS), (CLIENTS[1], POINTS[3:])])
-def test_killed_between_any_two_effects(bench: Any, client: str, points: tuple[str, ...]) -> None:
-    for point in points:
+@pytest.mark.parametrize("client", CLIENTS)
+def test_killed_between_any_two_effects(bench: Any, client: str) -> None:
+    for point in POINTS:
         bench.send(40)
         killed = bench.worker("--transaction_records", "10", failpoints=f"{point}=kill@2", client=client)
         assert killed.wait(60) == -signal.SIGKILL, "\n".join(killed.lines[-6:])
@@ -45,6 +50,22 @@ def test_predictor_away_then_back(bench: Any) -> None:
     assert {record.topic for record in seen} == {bench.predictions}
 
 
+def test_feature_store_away_then_back(flights_bench: Any) -> None:
+    bench, row = flights_bench, {"rows": [{"distance": 100.0, "tailnum": "N1"}]}
+    with started(RedisServer) as redis:
+        worker = bench.worker("--feature_store", redis.url()).wait_ready()
+        bench.send(30, body=row)
+        bench.wait_all()
+        redis.kill()
+        bench.send(60, body=row)
+        until(lambda: metric(worker, "penstock_worker_retries_total") > 0, 30, "records tried again")
+        assert len(bench.outputs()) == 30
+        redis.start()
+        seen = bench.wait_all()
+        assert {record.topic for record in seen} == {bench.predictions}
+        assert worker.stop() == 0
+
+
 def test_two_workers_with_one_transactional_id(bench: Any) -> None:
     first = bench.worker("--transaction_records", "5").wait_ready()
     bench.send(100)
@@ -55,13 +76,24 @@ def test_two_workers_with_one_transactional_id(bench: Any) -> None:
     assert second.stop() == 0
 
 
-def test_rebalances_in_mid_batch(bench: Any) -> None:
-    first = bench.worker("--transaction_records", "7", instance="a").wait_ready()
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_rebalance_in_mid_batch(bench: Any, client: str) -> None:
+    """Partitions go to another worker while their records are predicted: what comes late for the first is dropped."""
+    first = bench.worker("--transaction_records", "7", instance="a", client=client).wait_ready()
     bench.send(150)
-    second = bench.worker("--transaction_records", "7", instance="b").wait_ready()
-    bench.send(150)
-    until(lambda: metric(second, "penstock_worker_partitions") > 0, 30, "partitions of the second worker")
-    bench.send(150)
+    bench.wait_all()
+    slow, quick = bench.predictor, bench.start_predictor()
+    with standing_still(slow):
+        bench.send(150)
+        until(lambda: metric(first, "penstock_worker_predicting_records") == 150, 30, "a batch that is predicted")
+        bench.predictor_host = f"127.0.0.1:{quick.port}"
+        second = bench.worker("--transaction_records", "7", instance="b", client=client).wait_ready()
+        # Whoever reads is not held up by what is predicted for so long: no transaction is open meanwhile.
+        until(lambda: len(bench.outputs()) > 150, 30, "predictions of the second worker")
+        assert metric(first, "penstock_worker_dropped_total") > 0
+        assert metric(first, "penstock_worker_predicting_records") == 150
+    bench.send(50)
+    bench.wait_all()
     assert first.stop() == 0
     bench.send(50)
     bench.wait_all()
@@ -93,8 +125,12 @@ def test_drained_on_sigterm(bench: Any) -> None:
 
 def test_broker_restarted_with_requests_in_flight(bench: Any) -> None:
     worker = bench.worker("--transaction_records", "10").wait_ready()
-    bench.send(200)
-    bench.kafka.kill()
+    bench.send(50)
+    bench.wait_all()
+    with standing_still(bench.predictor):
+        bench.send(200)
+        until(lambda: metric(worker, "penstock_worker_predicting_records") == 200, 30, "requests in flight")
+        bench.kafka.kill()
     bench.kafka.start()
     bench.send(100)
     bench.wait_all(90)
@@ -150,13 +186,25 @@ def test_predictions_too_large_for_the_topic_are_dead_letters(bench: Any) -> Non
 
 
 def test_at_least_once_loses_nothing(bench: Any) -> None:
-    killed = bench.worker("--delivery", "at-least-once", "--transaction_records", "10", failpoints="worker.committed=kill@3")
-    bench.send(60)
-    assert killed.wait(60) == -signal.SIGKILL
-    worker = bench.worker("--delivery", "at-least-once").wait_ready()
+    options = ("--delivery", "at-least-once", "--transaction_records", "10")
+    for client, point in product(CLIENTS, ("worker.written", "worker.committed")):
+        bench.send(30)
+        killed = bench.worker(*options, failpoints=f"{point}=kill@2", client=client)
+        assert killed.wait(60) == -signal.SIGKILL, "\n".join(killed.lines[-6:])
+    worker = bench.worker(*options, client=CLIENTS[1]).wait_ready()
     bench.send(30)
-    until(lambda: len({record.header("ce_id") for record in bench.outputs()}) == 90, 60, "an output of each")
+    until(lambda: len({record.header("ce_id") for record in bench.outputs()}) == bench.sent, 60, "an output of each")
     assert worker.stop() == 0
+
+
+@contextmanager
+def standing_still(process: Any) -> Iterator[None]:
+    """A process that answers nothing meanwhile, and goes on afterwards."""
+    process.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.signal(signal.SIGCONT)
 
 
 def metric(worker: Any, name: str) -> float:

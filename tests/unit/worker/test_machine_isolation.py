@@ -38,7 +38,7 @@ def play(driven: Any, poison: set[int]) -> int:
     raise AssertionError("it came to no end")
 
 
-@pytest.mark.parametrize("poison", [0, 1, 7, 14, 15])
+@pytest.mark.parametrize("poison", range(16))
 def test_a_poison_record_in_any_place_is_found_and_nobody_else_is_blamed(driven: Any, poison: int) -> None:
     driven.assign()
     driven.poll(16)
