@@ -113,9 +113,15 @@ def test_several_at_once(client: Any) -> None:
 
 
 def test_raw_features_to_a_transformer(features: Any) -> None:
-    inputs = [tensor("distance", np.array([500.0], np.float32), "FP32"), tensor("carrier", np.array(["UA"], object), "BYTES")]
-    late = features.infer("flights", inputs).as_numpy("late")
-    assert late.shape == (1, 1)
+    found = []
+    for first, second, asked in ((True, True, True), (False, True, False), (True, False, True), (False, False, False)):
+        distance = tensor("distance", np.array([500.0], np.float32), "FP32", binary=first)
+        inputs = [distance, tensor("carrier", np.array(["UA"], object), "BYTES", binary=second)]
+        outputs = [http.InferRequestedOutput("late", binary_data=asked)]
+        answer = features.infer("flights", inputs, "1", outputs, request_id="r-3")
+        assert (answer.get_response()["id"], answer.as_numpy("late").shape) == ("r-3", (1, 1))
+        found.append(answer.as_numpy("late").item())
+    assert len(set(found)) == 1
     encoded = [tensor("x", np.zeros((1, 6), np.float32), "FP32")]
     assert features.infer("flights", encoded, parameters={"encoded": True}).as_numpy("late").tolist() == [[0.5]]
 
