@@ -133,10 +133,10 @@ class TestHeads:
         connection.send(b"GET /v2 HTTP/1.0\r\n\r\n")
         assert connection.answer().status == 200
 
-    @pytest.mark.parametrize("line", ["X-A: 1\r\n folded", "X A: 1", ": nothing", "X-A\x00: 1", "X-A: \x01"])
+    @pytest.mark.parametrize("line", ["X-A: 1\r\n folded", "X A: 1", "X-A : 1", ": nothing", "X-A\x00: 1", "X-A: \x01"])
     def test_headers_that_are_none(self, echo, connection, line):
         connection.send(f"GET /v2 HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n".encode())
-        assert connection.answer().status in (200, 400)
+        assert connection.answer().status == 400
         assert_serving(echo.port)
 
     def test_another_expectation_does_not_hang(self, connection):
