@@ -65,7 +65,8 @@ class Online:
         self.feast.call("write", self.repo, view, rows)
 
     def feast_read(self, view: str, keys: list[dict[str, Any]], features: list[str]) -> tuple[dict[str, list[Any]], list[float]]:
-        return self.feast.call("read", self.repo, view, keys, features)
+        values, times = self.feast.call("read", self.repo, view, keys, features)
+        return values, times
 
 
 @pytest.fixture(scope="session")
