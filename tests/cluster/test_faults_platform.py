@@ -121,6 +121,32 @@ def test_the_operator_cut_off_from_the_pods(served: Flights, half: str) -> None:
     assert incarnations(served, "transformer") == before
 
 
+@pytest.fixture
+def four(served: Flights) -> Iterator[int]:
+    """As many transformers: of two, one that is silent would be more than a third."""
+    scale_transformers(served, 4)
+    yield 4
+    scale_transformers(served, 2)
+
+
+def scale_transformers(served: Flights, count: int) -> None:
+    patch = json.dumps({"spec": {"transformer": {"minReplicas": count}}})
+    served.kubectl("patch", "inferenceservice", MODEL, "--type=merge", f"--patch={patch}")
+    wait_until(lambda: len(names(served, MODEL, "transformer")) >= count)
+    served.kubectl("rollout", "status", f"deployment/{MODEL}-transformer", "--timeout=180s", timeout_s=200)
+
+
+def test_one_of_four_pods_out_of_the_operators_reach_is_evicted(served: Flights, four: int, half: str) -> None:
+    """Through the eviction API, and no other; the pod that comes in its place is asked, and the rollout goes on."""
+    before = incarnations(served, "transformer")
+    assert len(before) >= four
+    with cutting.cut_operator_off(served, one_of="transformer"):
+        wait_until(lambda: len(before - incarnations(served, "transformer")) == 1)
+        served.kubectl("rollout", "status", f"deployment/{MODEL}-transformer", "--timeout=180s", timeout_s=200)
+    wait_for(served, half, "conditions[?(@.type=='Acknowledged')].reason", "Acknowledged")
+    assert len(before - incarnations(served, "transformer")) == 1
+
+
 def evict(served: Flights, pod: str) -> None:
     """Through the eviction API, as `kubectl drain` does. Raises BedError where a budget refuses it."""
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": served.namespace}}

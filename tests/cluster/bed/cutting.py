@@ -17,11 +17,12 @@ PROGRAM = "penstock-operator"
 
 
 @contextmanager
-def cut_operator_off(flights: Flights) -> Iterator[None]:
-    """Nothing that the operator sends to a pod of the model arrives, or comes back. Raises BedError."""
-    selector = f"--selector=serving.kserve.io/inferenceservice={MODEL}"
+def cut_operator_off(flights: Flights, *, one_of: str = "") -> Iterator[None]:
+    """Nothing that the operator sends to a pod of the model arrives, or comes back; `one_of`: to one pod of that component alone.
+    Raises BedError."""
+    selector = f"--selector=serving.kserve.io/inferenceservice={MODEL}" + (f",component={one_of}" if one_of else "")
     pods = json.loads(flights.kubectl("get", "pods", selector, "--output=json"))["items"]
-    addresses = [pod["status"]["podIP"] for pod in pods if pod["status"].get("podIP")]
+    addresses = [pod["status"]["podIP"] for pod in pods if pod["status"].get("podIP")][: 1 if one_of else None]
     inside = ["nsenter", f"--net=/proc/{_operator_process(flights)}/ns/net", "ip", "route"]
     for address in addresses:
         run([*inside, "add", "blackhole", f"{address}/32"])
