@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from penstock.testing.s3 import S3Server
-from penstock.testing.servers import ServerMissing
+from penstock.testing.shared_servers import started
 from penstock_transformer.predictions.objects import StoredObjects, open_objects
 
 _numbers = itertools.count(1)
@@ -43,12 +43,8 @@ class Place:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[S3Server]:
-    try:
-        made = S3Server().start()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    yield made
-    made.close()
+    with started(S3Server) as made:
+        yield made
 
 
 @pytest.fixture

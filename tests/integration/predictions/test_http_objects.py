@@ -16,7 +16,7 @@ import pytest
 from penstock.testing.flights import serve_flights
 from penstock.testing.s3 import S3Server
 from penstock.testing.server import ServerProcess
-from penstock.testing.servers import ServerMissing
+from penstock.testing.shared_servers import started
 from penstock.testing.waiting import until
 from penstock_transformer.predictions.database.opening import open_predictions
 from penstock_transformer.predictions.objects import open_objects
@@ -31,12 +31,8 @@ WAIT = {"prefer": "wait=20"}
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[S3Server]:
-    try:
-        made = S3Server().start()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    yield made
-    made.close()
+    with started(S3Server) as made:
+        yield made
 
 
 def test_an_object_is_there_before_its_row_and_goes_after_it(

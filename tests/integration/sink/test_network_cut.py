@@ -8,7 +8,7 @@ import pytest
 
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.private_network import PrivateNetwork
-from penstock.testing.servers import PostgresServer, ServerMissing
+from penstock.testing.servers import PostgresServer
 from penstock.testing.shared_servers import started
 
 pytestmark = pytest.mark.timeout(300)
@@ -16,11 +16,8 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[PrivateNetwork]:
-    try:
-        with PrivateNetwork() as made:
-            yield made
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
+    with started(PrivateNetwork) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

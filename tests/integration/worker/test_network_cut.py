@@ -9,7 +9,7 @@ import pytest
 
 from penstock.testing.kafka import KafkaServer
 from penstock.testing.private_network import PrivateNetwork
-from penstock.testing.servers import ServerMissing
+from penstock.testing.shared_servers import started
 from penstock.testing.waiting import until
 from penstock_transformer.broker.settings import CLIENTS
 
@@ -18,22 +18,20 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[PrivateNetwork]:
-    try:
-        with PrivateNetwork() as made:
-            yield made
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
+    with started(PrivateNetwork) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
 def kafka(network: PrivateNetwork) -> Iterator[KafkaServer]:
     """One that both sides of the cut reach."""
-    try:
+
+    def make() -> KafkaServer:
         server = KafkaServer()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    server.host = network.host
-    with server:
+        server.host = network.host
+        return server
+
+    with started(make) as server:
         yield server
 
 

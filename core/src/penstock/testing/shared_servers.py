@@ -12,8 +12,8 @@ For one conftest alone: a fixture that two of them import is two fixtures, with 
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar
 
 import pytest
 
@@ -23,20 +23,22 @@ from penstock.testing.kubernetes import KubernetesServer
 from penstock.testing.servers import PostgresServer, Server, ServerMissing
 
 S = TypeVar("S", bound=Server)
+Thing = TypeVar("Thing", bound=AbstractContextManager[Any])
 
 MODEL_VERSIONS = "charts/penstock/templates/modelversion-crd.yaml"
 _running: list[Server] = []
 
 
 @contextmanager
-def started(make: Callable[[], S]) -> Iterator[S]:
-    """A server that runs until it is left; the test is skipped, with how to get it, where it is not installed."""
+def started(make: Callable[[], Thing]) -> Iterator[Thing]:
+    """A server, or what else a test stands on, that is there until it is left; the test is skipped, with how to get it, where it
+    is not installed."""
     try:
-        server = make()
+        made = make()
     except ServerMissing as missing:
         pytest.skip(str(missing))
-    with server:
-        yield server
+    with made:
+        yield made
 
 
 @contextmanager
