@@ -44,7 +44,7 @@ def judge_document(url: str, directory: Path, *, examples: int, leave_out: str, 
     command = [schemathesis().path, "--config-file", str(config), "run", f"{url}/openapi.json", "--checks", "all"]
     # It has no way to send examples of NDJSON and Arrow, hence no phase of examples.
     command += ["--max-examples", str(examples), "--seed", "1", "--phases", "coverage,fuzzing"]
-    command += ["--suppress-health-check", "all", "--exclude-path-regex", leave_out]
+    command += ["--suppress-health-check", "all", "--exclude-path-regex", leave_out, "--request-timeout", "60"]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=timeout_s, check=False)
     found = _CASES.search(done.stdout)
     return Judged(done.returncode == 0, int(found[1].replace(",", "")) if found else 0, done.stdout + done.stderr)
