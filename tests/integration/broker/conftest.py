@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from penstock.testing.kafka import KafkaServer
 from penstock_transformer.broker.opening import open_admin, open_intake, open_outlet, open_producer, open_reader, transactional_id
@@ -140,9 +140,18 @@ class Bed:
 def _last_offsets(kafka: KafkaServer, topic: str) -> dict[int, int]:
     """One past the last record of each partition, whether its transaction is over or not."""
     consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "none", "isolation.level": "read_uncommitted"})
+    end = time.monotonic() + DEADLINE_S
     try:
-        numbers = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        return {number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1] for number in numbers}
+        while True:
+            try:
+                numbers = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+                places = [TopicPartition(topic, number) for number in numbers]
+                return {place.partition: consumer.get_watermark_offsets(place, timeout=10)[1] for place in places}
+            except KafkaException:
+                # A broker that has just come back leads its partitions a moment later.
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(0.1)
     finally:
         consumer.close()
 

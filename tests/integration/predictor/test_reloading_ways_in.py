@@ -216,8 +216,9 @@ def test_every_way_in_gets_whole_answers_while_models_are_swapped_and_taken_away
 
 def test_what_was_taken_before_a_model_is_unloaded_is_answered(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
-    (tmp_path / "m" / "model.onnx").write_bytes(models.mlp((3, 2000, 2000, 1)))
-    rows = 300
+    (tmp_path / "m" / "model.onnx").write_bytes(models.mlp((3, 3000, 3000, 1)))
+    # A second or two of work: long enough to be seen under way.
+    rows = 2000
     options = (
         "--model_name",
         "m",

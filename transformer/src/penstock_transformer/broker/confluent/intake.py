@@ -24,6 +24,7 @@ from penstock_transformer.broker.settings import BrokerSettings
 
 # librdkafka's wake-up is not to be had from Python: a poll looks so often whether it was woken.
 _SLICE_S = 0.01
+_ASKED_ANEW_S = 3.0
 # A commit on another thread ends only when no poll is under way: polls that follow at once on each other hold it up for seconds.
 _ROOM_S = 0.001
 # Told as records, and settled by librdkafka itself or by a later rebalance callback.
@@ -181,7 +182,8 @@ class ConfluentIntake:
         until = monotonic() + self._timeout_s
         while True:
             try:
-                left = max(0.1, until - monotonic())
+                # An answer that librdkafka waits for in vain does not come with waiting on: it is asked anew.
+                left = min(_ASKED_ANEW_S, max(0.1, until - monotonic()))
                 found = self._consumer.committed([TopicPartition(*partition) for partition in partitions], timeout=left)
                 error = next((place.error for place in found if place.error is not None), None)
                 if error is None:
