@@ -156,6 +156,11 @@ def running_bytes(text: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
+def options(directory: Path, *, profile_s: float, max_rows: int) -> tuple[str, ...]:
+    fixed = ("--model_name", "m", "--model_dir", str(directory), "--drain_delay_s", "0")
+    return (*fixed, "--profile_s", str(profile_s), "--max_rows", str(max_rows))
+
+
 def put(directory: Path, seed: int) -> None:
     made = directory / "model.tmp"
     made.write_bytes(models.mlp((3, 4, 1), seed=seed))
@@ -166,19 +171,10 @@ def test_every_way_in_gets_whole_answers_while_models_are_swapped_and_taken_away
     directory = tmp_path / "m"
     directory.mkdir()
     put(directory, 0)
-    options = (
-        "--model_name",
-        "m",
-        "--model_dir",
-        str(tmp_path),
-        "--drain_delay_s",
-        "0",
-        "--profile_s",
-        "0.05",
-        "--max_rows",
-        "8",
-    )
-    with ServerProcess("penstock_predictor", *options, grpc=True) as server, ExitStack() as stack:
+    with (
+        ServerProcess("penstock_predictor", *options(tmp_path, profile_s=0.05, max_rows=8), grpc=True) as server,
+        ExitStack() as stack,
+    ):
 
         def repository(verb: str) -> None:
             assert httpx.post(f"{server.admin_url}/v2/repository/models/m/{verb}", timeout=60).status_code == 200
@@ -219,22 +215,11 @@ def test_what_was_taken_before_a_model_is_unloaded_is_answered(tmp_path: Path) -
     (tmp_path / "m" / "model.onnx").write_bytes(models.mlp((3, 3000, 3000, 1)))
     # A second or two of work: long enough to be seen under way.
     rows = 2000
-    options = (
-        "--model_name",
-        "m",
-        "--model_dir",
-        str(tmp_path),
-        "--drain_delay_s",
-        "0",
-        "--profile_s",
-        "0.1",
-        "--max_rows",
-        "16",
-    )
     data = np.ones((rows, 3), np.float32).tobytes()
     tensor = {"name": "x", "datatype": "FP32", "shape": [rows, 3], "parameters": {"binary_data_size": len(data)}}
     head = json.dumps({"inputs": [tensor]}).encode()
-    with ServerProcess("penstock_predictor", *options) as server, RawConnection(server.port, timeout_s=100) as connection:
+    given_options = options(tmp_path, profile_s=0.1, max_rows=16)
+    with ServerProcess("penstock_predictor", *given_options) as server, RawConnection(server.port, timeout_s=100) as connection:
         given = {"Inference-Header-Content-Length": str(len(head))}
         connection.send(raw_request("POST", "/v2/models/m/infer", head + data, given))
         until(lambda: running_bytes(httpx.get(f"{server.url}/metrics").text) > 0)

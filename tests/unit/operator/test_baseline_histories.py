@@ -66,17 +66,9 @@ async def disturb(world: World, moves: list[tuple[str, int]]) -> None:
     for move, number in moves:
         match move:
             case "round":
-                await world.operate()
-                world.run_jobs()
-                world.make_pods()
-                world.collect()
+                await world.round()
             case "die":
-                world.die_at = world.calls + number
-                try:
-                    await world.operate()
-                except Died:
-                    world.restart()
-                world.die_at = None
+                await world.operate_and_die(number)
             case "cache":
                 cache = world.keep_cache()
             case "stale" if cache is not None:

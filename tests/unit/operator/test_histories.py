@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, PODS
 from penstock_operator.route import route_name
 from penstock_operator.simulation.memory_cluster import MemoryCluster
-from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Died
+from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE
 from penstock_operator.simulation.world import World
 
 NAMES = [f"flights-{number}" for number in range(1, 5)]
@@ -75,22 +75,13 @@ async def disturb(world: World, moves: list[tuple[str, int]]) -> None:
             case "operate":
                 await world.operate()
             case "die":
-                world.die_at = world.calls + number
-                try:
-                    await world.operate()
-                except Died:
-                    world.restart()
-                world.die_at = None
+                await world.operate_and_die(number)
             case "cache":
                 cache = world.keep_cache()
             case "stale" if cache is not None:
                 await world.operate(cache)
             case "round":
-                # Everything but the transformers moves.
-                await world.operate()
-                world.run_jobs()
-                world.make_pods()
-                world.collect()
+                await world.round()
             case "apply":
                 world.apply_route()
             case "apply one":

@@ -33,7 +33,7 @@ from penstock_operator.policy import Policy
 from penstock_operator.route import predictor_address, route_name
 from penstock_operator.seen import Answer
 from penstock_operator.simulation.memory_cluster import MemoryCluster
-from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Transformer, WatchedCluster, read_text
+from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Died, Transformer, WatchedCluster, read_text
 from penstock_operator.verification_job import VERSION_LABEL
 
 
@@ -64,6 +64,22 @@ class World:
         plan = decide(seen, self.policy)
         await carry_out(plan, self.cluster)
         return plan
+
+    async def operate_and_die(self, calls: int) -> None:
+        """One look by an operator that dies before its so many-th call, if it makes as many; then another one begins."""
+        self.die_at = self.calls + calls
+        try:
+            await self.operate()
+        except Died:
+            self.restart()
+        self.die_at = None
+
+    async def round(self) -> None:
+        """One look, and then everything but the transformers moves."""
+        await self.operate()
+        self.run_jobs()
+        self.make_pods()
+        self.collect()
 
     def keep_cache(self) -> MemoryCluster:
         """What a cache holds now, for a look that comes later."""
