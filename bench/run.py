@@ -3,9 +3,9 @@
     python bench/run.py [--rounds 3] [--seconds 4] [--only predictor,pipeline]
 
 Each runs in a process of its own with `--json`, so that none warms another's caches, and prints its table. Results stay in
-.bench/ as JSON: with `--only`, the page is written from the new ones and those kept. One that fails is named, and the exit status
-is 1; the others' results are written all the same. They need wrk, redis-server, PostgreSQL, Kafka and what `make cluster-up`
-builds, and say so.
+.bench/ as JSON: with `--only`, the page is written from the new ones and those kept; a section without either stays as it stands.
+One that fails is named, and the exit status is 1; the others' results are written all the same. They need wrk, redis-server,
+PostgreSQL, Kafka and what `make cluster-up` builds, and say so.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def main() -> None:
             continue
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1))
         print("\n".join(import_module(name).table(result)), flush=True)
-    PAGE.write_text("\n".join(page()) + "\n")
+    PAGE.write_text("\n".join(page(PAGE.read_text() if PAGE.exists() else "")) + "\n")
     print(f"\nwrote {PAGE.relative_to(ROOT)}")
     if failed:
         sys.exit(f"{', '.join(failed)} failed; the page holds their last results, if there are any")
@@ -116,8 +116,12 @@ def run(name: str, rounds: int, seconds: float) -> dict[str, Any]:
     return result | {"measured": datetime.now(UTC).date().isoformat(), "rounds": rounds, "seconds": seconds}
 
 
-def page() -> Iterator[str]:
-    """The page: how it was measured, then a section a benchmark. Draws the plot beside it."""
+def page(standing: str) -> Iterator[str]:
+    """The page: how it was measured, then a section a benchmark. Draws the plots beside it.
+
+    A benchmark without a kept result keeps its section of the page as it stands.
+    """
+    sections = dict(part.split("\n", 1) for part in standing.split("\n## ")[1:])
     yield INTRODUCTION
     system = f"{platform.system()} {platform.release()}"
     yield f"- Machine: {processor()}, {os.cpu_count()} cores, {memory_gib()} GiB, {system}, no GPU"
@@ -125,6 +129,10 @@ def page() -> Iterator[str]:
     for name, title in BENCHES.items():
         kept = RESULTS / f"{name}.json"
         if not kept.exists():
+            if title in sections:
+                yield ""
+                yield f"## {title}"
+                yield sections[title].rstrip("\n")
             continue
         result = json.loads(kept.read_text())
         yield ""
