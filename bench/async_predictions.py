@@ -69,7 +69,7 @@ def submitted(stack: Stack, seconds: float) -> tuple[dict[str, float], dict[str,
     url = f"http://127.0.0.1:{stack.port}{PATH}"
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "submit.lua"
-        script.write_text(post_script(ROWS_VALUE, JSON))
+        script.write_text(post_script((ROWS_VALUE, JSON)))
         wrk(url, script, CONNECTIONS, 1)
         stack.drain()
         cpu_s, count = stack.cpu_s(), stack.submitted()

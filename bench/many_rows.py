@@ -14,7 +14,7 @@ from typing import Any
 import peer_models
 from command_line import command_line, parsed, show
 from peer_table import PEERS
-from peers import HEADLINE, floor, load, running
+from peers import HEADLINE, bodies, floor, load, running
 from rig import medians, post_script, require
 
 ROWS = 32
@@ -57,7 +57,7 @@ def _serve(model: str, file: Path, seconds: float) -> dict[str, dict[str, float]
     with running(peer, file, model) as (start, pid, _):
         for form, make in FORMS.items():
             script = start.directory / f"{form}.lua"
-            script.write_text(post_script(*make(model, ROWS)))
+            script.write_text(post_script(*bodies(make, model, ROWS)))
             found = load(f"http://127.0.0.1:{start.port}{peer.path}", pid, script, HEADLINE, seconds)
             served[form] = {"rows_per_s": found["requests_per_s"] * ROWS, "cpu_us_per_row": found["cpu_us"] / ROWS}
     return served

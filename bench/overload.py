@@ -139,7 +139,7 @@ def prepare(directory: Path, deadline_ms: int) -> tuple[bytes, Path]:
     body = head + values.tobytes()
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
     script = directory / "load.lua"
-    script.write_text(post_script(body, headers))
+    script.write_text(post_script((body, headers)))
     return raw_request("POST", PATH, body, headers | {"Penstock-Timeout-Ms": str(deadline_ms)}), script
 
 

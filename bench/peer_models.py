@@ -43,9 +43,9 @@ def save(directory: Path, names: list[str]) -> dict[str, Path]:
     return found
 
 
-def values(name: str, rows: int = 1) -> Any:
-    """Rows of `x` for a model, the same ones every time."""
-    rng = np.random.default_rng(1)
+def values(name: str, rows: int = 1, seed: int = 1) -> Any:
+    """Rows of `x` for a model, the same ones every time for a seed."""
+    rng = np.random.default_rng(seed)
     shape = (rows, *MODELS[name].row)
     if MODELS[name].datatype == "BYTES":
         return rng.choice(WORDS, shape).astype(object)
@@ -53,16 +53,16 @@ def values(name: str, rows: int = 1) -> Any:
     return (np.round(rng.normal(size=shape) * 1024) / 1024).astype(np.float32)
 
 
-def v2_json(name: str, rows: int = 1) -> tuple[bytes, dict[str, str]]:
+def v2_json(name: str, rows: int = 1, seed: int = 1) -> tuple[bytes, dict[str, str]]:
     """The body and headers of an Open Inference Protocol request in JSON."""
-    array = values(name, rows)
+    array = values(name, rows, seed)
     tensor = {"name": "x", "datatype": MODELS[name].datatype, "shape": array.shape, "data": array.ravel().tolist()}
     return json.dumps({"inputs": [tensor]}).encode(), {"Content-Type": "application/json"}
 
 
-def v2_binary(name: str, rows: int = 1) -> tuple[bytes, dict[str, str]]:
+def v2_binary(name: str, rows: int = 1, seed: int = 1) -> tuple[bytes, dict[str, str]]:
     """The same with a binary tensor, and a binary answer asked for."""
-    array = values(name, rows)
+    array = values(name, rows, seed)
     data = pack_bytes(array.ravel().tolist()) if MODELS[name].datatype == "BYTES" else array.tobytes()
     sized = {"binary_data_size": len(data)}
     tensor = {"name": "x", "datatype": MODELS[name].datatype, "shape": array.shape, "parameters": sized}
@@ -71,9 +71,9 @@ def v2_binary(name: str, rows: int = 1) -> tuple[bytes, dict[str, str]]:
     return head + data, {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
 
 
-def plain_json(name: str, rows: int = 1) -> tuple[bytes, dict[str, str]]:
+def plain_json(name: str, rows: int = 1, seed: int = 1) -> tuple[bytes, dict[str, str]]:
     """The body of a server that has no protocol of its own for tensors: `{"x": rows}`."""
-    return json.dumps({"x": values(name, rows).tolist()}).encode(), {"Content-Type": "application/json"}
+    return json.dumps({"x": values(name, rows, seed).tolist()}).encode(), {"Content-Type": "application/json"}
 
 
 def grpc_message(name: str, rows: int = 1) -> bytes:

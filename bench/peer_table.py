@@ -21,7 +21,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "pensto
 RUNTIME = "onnxruntime==1.31.1"
 MODEL = "bench"
 INFER = f"/v2/models/{MODEL}/infer"
-Form = Callable[[str, int], tuple[bytes, dict[str, str]]]
+Body = tuple[bytes, dict[str, str]]
+# The body and headers of a request for a model, with so many rows, made from a seed.
+Form = Callable[[str, int, int], Body]
 V2 = {"json": peer_models.v2_json, "binary": peer_models.v2_binary}
 PLAIN = {"json": peer_models.plain_json}
 

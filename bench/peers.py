@@ -25,7 +25,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import peer_models
 from command_line import command_line, parsed, show
-from peer_table import CACHE, PEERS, SCRIPTS, Peer, Start, python_of
+from peer_table import CACHE, PEERS, SCRIPTS, Body, Form, Peer, Start, python_of
 from rig import ENVIRONMENT, LOAD_CPU, SERVER_CPU, cpu_s, medians, post_script, reason_shown, require, resident_mib, wrk
 
 from penstock.testing.servers import free_port
@@ -36,6 +36,8 @@ CONNECTIONS = (1, 8, 64, 256)
 # Where a figure stands for the whole: the row and number of connections that the ratios are made of.
 HEADLINE = 64
 START_S = 90.0
+# What the bodies of one load may take together; a wrk script of them has four times that.
+_SCRIPT_BYTES = 1 << 20
 
 
 class Unavailable(Exception):
@@ -93,10 +95,10 @@ def _measure_one(
 ) -> None:
     peer = PEERS[name]
     with running(peer, file, model) as (start, pid, start_s):
-        scripts = {form: make(model, 1) for form, make in peer.forms.items() if form != "json" or peer_models.MODELS[model].json}
-        for form, (body, headers) in scripts.items():
+        forms = {form: make for form, make in peer.forms.items() if form != "json" or peer_models.MODELS[model].json}
+        for form, make in forms.items():
             script = start.directory / f"{form}.lua"
-            script.write_text(post_script(body, headers))
+            script.write_text(post_script(*bodies(make, model, 1)))
             for count in connections:
                 try:
                     found = load(f"http://127.0.0.1:{start.port}{peer.path}", pid, script, count, seconds)
@@ -117,6 +119,13 @@ def _measure_one(
         memory = sum(resident_mib(child) for child in tree(pid))
         if model == "small":
             starts.setdefault(name, []).append({"start_s": start_s, "resident_mib": memory})
+
+
+def bodies(make: Form, model: str, rows: int) -> list[Body]:
+    """Requests with different values: the same ones again and again would teach the processor a model's branches."""
+    first = make(model, rows, 1)
+    count = min(64, max(2, _SCRIPT_BYTES // len(first[0])))
+    return [first, *(make(model, rows, seed) for seed in range(2, count + 1))]
 
 
 @contextmanager
@@ -159,7 +168,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 def _wait(peer: Peer, name: str, start: Start, process: "subprocess.Popen[bytes]", log: Path) -> None:
     form = "json" if "json" in peer.forms and peer_models.MODELS[name].json else list(peer.forms)[-1]
-    body, headers = peer.forms[form](name, 1)
+    body, headers = peer.forms[form](name, 1, 1)
     until = time.monotonic() + START_S
     said = ""
     while time.monotonic() < until and process.poll() is None:
@@ -239,18 +248,20 @@ def tree(pid: int) -> list[int]:
 
 
 def floor(file: Path, model: str) -> dict[str, float]:
-    """The session called in a loop on the servers' core, in rows a second by batch size as text: what no server can beat."""
+    """The session in a loop on the servers' core with ever other rows, rows/s by batch size as text: what no server can beat."""
     code = (
         "import sys, time; from pathlib import Path; from session import Session; import peer_models\n"
         "session = Session(Path(sys.argv[1])); found = {}\n"
         "for rows in (1, 8, 32, 64):\n"
-        "    x = peer_models.values(sys.argv[2], rows); session(x); count, until = 0, time.perf_counter() + 1\n"
-        "    while time.perf_counter() < until: session(x); count += 1\n"
+        "    batches = [peer_models.values(sys.argv[2], rows, seed) for seed in range(int(sys.argv[3]) // rows + 2)]\n"
+        "    session(batches[0]); count, until = 0, time.perf_counter() + 1\n"
+        "    while time.perf_counter() < until: session(batches[count % len(batches)]); count += 1\n"
         "    found[str(rows)] = count * rows / (time.perf_counter() - until + 1)\n"
         "import json; print(json.dumps(found))"
     )
     environment = ENVIRONMENT | {"PYTHONPATH": f"{SCRIPTS}:{HERE}"}
-    command = ["taskset", "-c", SERVER_CPU, sys.executable, "-c", code, str(file), model]
+    distinct = min(8192, (256 << 20) // peer_models.values(model).nbytes)
+    command = ["taskset", "-c", SERVER_CPU, sys.executable, "-c", code, str(file), model, str(distinct)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return {rows: round(rate, 1) for rows, rate in found.items()}

@@ -97,7 +97,7 @@ def prepare(directory: Path) -> None:
     (directory / "model" / "model.onnx").write_bytes(mlp())
     values = np.random.default_rng(1).normal(size=(1, 32)).astype(np.float32)
     body = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 32], "data": values.ravel().tolist()}]})
-    (directory / "json.lua").write_text(post_script(body.encode(), {"Content-Type": "application/json"}))
+    (directory / "json.lua").write_text(post_script((body.encode(), {"Content-Type": "application/json"})))
     head = json.dumps(
         {
             "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 32], "parameters": {"binary_data_size": 128}}],
@@ -105,7 +105,7 @@ def prepare(directory: Path) -> None:
         }
     ).encode()
     headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))}
-    (directory / "binary.lua").write_text(post_script(head + values.tobytes(), headers))
+    (directory / "binary.lua").write_text(post_script((head + values.tobytes(), headers)))
 
 
 @contextmanager

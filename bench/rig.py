@@ -158,8 +158,23 @@ def _status_mib(pid: int, field: str) -> float:
     return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1]) / 1024
 
 
-def post_script(body: bytes, headers: dict[str, str]) -> str:
-    """A wrk script that posts the body and prints the result line."""
-    escaped = "".join(f"\\{byte:03d}" for byte in body)
-    lines = "".join(f'wrk.headers["{name}"] = "{value}"\n' for name, value in headers.items())
-    return f'wrk.method = "POST"\nwrk.body = "{escaped}"\n{lines}{RESULT_LINE}'
+def post_script(*requests: tuple[bytes, dict[str, str]]) -> str:
+    """A wrk script that posts these bodies in turn, each with its headers, and prints the result line."""
+    made = ",\n".join(f'    wrk.format("POST", nil, {{{_lua(headers)}}}, "{_escaped(body)}")' for body, headers in requests)
+    return f"""function init(args)
+  made, place = {{
+{made}}}, 0
+end
+function request()
+  place = place % {len(requests)} + 1
+  return made[place]
+end
+{RESULT_LINE}"""
+
+
+def _lua(headers: dict[str, str]) -> str:
+    return ", ".join(f'["{name}"] = "{value}"' for name, value in headers.items())
+
+
+def _escaped(body: bytes) -> str:
+    return "".join(f"\\{byte:03d}" for byte in body)
