@@ -7,6 +7,7 @@ again at once, and nobody waits for it: the others have to live with that.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -56,6 +57,22 @@ class Program:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def pause(self) -> None:
+        """SIGSTOP: it keeps its connections, its locks and its open transaction, and does nothing with them."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT; it goes on as if no time had passed."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+
+    def give_up(self) -> subprocess.Popen[bytes]:
+        """Its process, which lives on but is no more this program's: the next `start` is its successor's."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        return process
 
     def end(self, within_s: float = 40.0) -> int:
         """SIGTERM; the exit status."""

@@ -1,12 +1,13 @@
 """What became of every id, seen by a reader that shares nothing with us: confluent's consumer, `read_committed`, from the start.
 
 Each id that was taken has exactly one record, in the predictions or in the dead letters; one of an HTTP submission has ended in
-the database as well, as that record says.
+the database as well, as that record says. One that was canceled has no record if its request was never published, else one like
+any other; it is canceled in the database if that is what the caller was told, and only then. No request is there twice.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import httpx
@@ -15,41 +16,60 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 # Between two rounds of asking in which nothing had ended.
 _ASK_AGAIN_S = 0.5
-PREDICTIONS, DEAD_LETTERS = f"{MODEL}.predictions", f"{MODEL}.dead-letters"
+REQUESTS, PREDICTIONS, DEAD_LETTERS = f"{MODEL}.requests", f"{MODEL}.predictions", f"{MODEL}.dead-letters"
+_ENDS = {PREDICTIONS: "succeeded", DEAD_LETTERS: "failed"}
+CANCELED = "canceled"
 
 
 @dataclass
 class Verdict:
-    """`seen`: records an id by topic. `states`: an id's state in the database."""
+    """`seen`: records an id by topic. `states`: an id's state in the database. `answers`: the state that a caller who canceled it
+    was told. `reasons`: of dead letters."""
 
-    seen: dict[str, Counter[str]] = field(default_factory=lambda: {PREDICTIONS: Counter(), DEAD_LETTERS: Counter()})
+    seen: dict[str, Counter[str]] = field(
+        default_factory=lambda: {REQUESTS: Counter(), PREDICTIONS: Counter(), DEAD_LETTERS: Counter()}
+    )
     states: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, str] = field(default_factory=dict)
+    reasons: Counter[str] = field(default_factory=Counter)
 
     def lost(self, taken: set[str]) -> set[str]:
-        """Ids without any record."""
-        return {name for name in taken if not any(counts[name] for counts in self.seen.values())}
+        """Ids without the record that is due to them."""
+        return {name for name in taken if not self._records(name) and not self._withdrawn(name)}
 
     def doubled(self) -> set[str]:
-        """Ids with more than one."""
-        total: Counter[str] = Counter()
-        for counts in self.seen.values():
-            total.update(counts)
-        return {name for name, count in total.items() if count > 1}
+        """Ids with more than one record, or more than one request."""
+        names = {name for counts in self.seen.values() for name in counts}
+        return {name for name in names if self._records(name) > 1 or self.seen[REQUESTS][name] > 1}
 
     def disagreeing(self, submitted: set[str]) -> set[str]:
-        """Submissions whose state is not what their record says."""
-        expected = {PREDICTIONS: "succeeded", DEAD_LETTERS: "failed"}
-        return {
-            name
-            for name in submitted
-            if not any(counts[name] and self.states.get(name) == expected[topic] for topic, counts in self.seen.items())
-        }
+        """Submissions whose state is not what their record says, or what a caller was told."""
+        return {name for name in submitted if not self._agrees(name)}
+
+    def canceled(self) -> Counter[str]:
+        """Of those canceled: `before` their request was published, or `after`."""
+        told = (name for name, answer in self.answers.items() if answer == CANCELED)
+        return Counter("after" if self.seen[REQUESTS][name] else "before" for name in told)
+
+    def _records(self, name: str) -> int:
+        return sum(self.seen[topic][name] for topic in _ENDS)
+
+    def _withdrawn(self, name: str) -> bool:
+        return self.answers.get(name) == CANCELED and not self.seen[REQUESTS][name]
+
+    def _agrees(self, name: str) -> bool:
+        state, answer = self.states.get(name), self.answers.get(name)
+        if answer is not None and state != answer:
+            return False
+        if state == CANCELED:
+            return answer is not None
+        return any(self.seen[topic][name] and state == end for topic, end in _ENDS.items())
 
 
 class Judge:
-    """Reads both topics as far as they go."""
+    """Reads the topics as far as they go. `answers` are those of the cancellations."""
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, bootstrap: str, answers: Mapping[str, str]) -> None:
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
@@ -59,7 +79,7 @@ class Judge:
                 "log_level": 0,
             }
         )
-        self.verdict = Verdict()
+        self.verdict = Verdict(answers=dict(answers))
         self._bootstrap = bootstrap
 
     def close(self) -> None:
@@ -101,7 +121,7 @@ class Judge:
         if answer.status_code != 200:
             return False
         self.verdict.states[name] = answer.json()["state"]
-        return self.verdict.states[name] in ("succeeded", "failed", "canceled")
+        return self.verdict.states[name] in (*_ENDS.values(), CANCELED)
 
     def where_it_stands(self, group: str) -> list[str]:
         """A line a partition: how far the group has got with the requests; what of the results is not committed yet."""
@@ -111,12 +131,12 @@ class Judge:
         all_of_it = Consumer({**settings, "group.id": "judge", "isolation.level": "read_uncommitted"})
         try:
             topics = committed.list_topics(timeout=30).topics
-            for topic in (f"{MODEL}.requests", PREDICTIONS, DEAD_LETTERS):
+            for topic in self.verdict.seen:
                 for number in sorted(topics[topic].partitions):
                     partition = TopicPartition(topic, number)
                     stable, end = (c.get_watermark_offsets(partition, timeout=30)[1] for c in (committed, all_of_it))
                     (position,) = committed.committed([partition], timeout=30)
-                    read = f", the group at {position.offset}" if topic.endswith(".requests") else ""
+                    read = f", the group at {position.offset}" if topic == REQUESTS else ""
                     lines.append(f"{topic}/{number}: stable {stable}, end {end}{read}")
         finally:
             committed.close()
@@ -125,9 +145,11 @@ class Judge:
 
     def _assign(self) -> None:
         topics = self._consumer.list_topics(timeout=30).topics
-        partitions = [(t, p) for t in (PREDICTIONS, DEAD_LETTERS) if t in topics for p in topics[t].partitions]
+        partitions = [(t, p) for t in self.verdict.seen if t in topics for p in topics[t].partitions]
         self._consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for topic, number in partitions])
 
     def _note(self, topic: str, headers: dict[str, bytes]) -> None:
         name = headers.get("ce_id", b"").decode()
         self.verdict.seen[topic][name] += 1
+        if topic == DEAD_LETTERS:
+            self.verdict.reasons[headers.get("penstock-reason", b"").decode()] += 1

@@ -9,6 +9,7 @@ import random
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -25,10 +26,11 @@ def row(number: int) -> dict[str, Any]:
 
 
 class Submissions(threading.Thread):
-    """Submits over HTTP until told to stop; `taken` are the ids that were answered with 202."""
+    """Submits over HTTP until told to stop; `taken` are the ids that were answered with 202, each told to `note`."""
 
-    def __init__(self, url: str, pause_s: float) -> None:
+    def __init__(self, url: str, pause_s: float, note: Callable[[str], None]) -> None:
         super().__init__(name="submissions", daemon=True)
+        self._note = note
         self.taken: list[str] = []
         self.refused = 0
         self._url = f"{url}/models/{MODEL}/predictions"
@@ -53,6 +55,7 @@ class Submissions(threading.Thread):
                 continue
             if answer.status_code == 202:
                 self.taken.append(answer.json()["id"])
+                self._note(self.taken[-1])
                 return
             if answer.status_code == 400:
                 self.refused += 1

@@ -1,14 +1,19 @@
 """Chaos: every process of asynchronous serving is killed at random moments while requests come; then everything is counted.
 
-    tests/chaos/run.py [--kills 1000] [--seed 0] [--kills_a_second 1.0] [--client kafka-python|confluent] [--clock_steps 0]
+    tests/chaos/run.py [--kills 1000] [--minutes M] [--seed 0] [--kills_a_second 1.0] [--client kafka-python|confluent]
+                       [--hangs 0.0] [--cancels 0.0] [--clock_steps 0]
 
-With `--clock_steps` the wall clock of all our programs is stepped so often, an hour forward and back, before anybody is killed.
+`kill -9`; what was killed starts again at once. Of all kills the share `--hangs` are SIGSTOP instead, and SIGCONT when sessions
+and transactions have run out. The share `--cancels` of all submissions is canceled, each at a random moment. With `--clock_steps`
+the wall clock of all our programs is stepped so often, an hour forward and back, before anybody is killed. After `--minutes`
+nobody more is killed, however many were.
 
-Exits 1 if an id was lost or doubled, or if the database says other than Kafka. `kill -9` every time; what was killed starts again
-at once. The seed decides who is killed and after how long; what the machine makes of it is chance.
+Exits 1 if an id was lost or doubled, or if the database says other than Kafka, or other than who canceled was told. The seed
+decides who is killed and after how long; what the machine makes of it is chance.
 """
 
 import argparse
+import math
 import random
 import sys
 import tempfile
@@ -16,10 +21,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import hangs
 import httpx
+from cancels import Cancels
 from cast import MODEL, Cast
 from clock import HOUR_S, Clock
-from judge import Judge
+from judge import DEAD_LETTERS, PREDICTIONS, Judge, Verdict
 from load import Produced, Submissions
 from topics import make_topics
 
@@ -37,28 +44,34 @@ def main() -> None:
     parser.add_argument("--kills_a_second", type=float, default=1.0)
     parser.add_argument("--client", default="kafka-python", choices=("kafka-python", "confluent"))
     parser.add_argument("--clock_steps", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--hangs", type=float, default=0.0)
+    parser.add_argument("--cancels", type=float, default=0.0)
     given = parser.parse_args()
     directory = Path(tempfile.mkdtemp(prefix="penstock-chaos-"))
     print(f"logs: {directory}", flush=True)
     clock = Clock(directory) if given.clock_steps else None
-    with Cast(directory, client=given.client, environment=clock.environment if clock else None) as cast:
-        sys.exit(chaos(cast, given.kills, given.seed, 1.0 / given.kills_a_second, clock, given.clock_steps))
+    environment = (clock.environment if clock else {}) | (hangs.ENVIRONMENT if given.hangs else {})
+    with Cast(directory, client=given.client, environment=environment) as cast:
+        sys.exit(chaos(cast, given, clock))
 
 
-def chaos(cast: Cast, kills: int, seed: int, pause_s: float, clock: Clock | None = None, steps: int = 0) -> int:
+def chaos(cast: Cast, given: argparse.Namespace, clock: Clock | None = None) -> int:
     """Step the clock and kill so many times; the exit status."""
     make_topics(cast.kafka.bootstrap)
     await_first(cast)
-    submissions, produced = Submissions(cast.url, 0.02), Produced(cast.kafka.bootstrap, 0.05, seed)
-    submissions.start()
-    produced.start()
+    cancels = Cancels(cast.url, given.cancels, given.seed)
+    submissions = Submissions(cast.url, 0.02, cancels.note)
+    produced = Produced(cast.kafka.bootstrap, 0.05, given.seed)
+    for thread in (submissions, produced, cancels):
+        thread.start()
     if clock is not None:
-        step(clock, steps, submissions)
-    killed = kill(cast, kills, random.Random(seed), pause_s)
-    submissions.stop()
-    produced.stop()
+        step(clock, given.clock_steps, submissions)
+    killed = kill(cast, given)
+    for thread in (submissions, produced, cancels):
+        thread.stop()
     submitted, foreign = set(submissions.taken), set(produced.taken)
-    judge = Judge(cast.kafka.bootstrap)
+    judge = Judge(cast.kafka.bootstrap, cancels.answers)
     try:
         # Programs that could not do without something that was away still end by themselves, and nobody else starts them again.
         judge.read_until_all(submitted | foreign, _QUIET_S, lambda: revive(cast))
@@ -67,39 +80,58 @@ def chaos(cast: Cast, kills: int, seed: int, pause_s: float, clock: Clock | None
             print("\n".join(judge.where_it_stands(f"penstock-{MODEL}")), flush=True)
     finally:
         judge.close()
-    verdict = judge.verdict
+    print(f"kills {killed.total()}: {counted(killed)}")
+    return report(judge.verdict, submitted, foreign)
+
+
+def report(verdict: Verdict, submitted: set[str], foreign: set[str]) -> int:
+    """Print what became of all; the exit status."""
     lost, doubled, disagreeing = verdict.lost(submitted | foreign), verdict.doubled(), verdict.disagreeing(submitted)
-    print(f"kills {sum(killed.values())}: {', '.join(f'{name} {count}' for name, count in sorted(killed.items()))}")
-    records = ", ".join(f"{topic} {counts.total()}" for topic, counts in verdict.seen.items())
-    print(f"taken {len(submitted)} over HTTP, {len(foreign)} on Kafka; records: {records}")
+    records = ", ".join(f"{topic} {verdict.seen[topic].total()}" for topic in (PREDICTIONS, DEAD_LETTERS))
+    print(f"taken {len(submitted)} over HTTP, {len(foreign)} on Kafka; records: {records} ({counted(verdict.reasons)})")
+    if verdict.answers:
+        canceled = verdict.canceled()
+        print(f"cancels {len(verdict.answers)}: canceled {canceled.total()} ({counted(canceled)} its request was published)")
     print(f"lost {len(lost)}, doubled {len(doubled)}, disagreeing {len(disagreeing)}", flush=True)
     if disagreeing:
         states = Counter(verdict.states.get(name, "not to be had") for name in disagreeing)
-        print("said of those: " + ", ".join(f"{state} {count}" for state, count in sorted(states.items())), flush=True)
+        print(f"said of those: {counted(states)}", flush=True)
     for kind, names in (("lost", lost), ("doubled", doubled), ("disagreeing", disagreeing)):
         if names:
             print(f"{kind}: {', '.join(sorted(names)[:20])}", flush=True)
     return 1 if lost or doubled or disagreeing else 0
 
 
-def kill(cast: Cast, kills: int, chance: random.Random, pause_s: float) -> Counter[str]:
-    """Kill and start again; who was killed how often."""
-    names = list(WEIGHTS)
-    killed: Counter[str] = Counter()
-    while killed.total() < kills:
-        time.sleep(chance.uniform(0, 2 * pause_s))
-        name = chance.choices(names, [WEIGHTS[name] for name in names])[0]
-        target = cast.targets[name]
-        if not target.running:
-            # Programs that could not do without something that is away have ended by themselves, as pods do.
-            target.start()
-            continue
-        target.kill()
-        target.start()
-        killed[name] += 1
-        revive(cast)
-        if killed.total() % 50 == 0:
-            print(f"{killed.total()} kills", flush=True)
+def counted(counts: Counter[str]) -> str:
+    """Each with its number."""
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
+
+
+def kill(cast: Cast, given: argparse.Namespace) -> Counter[str]:
+    """Kill and start again, or let hang; who was killed how often."""
+    chance, names, killed, began = random.Random(given.seed), list(WEIGHTS), Counter[str](), time.monotonic()
+    with hangs.Hangs(cast.targets, random.Random(given.seed)) as hanging:
+        while killed.total() < given.kills and time.monotonic() < began + 60 * given.minutes:
+            time.sleep(chance.uniform(0, 2 / given.kills_a_second))
+            hanging.go_on()
+            name = chance.choices(names, [WEIGHTS[name] for name in names])[0]
+            target = cast.targets[name]
+            if not target.running:
+                # Programs that could not do without something that is away have ended by themselves, as pods do.
+                target.start()
+                continue
+            if not (given.hangs and chance.random() < given.hangs and hanging.begin(name)):
+                hanging.forget(name)
+                target.kill()
+                target.start()
+            killed[name] += 1
+            revive(cast)
+            if killed.total() % 50 == 0:
+                print(f"{killed.total()} kills after {time.monotonic() - began:.0f} s", flush=True)
+        hanging.end()
+        if hanging.begun:
+            own = f"{hanging.succeeded} had a successor by then, {hanging.stopped} stopped by themselves"
+            print(f"of those, hangs {hanging.begun.total()}: {counted(hanging.begun)}; {own}", flush=True)
     return killed
 
 
@@ -124,7 +156,7 @@ def revive(cast: Cast) -> None:
             program.start()
 
 
-def await_first(cast: Cast, within_s: float = 120.0) -> None:
+def await_first(cast: Cast, within_s: float = 300.0) -> None:
     """Return when one prediction has gone all the way. Raises RuntimeError if none does."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

@@ -1,7 +1,8 @@
-"""Thirty kills of whatever takes part: `make chaos` in small; and the wall clock stepped under all of our programs."""
+"""`make chaos` in small: kills of whatever takes part, with both clients; the wall clock stepped under all of our programs."""
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,28 +13,37 @@ from penstock.testing.servers import PostgresServer, ServerMissing
 RUN = Path(__file__).resolve().parents[2] / "chaos" / "run.py"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_nothing_is_lost_or_doubled_in_thirty_kills() -> None:
+@pytest.fixture
+def chaos() -> Callable[..., None]:
+    """Runs chaos with these arguments; nothing may be lost."""
     try:
         KafkaServer().close()
         PostgresServer().close()
     except ServerMissing as missing:
         pytest.skip(str(missing))
-    done = subprocess.run([sys.executable, str(RUN), "--kills", "30"], capture_output=True, text=True, timeout=580, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    assert "lost 0, doubled 0, disagreeing 0" in done.stdout
+
+    def run(*arguments: str) -> None:
+        command = [sys.executable, str(RUN), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+        assert "lost 0, doubled 0, disagreeing 0" in done.stdout
+
+    return run
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_nothing_is_lost_or_doubled_when_the_wall_clock_is_stepped() -> None:
-    try:
-        KafkaServer().close()
-        PostgresServer().close()
-    except ServerMissing as missing:
-        pytest.skip(str(missing))
-    command = [sys.executable, str(RUN), "--kills", "0", "--clock_steps", "6"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    assert "lost 0, doubled 0, disagreeing 0" in done.stdout
+def test_nothing_is_lost_or_doubled_in_thirty_kills(chaos: Callable[..., None]) -> None:
+    chaos("--kills", "30")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_or_doubled_with_confluent_and_what_hangs_is_fenced_and_cancels_hold(chaos: Callable[..., None]) -> None:
+    chaos("--kills", "30", "--client", "confluent", "--hangs", "0.3", "--cancels", "0.2")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_nothing_is_lost_or_doubled_when_the_wall_clock_is_stepped(chaos: Callable[..., None]) -> None:
+    chaos("--kills", "0", "--clock_steps", "6")
