@@ -29,7 +29,7 @@ ENVIRONMENT = {
 _SHORTEST_S, _LONGEST_S = _TRANSACTION_S + 1.0, _SESSION_S + 4.0
 _HOLD_NO_PORT = frozenset({"worker-0", "worker-1", "relay", "sink"})
 # An older one that has not stopped by then is killed: a relay takes another slot, and works on.
-_LEFT_S = 6.0
+_LEFT_S = 15.0
 
 
 @dataclass

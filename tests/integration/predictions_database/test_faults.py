@@ -1,16 +1,20 @@
 """What the database can do to us: gone, restarted, silent, full, another's; after each nothing is lost and nothing doubled."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from penstock.errors import InvalidInput, NotReady, Overloaded, UpstreamUnavailable
 from penstock.testing.servers import PostgresServer
 from penstock_transformer.predictions.database.opening import open_predictions
 from penstock_transformer.predictions.database.settings import DatabaseSettings
+from penstock_transformer.predictions.intents import DatabaseIntents
 from penstock_transformer.predictions.port import Filter
 from penstock_transformer.predictions.resource import Ending, NewPrediction, Payload, State, new_id
 
@@ -121,6 +125,35 @@ def test_a_silent_database_is_given_up_in_time(postgres: PostgresServer, own_sch
         finally:
             postgres.resume()
         assert (await until(lambda: p.get(prediction.id, None))).id == prediction.id
+
+    run(own_schema, case, timeout_s=1.0)
+
+
+def test_one_that_hangs_in_mid_transaction_holds_the_others_up_no_longer_than_a_call_may_take(own_schema: str) -> None:
+    held, free = threading.Event(), threading.Event()
+
+    def claim_and_hang(connection: sa.Connection) -> None:
+        connection.execute(sa.text("LOCK TABLE penstock_relay_slots"))
+        held.set()
+        # On the event loop, which stands still with it, as the process does that is stopped or cut off.
+        assert free.wait(60)
+
+    async def hang(p: Any) -> None:
+        with pytest.raises(UpstreamUnavailable):
+            await p.engine.write(claim_and_hang)
+        # It goes on as one that lost its connections does.
+        assert await until(lambda: DatabaseIntents(p.engine, p).lease("hung:1", 5.0, take_back=False))
+
+    async def case(p: Any) -> None:
+        with ThreadPoolExecutor(1) as other:
+            hung = other.submit(run, own_schema, hang, timeout_s=1.0)
+            try:
+                assert await asyncio.to_thread(held.wait, 30)
+                lease = await until(lambda: DatabaseIntents(p.engine, p).lease("other:1", 5.0, take_back=False))
+                assert lease.slot.epoch == 1
+            finally:
+                free.set()
+            await asyncio.to_thread(hung.result)
 
     run(own_schema, case, timeout_s=1.0)
 

@@ -12,7 +12,7 @@ _LOST = (asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresCo
 DATABASE_ERRORS = (DBAPIError, InvalidRequestError, sqlite3.Error, asyncpg.PostgresError, *_LOST, OSError)
 
 # SQLSTATEs that tell of the database's state and are no fault of a statement: connection, resources, intervention, system.
-_STATES = ("08", "25006", "40", "53", "55P03", "57", "58", "28", "3D000", "42501")
+_STATES = ("08", "25006", "25P03", "40", "53", "55P03", "57", "58", "28", "3D000", "42501")
 # What SQLite says of the file, the disk, or other processes.
 _FILE_TROUBLES = (
     "disk is full",
