@@ -135,8 +135,8 @@ async def connect_postgres(address: Address, settings: DatabaseSettings) -> Any:
     """A connection of its own. Raises ValueError for a URL that cannot be used, OSError, asyncpg's errors."""
     connection = await asyncpg.connect(address.url, timeout=settings.timeout_s, server_settings={"application_name": "penstock"})
     try:
-        # Who hangs in mid-transaction, or whose machine is gone without a word, would hold its locks until it is back: the relays'
-        # among them, for which all relays wait. By a statement: between us and the server may be one who knows few settings.
+        # Who hangs in mid-transaction, or whose machine is gone without a word, would hold its locks until it is back: among them
+        # the relays', for which all relays wait. By a statement: between us and the server may be one who knows few settings.
         limit_ms = max(1, round(settings.timeout_s * 1000))
         await connection.execute(f"SET idle_in_transaction_session_timeout = {limit_ms}", timeout=settings.timeout_s)
     except BaseException:
