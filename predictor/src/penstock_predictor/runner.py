@@ -85,20 +85,21 @@ class Runner:
             log.warning("batch failed, running singly", extra={"model": self._model, "works": len(works), "reason": str(error)})
         return self._each(works)
 
-    def deliver(self, works: list[Work], outcome: Outcome) -> None:
-        """Answer each work. A caller whose answer cannot be written does not keep the others from theirs."""
+    def deliver(self, works: list[Work], outcome: Outcome) -> Iterator[None] | None:
+        """Answer each work, those of a shared run one at each step of the iterator. A caller whose answer cannot be written does
+        not keep the others from theirs."""
         if self.running is works:
             self.running = ()
         if outcome.shared is not None:
-            self._deliver_shared(works, outcome.shared)
-            return
+            return self._deliver_shared(works, outcome.shared)
         for work, result in zip(works, outcome.each or (), strict=True):
             if isinstance(result, PenstockError):
                 work.error(result)
             else:
                 self._put(work, result)
+        return None
 
-    def _deliver_shared(self, works: list[Work], shared: dict[str, Tensor]) -> None:
+    def _deliver_shared(self, works: list[Work], shared: dict[str, Tensor]) -> Iterator[None]:
         start = 0
         everything = [shared[name] for name in self._names if name in shared]
         only = everything[0] if len(everything) == 1 else None
@@ -112,6 +113,7 @@ class Runner:
                 tensors = [shared[name].rows(start, stop) for name in work.outputs]
             start = stop
             self._put(work, tensors)
+            yield
 
     def _put(self, work: Work, tensors: list[Tensor]) -> None:
         try:

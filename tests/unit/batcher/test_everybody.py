@@ -3,11 +3,15 @@
 import asyncio
 import logging
 import time
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.batcher import answering
 from penstock.errors import InvalidInput, PenstockError
 from penstock.testing.batching import MODES, batcher_of, echo, run_within
 
@@ -36,9 +40,18 @@ works_given = st.lists(
     st.integers(1, 10),
     st.sampled_from([0.0, 0.0, 1.0]),
     st.booleans(),
+    st.booleans(),
 )
 def test_everybody_is_answered_once(
-    item: Any, given_works: Any, mode: str, max_rows: int, in_flight: int, items: int, delay: float, bad_deliver: bool
+    item: Any,
+    given_works: Any,
+    mode: str,
+    max_rows: int,
+    in_flight: int,
+    items: int,
+    delay: float,
+    bad_deliver: bool,
+    in_steps: bool,
 ) -> None:
     def compute(works: list[Any]) -> list[Any]:
         assert len({work.key for work in works}) == 1
@@ -49,11 +62,15 @@ def test_everybody_is_answered_once(
             raise KeyError
         return echo(works)
 
-    def deliver(works: list[Any], results: list[Any]) -> None:
+    def steps(works: list[Any], results: list[Any]) -> Iterator[None]:
         for work, result in zip(works, results, strict=True):
             if bad_deliver and result % 5 == 4:
                 raise RuntimeError
             work.put(result)
+            yield
+
+    def deliver(works: list[Any], results: list[Any]) -> Iterator[None] | None:
+        return steps(works, results) if in_steps else deque(steps(works, results), 0).clear()
 
     async def main() -> None:
         policy = {"max_rows": max_rows, "max_in_flight": in_flight, "max_queue_items": items, "max_queue_bytes": 100}
@@ -86,6 +103,7 @@ def test_everybody_is_answered_once(
 
     logging.disable(logging.CRITICAL)
     try:
-        run_within(main())
+        with patch.object(answering, "SLICE_S", 0.0):  # every step is a slice of its own
+            run_within(main())
     finally:
         logging.disable(logging.NOTSET)

@@ -62,7 +62,8 @@ class Bench:
 
     def run(self) -> Outcome:
         outcome = self.runner.run(self.works)
-        self.runner.deliver(self.works, outcome)
+        for _ in self.runner.deliver(self.works, outcome) or ():
+            pass
         return outcome
 
 

@@ -13,16 +13,17 @@ batch-mates do.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from penstock.batcher.alarm import Alarm
+from penstock.batcher.answering import Answering
 from penstock.batcher.inline import InlineGuard
 from penstock.batcher.policy import BatchPolicy
 from penstock.batcher.pressure import Pressure
 from penstock.batcher.queue import Batch, DeadlineQueue
 from penstock.batcher.rate import ServiceRate
-from penstock.batcher.work import BatchMetrics, W, answer, answerable, count, fail
+from penstock.batcher.work import BatchMetrics, W, answerable, count, fail
 from penstock.batcher.worker import Worker
 from penstock.dataplane import Context
 from penstock.errors import Cancelled, NotReady, PenstockError
@@ -40,19 +41,20 @@ class Batcher(Generic[W, R]):
     """Turns single works into runs of `compute` and hands each run's result to `deliver`. Used on one event loop's thread.
 
     `compute(works)` gets works of equal keys, most urgent first, and never runs beside itself unless it is a coroutine function
-    (`coroutine=True`), of which up to `max_in_flight` run at once. `deliver(works, result)` answers each of them, on the loop.
+    (`coroutine=True`), of which up to `max_in_flight` run at once. `deliver(works, result)` answers each of them, on the loop;
+    where it gives an iterator it answers step by step, and the loop looks at its sockets in between (see `answering`).
     If compute raises a PenstockError, that is the answer to its whole batch; anything else is logged and answered with Internal.
     """
 
     __slots__ = (
-        "_alarm", "_closed", "_compute", "_coroutine", "_deliver", "_direct_from", "_draining", "_idle", "_inline", "_loop",
+        "_alarm", "_answering", "_closed", "_compute", "_coroutine", "_direct_from", "_draining", "_idle", "_inline", "_loop",
         "_metrics", "_policy", "_pressing", "_queue", "_rate", "_scheduled", "_tasks", "_worker", "in_flight", "pressure",
     )  # fmt: skip
 
     def __init__(
         self,
         compute: Callable[[list[W]], R] | Callable[[list[W]], Awaitable[R]],
-        deliver: Callable[[list[W], R], None],
+        deliver: Callable[[list[W], R], Iterator[None] | None],
         policy: BatchPolicy,
         *,
         metrics: BatchMetrics | None = None,
@@ -60,7 +62,7 @@ class Batcher(Generic[W, R]):
         pressure: Pressure | None = None,
     ) -> None:
         self._compute: Callable[[list[W]], Any] = compute
-        self._deliver = deliver
+        self._answering: Answering[W] = Answering(deliver, self._written)
         self._policy = policy
         self._inline = InlineGuard(policy.inline_rows, policy.inline_grace_ms / 1e3)
         self._metrics = metrics
@@ -135,10 +137,8 @@ class Batcher(Generic[W, R]):
     async def drain(self) -> None:
         """Refuse new works with NotReady, finish those that wait, and return when every one of them has been answered."""
         self._draining = True
-        if self._queue and self._loop is not None and not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._take)
-        while self._queue or self.in_flight:
+        self._take_soon()
+        while self._queue or self.in_flight or self._answering:
             if self._idle is None:
                 self._idle = asyncio.Event()
             await self._idle.wait()
@@ -164,7 +164,7 @@ class Batcher(Generic[W, R]):
     def _schedule(self, loop: asyncio.AbstractEventLoop, deadline: float | None, now: float) -> None:
         """See to it that the work just queued is looked at: soon, when its batch has waited long enough, or at its deadline."""
         policy = self._policy
-        if self.in_flight >= policy.max_in_flight:
+        if self.in_flight >= policy.max_in_flight or len(self._answering) > policy.max_in_flight:
             if deadline is not None:
                 self._alarm.set(deadline, now)
             return
@@ -176,6 +176,11 @@ class Batcher(Generic[W, R]):
                 return
         self._scheduled = True
         loop.call_soon(self._take)
+
+    def _take_soon(self) -> None:
+        if self._queue and not self._scheduled and self._loop is not None:
+            self._scheduled = True
+            self._loop.call_soon(self._take)
 
     def _wake(self) -> None:
         """The alarm: a batch has waited long enough, or somebody's deadline has come."""
@@ -190,7 +195,7 @@ class Batcher(Generic[W, R]):
         """Start whatever may be started now. An inline run hands the loop back after one batch."""
         self._scheduled = False
         queue, policy = self._queue, self._policy
-        while queue and self.in_flight < policy.max_in_flight:
+        while queue and self.in_flight < policy.max_in_flight >= len(self._answering):
             now = _monotonic()
             delay_ms = self._delay_ms()
             if delay_ms and self._unripe(now, delay_ms):
@@ -200,9 +205,7 @@ class Batcher(Generic[W, R]):
             for work, error in batch.dropped:
                 fail(work, error)
             if inline:
-                if queue and not self._scheduled and self._loop is not None:
-                    self._scheduled = True
-                    self._loop.call_soon(self._take)
+                self._take_soon()
                 break
         else:
             if queue.dated and not self._alarm.is_set:
@@ -280,7 +283,7 @@ class Batcher(Generic[W, R]):
                 logger.warning("runs take too long for the event loop, moved to a thread", extra={"batch_size": len(works)})
         elif ended - began > guard.grace_s:
             guard.watch()
-        answer(self._deliver, works, result, error)
+        self._answering.write(works, result, error, at_once=True)
         if self._policy.direct_after_us and len(works) == 1:
             self._direct_from = _monotonic() + self._policy.direct_after_us / 1e6
 
@@ -336,7 +339,12 @@ class Batcher(Generic[W, R]):
         self._end_run(works, began)
         if self._queue:
             self._take()
-        answer(self._deliver, works, result, error)
+        self._answering.write(works, result, error)
+        self._settle()
+
+    def _written(self) -> None:
+        """All answers of a run are written: no other waits for them any more."""
+        self._take_soon()
         self._settle()
 
     def _settle(self) -> None:

@@ -1,8 +1,8 @@
 """What the batcher asks of a caller's work, and of whoever counts its runs."""
 
 import logging
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from penstock.dataplane import Context
 from penstock.errors import Internal, PenstockError
@@ -37,18 +37,6 @@ class Work(Protocol):
 
 
 W = TypeVar("W", bound=Work)
-
-
-def answer(deliver: Callable[[list[W], Any], None], works: list[W], result: Any, error: PenstockError | None) -> None:
-    """Deliver a run's result to its works, or its error; a `deliver` that fails is the error of all of them."""
-    if error is None:
-        try:
-            deliver(works, result)
-            return
-        except Exception as caught:
-            error = answerable(caught)
-    for work in works:
-        fail(work, error)
 
 
 def fail(work: Work, error: PenstockError) -> None:
