@@ -1,11 +1,10 @@
 """Hot reload over the wire: versions are swapped under constant load, and every answer is right for the bundle that it names."""
 
 import hashlib
-import json
 import os
 import shutil
-import threading
-from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,10 @@ import pytest
 from penstock.bundle.plain import plain_manifest
 from penstock.onnx import load
 from penstock.testing import models
-from penstock.testing.raw_http import RawConnection, raw_request
 from penstock.testing.server import ServerProcess
 
 X = [0.5, -1.0, 2.0]
-BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": X}]}).encode()
+REQUEST = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": X}]}
 
 
 def program(directory: Path, *arguments: str) -> ServerProcess:
@@ -53,77 +51,33 @@ class Versions:
         os.replace(directory / "model.tmp", directory / "model.onnx")
 
 
-class Callers:
-    """Clients that ask without a pause and check every answer against the bundle that it names."""
-
-    def __init__(self, server: ServerProcess, versions: Versions, path: str, clients: int = 6) -> None:
-        self.server = server
-        self.versions = versions
-        self.request = raw_request("POST", path, BODY)
-        self.wrong: list[str] = []
-        self.answers: Counter[str] = Counter()
-        self.changed = threading.Condition()
-        self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=self._run) for _ in range(clients)]
-
-    def __enter__(self) -> "Callers":
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join(30)
-
-    def wait_for(self, label: str, count: int = 10) -> None:
-        """Until so many more answers came from this bundle."""
-        with self.changed:
-            wanted = self.answers[label] + count
-            assert self.changed.wait_for(lambda: self.answers[label] >= wanted or bool(self.wrong), 30), self.answers
-        assert self.wrong == []
-
-    def _run(self) -> None:
-        try:
-            with RawConnection(self.server.port) as connection:
-                while not self.stopping.is_set():
-                    self._check(connection.send(self.request).answer())
-        except (OSError, EOFError) as error:
-            self._note(None, repr(error))
-
-    def _check(self, answer: Any) -> None:
-        label = answer.headers.get("penstock-bundle", "")
-        if answer.status != 200:
-            self._note(None, f"{answer.status} {answer.body!r}")
-            return
-        value = answer.json()["outputs"][0]["data"][0]
-        right = self.versions.expected.get(label)
-        wrong = None if right is not None and abs(value - right) < 1e-5 else f"{label} gave {value}, expected {right}"
-        self._note(label, wrong)
-
-    def _note(self, label: str | None, wrong: str | None) -> None:
-        with self.changed:
-            if wrong:
-                self.wrong.append(wrong)
-            if label:
-                self.answers[label] += 1
-            self.changed.notify_all()
-
-
 @pytest.fixture
 def versions(tmp_path: Path) -> Versions:
     (tmp_path / "versions").mkdir()
     return Versions(tmp_path / "versions", 12)
 
 
+@pytest.fixture
+def asking(callers: Any, over_rest: Any) -> Callable[..., AbstractContextManager[Any]]:
+    """`asking(server, versions, clients=6)`: clients that ask without a pause, each on its connection."""
+
+    @contextmanager
+    def asked(server: ServerProcess, versions: Versions, clients: int = 6) -> Iterator[Any]:
+        with ExitStack() as stack:
+            ways = {f"client {n}": stack.enter_context(over_rest(server, "/v2/models/m/infer", REQUEST)) for n in range(clients)}
+            yield stack.enter_context(callers(ways, versions.expected))
+
+    return asked
+
+
 def load_answer(url: str, model: str = "m") -> httpx.Response:
     return httpx.post(f"{url}/v2/repository/models/{model}/load", timeout=60)
 
 
-def test_swaps_under_load_lose_and_mix_no_request(tmp_path: Path, versions: Versions) -> None:
+def test_swaps_under_load_lose_and_mix_no_request(tmp_path: Path, versions: Versions, asking: Any) -> None:
     directory = tmp_path / "served"
     versions.put(0, directory)
-    with program(directory) as server, Callers(server, versions, "/v2/models/m/infer") as callers:
+    with program(directory) as server, asking(server, versions) as callers:
         for number in [*range(1, 12), *range(12)]:
             versions.put(number, directory)
             assert load_answer(server.admin_url).status_code == 200
@@ -138,15 +92,15 @@ def test_swaps_under_load_lose_and_mix_no_request(tmp_path: Path, versions: Vers
         assert entry["state"] == "READY"
         assert "not an ONNX model" in entry["reason"]
     assert callers.wrong == []
-    assert set(callers.answers) == set(versions.labels)
+    assert {label for _, label in callers.counts} == set(versions.labels)
 
 
-def test_a_watched_directory_is_followed_under_load(tmp_path: Path, versions: Versions) -> None:
+def test_a_watched_directory_is_followed_under_load(tmp_path: Path, versions: Versions, asking: Any) -> None:
     directory = tmp_path / "served"
     versions.put(0, directory)
     with (
         program(directory, "--repository_poll_s", "0.05") as server,
-        Callers(server, versions, "/v2/models/m/infer", clients=2) as callers,
+        asking(server, versions, clients=2) as callers,
     ):
         for number in (1, 2, 3):
             versions.put(number, directory)
@@ -160,15 +114,15 @@ def test_a_watched_directory_is_followed_under_load(tmp_path: Path, versions: Ve
                 callers.wait_for(versions.labels[3], 1)
         callers.wait_for(versions.labels[4])
         (directory / "model.onnx").unlink()
-        callers.wait_for(versions.labels[4], 200)
+        callers.wait_for(versions.labels[4], 100)
     assert callers.wrong == []
 
 
-def test_every_worker_follows_a_load_on_the_serving_port(tmp_path: Path, versions: Versions) -> None:
+def test_every_worker_follows_a_load_on_the_serving_port(tmp_path: Path, versions: Versions, asking: Any) -> None:
     directory = tmp_path / "served"
     versions.put(0, directory)
     arguments = ("--workers", "2", "--repository_api", "true")
-    with program(directory, *arguments) as server, Callers(server, versions, "/v2/models/m/infer") as callers:
+    with program(directory, *arguments) as server, asking(server, versions) as callers:
         if not any(event.get("workers") == 2 for event in server.events):
             pytest.skip("needs two CPUs: one worker runs here")
         for number in (1, 2, 3):
@@ -176,7 +130,7 @@ def test_every_worker_follows_a_load_on_the_serving_port(tmp_path: Path, version
             assert load_answer(server.url).json() == {"name": "m", "load": True}
             # What is asked after the answer is answered by the new bundle, whichever worker takes the connection.
             for _ in range(8):
-                answer = httpx.post(f"{server.url}/v2/models/m/infer", content=BODY)
+                answer = httpx.post(f"{server.url}/v2/models/m/infer", json=REQUEST)
                 assert answer.headers["penstock-bundle"] == versions.labels[number]
         assert [entry["state"] for entry in httpx.post(f"{server.url}/v2/repository/index").json()] == ["READY"]
         (directory / "model.onnx").write_bytes(b"no model")

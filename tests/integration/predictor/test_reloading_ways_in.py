@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,23 +24,6 @@ TENSOR = {"name": "x", "datatype": "FP32", "shape": [1, 3], "data": X}
 GONE = "gone"
 Ask = Callable[[], tuple[str, float]]
 """Asks once: the bundle that answered and its answer; GONE where the model was said not to be there. Raises for all else."""
-
-
-@contextmanager
-def over_rest(server: ServerProcess, path: str, body: Any) -> Iterator[Ask]:
-    request = raw_request("POST", path, json.dumps(body).encode())
-    with RawConnection(server.port) as connection:
-
-        def ask() -> tuple[str, float]:
-            answer = connection.send(request).answer()
-            if answer.status == 404 and "no model 'm'" in answer.json()["error"]:
-                return GONE, 0.0
-            assert answer.status == 200, answer
-            found = answer.json()
-            values = found["outputs"][0]["data"] if "outputs" in found else found["predictions"][0]
-            return answer.headers["penstock-bundle"], float(np.ravel(values)[0])
-
-        yield ask
 
 
 @contextmanager
@@ -104,53 +86,6 @@ def over_websocket(server: ServerProcess) -> Iterator[Ask]:
         yield ask
 
 
-class Callers:
-    """A thread for each way in, which asks without a pause and checks each answer against the bundle that it names."""
-
-    def __init__(self, asks: dict[str, Ask], expected: dict[str, float]) -> None:
-        self.expected = expected | {GONE: 0.0}
-        self.wrong: list[str] = []
-        self.counts: Counter[tuple[str, str]] = Counter()
-        self.changed = threading.Condition()
-        self.ending = threading.Event()
-        self.ways = list(asks)
-        self.threads = [threading.Thread(target=self._run, args=item) for item in asks.items()]
-
-    def __enter__(self) -> "Callers":
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.ending.set()
-        for thread in self.threads:
-            thread.join(60)
-
-    def wait_for(self, label: str, count: int = 3) -> None:
-        """Until each way in had so many more answers of this bundle."""
-        with self.changed:
-            wanted = {way: self.counts[way, label] + count for way in self.ways}
-            reached = self.changed.wait_for(
-                lambda: bool(self.wrong) or all(self.counts[way, label] >= n for way, n in wanted.items()), 60
-            )
-        assert self.wrong == []
-        assert reached, self.counts
-
-    def _run(self, way: str, ask: Ask) -> None:
-        while not self.ending.is_set():
-            try:
-                label, value = ask()
-                wrong = None if abs(value - self.expected[label]) < 1e-5 else f"{way}: {label} gave {value}"
-            except Exception as error:
-                label, wrong = "", f"{way}: {error!r}"
-            with self.changed:
-                self.counts[way, label] += 1
-                self.wrong += [wrong] if wrong else []
-                self.changed.notify_all()
-            if wrong:
-                return
-
-
 def running_bytes(text: str) -> float:
     lines = [line for line in text.splitlines() if line.startswith("penstock_running_bytes{")]
     return sum(float(line.rpartition(" ")[2]) for line in lines)
@@ -167,7 +102,9 @@ def put(directory: Path, seed: int) -> None:
     made.replace(directory / "model.onnx")
 
 
-def test_every_way_in_gets_whole_answers_while_models_are_swapped_and_taken_away(tmp_path: Path) -> None:
+def test_every_way_in_gets_whole_answers_while_models_are_swapped_and_taken_away(
+    tmp_path: Path, callers: Any, over_rest: Any
+) -> None:
     directory = tmp_path / "m"
     directory.mkdir()
     put(directory, 0)
@@ -195,19 +132,19 @@ def test_every_way_in_gets_whole_answers_while_models_are_swapped_and_taken_away
             expected[label] = value
         assert len(set(expected.values())) == 3
         labels = list(expected)
-        with Callers(asks, expected) as callers:
+        with callers(asks, expected | {GONE: 0.0}) as asking:
             for seed in (0, 1, 2, 1):
                 put(directory, seed)
                 repository("load")
-                callers.wait_for(labels[seed])
+                asking.wait_for(labels[seed])
             for seed in (0, 2):
                 repository("unload")
-                callers.wait_for(GONE)
+                asking.wait_for(GONE)
                 put(directory, seed)
                 repository("load")
-                callers.wait_for(labels[seed])
-        assert callers.wrong == []
-        assert {way for way, _ in callers.counts} == set(asks)
+                asking.wait_for(labels[seed])
+        assert asking.wrong == []
+        assert {way for way, _ in asking.counts} == set(asks)
 
 
 def test_what_was_taken_before_a_model_is_unloaded_is_answered(tmp_path: Path) -> None:
