@@ -66,10 +66,11 @@ def test_feature_store_away_then_back(flights_bench: Any) -> None:
         assert worker.stop() == 0
 
 
-def test_two_workers_with_one_transactional_id(bench: Any) -> None:
-    first = bench.worker("--transaction_records", "5").wait_ready()
+@pytest.mark.parametrize("client", CLIENTS)
+def test_two_workers_with_one_transactional_id(bench: Any, client: str) -> None:
+    first = bench.worker("--transaction_records", "5", client=client).wait_ready()
     bench.send(100)
-    second = bench.worker("--transaction_records", "5").wait_ready()
+    second = bench.worker("--transaction_records", "5", client=client).wait_ready()
     bench.send(100)
     assert first.wait(60) == 1
     bench.wait_all()
@@ -100,11 +101,12 @@ def test_a_rebalance_in_mid_batch(bench: Any, client: str) -> None:
     assert second.stop() == 0
 
 
-def test_a_worker_that_hangs_is_fenced_when_it_goes_on(bench: Any) -> None:
-    hung = bench.worker("--transaction_records", "10", failpoints="worker.produced=pause@2")
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_worker_that_hangs_is_fenced_when_it_goes_on(bench: Any, client: str) -> None:
+    hung = bench.worker("--transaction_records", "10", failpoints="worker.produced=pause@2", client=client)
     bench.send(90)
     until(lambda: stopped(hung), 60, "the first to hang")
-    bench.worker(instance="b").wait_ready()
+    bench.worker(instance="b", client=client).wait_ready()
     bench.wait_all()
     hung.signal(signal.SIGCONT)
     bench.send(60)
