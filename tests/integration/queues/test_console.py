@@ -192,7 +192,8 @@ def test_nobody_is_kept_out(place: Any, browser: Browser, wait: Any, axe: str, s
 
 def test_the_files_are_guarded_against_everything_foreign(place: Any, keys: dict[str, str]) -> None:
     place.watch("--api_keys", keys["file"])
-    for path, kind in (("", "text/html"), (".js", "text/javascript"), (".css", "text/css")):
+    scripts = (".js", "/letters.js", "/page.js", "/server.js")
+    for path, kind in (("", "text/html"), (".css", "text/css"), *((path, "text/javascript") for path in scripts)):
         answer = httpx.get(f"{place.url}/console/queues{path}")
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith(kind)

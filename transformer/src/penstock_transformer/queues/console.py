@@ -1,4 +1,4 @@
-"""The console's three files, as they are served: a page without data, which asks the API for all that it shows.
+"""The console's files, as they are served: a page without data, which asks the API for all that it shows.
 
 They hold nothing that a stranger may not have, and are served without credentials: a browser that follows a link brings none. The
 page asks for a key, keeps it in its own memory, and sends it with each call.
@@ -26,10 +26,13 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-cache",
 }
+_SCRIPT_TYPE = "text/javascript; charset=utf-8"
 _FILES = {
     PAGE: ("console.html", "text/html; charset=utf-8"),
-    SCRIPT: ("console.js", "text/javascript; charset=utf-8"),
+    SCRIPT: ("console.js", _SCRIPT_TYPE),
     STYLE: ("console.css", "text/css; charset=utf-8"),
+    # What the script imports, by the names under which it does.
+    **{f"{PAGE}/{name}": (name, _SCRIPT_TYPE) for name in ("letters.js", "page.js", "server.js")},
 }
 
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote
 from penstock.errors import InvalidInput
 from penstock.serving.security.scopes import ADMIN, DESCRIBE, PREDICT, READ, WRITE
 
-_CONSOLE = ("/console/queues", "/console/queues.js", "/console/queues.css")
+_CONSOLE = tuple(f"/console/queues{path}" for path in ("", ".js", ".css", "/letters.js", "/page.js", "/server.js"))
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/metrics", *_CONSOLE})
 _READING = ("GET", "HEAD")
 
