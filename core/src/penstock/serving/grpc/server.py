@@ -98,7 +98,7 @@ class GrpcServer:
         # Here, not above: it costs time and memory that a program with the port off should not pay.
         # The core's own log has a form of its own, and callers can fill it at will.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-        # Sockets are read by the thread that hands their calls on, not by one more, which costs an eighth of a call. Without it
+        # Sockets are read by the thread that hands their calls on, not by one more, which costs a tenth of a call. Without it
         # (gRPC may drop the switch, and ignores one that it does not know) everything works as before.
         os.environ.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
         try:
