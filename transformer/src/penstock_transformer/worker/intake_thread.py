@@ -6,6 +6,9 @@ The group's membership is taken at the moments at which everything that the grou
 where partitions were assigned. So a commit never carries a newer generation than the ownership that its batch was made under,
 and the broker refuses it if that has ended.
 
+Records that come one by one are not worth a turn of the pipeline each: after a poll that brought few the next one waits for a
+moment, and brings those of that moment together. One that comes alone is read at once.
+
 Invariant: at most `AHEAD` polls' records are handed over and not yet taken; a partition is given up only when the machine lets
 it go.
 """
@@ -25,6 +28,8 @@ from penstock_transformer.worker.events import Assigned, CommittedOffsets, Event
 logger = logging.getLogger(__name__)
 
 AHEAD = 2
+# A poll that brought so many is followed by the next at once: there is enough to do as it is.
+_MANY = 100
 
 Tell = Callable[[Event, Any], None]
 """An event and, if it is known anew, the group's membership (else None). Called on the thread that reads."""
@@ -32,7 +37,7 @@ Tell = Callable[[Event, Any], None]
 
 class IntakeThread:
     """`tell` takes each event, `failed` the error that ended the reading; both are called on this thread. `release` is asked
-    to call back when revoked partitions may go."""
+    to call back when revoked partitions may go. `gather_s`: how long records are gathered after a poll that brought few."""
 
     def __init__(
         self,
@@ -45,6 +50,7 @@ class IntakeThread:
         poll_records: int = 500,
         poll_s: float = 1.0,
         release_s: float = 30.0,
+        gather_s: float = 0.0,
     ) -> None:
         self._intake = intake
         self._topics = topics
@@ -54,6 +60,7 @@ class IntakeThread:
         self._poll_records = poll_records
         self._poll_s = poll_s
         self._release_s = release_s
+        self._gather_s = gather_s
         self._ours: set[Partition] = set()
         self._gone: set[Partition] = set()
         self._commands: deque[Callable[[], None]] = deque()
@@ -139,6 +146,8 @@ class IntakeThread:
             if self._gone:
                 records = self._without_gone(records)
             self._tell(Polled(records), self._group())
+            if self._gather_s and 0 < len(records) < _MANY:
+                self._stopping.wait(self._gather_s)
 
     def _without_gone(self, records: list[Record]) -> list[Record]:
         """A poll may have brought records of a partition before it was taken from us in the same poll. They are left out; one

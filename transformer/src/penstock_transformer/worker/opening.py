@@ -44,7 +44,13 @@ async def open_worker(settings: WorkerSettings, transformer: Transformer) -> tup
     intake, outlet = await reached("broker", lambda: asyncio.to_thread(open_both, settings, settings.group, settings.delivery))
     answering: ClosedPredicting = predicting if objects is None else LargeAnswers(predicting, objects, settings.inline_bytes)
     shell = WorkerShell(
-        intake, outlet, answering, [requests_topic(model)], policy=settings.policy, poll_records=settings.poll_records
+        intake,
+        outlet,
+        answering,
+        [requests_topic(model)],
+        policy=settings.policy,
+        poll_records=settings.poll_records,
+        gather_s=settings.gather_ms / 1e3,
     )
     return shell, answering
 

@@ -50,6 +50,7 @@ class WorkerShell:
         *,
         policy: Policy | None = None,
         poll_records: int = 500,
+        gather_s: float = 0.0,
         random: Random | None = None,
     ) -> None:
         self._random = random or Random()
@@ -75,6 +76,7 @@ class WorkerShell:
             release=lambda partitions, free: self._call(self._release, partitions, free),
             failed=lambda error: self._call(self._reading_failed, error),
             poll_records=poll_records,
+            gather_s=gather_s,
         )
         self._carry: dict[type, Callable[[Any], None]] = {
             effects.Predict: self._predict,
