@@ -1,6 +1,7 @@
 """The database side of the relay (`relay.port.Intents`): slots and their leases, and claims of intents under a batch's number.
 
     slot row (locked) -> is the epoch ours? -> the statement -> commit            everything is one transaction
+    PostgreSQL's ordinary claim, and its mark: the same in one statement (`database.relay_statements`)
 
 Claims of different slots come one after the other (an advisory lock; SQLite has one writer anyway), so that two relays never take
 one intent, nor overtake each other within a key. Each transaction may be made again when its answer was lost: claims by their
@@ -17,6 +18,7 @@ import msgspec
 import sqlalchemy as sa
 
 from penstock_transformer.predictions.database.engine import Engine
+from penstock_transformer.predictions.database.relay_statements import INTENT, claim_statement, mark_statement
 from penstock_transformer.predictions.database.tables import intents, predictions, relay_slots
 from penstock_transformer.predictions.port import Predictions
 from penstock_transformer.predictions.resource import Ending, Payload, State
@@ -25,6 +27,7 @@ from penstock_transformer.relay.port import Claim, Intent, Lease, Slot, Supersed
 _LOCK = 0x72656C6179  # "relay"
 _headers = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
 _slots, _intents = relay_slots.c, intents.c
+_MARK = mark_statement()
 
 
 class DatabaseIntents:
@@ -63,7 +66,7 @@ class DatabaseIntents:
 
         def hold(connection: sa.Connection) -> bool:
             if not connection.execute(_of(sa.update(relay_slots), slot).values(until_s=now + lease_s)).rowcount:
-                raise Superseded(f"slot {slot.name} has another owner")
+                raise _superseded(slot)
             left = sa.exists().where(_slots.pending, _slots.until_s < now)
             return bool(connection.execute(sa.select(left)).scalar_one())
 
@@ -71,14 +74,15 @@ class DatabaseIntents:
 
     async def claim(self, slot: Slot, after: int, number: int, what: Claim) -> Sequence[Intent]:
         """As `Intents.claim`."""
+        if not self._engine.is_sqlite and not what.one_model:
+            return await self._claim_at_once(slot, after, number, what)
 
         def take(connection: sa.Connection) -> Sequence[Intent]:
             self._one_at_a_time(connection)
             batch, pending = _held(connection, slot)
             if pending and batch == number:
                 return _batch(connection, slot, number)
-            if pending or batch != after:
-                raise Superseded(f"slot {slot.name} is at batch {batch}, expected {after}")
+            _check_turn(slot, batch, pending, after)
             claimed = connection.execute(
                 sa.update(intents)
                 .where(_intents.sequence.in_(_claimable(slot, what)), _intents.holder.is_(None))
@@ -92,6 +96,17 @@ class DatabaseIntents:
 
         return await self._engine.write(take)
 
+    async def _claim_at_once(self, slot: Slot, after: int, number: int, what: Claim) -> Sequence[Intent]:
+        statement = claim_statement(what.records, what.nbytes)
+        rows = await self._engine.fetch_locked(_LOCK, statement, *slot, after, number, sorted(what.avoid))
+        if not rows:
+            raise _superseded(slot)
+        batch, pending = rows[0][0], rows[0][1]
+        if pending and batch == number:
+            return await self.load(slot, number)
+        _check_turn(slot, batch, pending, after)
+        return [_intent(row[2:]) for row in rows if row[2] is not None]
+
     async def load(self, slot: Slot, number: int) -> Sequence[Intent]:
         """As `Intents.load`."""
 
@@ -104,6 +119,11 @@ class DatabaseIntents:
 
     async def mark(self, slot: Slot, number: int) -> int:
         """As `Intents.mark`."""
+        if not self._engine.is_sqlite:
+            rows = await self._engine.fetch(_MARK, *slot, number)
+            if not rows:
+                raise _superseded(slot)
+            return int(rows[0][0])
         return await self._settle(slot, number, sa.delete(intents))
 
     async def unclaim(self, slot: Slot, number: int) -> None:
@@ -176,8 +196,17 @@ def _held(connection: sa.Connection, slot: Slot) -> tuple[int, bool]:
     )
     row = found.one_or_none()
     if row is None:
-        raise Superseded(f"slot {slot.name} has another owner")
+        raise _superseded(slot)
     return row.batch, row.pending
+
+
+def _superseded(slot: Slot) -> Superseded:
+    return Superseded(f"slot {slot.name} has another owner")
+
+
+def _check_turn(slot: Slot, batch: int, pending: bool, after: int) -> None:
+    if pending or batch != after:
+        raise Superseded(f"slot {slot.name} is at batch {batch}, expected {after}")
 
 
 def _claimable(slot: Slot, what: Claim) -> sa.Select[tuple[int]]:
@@ -203,27 +232,17 @@ def _claimable(slot: Slot, what: Claim) -> sa.Select[tuple[int]]:
 
 
 def _batch(connection: sa.Connection, slot: Slot, number: int) -> list[Intent]:
-    p = predictions.c
     found = connection.execute(
-        sa.select(
-            p.id, p.model, p.sequence, p.record_key, p.headers, p.created_s,
-            p.input_body, p.input_headers, p.input_nbytes, p.input_reference,
-        )
-        .join_from(intents, predictions, p.sequence == _intents.sequence)
+        sa.select(*INTENT)
+        .join_from(intents, predictions, predictions.c.sequence == _intents.sequence)
         .where(_intents.holder == slot.name, _intents.batch == number)
         .order_by(_intents.sequence)
-    )  # fmt: skip
+    )
     return [_intent(row) for row in found]
 
 
-def _intent(row: Any) -> Intent:
-    payload = Payload(row.input_body, _headers(row.input_headers), row.input_nbytes, row.input_reference)
-    return Intent(
-        id=row.id,
-        model=row.model,
-        sequence=row.sequence,
-        payload=payload,
-        key=row.record_key,
-        headers=_headers(row.headers),
-        created_s=row.created_s,
-    )
+def _intent(row: Sequence[Any]) -> Intent:
+    """A row of `INTENT`."""
+    identity, model, sequence, key, headers, created_s, body, input_headers, nbytes, reference = row
+    payload = Payload(body, _headers(input_headers), nbytes, reference)
+    return Intent(identity, model, sequence, payload, key, _headers(headers), created_s)

@@ -84,6 +84,21 @@ class Engine:
                 raise
             return found
 
+    async def fetch_locked(self, lock: int, statement: str, *arguments: Any) -> list[Any]:
+        """As `fetch`, with this advisory lock taken before the statement looks at anything, and held until it is committed."""
+        async with self._reading() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            try:
+                await driver.execute(f"BEGIN; SELECT pg_advisory_xact_lock({lock:d})")
+                found: list[Any] = await driver.fetch(statement, *arguments)
+                await driver.execute("COMMIT")
+            except BaseException:
+                # Whatever it was: the transaction ends with the connection, and its lock with both.
+                driver.terminate()
+                raise
+            return found
+
     @asynccontextmanager
     async def _reading(self) -> AsyncGenerator[AsyncConnection]:
         async with self._translated(), self._reader.connect() as connection:
