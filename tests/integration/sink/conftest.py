@@ -94,11 +94,12 @@ class Place:
 
         return asyncio.run(go())
 
-    def submit(self, count: int) -> list[str]:
+    def submit(self, count: int, body: bytes = b"{}") -> list[str]:
         """Submit so many; their ids, in that order."""
 
         async def case(predictions: Any) -> list[str]:
-            made = [NewPrediction(new_id(), self.model, "ann", Payload(b"{}", JSON, 2), 1, b"d") for _ in range(count)]
+            payload = Payload(body, JSON, len(body))
+            made = [NewPrediction(new_id(), self.model, "ann", payload, 1, b"d") for _ in range(count)]
             for new in made:
                 await predictions.submit(new)
             return [new.id for new in made]
@@ -106,6 +107,15 @@ class Place:
         made = self.using(case)
         self.submitted += made
         return made
+
+    def cancel(self, identity: str) -> State:
+        """What who cancels this one is answered."""
+
+        async def case(predictions: Any) -> State:
+            state: State = (await predictions.cancel(identity, "ann")).state
+            return state
+
+        return self.using(case)
 
     def make_topics(self) -> None:
         """The model's three."""
