@@ -63,11 +63,11 @@ servers, so that a slow minute of the machine falls on all of them. Trust the ra
 OWN_PACE = {
     "peers": (1, 2.0),
     "latency": (1, 3.0),
-    "streaming": (2, 0.0),
-    "streaming_latency": (1, 20.0),
-    "streaming_trade": (1, 5.0),
+    "streaming": (2, 5.0),
+    "streaming_latency": (1, 12.0),
+    "streaming_trade": (1, 4.0),
     "streaming_memory": (1, 0.0),
-    "async_predictions": (1, 10.0),
+    "async_predictions": (1, 8.0),
 }
 PACKAGES = ("onnxruntime", "uvicorn", "fastapi", "feast", "numpy", "msgspec")
 

@@ -20,7 +20,7 @@ from command_line import command_line, parsed, show
 from streaming_flow import Flow, Working, quantile_ms, working
 
 RATES = (50, 200, 500, 1000, 2000, 4000)
-INTERVALS_MS = (0, 5, 10, 20, 50, 100, 200)
+INTERVALS_MS = (0, 10, 20, 50, 100, 200)
 MOST = (1, 10, 50, 200, 500, 2000)
 # Beyond this the worker does not keep up: the next rate would only wait longer.
 HOPELESS_MS = 2000.0
