@@ -6,7 +6,7 @@
 `kill -9`; what was killed starts again at once. Of all kills the share `--hangs` are SIGSTOP instead, and SIGCONT when sessions
 and transactions have run out. The share `--cancels` of all submissions is canceled, each at a random moment. With `--clock_steps`
 the wall clock of all our programs is stepped so often, an hour forward and back, before anybody is killed. After `--minutes`
-nobody more is killed, however many were.
+nobody more is killed, however many were. After every tenth kill one prediction has to go all the way before the next.
 
 Exits 1 if an id was lost or doubled, or if the database says other than Kafka, or other than who canceled was told. The seed
 decides who is killed and after how long; what the machine makes of it is chance.
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import hangs
@@ -33,6 +34,9 @@ from topics import make_topics
 # The broker and the database take seconds to come back, during which the others have nothing to do: they are killed less often.
 WEIGHTS = {"worker-0": 5, "worker-1": 5, "relay": 4, "sink": 4, "predictor": 3, "transformer": 3, "broker": 1, "database": 1}
 _QUIET_S = 90.0
+# After so many kills one prediction has to go all the way: what is killed is a system at work, however slow the machine.
+_AT_WORK_EVERY = 10
+_AT_WORK_S = 300.0
 # Predictions that are taken between two steps of the clock.
 _BETWEEN_STEPS = 50
 
@@ -59,7 +63,7 @@ def main() -> None:
 def chaos(cast: Cast, given: argparse.Namespace, clock: Clock | None = None) -> int:
     """Step the clock and kill so many times; the exit status."""
     make_topics(cast.kafka.bootstrap)
-    await_first(cast)
+    await_one(cast)
     cancels = Cancels(cast.url, given.cancels, given.seed)
     submissions = Submissions(cast.url, 0.02, cancels.note)
     produced = Produced(cast.kafka.bootstrap, 0.05, given.seed)
@@ -126,7 +130,8 @@ def kill(cast: Cast, given: argparse.Namespace) -> Counter[str]:
                 target.start()
             killed[name] += 1
             revive(cast)
-            if killed.total() % 50 == 0:
+            if killed.total() % _AT_WORK_EVERY == 0:
+                await_one(cast, hanging.go_on)
                 print(f"{killed.total()} kills after {time.monotonic() - began:.0f} s", flush=True)
         hanging.end()
         if hanging.begun:
@@ -156,10 +161,11 @@ def revive(cast: Cast) -> None:
             program.start()
 
 
-def await_first(cast: Cast, within_s: float = 300.0) -> None:
-    """Return when one prediction has gone all the way. Raises RuntimeError if none does."""
-    deadline = time.monotonic() + within_s
+def await_one(cast: Cast, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Return when one prediction has gone all the way. Raises RuntimeError if none does: the system stands still."""
+    deadline = time.monotonic() + _AT_WORK_S
     while time.monotonic() < deadline:
+        meanwhile()
         revive(cast)
         try:
             answer = httpx.post(
@@ -170,7 +176,7 @@ def await_first(cast: Cast, within_s: float = 300.0) -> None:
         except httpx.TransportError:
             pass
         time.sleep(0.2)
-    raise RuntimeError(f"no prediction within {within_s:g} s; the logs say why")
+    raise RuntimeError(f"no prediction within {_AT_WORK_S:g} s; the logs say why")
 
 
 if __name__ == "__main__":
