@@ -134,7 +134,7 @@ def test_half_floats_have_no_json() -> None:
 
 
 def test_base_tells_what_is_missing() -> None:
-    bare: Any = Tensor()
+    bare: Any = Tensor("x", "FP32", (1,))
     for form in ("array", "raw", "flat", "json"):
         with pytest.raises(NotImplementedError):
             getattr(bare, form)

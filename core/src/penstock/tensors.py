@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import orjson
 
@@ -22,14 +23,12 @@ from penstock.errors import InvalidInput
 __all__ = ["DATATYPES", "Array", "Datatype", "Tensor", "datatype_of", "pack_bytes", "unpack_bytes"]
 
 
-class Tensor:
+class Tensor(msgspec.Struct, eq=False):
     """A named tensor. Make one with `from_array`, `from_raw`, `from_flat` or, for a part of a batch, `rows`.
 
     `shape` is a tuple of ints. All forms of the data are made on demand and kept; treat them as read-only, they are shared
     between the callers of a batch.
     """
-
-    __slots__ = ("datatype", "name", "shape")
 
     name: str
     datatype: str
@@ -53,7 +52,7 @@ class Tensor:
 
     def rows(self, start: int, stop: int) -> "Tensor":
         """Rows `start` to `stop` of the first axis as a tensor that converts together with its siblings."""
-        return _PartTensor(self, start, stop)
+        return _PartTensor(self.name, self.datatype, (stop - start, *self.shape[1:]), self, start, stop)
 
     @property
     def size(self) -> int:
@@ -111,14 +110,8 @@ class Tensor:
 class RawTensor(Tensor):
     """Data in binary form first: what comes off the wire, one for each input of each request, so it starts with little."""
 
-    __slots__ = ("_raw", "_whole")
-
-    def __init__(self, name: str, datatype: str, shape: tuple[int, ...], raw: bytes | memoryview) -> None:
-        self.name = name
-        self.datatype = datatype
-        self.shape = shape
-        self._raw = raw
-        self._whole: _ArrayTensor | None = None
+    _raw: bytes | memoryview
+    _whole: "_ArrayTensor | None" = None
 
     def _parsed(self) -> "_ArrayTensor":
         """The same tensor over an array, which keeps the forms that it has been asked for."""
@@ -131,7 +124,7 @@ class RawTensor(Tensor):
         return self._whole
 
     def rows(self, start: int, stop: int) -> Tensor:
-        return _PartTensor(self._parsed(), start, stop)
+        return self._parsed().rows(start, stop)
 
     @property
     def array(self) -> Array:
@@ -163,12 +156,10 @@ class RawTensor(Tensor):
         return len(self._raw)
 
 
-class _WholeTensor(Tensor):
+class _WholeTensor(Tensor, kw_only=True):
     """A batch's tensor of its own: it keeps the JSON of its rows, which all of its parts take theirs from."""
 
-    __slots__ = ("_json_rows",)
-
-    _json_rows: list[bytes] | None
+    _json_rows: list[bytes] | None = None
 
     @property
     def json(self) -> bytes:
@@ -183,18 +174,9 @@ class _WholeTensor(Tensor):
 class _ArrayTensor(_WholeTensor):
     """Data in an array first: what a model run gives."""
 
-    __slots__ = ("_array", "_flat", "_raw")
-
-    def __init__(
-        self, name: str, datatype: str, shape: tuple[int, ...], array: Array, raw: bytes | memoryview | None = None
-    ) -> None:
-        self.name = name
-        self.datatype = datatype
-        self.shape = shape
-        self._array = array
-        self._raw = raw
-        self._flat: list[Any] | None = None
-        self._json_rows = None
+    _array: Array
+    _raw: bytes | memoryview | None = None
+    _flat: list[Any] | None = None
 
     @property
     def array(self) -> Array:
@@ -216,16 +198,9 @@ class _ArrayTensor(_WholeTensor):
 class _FlatTensor(_WholeTensor):
     """Data in a list first: BYTES out of JSON, and what Python code makes."""
 
-    __slots__ = ("_array", "_flat", "_raw")
-
-    def __init__(self, name: str, datatype: str, shape: tuple[int, ...], flat: list[Any]) -> None:
-        self.name = name
-        self.datatype = datatype
-        self.shape = shape
-        self._flat = flat
-        self._array: Array | None = None
-        self._raw: bytes | None = None
-        self._json_rows = None
+    _flat: list[Any]
+    _array: Array | None = None
+    _raw: bytes | None = None
 
     @property
     def array(self) -> Array:
@@ -250,18 +225,12 @@ class _FlatTensor(_WholeTensor):
 class _PartTensor(Tensor):
     """Some rows of a batch's tensor: the batch converts once, each part takes its slice."""
 
-    __slots__ = ("_parent", "_start", "_stop")
-
-    def __init__(self, parent: Tensor, start: int, stop: int) -> None:
-        self.name = parent.name
-        self.datatype = parent.datatype
-        self.shape = (stop - start, *parent.shape[1:])
-        self._parent = parent
-        self._start = start
-        self._stop = stop
+    _parent: Tensor
+    _start: int
+    _stop: int
 
     def rows(self, start: int, stop: int) -> Tensor:
-        return _PartTensor(self._parent, self._start + start, self._start + stop)
+        return self._parent.rows(self._start + start, self._start + stop)
 
     @property
     def array(self) -> Array:

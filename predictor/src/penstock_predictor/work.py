@@ -10,6 +10,8 @@ tensor fails its own caller and never reaches a batch.
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+import msgspec
+
 from penstock.dataplane import Context, InferRequest, Reply, TensorMetadata
 from penstock.errors import InvalidInput, PenstockError
 from penstock.onnx.session import fits
@@ -47,22 +49,20 @@ class Plan:
         self.sliced = sliced
 
 
-class Work:
-    """One request as the batcher sees it. `inputs` are in the model's order; `text` holds the arrays of string inputs."""
+class Work(msgspec.Struct, eq=False):
+    """One request as the batcher sees it. `inputs` are in the model's order; `text` holds the arrays of string inputs; the rest
+    is what its plan says."""
 
-    __slots__ = ("bundle", "context", "inputs", "key", "nbytes", "outputs", "reply", "rows", "sliced", "text")
-
-    def __init__(self, plan: Plan, request: InferRequest, reply: Reply, bundle: str = "") -> None:
-        self.bundle = bundle
-        self.rows = plan.rows
-        self.nbytes = plan.nbytes
-        self.key = plan.key
-        self.outputs = plan.outputs
-        self.sliced = plan.sliced
-        self.context: Context = request.context
-        self.reply = reply
-        self.text: dict[int, Array] | None = None
-        self.inputs: Sequence[Tensor] = request.inputs if plan.order is None else [request.inputs[i] for i in plan.order]
+    context: Context
+    reply: Reply
+    inputs: Sequence[Tensor]
+    rows: int
+    nbytes: int
+    key: Hashable | None
+    outputs: tuple[str, ...] | None
+    sliced: bool
+    bundle: str
+    text: dict[int, Array] | None = None
 
     @property
     def disconnected(self) -> bool:
@@ -90,7 +90,8 @@ class Plans:
     def take(self, request: InferRequest, reply: Reply) -> Work:
         """Check a request and make it a work. Raises InvalidInput that names the field at fault."""
         form: Any
-        inputs, outputs = request.inputs, request.outputs
+        inputs: Sequence[Tensor] = request.inputs
+        outputs = request.outputs
         if len(inputs) == 1:
             tensor = inputs[0]
             form = (tensor.name, tensor.datatype, tensor.shape)
@@ -105,7 +106,9 @@ class Plans:
                 # Forms are the callers' choice and without number: a full table starts again.
                 self._plans.clear()
             self._plans[form] = plan
-        work = Work(plan, request, reply, self._bundle)
+        if plan.order is not None:
+            inputs = [inputs[index] for index in plan.order]
+        work = Work(request.context, reply, inputs, plan.rows, plan.nbytes, plan.key, plan.outputs, plan.sliced, self._bundle)
         if plan.text:
             _read_text(work, plan, request)
         return work

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from penstock.dataplane import DataPlane, InferRequest, InferResponse, ModelMetadata
 from penstock.errors import InvalidInput, PenstockError, UnsupportedType
 from penstock.protocol import v1, v2
@@ -48,17 +50,12 @@ def infer_routes(plane: DataPlane, limits: Limits) -> HotRoutes:
     )
 
 
-class InferReply:
+class InferReply(msgspec.Struct, eq=False):
     """Answers an exchange with what the data plane says. One is made for each request."""
 
-    __slots__ = ("encode", "exchange", "model", "request")
-
-    def __init__(
-        self, exchange: Exchange, request: InferRequest, encode: Callable[[InferResponse, InferRequest], tuple[bytes, int | None]]
-    ) -> None:
-        self.exchange = exchange
-        self.request = request
-        self.encode = encode
+    exchange: Exchange
+    request: InferRequest
+    encode: Callable[[InferResponse, InferRequest], tuple[bytes, int | None]]
 
     @property
     def disconnected(self) -> bool:
