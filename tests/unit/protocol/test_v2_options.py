@@ -182,7 +182,7 @@ def test_caches_are_bounded(decode: Any) -> None:
     assert len(plans._plans) <= plans.PLANS_KEPT
     assert len(decoding._layouts) <= decoding.LAYOUTS_KEPT
     assert len(client._layouts) <= client.LAYOUTS_KEPT
-    for cache in (encoding._heads, encoding._openings, encoding._binary_items):
+    for cache in (encoding._heads, encoding._leads, encoding._openings, encoding._binary_items):
         assert len(cache) <= encoding.HEADS_KEPT
 
 

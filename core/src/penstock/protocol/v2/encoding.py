@@ -12,6 +12,7 @@ from penstock.tensors import Tensor
 HEADS_KEPT = 4096
 
 _heads: dict[tuple[str, str | None], bytes] = {}
+_leads: dict[tuple[str, str | None, str, str, tuple[int, ...], int | None], bytes] = {}
 _openings: dict[tuple[str, str, tuple[int, ...]], bytes] = {}
 _binary_items: dict[tuple[str, str, tuple[int, ...], int], bytes] = {}
 
@@ -22,28 +23,34 @@ def encode_response(response: InferResponse, request: InferRequest) -> tuple[byt
     An output is binary if the request says so for it, or for all and nothing else for it. NaN and infinities are `null` in JSON.
     Raises InvalidInput if an output that JSON cannot hold (FP16, BYTES that are not UTF-8) was not asked for as binary.
     """
-    asked = request.outputs
-    if request.binary_output or (asked is not None and any(output.binary for output in asked)):
-        return _encode_mixed(response, request)
-    outputs = response.outputs
-    if len(outputs) == 1:
-        tensor = outputs[0]
-        return b"".join((_head(response, request), _opening(tensor), tensor.json, b"]}]}")), None
-    items = [_opening(tensor) + tensor.json + b"]}" for tensor in outputs]
-    return b"".join((_head(response, request), b",".join(items), b"]}")), None
+    if len(response.outputs) != 1:
+        return _encode_several(response, request)
+    tensor = response.outputs[0]
+    if not _is_binary(tensor.name, request):
+        return b"".join((_lead(response, request, tensor, None), tensor.json, b"]}]}")), None
+    raw = tensor.raw
+    header = _lead(response, request, tensor, len(raw))
+    return b"".join((header, raw)), len(header)
 
 
-def _encode_mixed(response: InferResponse, request: InferRequest) -> tuple[bytes, int | None]:
-    """The header and the binary tensors behind it."""
+def _is_binary(name: str, request: InferRequest) -> bool:
+    """The form that a request wants an output in."""
+    if request.outputs is not None:
+        for output in request.outputs:
+            if output.name == name and output.binary is not None:
+                return output.binary
+    return request.binary_output
+
+
+def _encode_several(response: InferResponse, request: InferRequest) -> tuple[bytes, int | None]:
+    """Any number of outputs: the header and the binary tensors behind it."""
     by_default = request.binary_output
-    forms = None if request.outputs is None else {output.name: output.binary for output in request.outputs}
+    forms = {output.name: output.binary for output in request.outputs or ()}
     items: list[bytes] = []
     tail: list[bytes | memoryview] = []
     for tensor in response.outputs:
-        binary = by_default if forms is None else forms.get(tensor.name)
-        if binary is None:
-            binary = by_default
-        if binary:
+        binary = forms.get(tensor.name)
+        if by_default if binary is None else binary:
             raw = tensor.raw
             items.append(binary_item(tensor, len(raw)))
             tail.append(raw)
@@ -53,6 +60,22 @@ def _encode_mixed(response: InferResponse, request: InferRequest) -> tuple[bytes
     if not tail:
         return header, None
     return b"".join((header, *tail)), len(header)
+
+
+def _lead(response: InferResponse, request: InferRequest, tensor: Tensor, binary_bytes: int | None) -> bytes:
+    """The JSON of an answer of one output up to its data; all of it if the data follows as so many bytes."""
+    key = None
+    if request.id is None and not response.parameters:
+        key = (response.model, response.version, tensor.name, tensor.datatype, tensor.shape, binary_bytes)
+        if (lead := _leads.get(key)) is not None:
+            return lead
+    item = _opening(tensor) if binary_bytes is None else binary_item(tensor, binary_bytes) + b"]}"
+    lead = _head(response, request) + item
+    if key is not None:
+        if len(_leads) >= HEADS_KEPT:
+            _leads.clear()
+        _leads[key] = lead
+    return lead
 
 
 def _head(response: InferResponse, request: InferRequest) -> bytes:
