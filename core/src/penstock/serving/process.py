@@ -42,6 +42,9 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
 _PUSH_S = 1.0
+# Requests in progress are a dozen objects each that the collector knows of. With the usual 700 it would look at every batch, and
+# find nothing: requests free themselves. What it is there for, what errors and closed connections leave, can wait for this many.
+COLLECT_AFTER_OBJECTS = 10_000
 
 
 @dataclass
@@ -177,6 +180,7 @@ class Process:
         # What was made while starting lives as long as the process: the collector need never look at it again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(COLLECT_AFTER_OBJECTS)
         logger.info("ready", extra=fields)
         self._tell_state()
 
