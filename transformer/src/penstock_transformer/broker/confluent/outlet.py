@@ -4,7 +4,8 @@
       any error before the commit was asked for: abort; if that fails too, the producer is of no more use until `restore`
       no answer to the commit: in doubt, and of no more use until `restore`
 
-Only deliveries that fail are reported back to Python: a report for each record would cost as much as the record.
+Every delivery is reported back to Python, though only those that fail are kept: without reports librdkafka looks every 10 ms
+whether all are written, which is half of a small transaction.
 
 Invariant: `commit` either returns, and everything is durable, or raises; and only InDoubt leaves open which it was.
 """
@@ -43,7 +44,6 @@ class _Client:
         options = connection(settings, self.troubles) | {
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
-            "delivery.report.only.error": True,
             "on_delivery": self._note,
             "message.max.bytes": settings.record_bytes + _FRAME_BYTES,
             "batch.size": _BATCH_BYTES,
@@ -51,7 +51,8 @@ class _Client:
             "queue.buffering.max.kbytes": max(2**17, settings.record_bytes // 512),
             "linger.ms": 1,
             "compression.type": settings.kafka_compression,
-            "retry.backoff.ms": 50,
+            # The broker asks for a moment's patience while the end of the transaction before is still being marked.
+            "retry.backoff.ms": 10,
             "message.timeout.ms": int(self._timeout_s * 1000),
         }
         if transactional_id is not None:
