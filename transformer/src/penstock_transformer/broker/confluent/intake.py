@@ -15,6 +15,7 @@ from typing import Any
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, TopicPartition
 
 from penstock_transformer.broker.confluent.errors import translate, translate_code, translated
+from penstock_transformer.broker.confluent.group_offsets import GroupOffsets
 from penstock_transformer.broker.confluent.options import Troubles, connection, reach
 from penstock_transformer.broker.confluent.unreadable_headers import UnreadableHeaders
 from penstock_transformer.broker.membership import Membership
@@ -24,7 +25,6 @@ from penstock_transformer.broker.settings import BrokerSettings
 
 # librdkafka's wake-up is not to be had from Python: a poll looks so often whether it was woken.
 _SLICE_S = 0.01
-_ASKED_ANEW_S = 3.0
 # A commit on another thread ends only when no poll is under way: polls that follow at once on each other hold it up for seconds.
 _ROOM_S = 0.001
 # Told as records, and settled by librdkafka itself or by a later rebalance callback.
@@ -79,6 +79,7 @@ class ConfluentIntake:
         # Told among records: raised once those are out, for librdkafka tells each once.
         self._failures: list[BrokerError] = []
         self._headers = UnreadableHeaders(settings)
+        self._offsets = GroupOffsets(settings, group)
 
     def subscribe(self, topics: Sequence[str], assignment: Assignment) -> None:
         """Join; partitions come and go during `poll`."""
@@ -179,20 +180,7 @@ class ConfluentIntake:
 
     def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
         """The group's committed offsets, of transactions that are over."""
-        until = monotonic() + self._timeout_s
-        while True:
-            try:
-                # An answer that librdkafka waits for in vain does not come with waiting on: it is asked anew.
-                left = min(_ASKED_ANEW_S, max(0.1, until - monotonic()))
-                found = self._consumer.committed([TopicPartition(*partition) for partition in partitions], timeout=left)
-                error = next((place.error for place in found if place.error is not None), None)
-                if error is None:
-                    return {Partition(place.topic, place.partition): _offset(place) for place in found}
-                failure = translate_code(error, "reading committed offsets")
-            except KafkaException as raised:
-                failure = translate(raised, "reading committed offsets")
-            if not isinstance(failure, Retriable) or monotonic() >= until:
-                raise failure
+        return self._offsets.of(partitions)
 
     def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
         """The last stable offsets."""
@@ -301,7 +289,3 @@ def to_records(
 
 def _headers(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
     return tuple((name, value or b"") for name, value in headers)
-
-
-def _offset(place: Any) -> int | None:
-    return place.offset if place.offset >= 0 else None

@@ -10,7 +10,7 @@ whether all are written, which is half of a small transaction.
 Invariant: `commit` either returns, and everything is durable, or raises; and only InDoubt leaves open which it was.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -40,11 +40,12 @@ class _Client:
     def __init__(self, settings: BrokerSettings, transactional_id: str | None) -> None:
         self._timeout_s = settings.kafka_timeout_s
         self.troubles = Troubles()
+        # What the producer calls must not lead back to it: one in a circle lives, with its threads, until the collector comes.
         self.failed: list[Any] = []
         options = connection(settings, self.troubles) | {
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
-            "on_delivery": self._note,
+            "on_delivery": _noted_in(self.failed),
             "message.max.bytes": settings.record_bytes + _FRAME_BYTES,
             "batch.size": _BATCH_BYTES,
             "queue.buffering.max.messages": 1_000_000,
@@ -66,10 +67,6 @@ class _Client:
             }
         self.producer = Producer(options)
         self._sizes: dict[str, tuple[int, float]] = {}
-
-    def _note(self, error: Any, message: Any) -> None:
-        if error is not None:
-            self.failed.append((error, message))
 
     def send(self, record: OutRecord) -> None:
         """Into the queue. Raises BrokerError for a topic that does not exist."""
@@ -128,7 +125,8 @@ class _Client:
     def failure(self, records: Sequence[OutRecord], error: BaseException | None, at: int | None = None) -> BrokerError | None:
         """What was wrong first: a record's own error says more than that of the transaction it spoilt."""
         known = translate(error, "writing to Kafka", at=at) if error is not None else None
-        failed, self.failed = self.failed, []
+        failed = self.failed.copy()
+        self.failed.clear()
         own = [(code, message) for code, message in failed if code.code() not in _SPOILT]
         if isinstance(known, TooLargeForTopic) and known.at is not None:
             return known
@@ -139,6 +137,16 @@ class _Client:
         if known is None and failed:
             return translate_code(failed[0][0], "writing to Kafka")
         return known
+
+
+def _noted_in(failed: list[Any]) -> Callable[[Any, Any], None]:
+    """A producer's report of a delivery, of which only failures are kept."""
+
+    def note(error: Any, message: Any) -> None:
+        if error is not None:
+            failed.append((error, message))
+
+    return note
 
 
 _SPOILT = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
