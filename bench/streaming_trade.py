@@ -25,7 +25,7 @@ MOST = (1, 10, 50, 200, 500, 2000)
 # Beyond this the worker does not keep up: the next rate would only wait longer.
 HOPELESS_MS = 2000.0
 SETTINGS = """\
-- `--transaction_interval_ms` (0) is the least time between the begins of two transactions, unless one is full. Longer ones cost
+- `--transaction_interval_ms` (10) is the least time between the begins of two transactions, unless one is full. Longer ones cost
   worker and broker less a record, and each record waits for up to so long.
 - `--transaction_records` (2,000) and `--transaction_mb` (16) bound what one writes. Throughput lives by them: a transaction costs
   what it costs, however little it holds.

@@ -59,7 +59,9 @@ class LoadedModel:
     staged: bool = False
 
     def close(self) -> None:
-        """Release the model's memory."""
+        """Release the model's memory. Once."""
+        if self.one_row is not None:
+            self.one_row.close()
         for session in {id(each): each for each in (self.session, *self.sessions)}.values():
             session.close()
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from penstock.batcher.work import fail, untraced
 from penstock.dataplane import InferResponse, TensorMetadata
 from penstock.errors import Internal, PenstockError
 from penstock.onnx import Session
@@ -94,7 +95,7 @@ class Runner:
             return self._deliver_shared(works, outcome.shared)
         for work, result in zip(works, outcome.each or (), strict=True):
             if isinstance(result, PenstockError):
-                work.error(result)
+                fail(work, result)
             else:
                 self._put(work, result)
         return None
@@ -120,7 +121,7 @@ class Runner:
             work.reply.put(InferResponse(self._model, tensors, bundle=self._bundle, version=self._version))
         except Exception:
             log.exception("answer failed", extra={"model": self._model, "request_id": work.context.request_id})
-            work.error(Internal("the answer could not be written"))
+            fail(work, Internal("the answer could not be written"))
 
     def _each(self, works: list[Work]) -> Outcome:
         results: list[list[Tensor] | PenstockError] = []
@@ -128,7 +129,7 @@ class Runner:
             try:
                 results.append(self._single(work))
             except PenstockError as error:
-                results.append(error)
+                results.append(untraced(error))
             except Exception:
                 log.exception("run failed", extra={"model": self._model, "request_id": work.context.request_id})
                 results.append(Internal("the model's run failed"))

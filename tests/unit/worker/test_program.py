@@ -16,9 +16,10 @@ GIVEN = ["--model_name", "m", "--predictor_host", "p:80", "--kafka_bootstrap", "
 
 
 def test_settings_say_the_group_and_the_policy() -> None:
-    settings = parse(WorkerSettings, [*GIVEN, "--held_mb", "1", "--transaction_interval_ms", "20"], {}, PREFIX)
+    settings = parse(WorkerSettings, [*GIVEN, "--held_mb", "1", "--transaction_interval_ms", "50"], {}, PREFIX)
     assert settings.group == "penstock-m"
-    assert (settings.policy.held_bytes, settings.policy.interval_s) == (2**20, 0.02)
+    assert (settings.policy.held_bytes, settings.policy.interval_s) == (2**20, 0.05)
+    assert parse(WorkerSettings, [*GIVEN, "--delivery", "at-least-once"], {}, PREFIX).policy.interval_s == 0
     assert parse(WorkerSettings, [*GIVEN, "--group_id", "g"], {}, PREFIX).group == "g"
 
 

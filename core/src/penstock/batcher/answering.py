@@ -5,7 +5,8 @@
                                   +----------------------------------+
 
 A large run's answers take milliseconds to write, and whoever asks in the meantime, if only to be refused, would wait for all of
-them. Batches are answered in the order in which they are given in, each work of them exactly once.
+them. Each work is answered exactly once; batches in the order in which they are given in, but that those to be answered at once,
+and errors, go ahead.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from penstock.batcher.work import W, answerable, fail
 from penstock.errors import PenstockError
 
 SLICE_S = 0.001
-"""How long answers are written before the loop has its turn; a single answer may take longer."""
+"""How long a model's answers are written before the loop has its turn; a single one may take longer."""
 
 Deliver = Callable[[list[W], Any], Iterator[None] | None]
 """Answers works with a run's result: all of them when it is called or, if it returns an iterator, some at each step of that."""

@@ -13,11 +13,11 @@ batch-mates do.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 from penstock.batcher.alarm import Alarm
-from penstock.batcher.answering import Answering
+from penstock.batcher.answering import Answering, Deliver
 from penstock.batcher.inline import InlineGuard
 from penstock.batcher.policy import BatchPolicy
 from penstock.batcher.pressure import Pressure
@@ -54,7 +54,7 @@ class Batcher(Generic[W, R]):
     def __init__(
         self,
         compute: Callable[[list[W]], R] | Callable[[list[W]], Awaitable[R]],
-        deliver: Callable[[list[W], R], Iterator[None] | None],
+        deliver: Deliver[W],
         policy: BatchPolicy,
         *,
         metrics: BatchMetrics | None = None,
@@ -83,7 +83,7 @@ class Batcher(Generic[W, R]):
         # From this moment on a work runs at once; never while works come together, or while one is being answered.
         self._direct_from = _NEVER
         self.in_flight = 0
-        """Runs that have begun and are not delivered."""
+        """Runs that have begun and are not over."""
 
     @property
     def policy(self) -> BatchPolicy:
@@ -164,7 +164,7 @@ class Batcher(Generic[W, R]):
     def _schedule(self, loop: asyncio.AbstractEventLoop, deadline: float | None, now: float) -> None:
         """See to it that the work just queued is looked at: soon, when its batch has waited long enough, or at its deadline."""
         policy = self._policy
-        if self.in_flight >= policy.max_in_flight or len(self._answering) > policy.max_in_flight:
+        if self._full():
             if deadline is not None:
                 self._alarm.set(deadline, now)
             return
@@ -194,8 +194,8 @@ class Batcher(Generic[W, R]):
     def _take(self) -> None:
         """Start whatever may be started now. An inline run hands the loop back after one batch."""
         self._scheduled = False
-        queue, policy = self._queue, self._policy
-        while queue and self.in_flight < policy.max_in_flight >= len(self._answering):
+        queue = self._queue
+        while queue and not self._full():
             now = _monotonic()
             delay_ms = self._delay_ms()
             if delay_ms and self._unripe(now, delay_ms):
@@ -211,6 +211,11 @@ class Batcher(Generic[W, R]):
             if queue.dated and not self._alarm.is_set:
                 self._alarm.set(queue.next_deadline() or 0.0, _monotonic())
         self._settle()
+
+    def _full(self) -> bool:
+        """Whether as many runs as may be have begun, or too many wait for their answers."""
+        most = self._policy.max_in_flight
+        return self.in_flight >= most or len(self._answering) > most
 
     def _delay_ms(self) -> float:
         """How long the next run waits for company."""

@@ -50,9 +50,16 @@ def fail(work: Work, error: PenstockError) -> None:
 def answerable(caught: BaseException) -> PenstockError:
     """What callers are told of an exception: PenstockErrors as they are; anything else is logged and Internal."""
     if isinstance(caught, PenstockError):
-        return caught
+        return untraced(caught)
     logger.error("a batch failed", exc_info=caught)
     return Internal("the request could not be computed; the server's log says why")
+
+
+def untraced(error: PenstockError) -> PenstockError:
+    """The error without its way here: a trace holds its frames and they what was sent, in a circle with whoever keeps the error,
+    so that megabytes would wait for the collector, which counts objects."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 class BatchMetrics(Protocol):

@@ -38,6 +38,10 @@ class BoundRun:
         self._run()
         return [buffer.copy() for buffer in self._outputs]
 
+    def close(self) -> None:
+        """Let go of the session; `run` raises from now on."""
+        del self._run, self._binding
+
 
 def bind(session: Session, feeds: dict[str, Array]) -> BoundRun | None:
     """A bound run for the shapes of `feeds`, if the model allows one, it gives the same, and it is measured to be cheaper."""

@@ -61,6 +61,7 @@ class IntakeThread:
         self._poll_s = poll_s
         self._release_s = release_s
         self._gather_s = gather_s
+        self._many = min(_MANY, poll_records)
         self._ours: set[Partition] = set()
         self._gone: set[Partition] = set()
         self._commands: deque[Callable[[], None]] = deque()
@@ -146,7 +147,7 @@ class IntakeThread:
             if self._gone:
                 records = self._without_gone(records)
             self._tell(Polled(records), self._group())
-            if self._gather_s and 0 < len(records) < _MANY:
+            if self._gather_s and 0 < len(records) < self._many:
                 self._stopping.wait(self._gather_s)
 
     def _without_gone(self, records: list[Record]) -> list[Record]:

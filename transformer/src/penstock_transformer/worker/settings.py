@@ -29,11 +29,16 @@ class WorkerSettings(ServingSettings, PipelineSettings, TopicSettings, QueuesSet
     transaction_records: int = setting(2000, "Records that one transaction writes.", unit="records", least=1)
     transaction_mb: float = setting(16.0, "Bytes that one transaction writes.", unit="MiB", least=0.001)
     transaction_interval_ms: float = setting(
-        20.0, "Least time between the begins of two transactions: longer ones cost less, and readers wait; 0 for none.", unit="ms"
+        10.0,
+        "Least time between the begins of two transactions, if there are any: less work, and readers wait; 0 for none.",
+        unit="ms",
     )
     poll_records: int = setting(1000, "Records that one poll brings at most.", unit="records", least=1)
     gather_ms: float = setting(
-        10.0, "Records that trickle in are gathered for so long; one that comes alone waits for nothing. 0 for none.", unit="ms"
+        5.0,
+        "Records that trickle in are gathered for so long; one that comes alone waits for nothing. 0 for none.",
+        unit="ms",
+        most=1000,
     )
     drain_delay_s: float = setting(
         0.0, "After SIGTERM, keep working (reporting not ready) for so long: nobody routes to a worker, so not at all.", unit="s"
@@ -60,5 +65,5 @@ class WorkerSettings(ServingSettings, PipelineSettings, TopicSettings, QueuesSet
             held_bytes=int(self.held_mb * 2**20),
             transaction_records=self.transaction_records,
             transaction_bytes=int(self.transaction_mb * 2**20),
-            interval_s=self.transaction_interval_ms / 1e3 if self.delivery == DELIVERIES[0] else 0.0,
+            interval_s=self.transaction_interval_ms / 1e3 if self.delivery == "exactly-once" else 0.0,
         )

@@ -36,9 +36,9 @@ def encode_response(response: InferResponse, request: InferRequest) -> tuple[byt
 def _is_binary(name: str, request: InferRequest) -> bool:
     """The form that a request wants an output in."""
     if request.outputs is not None:
-        for output in request.outputs:
-            if output.name == name and output.binary is not None:
-                return output.binary
+        for output in reversed(request.outputs):
+            if output.name == name:
+                return request.binary_output if output.binary is None else output.binary
     return request.binary_output
 
 

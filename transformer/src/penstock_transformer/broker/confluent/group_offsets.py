@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from penstock_transformer.broker.confluent.errors import translate, translate_code
+from penstock_transformer.broker.confluent.errors import translate, translate_code, translated
 from penstock_transformer.broker.confluent.options import Troubles, connection
 from penstock_transformer.broker.port import Retriable
 from penstock_transformer.broker.records import Partition
@@ -32,8 +32,11 @@ class GroupOffsets:
 
     def of(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
         """By partition, of transactions that are over; `None` where nothing was committed. Raises BrokerError."""
+        if not partitions:
+            return {}
         if self._client is None:
-            self._client = AdminClient(connection(self._settings, self._troubles))
+            with translated(_DOING):
+                self._client = AdminClient(connection(self._settings, self._troubles))
         wanted = ConsumerGroupTopicPartitions(self._group, [TopicPartition(*partition) for partition in partitions])
         until = monotonic() + self._settings.kafka_timeout_s
         while True:
