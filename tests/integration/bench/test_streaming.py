@@ -94,7 +94,7 @@ def test_memory_is_flat_or_not(bench: Callable[[str], Any]) -> None:
 
 
 def test_slowest_contender_is_what_the_others_are_compared_with(bench: Callable[[str], Any]) -> None:
-    row = {"records": 5000.0, "records_per_s": 100.0, "cpu_us": 50.0, "per_core": 20_000.0, "beside_us": 9.0, "resident_mib": 90.0}
+    row = {"records": 5e3, "records_per_s": 100.0, "cpu_us": 50.0, "per_core": 2e4, "beside_us": 9.0, "resident_mib": 90.0}
     rows = [{"contender": "ours"} | row, {"contender": "MLServer"} | row | {"per_core": 1000.0}]
     lines = list(bench("streaming").table({"rows": rows}))
     assert_table(lines)
