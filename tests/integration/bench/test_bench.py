@@ -127,8 +127,11 @@ def test_page_holds_each_result_and_the_plot(
     for name in ("stages", "start_up"):
         result = result_of(finished, name) | {"measured": "2026-01-01", "rounds": 1, "seconds": 1}
         (tmp_path / f"{name}.json").write_text(json.dumps(result))
-    page = "\n".join(run.page())
-    assert page.count("\n## ") == 2
+    standing = "# Benchmarks\n\n## Latency at a given rate\n\nas it was\n\n## Start-up and memory\n\nolder\n"
+    page = "\n".join(run.page(standing))
+    assert page.count("\n## ") == 3
+    assert "\n## Latency at a given rate\n\nas it was" in page
+    assert "older" not in page
     assert "](benchmarks.png)" in page
     assert (tmp_path / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
 

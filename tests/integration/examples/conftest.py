@@ -182,7 +182,8 @@ def follow(reader: Reader) -> Callable[[str], list[tuple[str, str]]]:
 
 
 def compare(shown: Any, real: Any, path: str = "") -> None:
-    """What a README shows is what came out, but for digests, for ages (they depend on today) and for a float's last digits."""
+    """What a README shows is what came out, but for digests, for ages (they depend on today) and for a float's last digits:
+    a model that is trained on another processor is another model by a hair."""
     if isinstance(shown, dict) and isinstance(real, dict):
         assert list(shown) == list(real), path
         for name in shown:
@@ -193,7 +194,7 @@ def compare(shown: Any, real: Any, path: str = "") -> None:
         for index, (one, other) in enumerate(zip(shown, real, strict=True)):
             compare(one, other, f"{path}[{index}]")
     elif isinstance(shown, float) and isinstance(real, float):
-        assert shown == pytest.approx(real, rel=1e-3, abs=1e-5), path
+        assert shown == pytest.approx(real, rel=2e-2, abs=1e-4), path
     elif isinstance(shown, str) and isinstance(real, str):
         assert DIGEST.sub("sha256:…", shown).replace("sha256:…", "") == DIGEST.sub("", real), path
     else:

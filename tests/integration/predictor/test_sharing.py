@@ -14,6 +14,7 @@ from penstock.testing import models
 from penstock.testing.raw_http import RawConnection, infer_body, raw_request
 from penstock.testing.server import ServerProcess
 
+ROUNDS = 20
 BAD = {3: "out of data bounds", 5: "inputs[0].name", 6: "outputs[0].name"}
 
 
@@ -97,11 +98,17 @@ def triple(index: int) -> bytes:
     return infer_body([index, 1, 2])
 
 
-def test_one_callers_bad_tensor_fails_that_caller_alone(server: ServerProcess) -> None:
-    """What the model cannot do, an input and an output that it has not; all in what would be one batch."""
+def shared(server: ServerProcess) -> bool:
+    """Whether some of 32 requests shared a run: where reading one takes longer than a direct run's distance each runs alone."""
     with counted(server, "embedding") as counts, waiting_together(server, "embedding", *map(asked, range(32))) as connections:
         assert [connection.answer().status for connection in connections] == [200] * 32
-    assert counts["runs"] < counts["requests"] == 32
+    assert counts["requests"] == 32
+    return counts["runs"] < 32
+
+
+def test_one_callers_bad_tensor_fails_that_caller_alone(server: ServerProcess) -> None:
+    """What the model cannot do, an input and an output that it has not; all in what would be one batch."""
+    assert any(shared(server) for _ in range(ROUNDS))
     wrong = [index % 8 if index % 8 in BAD else None for index in range(32)]
     with waiting_together(server, "embedding", *map(asked, range(32), wrong)) as connections:
         for index, connection in enumerate(connections):

@@ -142,11 +142,14 @@ def play(
     outlet: MemoryOutlet,
     case: Callable[[WorkerShell], Awaitable[None]],
     predicting: MemoryPredicting | None = None,
+    patience_s: float = 300.0,
 ) -> None:
     async def go() -> None:
         async with asyncio.timeout(DEADLINE_S):
             policy = Policy(backoff=Backoff(0.001, 0.01))
-            shell = WorkerShell(intake, outlet, predicting or MemoryPredicting(), ["m.requests"], policy=policy)
+            shell = WorkerShell(
+                intake, outlet, predicting or MemoryPredicting(), ["m.requests"], policy=policy, patience_s=patience_s
+            )
             await shell.start()
             try:
                 await case(shell)
@@ -195,6 +198,32 @@ def test_an_outlet_that_is_refused_ends_the_start() -> None:
         await shell.close()
 
     asyncio.run(go())
+
+
+def test_a_commit_that_does_not_come_back_ends_the_worker_and_says_where_it_stands(caplog: pytest.LogCaptureFixture) -> None:
+    intake, outlet = MemoryIntake(assigned(A), brings(1)), MemoryOutlet()
+    outlet.held = threading.Event()
+
+    async def case(shell: WorkerShell) -> None:
+        stop = await shell.stopped
+        assert (stop.status, "did not come back" in stop.reason) == (1, True)
+        assert outlet.held is not None
+        outlet.held.set()
+
+    play(intake, outlet, case, patience_s=0.05)
+    (told,) = [record for record in caplog.records if record.message == "the outlet did not come back"]
+    assert "in commit" in vars(told)["where"]
+
+
+def test_commits_that_come_back_are_not_waited_for() -> None:
+    intake, outlet = MemoryIntake(assigned(A), brings(1), brings(1, first=1)), MemoryOutlet(Retriable("once"))
+
+    async def case(shell: WorkerShell) -> None:
+        await until(lambda: total(outlet) == 2)
+        await until(lambda: shell._patience is not None and shell._patience.cancelled())
+        assert not shell.stopped.done()
+
+    play(intake, outlet, case)
 
 
 def test_a_lost_answer_is_asked_for_on_the_reading_thread() -> None:

@@ -51,6 +51,8 @@ async def open_worker(settings: WorkerSettings, transformer: Transformer) -> tup
         policy=settings.policy,
         poll_records=settings.poll_records,
         gather_s=settings.gather_ms / 1e3,
+        # A commit makes six calls at most that each may take as long.
+        patience_s=10 * settings.kafka_timeout_s,
     )
     return shell, answering
 

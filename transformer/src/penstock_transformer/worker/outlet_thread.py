@@ -5,8 +5,12 @@
 Invariant: every call is answered by exactly one event, whatever the client raises.
 """
 
+import sys
+import threading
+import traceback
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Any
 
 from penstock.failpoints import failpoint
@@ -22,25 +26,52 @@ class OutletThread:
     def __init__(self, outlet: Outlet, tell: Callable[[Event], None]) -> None:
         self._outlet = outlet
         self._tell = tell
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="worker-outlet")
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        # A client that never comes back must not hold up the end of the process.
+        self._thread = threading.Thread(target=self._run, name="worker-outlet", daemon=True)
+        self._thread.start()
 
     def open(self) -> "Future[None]":
         """Take the transactional id over. The future raises as `Outlet.open` does."""
-        return self._executor.submit(self._outlet.open)
+        return self._asked(self._outlet.open)
 
     def commit(self, commit: Commit, group: Any) -> None:
         """Write these records and offsets as a member of `group`."""
-        self._executor.submit(self._commit, commit, group)
+        self._calls.put(lambda: self._commit(commit, group))
 
     def restore(self) -> None:
         """Make the outlet work again."""
-        self._executor.submit(self._restore)
+        self._calls.put(self._restore)
 
     def close(self) -> "Future[None]":
         """Close the outlet when the call under way has ended; nothing may be asked after that."""
-        closing = self._executor.submit(self._outlet.close)
-        self._executor.shutdown(wait=False)
+        closing = self._asked(self._outlet.close)
+        self._calls.put(None)
         return closing
+
+    def where(self) -> str:
+        """What the thread is at: its stack, the last call at the end."""
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        return "".join(traceback.format_stack(frame)) if frame is not None else "nowhere"
+
+    def _asked(self, call: Callable[[], None]) -> "Future[None]":
+        found: Future[None] = Future()
+
+        def answer() -> None:
+            if found.set_running_or_notify_cancel():
+                try:
+                    call()
+                except Exception as error:
+                    found.set_exception(error)
+                else:
+                    found.set_result(None)
+
+        self._calls.put(answer)
+        return found
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
 
     def _commit(self, commit: Commit, group: Any) -> None:
         try:

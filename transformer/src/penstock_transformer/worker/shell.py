@@ -33,12 +33,15 @@ logger = logging.getLogger(__name__)
 _CHUNK = 256
 _PROBE_S = 10.0
 _JOIN_S = 30.0
+# What tells that a call of the outlet has ended.
+_BACK = (events.CommitDone, events.CommitFailed, events.Restored, events.RestoreFailed)
 
 
 class WorkerShell:
     """One worker over an intake, an outlet and the pipeline. All methods on the event loop's thread.
 
-    `stopped` ends with the machine's `Stop`; until `close`, intake and outlet stay open.
+    `stopped` ends with the machine's `Stop`; until `close`, intake and outlet stay open. `patience_s`: longer than the bounds
+    that a call of the outlet keeps by itself.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class WorkerShell:
         policy: Policy | None = None,
         poll_records: int = 500,
         gather_s: float = 0.0,
+        patience_s: float = 300.0,
         random: Random | None = None,
     ) -> None:
         self._random = random or Random()
@@ -67,6 +71,8 @@ class WorkerShell:
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._committing_since = 0.0
+        self._patience_s = patience_s
+        self._patience: asyncio.TimerHandle | None = None
         self._closed = False
         self._outlet = OutletThread(outlet, self._post)
         self._intake = IntakeThread(
@@ -83,7 +89,7 @@ class WorkerShell:
             effects.Pause: lambda effect: self._intake.pause(effect.partitions),
             effects.Resume: lambda effect: self._intake.resume(effect.partitions),
             effects.Commit: self._commit,
-            effects.Restore: lambda _: self._outlet.restore(),
+            effects.Restore: lambda _: self._restore(),
             effects.AskCommitted: lambda effect: self._intake.ask_committed(effect.partitions),
             effects.Regroup: lambda _: self._intake.regroup(),
             effects.Probe: lambda _: self._probe(),
@@ -107,8 +113,9 @@ class WorkerShell:
         if not self.stopped.done():
             self.stopped.set_result(effects.Stop("closed", 0))
         self.machine.stopped = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._patience):
+            if timer is not None:
+                timer.cancel()
         self._intake.stop()
         left = await asyncio.to_thread(self._intake.join, _JOIN_S)
         if not left:
@@ -151,6 +158,8 @@ class WorkerShell:
     def _handle(self, event: Event) -> None:
         if isinstance(event, events.CommitDone | events.CommitFailed):
             self.commits.observe(time.monotonic() - self._committing_since)
+        if isinstance(event, _BACK) and self._patience is not None:
+            self._patience.cancel()
         self._log(event)
         for effect in self.machine.handle(event, time.monotonic()):
             self._carry[type(effect)](effect)
@@ -202,6 +211,18 @@ class WorkerShell:
     def _commit(self, effect: effects.Commit) -> None:
         self._committing_since = time.monotonic()
         self._outlet.commit(effect, self._group)
+        self._patience = self._loop.call_later(self._patience_s, self._outlet_stuck)
+
+    def _restore(self) -> None:
+        self._outlet.restore()
+        self._patience = self._loop.call_later(self._patience_s, self._outlet_stuck)
+
+    def _outlet_stuck(self) -> None:
+        """No bound of its own ended the call: here its partitions would stand still for ever. Whoever comes after this process is
+        given them, and takes the transaction over."""
+        logger.error("the outlet did not come back", extra={"after_s": self._patience_s, "where": self._outlet.where()})
+        self.machine.stopped = True
+        self._stop(effects.Stop(f"the outlet did not come back within {self._patience_s:g} s", 1))
 
     def _probe(self) -> None:
         task = asyncio.ensure_future(self._probed())

@@ -120,7 +120,8 @@ class _Client:
 
     def give_up(self) -> None:
         """What is queued is not sent any more."""
-        self.producer.purge()
+        # Not waited for: that wait has no end of its own.
+        self.producer.purge(blocking=False)
 
     def failure(self, records: Sequence[OutRecord], error: BaseException | None, at: int | None = None) -> BrokerError | None:
         """What was wrong first: a record's own error says more than that of the transaction it spoilt."""
