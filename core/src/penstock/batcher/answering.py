@@ -49,13 +49,14 @@ class Answering(Generic[W]):
                 steps = self._deliver(works, result)
                 if steps is None:
                     return
-                if not at_once and (self._unwritten or not _advance(steps)):
-                    if not self._unwritten:
-                        asyncio.get_running_loop().call_soon(self._go_on)
+                if at_once:
+                    for _ in steps:
+                        pass
+                elif self._unwritten:
                     self._unwritten.append((works, steps))
-                    return
-                for _ in steps:
-                    pass
+                elif not _advance(steps):
+                    self._unwritten.append((works, steps))
+                    asyncio.get_running_loop().call_soon(self._go_on)
                 return
             except Exception as caught:
                 error = answerable(caught)

@@ -18,7 +18,7 @@ import msgspec
 import sqlalchemy as sa
 
 from penstock_transformer.predictions.database.engine import Engine
-from penstock_transformer.predictions.database.relay_statements import INTENT, claim_statement, mark_statement
+from penstock_transformer.predictions.database.relay_statements import INTENT, MARK_STATEMENT, claim_statement
 from penstock_transformer.predictions.database.tables import intents, predictions, relay_slots
 from penstock_transformer.predictions.port import Predictions
 from penstock_transformer.predictions.resource import Ending, Payload, State
@@ -27,7 +27,6 @@ from penstock_transformer.relay.port import Claim, Intent, Lease, Slot, Supersed
 _LOCK = 0x72656C6179  # "relay"
 _headers = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...]).decode
 _slots, _intents = relay_slots.c, intents.c
-_MARK = mark_statement()
 
 
 class DatabaseIntents:
@@ -120,7 +119,7 @@ class DatabaseIntents:
     async def mark(self, slot: Slot, number: int) -> int:
         """As `Intents.mark`."""
         if not self._engine.is_sqlite:
-            rows = await self._engine.fetch(_MARK, *slot, number)
+            rows = await self._engine.fetch(MARK_STATEMENT, *slot, number)
             if not rows:
                 raise _superseded(slot)
             return int(rows[0][0])

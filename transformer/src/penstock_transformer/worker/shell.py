@@ -89,7 +89,7 @@ class WorkerShell:
             effects.Pause: lambda effect: self._intake.pause(effect.partitions),
             effects.Resume: lambda effect: self._intake.resume(effect.partitions),
             effects.Commit: self._commit,
-            effects.Restore: lambda _: self._restore(),
+            effects.Restore: self._restore,
             effects.AskCommitted: lambda effect: self._intake.ask_committed(effect.partitions),
             effects.Regroup: lambda _: self._intake.regroup(),
             effects.Probe: lambda _: self._probe(),
@@ -211,10 +211,13 @@ class WorkerShell:
     def _commit(self, effect: effects.Commit) -> None:
         self._committing_since = time.monotonic()
         self._outlet.commit(effect, self._group)
-        self._patience = self._loop.call_later(self._patience_s, self._outlet_stuck)
+        self._await_outlet()
 
-    def _restore(self) -> None:
+    def _restore(self, _: effects.Restore) -> None:
         self._outlet.restore()
+        self._await_outlet()
+
+    def _await_outlet(self) -> None:
         self._patience = self._loop.call_later(self._patience_s, self._outlet_stuck)
 
     def _outlet_stuck(self) -> None:

@@ -11,10 +11,10 @@ from functools import lru_cache
 
 from penstock_transformer.predictions.database.tables import intents, predictions, relay_slots
 
-p = predictions.c
+_p = predictions.c
 INTENT = (
-    p.id, p.model, p.sequence, p.record_key, p.headers, p.created_s,
-    p.input_body, p.input_headers, p.input_nbytes, p.input_reference,
+    _p.id, _p.model, _p.sequence, _p.record_key, _p.headers, _p.created_s,
+    _p.input_body, _p.input_headers, _p.input_nbytes, _p.input_reference,
 )  # fmt: skip
 
 _LISTED = ", ".join(f"p.{column.name}" for column in INTENT)
@@ -43,11 +43,10 @@ def claim_statement(records: int, nbytes: int) -> str:
     )
 
 
-def mark_statement() -> str:
-    """$1 slot, $2 epoch, $3 batch -> one row: how many intents are gone. No row: the slot is another's."""
-    return (
-        f"WITH {_HELD}, mine AS (SELECT name FROM held WHERE pending AND batch = $3), "
-        f"gone AS (DELETE FROM {_I} AS i USING mine WHERE i.holder = mine.name AND i.batch = $3 RETURNING 1), "
-        f"noted AS (UPDATE {_S} AS s SET pending = false FROM mine WHERE s.name = mine.name) "
-        "SELECT (SELECT count(*) FROM gone) FROM held"
-    )
+MARK_STATEMENT = (
+    f"WITH {_HELD}, mine AS (SELECT name FROM held WHERE pending AND batch = $3), "
+    f"gone AS (DELETE FROM {_I} AS i USING mine WHERE i.holder = mine.name AND i.batch = $3 RETURNING 1), "
+    f"noted AS (UPDATE {_S} AS s SET pending = false FROM mine WHERE s.name = mine.name) "
+    "SELECT (SELECT count(*) FROM gone) FROM held"
+)
+"""$1 slot, $2 epoch, $3 batch -> one row: how many intents are gone. No row: the slot is another's."""
