@@ -22,7 +22,7 @@ from penstock_operator.covering import covers
 from penstock_operator.inference_service import baseline_service, caller_service, predictor_service
 from penstock_operator.judgement import due_in_s, is_due, is_tried, look_s
 from penstock_operator.model_version import API_VERSION, KIND, ROUTE_FINALIZER, ModelVersion, Status, status_object
-from penstock_operator.narrative import phase_event
+from penstock_operator.narrative import eviction_event, version_event
 from penstock_operator.plan import Operation, Plan, Verb
 from penstock_operator.policy import Policy
 from penstock_operator.roles import find_roles, stage_of
@@ -46,7 +46,7 @@ def decide(seen: Seen, policy: Policy) -> Plan:
         step = _hold_still(version, step_of(version, here), here)
         status = next_status(version, step, here)
         moved = moved or status.stage != version.status.stage or status.weight != version.status.weight
-        statuses += _status(version, status)
+        statuses += _status(version, status, seen.now)
     operations = [
         *_finalizers(seen),
         *_callers(here, policy),
@@ -182,7 +182,7 @@ def _noted(here: Situation, route: Route, entries: tuple[Entry, ...]) -> list[Op
     return [Operation(Verb.APPLY, CONFIG_MAPS, seen.namespace, name, document, resource_version=version)]
 
 
-def _status(version: ModelVersion, status: Status) -> list[Operation]:
+def _status(version: ModelVersion, status: Status, now: float) -> list[Operation]:
     if status == version.status:
         return []
     metadata = {"name": version.name, "namespace": version.namespace, "resourceVersion": version.resource_version}
@@ -190,7 +190,7 @@ def _status(version: ModelVersion, status: Status) -> list[Operation]:
     write = Operation(
         Verb.STATUS, MODEL_VERSIONS, version.namespace, version.name, document, version.uid, version.resource_version
     )
-    event = phase_event(version, status)
+    event = version_event(version, status, now)
     # Before the status: an operator that dies in between tells the same event again, under the same name.
     return [*([event] if event is not None else []), write]
 
@@ -281,7 +281,8 @@ def _evictions(here: Situation) -> list[Operation]:
     if not ack.silent or ack.cut_off or going:
         return []
     pod = min(ack.silent, key=lambda pod: pod.name)
-    return [Operation(Verb.EVICT, PODS, here.seen.namespace, pod.name, uid=pod.uid)]
+    namespace = here.seen.namespace
+    return [eviction_event(namespace, pod, here.seen.now), Operation(Verb.EVICT, PODS, namespace, pod.name, uid=pod.uid)]
 
 
 def _look_again(here: Situation, policy: Policy, entries: tuple[Entry, ...]) -> float:
