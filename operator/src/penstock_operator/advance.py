@@ -18,7 +18,7 @@ from penstock_operator.baseline import MOST, WITHOUT, has_step, is_asked, missin
 from penstock_operator.clock import duration_s, read_moment, write_moment
 from penstock_operator.judgement import FULL_S, is_tried, judge, place_of
 from penstock_operator.live_reason import kept_reason, live_again, live_by_evidence, live_by_hand
-from penstock_operator.model_version import PAUSED, PROMOTE, ROLLBACK, ModelVersion
+from penstock_operator.model_version import PROMOTE, ROLLBACK, ModelVersion
 from penstock_operator.policy import Policy
 from penstock_operator.roles import Roles, is_leaving, is_verified, live_moment, stage_of
 from penstock_operator.seen import InferenceService, Seen
@@ -66,10 +66,6 @@ def pods_missing(version: ModelVersion, service: InferenceService) -> str:
     too much for the first one, which is all that KServe waits for."""
     least = version.spec.runtime.replicas.min
     return f"{service.pods} of {least} pods are ready" if service.pods < least else ""
-
-
-def is_paused(version: ModelVersion) -> bool:
-    return version.annotations.get(PAUSED, "").lower() == "true"
 
 
 def step_of(version: ModelVersion, here: Situation) -> Step:
@@ -136,7 +132,7 @@ def _name(version: ModelVersion | None) -> str:
 def _rise(version: ModelVersion, stage: Stage, here: Situation) -> Step:
     """The step of a version on its way: the candidate, or one that is verified beside it."""
     stay = Step(stage, version.status.weight, version.status.reason, version.status.message)
-    if is_paused(version):
+    if version.is_paused:
         return Step(stage, stay.weight, "Paused", "by its annotation")
     if stage in (Stage.PENDING, Stage.VERIFYING):
         return _verify(version, stage, here)
@@ -224,7 +220,7 @@ def _climb(version: ModelVersion, stage: Stage, here: Situation) -> Step:
         return _weigh(version, stage, here)
     if stage is Stage.JOINING:
         return Step(Stage.CANARY, 0, *_awaiting(version))
-    allowed, following = _allowed(version), _following(version)
+    allowed, following = version.promoted_to, rollout.step_after(weight)
     if allowed is None or following > allowed:
         return Step(stage, weight, *_awaiting(version))
     return _to(following, f"to {following} %")
@@ -232,7 +228,8 @@ def _climb(version: ModelVersion, stage: Stage, here: Situation) -> Step:
 
 def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
     """The next step by evidence; the promote annotation lets it go on without. A stage that no step speaks of waits for that."""
-    weight, following, allowed = version.status.weight, _following(version), _allowed(version)
+    weight, allowed = version.status.weight, version.promoted_to
+    following = version.spec.rollout.step_after(weight)
     waits = _await_baseline(version, here) if stage in (Stage.JOINING, Stage.SHADOW) else None
     if stage is Stage.JOINING or (waits is not None and waits.baseline is not None):
         return waits or _to(following, f"to {following} %")
@@ -265,7 +262,7 @@ def _weigh(version: ModelVersion, stage: Stage, here: Situation) -> Step:
 
 def _await_baseline(version: ModelVersion, here: Situation) -> Step | None:
     """What the first step has to wait for: pods of the version before, and that they are in the route. None for nothing."""
-    digest, allowed = wanted_digest(version, here.seen, here.roles), _allowed(version)
+    digest, allowed = wanted_digest(version, here.seen, here.roles), version.promoted_to
     # Promoted over all steps that have one it is compared with nothing in them.
     over = min((step for step in version.spec.rollout.steps if step > MOST), default=100)
     if not digest or (allowed is not None and allowed >= over):
@@ -295,23 +292,12 @@ def _lost_baseline(version: ModelVersion, here: Situation) -> tuple[str, str] | 
     return None
 
 
-def _following(version: ModelVersion) -> int:
-    """The per cent of requests that comes after its own."""
-    return min(next((step for step in version.spec.rollout.steps if step > version.status.weight), 100), 100)
-
-
 def _to(weight: int, message: str) -> Step:
     return Step(Stage.PROMOTING if weight >= 100 else Stage.CANARY, weight, "Stepping", message)
 
 
-def _allowed(version: ModelVersion) -> int | None:
-    """Up to which weight the promote annotation lets it go; None if it says nothing that can be read."""
-    text = version.annotations.get(PROMOTE, "").strip().removesuffix("%").strip()
-    return int(text) if text.isdecimal() and len(text) < 10 else None
-
-
 def _awaiting(version: ModelVersion) -> tuple[str, str]:
-    if PROMOTE in version.annotations and _allowed(version) is None:
+    if PROMOTE in version.annotations and version.promoted_to is None:
         return "PromotionUnreadable", f"{PROMOTE}: expected a per cent of requests, got {version.annotations[PROMOTE][:40]!r}"
     return "AwaitingPromotion", f"annotation {PROMOTE} says how far it may go"
 

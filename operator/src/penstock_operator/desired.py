@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from penstock_operator.acknowledgement import Acknowledgement, is_unused, is_written
-from penstock_operator.advance import Situation, Step, is_paused, own_service, step_of
+from penstock_operator.advance import Situation, Step, own_service, step_of
 from penstock_operator.baseline import BUNDLE, annotations_of, baseline_name, is_asked, is_current, wanted_digest
 from penstock_operator.clock import duration_s, read_moment
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Kind
@@ -296,7 +296,7 @@ def _look_again(here: Situation, policy: Policy, entries: tuple[Entry, ...]) -> 
         if stage in (Stage.VERIFYING, Stage.WARMING):
             limit = duration_s(version.spec.rollout.max_duration, 7200.0)
             waits.append(max(read_moment(version.status.stage_since, seen.now) + limit - seen.now, 10 * policy.poll_s))
-        if is_tried(version) and not is_paused(version):
+        if is_tried(version) and not version.is_paused:
             every_s = look_s(version, seen.now)
             waits.append(every_s if seen.evidence is not None else min(max(due_in_s(version, seen.now), policy.poll_s), every_s))
         if is_asked(version) and not version.status.baseline and stage in (Stage.JOINING, Stage.SHADOW):

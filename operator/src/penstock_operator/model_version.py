@@ -85,6 +85,10 @@ class Rollout(_Struct, frozen=True):
     keep_for_rollback: str = "1h"
     baseline: bool = False
 
+    def step_after(self, weight: int) -> int:
+        """The per cent of requests that comes after this one."""
+        return min((step for step in self.steps if step > weight), default=100)
+
 
 class Spec(_Struct, frozen=True):
     """What the user asks for. `inference_service` is the one whose transformer callers reach."""
@@ -167,6 +171,17 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     annotations: dict[str, str]
     spec: Spec
     status: Status
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether it was told to take no step."""
+        return self.annotations.get(PAUSED, "").lower() == "true"
+
+    @property
+    def promoted_to(self) -> int | None:
+        """Up to which per cent of requests it was told to go; None if nothing was said that can be read."""
+        text = self.annotations.get(PROMOTE, "").strip().removesuffix("%").strip()
+        return int(text) if text.isdecimal() and len(text) < 10 else None
 
     @property
     def predictor(self) -> str:

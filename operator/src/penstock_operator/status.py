@@ -5,7 +5,7 @@ Invariant: a look that finds nothing new writes nothing; a condition's time is t
 
 import msgspec
 
-from penstock_operator.advance import Situation, Step, is_paused, own_service, pods_missing
+from penstock_operator.advance import Situation, Step, own_service, pods_missing
 from penstock_operator.baseline import MOST, WITHOUT, baseline_name, has_step, is_asked, missing, wanted_digest
 from penstock_operator.clock import write_moment
 from penstock_operator.model_version import Condition, ModelVersion, Status
@@ -21,7 +21,7 @@ def next_status(version: ModelVersion, step: Step, here: Situation) -> Status:
     moved = step.stage != stage_of(version) or step.weight != before.weight or not before.stage_since
     # Patience with a route that is refused begins anew with what is new in it.
     moved = moved or step.baseline not in (None, before.baseline)
-    paused = is_paused(version) or (here.acknowledged.cut_off and step.stage in JOINED)
+    paused = version.is_paused or (here.acknowledged.cut_off and step.stage in JOINED)
     goes_live = step.stage is Stage.LIVE and stage_of(version) is not Stage.LIVE
     attempt = before.attempt + (step.stage is Stage.WARMING and stage_of(version) is not Stage.WARMING)
     status = msgspec.structs.replace(

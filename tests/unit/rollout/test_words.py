@@ -48,7 +48,7 @@ def text(*stories: Story, width: int = 120) -> str:
         ("Canary", 25, "flights-8 answers 25 % of requests, flights-7 the others"),
         ("Promoting", 100, "flights-8 takes over from flights-7"),
         ("Failed", 0, "flights-8 failed (Failed: no); flights-7 answers all requests"),
-        ("RolledBack", 0, "flights-8 was rolled back (RolledBack: no); flights-7 answers all requests"),
+        ("RolledBack", 0, "flights-8 was rolled back (no); flights-7 answers all requests"),
     ],
 )
 def test_each_stage_has_its_sentence(version: Make, stage: str, weight: int, said: str) -> None:
@@ -56,6 +56,15 @@ def test_each_stage_has_its_sentence(version: Make, stage: str, weight: int, sai
     told = story(version("flights-7", "Live", 100 - weight), new)
     assert headline(told) == said
     assert said in text(told)
+
+
+def test_what_evidence_said_is_told_once(version: Make) -> None:
+    said = "Rolled back: 2.9 % of flights-8's requests failed (12 of 407)."
+    new = version("flights-8", "RolledBack", 0, reason="WorseThanMargin", message=said)
+    told = story(version("flights-7", "Live", 100), new)
+    assert headline(told) == "flights-8 was rolled back; flights-7 answers all requests"
+    assert text(told).count(said) == 1
+    assert why(new) == said
 
 
 def test_the_first_version_and_the_users_own_bundle(version: Make) -> None:

@@ -18,6 +18,7 @@ from penstock_transformer.worker.dead_letter_box import DeadLetterBox, Wanted
 
 # The variables of the transformer's programs, so that a shell in a pod needs nothing said twice.
 PREFIX = "PENSTOCK_TRANSFORMER"
+_UPDATES = ".updates"
 _BROKER = (
     *("kafka_bootstrap", "kafka_client", "kafka_security", "kafka_ca_file", "kafka_cert_file", "kafka_key_file"),
     *("kafka_sasl_mechanism", "kafka_username", "kafka_password", "kafka_timeout_s", "kafka_record_mb"),
@@ -67,11 +68,12 @@ def wanted_of(reason: str | None, since: float | None, ids: tuple[str, ...], *, 
 
 
 def open_box(model: str, options: dict[str, Any]) -> DeadLetterBox:
-    """The dead letters of a model. Raises UsageError for settings that do not go together."""
+    """The dead letters of a model, or of a feature set's updates, which go back to where they came from. Raises UsageError for settings that do not go together."""
     try:
         settings = BrokerSettings(**options)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if not settings.kafka_bootstrap:
         raise click.UsageError(f"say where Kafka is: --kafka_bootstrap HOST:PORT, or {PREFIX}_KAFKA_BOOTSTRAP")
-    return DeadLetterBox(model, KafkaBroker(settings))
+    requests = model if model.endswith(_UPDATES) else None
+    return DeadLetterBox(model, KafkaBroker(settings), requests=requests)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from penstock_cli.rollout.story import Story, is_paused, promoted_to
+from penstock_cli.rollout.story import Story
 from penstock_cli.rollout.words import headline
 from penstock_operator.model_version import ROLLBACK, ModelVersion
 
@@ -42,8 +42,8 @@ def _version(version: ModelVersion) -> dict[str, Any]:
         "digest": version.spec.bundle.digest,
         "strategy": version.spec.rollout.strategy,
         "steps": list(version.spec.rollout.steps),
-        "paused": is_paused(version),
-        "promotedTo": promoted_to(version),
+        "paused": version.is_paused,
+        "promotedTo": version.promoted_to,
         "rollback": version.annotations.get(ROLLBACK),
         "deleting": bool(version.deleted),
         "created": version.created or None,

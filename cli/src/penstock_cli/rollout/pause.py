@@ -5,7 +5,7 @@ import click
 from penstock.errors import Conflict
 from penstock_cli.errors import Command
 from penstock_cli.rollout.options import cluster_options
-from penstock_cli.rollout.story import Story, is_on_its_way, is_paused
+from penstock_cli.rollout.story import Story, is_on_its_way
 from penstock_cli.rollout.telling import Saying, tell
 from penstock_operator.model_version import PAUSED, ModelVersion
 
@@ -26,6 +26,6 @@ def decide(story: Story, version: ModelVersion) -> Saying:
     del story
     if not is_on_its_way(version):
         raise Conflict(f"{version.name} is {version.status.phase}: there is nothing to pause")
-    if is_paused(version):
+    if version.is_paused:
         return Saying(f"{version.name} is paused already", {})
     return Saying(f"{version.name} takes no further step; it has {version.status.weight} % of requests", {PAUSED: "true"})

@@ -5,7 +5,7 @@ import click
 from penstock.errors import Conflict, InvalidInput
 from penstock_cli.errors import Command
 from penstock_cli.rollout.options import cluster_options
-from penstock_cli.rollout.story import is_on_its_way, is_paused, next_step, promoted_to
+from penstock_cli.rollout.story import is_on_its_way
 from penstock_cli.rollout.telling import Saying, tell
 from penstock_operator.model_version import PROMOTE, ModelVersion
 from penstock_operator.roles import stage_of
@@ -36,8 +36,8 @@ def decide(version: ModelVersion, wanted: int | None) -> Saying:
         return Saying(f"{version.name} goes to all requests by itself (strategy immediate)", {})
     if wanted is not None and wanted not in rollout.steps:
         raise InvalidInput(f"expected one of its steps {', '.join(map(str, rollout.steps))}, got {wanted}", field="--to")
-    goal = next_step(version) if wanted is None else wanted
-    paused = f"; it is paused: penstock rollout resume {version.name}" if is_paused(version) else ""
-    if (promoted_to(version) or 0) >= goal or (wanted is not None and weight >= goal):
-        return Saying(f"{version.name} may go to {max(promoted_to(version) or 0, goal)} % already; it has {weight} %{paused}", {})
+    goal, allowed = wanted or rollout.step_after(weight), version.promoted_to or 0
+    paused = f"; it is paused: penstock rollout resume {version.name}" if version.is_paused else ""
+    if allowed >= goal or (wanted is not None and weight >= goal):
+        return Saying(f"{version.name} may go to {max(allowed, goal)} % already; it has {weight} %{paused}", {})
     return Saying(f"{version.name} may go to {goal} % of requests; it has {weight} %{paused}", {PROMOTE: str(goal)})

@@ -161,8 +161,8 @@ def show(view: View, output: str) -> None:
     if output == "json":
         click.echo(json.dumps(document_of(view.stories), indent=2, ensure_ascii=False))
         return
-    console = Console(highlight=False)
-    console.print(drawn(view.stories, time.time(), focus=view.focus), width=None if console.is_terminal else _PIPE_COLUMNS)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+    console.print(drawn(view.stories, time.time(), focus=view.focus))
 
 
 def _screen(view: View, output: str, *, watch: bool) -> Screen:

@@ -8,7 +8,7 @@ Values only, of what was read; the operator's own rules say who is who, so that 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from penstock_operator.model_version import PAUSED, PROMOTE, ROLLBACK, ModelVersion
+from penstock_operator.model_version import ROLLBACK, ModelVersion
 from penstock_operator.roles import find_roles, stage_of
 from penstock_operator.seen import Route
 from penstock_operator.stage import ENDED, UNFINISHED, Stage
@@ -66,19 +66,3 @@ def is_ended(version: ModelVersion) -> bool:
 def is_on_its_way(version: ModelVersion) -> bool:
     """Whether it has not got all requests yet, and is meant to."""
     return stage_of(version) in UNFINISHED and not version.deleted and ROLLBACK not in version.annotations
-
-
-def is_paused(version: ModelVersion) -> bool:
-    """Whether it was told to take no step."""
-    return version.annotations.get(PAUSED, "").lower() == "true"
-
-
-def promoted_to(version: ModelVersion) -> int | None:
-    """Up to which per cent of requests it was told to go; None if nothing was said."""
-    text = version.annotations.get(PROMOTE, "").strip().removesuffix("%").strip()
-    return int(text) if text.isdecimal() and len(text) < 10 else None
-
-
-def next_step(version: ModelVersion) -> int:
-    """The per cent of requests that it goes to next."""
-    return next((step for step in version.spec.rollout.steps if step > version.status.weight), 100)

@@ -1,6 +1,6 @@
 """A rollout told in words: one sentence on where it stands, why each version is where it is, and what can be done next."""
 
-from penstock_cli.rollout.story import Story, is_on_its_way, is_paused, next_step, promoted_to
+from penstock_cli.rollout.story import Story, is_on_its_way
 from penstock_operator.clock import read_moment
 from penstock_operator.model_version import Condition, ModelVersion
 from penstock_operator.roles import stage_of
@@ -18,9 +18,11 @@ def headline(story: Story) -> str:
         newest = story.newest
         if newest.status.phase in ("Failed", "RolledBack") and newest is not story.live:
             verb = "failed" if newest.status.phase == "Failed" else "was rolled back"
-            return f"{newest.name} {verb} ({_reason(newest)}); {_answers(story)}"
+            # By evidence it has a sentence of its own, with all numbers, in the table below.
+            told = "" if newest.status.reason == "WorseThanMargin" else f" ({_reason(newest)})"
+            return f"{newest.name} {verb}{told}; {_answers(story)}"
         return _answers(story)
-    return f"{'Paused: ' if is_paused(candidate) else ''}{_underway(story, candidate)}"
+    return f"{'Paused: ' if candidate.is_paused else ''}{_underway(story, candidate)}"
 
 
 def _underway(story: Story, candidate: ModelVersion) -> str:
@@ -56,6 +58,8 @@ def _answers(story: Story) -> str:
 
 def _reason(version: ModelVersion) -> str:
     status = version.status
+    if status.phase == "RolledBack" and status.message:
+        return status.message
     return f"{status.reason}: {status.message}" if status.message else status.reason
 
 
@@ -90,7 +94,7 @@ def plan_of(version: ModelVersion) -> str:
     weight = version.status.weight
     steps = " ".join(f"[{step}]" if step == weight else str(step) for step in rollout.steps)
     shadow = f"shadow {100 * rollout.shadow.fraction:g} %, " if rollout.shadow else ""
-    allowed = promoted_to(version)
+    allowed = version.promoted_to
     told = f", may go to {allowed} %" if allowed is not None and is_on_its_way(version) else ""
     return f"{rollout.strategy}, {shadow}steps {steps}{told}"
 
@@ -101,10 +105,12 @@ def hints(story: Story) -> list[str]:
     if candidate is None:
         return []
     found = []
-    if is_paused(candidate):
+    if candidate.is_paused:
         found.append(f"penstock rollout resume {candidate.name}")
     elif candidate.status.reason == "AwaitingPromotion":
-        found.append(f"penstock rollout promote {candidate.name}    (to {next_step(candidate)} %)")
+        found.append(
+            f"penstock rollout promote {candidate.name}    (to {candidate.spec.rollout.step_after(candidate.status.weight)} %)"
+        )
     return [*found, f"penstock rollout rollback {candidate.name}"]
 
 
