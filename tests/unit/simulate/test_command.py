@@ -98,9 +98,10 @@ def test_margins_and_rates_are_read(tmp_path: Path) -> None:
     path.write_text("time,rate\n1,10\n2,x\n")
     with pytest.raises(InvalidInput, match=r"rates\.csv:3"):
         read_rates(path)
-    path.write_text("time,rate\n")
-    with pytest.raises(InvalidInput, match="not all 0"):
-        read_rates(path)
+    for without in ("time,rate\n", "0\n0\n", "10\n-1\n", "10\nnan\n", "10\ninf\n"):
+        path.write_text(without)
+        with pytest.raises(InvalidInput, match="not all 0"):
+            read_rates(path)
 
 
 def test_ones_own_rates_are_repeated(tmp_path: Path) -> None:
@@ -108,4 +109,4 @@ def test_ones_own_rates_are_repeated(tmp_path: Path) -> None:
     path.write_text("100\n300\n")
     found = simulate("--rates", str(path), "--runs", "1", "--fault", "errors=0.5", "-o", "json")
     assert found.exit_code == 0, found.output
-    assert json.loads(found.output)["scenario"].startswith("200 requests/s, its own rates")
+    assert json.loads(found.output)["scenario"].startswith("200 requests/s, your own rates")

@@ -46,7 +46,7 @@ _AFTER_S = 60.0
 @click.option("--latency-ms", type=click.FloatRange(0.1, 1e5), default=20.0, show_default=True, help="Their median latency.")
 @click.option("--sticky", type=click.FloatRange(0, 0.99), default=0.0, help="Share of requests by one caller with a route key.")
 @click.option("--outages", type=click.FloatRange(0, 60), default=0.0, help="Outages of both versions an hour, 30 s each.")
-@click.option("--fault", "faults", multiple=True, metavar="KIND=SIZE", help="What is wrong with the new version; see below.")
+@click.option("--fault", "faults", multiple=True, metavar="KIND=SIZE", help="What is wrong with the new version; see above.")
 @click.option("-f", "--file", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A ModelVersion: its rollout.")
 @click.option("--margins", default="", metavar="NAME=SIZE,…", help="Other margins than the ModelVersion's or the defaults.")
 @click.option("--alpha", type=click.FloatRange(1e-6, 0.5), help="Another chance of a false roll-back.")

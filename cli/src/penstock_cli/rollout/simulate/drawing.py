@@ -40,8 +40,8 @@ def drawn(title: str, found: dict[str, Summary], example: str) -> RenderableType
 def scenario_said(scenario: Scenario) -> str:
     """One line of what comes and what is wrong."""
     traffic, service = scenario.traffic, scenario.service
-    kind = "its own rates" if traffic.minutes else traffic.kind
-    parts = [f"{traffic.rate:g} requests/s, {kind}", f"{100 * service.errors:g} % errors, {1000 * service.median_s:g} ms"]
+    kind = "your own rates" if traffic.minutes else traffic.kind
+    parts = [f"{traffic.rate:.4g} requests/s, {kind}", f"{100 * service.errors:g} % errors, {1000 * service.median_s:g} ms"]
     if traffic.sticky.share:
         parts.append(f"{100 * traffic.sticky.share:g} % of them by {traffic.sticky.callers} sticky callers")
     if traffic.outages.an_hour:

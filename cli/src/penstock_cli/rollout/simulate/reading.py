@@ -1,6 +1,7 @@
 """What users give a simulation: margins, a ModelVersion's file, a file of request rates; each told at fault by its field."""
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,6 @@ def read_rates(path: Path) -> tuple[float, ...]:
             except (ValueError, IndexError):
                 if number > 1:
                     raise InvalidInput(f"expected requests a second, got {','.join(row)!r}", field=f"{path}:{number}") from None
-    if not rates or not sum(rates) or min(rates) < 0:
+    if not rates or not all(0 <= rate < math.inf for rate in rates) or not sum(rates):
         raise InvalidInput("expected requests a second, 0 or more and not all 0, a minute a line", field=str(path))
     return tuple(rates)
