@@ -151,6 +151,24 @@ def test_a_prediction_follows_an_event_of_a_foreign_producer(kafka: Any, tmp_pat
         assert after["scores"] != before["scores"]
 
 
+def test_dead_letters_of_updates_are_put_back_into_their_topic_as_of_their_own_time(updates_of_sqlite: Any) -> None:
+    updates = updates_of_sqlite
+    process = updates.stream()
+    updates.send(1, "many")
+    updates.flush()
+    (letter,) = until(updates.dead, WAIT_S, "the dead letter")
+    command = [sys.executable, "-m", "penstock_cli", "dead-letters", "replay", updates.topic, "--all"]
+    done = subprocess.run(
+        [*command, "--kafka_bootstrap", updates.kafka.bootstrap], capture_output=True, text=True, timeout=WAIT_S, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "1 replayed\n")
+    again = until(lambda: updates.dead()[1:], WAIT_S, "the same, refused again")[0]
+    assert again.value == letter.value
+    assert again.header("penstock-replayed") == b"%b/%d/%d" % (updates.letters.encode(), letter.partition, letter.offset)
+    assert again.header("ce_time") == letter.header("ce_time")
+    assert process.stop() == 0
+
+
 def test_the_command_streams_until_it_is_stopped_and_counts(updates_of_sqlite: Any) -> None:
     updates = updates_of_sqlite
     command = [

@@ -7,14 +7,14 @@ import pytest
 from click.testing import CliRunner
 
 from penstock_cli.__main__ import penstock
-from penstock_cli.dead_letters.choosing import Moment
+from penstock_cli.dead_letters.choosing import Moment, open_box
 from penstock_cli.dead_letters.list import _row
-from penstock_cli.dead_letters.seeing_to import seen_to
+from penstock_cli.dead_letters.seeing_to import seen_to, without_letter
 from penstock_cli.dead_letters.show import _shown
 from penstock_cli.errors import Failure
 from penstock_transformer.broker.port import Fenced, Retriable
 from penstock_transformer.broker.records import Partition, Record
-from penstock_transformer.worker.dead_letter_box import Filed, Report
+from penstock_transformer.worker.dead_letter_box import Filed, Mark, Report
 from penstock_transformer.worker.dead_letters import read_letter
 
 
@@ -76,3 +76,30 @@ def test_what_could_not_be_replayed_is_said_and_ends_with_1(capsys):
     assert out == f"replayed  t/0/7  {letter.id}\n"
     assert "not replayed  t/0/7" in err
     assert "1 replayed, 1 not" in err
+
+
+def test_updates_of_a_feature_set_go_back_to_their_topic():
+    assert open_box("planes.updates", {"kafka_bootstrap": "x:1"}).requests == "planes.updates"
+    assert open_box("planes", {"kafka_bootstrap": "x:1"}).requests == "planes.requests"
+
+
+def test_an_id_that_no_letter_has_is_said_and_one_that_was_done_before_is_not():
+    letters = {
+        name: read_letter(
+            Record(Partition("t", 0), at, 0, None, b"", (("penstock-reason", b"internal"), ("ce_id", name.encode())))
+        )
+        for at, name in enumerate(["now", "before", "otherwise", "another"])
+    }
+    marks = {"before": Mark("replayed", 0, 0), "otherwise": Mark("dropped", 0, 0)}
+
+    class Box:
+        def find(self, wanted, limit):
+            (name,) = wanted.ids
+            return [Filed(letters[name], marks.get(name))] if name in letters else []
+
+    report = Report([letters["now"]], [])
+    assert without_letter(Box(), ("now", "t/0/0", "before", "otherwise", "another", "typo"), report, "replayed") == [
+        "otherwise: it was dropped before",
+        "another: it is none of those that --reason and --since name",
+        "typo: there is no such dead letter",
+    ]

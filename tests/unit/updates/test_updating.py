@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from penstock.errors import InvalidInput, Overloaded, PenstockError, UpstreamUnavailable
 from penstock.features.spec import ViewLayout
@@ -54,7 +55,7 @@ def record(offset: int, key: str, seats: Any, event_time: float | None = None) -
 
 def updated(store: Any, records: Sequence[Record], batch_rows: int = 3) -> tuple[dict[int, Outcome], StoreUpdating]:
     async def run() -> tuple[dict[int, Outcome], StoreUpdating]:
-        sets = {TOPIC: FeatureSet(UpdateReader("planes", LAYOUT, 3), DeadLetters(f"{TOPIC}.dead-letters"))}
+        sets = {TOPIC: FeatureSet(UpdateReader("planes", LAYOUT, 3), DeadLetters(f"{TOPIC}.dead-letters", timed=True))}
         updating = StoreUpdating(sets, store, batch_rows=batch_rows)
         outcomes: dict[int, Outcome] = {}
 
@@ -94,6 +95,18 @@ def test_a_bad_update_is_a_dead_letter_and_holds_nobody_up() -> None:
     assert (letter.reason, letter.field, letter.position) == ("invalid_input", "values.seats", f"{TOPIC}/0/0")
     assert letter.value == record(0, "N1", "many").value
     assert isinstance(outcomes[1], Answered)
+
+
+def test_a_replayed_update_is_as_of_when_it_was_first_sent() -> None:
+    untimed, timed = record(0, "N1", "many"), replace(record(1, "N2", "many"), headers=(("ce_time", b"2020-01-01T00:00:00Z"),))
+    outcomes, _ = updated(Store(), [untimed, timed])
+    back = []
+    for at in range(2):
+        refused = outcomes[at]
+        assert isinstance(refused, Refused)
+        letter = read_letter(Record(Partition("d", 0), at, 1_800_000_000_000, None, b"", refused.record.headers))
+        back.append([value for name, value in letter.request(TOPIC).headers if name == "ce_time"])
+    assert back == [[b"2023-11-14T22:13:20.000Z"], [b"2020-01-01T00:00:00Z"]]
 
 
 def test_a_row_that_the_store_refuses_is_found() -> None:

@@ -24,7 +24,8 @@ class MemoryBroker:
         self.logs = defaultdict(list)
         self.next = defaultdict(int)
         self.states = {
-            "flights.dead-letters": TopicState("flights.dead-letters", 4, 1, {"min.insync.replicas": "2", "retention.ms": "9"})
+            "flights.dead-letters": TopicState("flights.dead-letters", 4, 1, {"min.insync.replicas": "2", "retention.ms": "9"}),
+            "flights.requests": TopicState("flights.requests", 4, 1, {}),
         }
         self.plan = list(plan)
         self.owner = 0
@@ -269,6 +270,22 @@ def test_a_topic_that_is_not_there_is_said(fill):
     broker.states.clear()
     with pytest.raises(BrokerError, match=r"no topic flights\.dead-letters"):
         box_over(broker).find(ALL, 1)
+
+
+def test_without_the_requests_topic_nothing_is_put_back_or_marked(fill):
+    broker = fill(MemoryBroker(), 3)
+    del broker.states["flights.requests"]
+    with pytest.raises(BrokerError, match=r"no topic flights\.requests to put them back into"):
+        box_over(broker).replay(ALL)
+    assert len(box_over(broker).find(ALL, 9)) == 3
+    assert len(box_over(broker).drop(ALL).done) == 3
+
+
+def test_letters_go_back_to_where_they_came_from(fill):
+    broker = fill(MemoryBroker(), 3)
+    broker.states["elsewhere"] = TopicState("elsewhere", 4, 1, {})
+    assert len(DeadLetterBox("flights", broker, requests="elsewhere").replay(ALL).done) == 3
+    assert (len(broker.logs["elsewhere"]), len(broker.logs["flights.requests"])) == (3, 0)
 
 
 def test_a_mark_that_is_none_of_ours_is_said(fill):

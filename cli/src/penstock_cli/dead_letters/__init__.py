@@ -14,4 +14,7 @@ _ENTRIES = {
 
 @click.group("dead-letters", cls=LazyGroup, entries=_ENTRIES)
 def dead_letters() -> None:
-    """Requests of a Kafka topic that could not be predicted: look at them, put them back, drop them."""
+    """Requests of a Kafka topic that could not be predicted: look at them, put them back, drop them.
+
+    MODEL may also be SET.updates: updates of that feature set that could not be written.
+    """

@@ -15,6 +15,7 @@ from penstock_cli.setting_options import add_options
 from penstock_transformer.broker.settings import BrokerSettings
 from penstock_transformer.worker.box_opening import KafkaBroker
 from penstock_transformer.worker.dead_letter_box import DeadLetterBox, Wanted
+from penstock_transformer.worker.dead_letters import Letter
 
 # The variables of the transformer's programs, so that a shell in a pod needs nothing said twice.
 PREFIX = "PENSTOCK_TRANSFORMER"
@@ -67,8 +68,16 @@ def wanted_of(reason: str | None, since: float | None, ids: tuple[str, ...], *, 
     return Wanted(reason, since, frozenset(ids) if ids else None, done)
 
 
+def names_of(letter: Letter) -> tuple[str, str, str]:
+    """What `--id` may call it: its prediction's id, its own place, its request's."""
+    return letter.id, letter.place, letter.position
+
+
 def open_box(model: str, options: dict[str, Any]) -> DeadLetterBox:
-    """The dead letters of a model, or of a feature set's updates, which go back to where they came from. Raises UsageError for settings that do not go together."""
+    """The dead letters of a model, or of a feature set's updates, which go back to where they came from.
+
+    Raises UsageError for settings that do not go together.
+    """
     try:
         settings = BrokerSettings(**options)
     except ValueError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from penstock_cli.dead_letters.choosing import broker, choices, open_box, wanted_of
+from penstock_cli.dead_letters.choosing import broker, choices, names_of, open_box, wanted_of
 from penstock_cli.errors import Command, Failure
 from penstock_transformer.broker.port import Fenced, Retriable
 from penstock_transformer.worker.dead_letter_box import DeadLetterBox, Report, Wanted
@@ -19,7 +19,7 @@ See = Callable[[DeadLetterBox, Wanted, int | None], Report]
 def seeing_to(name: str, done: str, see: See, text: str) -> click.Command:
     """The command `name MODEL`: `see` is made of the letters that its options choose; `done` is the verb's past, `text` its help.
 
-    It ends with 1 if some of them could not be seen to.
+    It ends with 1 if some of them could not be seen to, or if no letter has an id that was named.
     """
 
     def command(
@@ -33,7 +33,18 @@ def seeing_to(name: str, done: str, see: See, text: str) -> click.Command:
     ) -> int:
         check_chosen(reason, since, ids, everything)
         box, wanted = open_box(model, options), wanted_of(reason, since, ids)
-        return seen_to(lambda: see(box, wanted, limit), done)
+        unseen: list[str] = []
+
+        def call() -> Report:
+            report = see(box, wanted, limit)
+            if limit is None:
+                unseen.extend(without_letter(box, ids, report, done))
+            return report
+
+        status = seen_to(call, done)
+        for why in unseen:
+            click.echo(f"not {done}  {why}", err=True)
+        return 1 if unseen else status
 
     made = Command(
         name,
@@ -53,6 +64,24 @@ def check_chosen(reason: str | None, since: float | None, ids: tuple[str, ...], 
     chosen = reason is not None or since is not None or bool(ids)
     if chosen == everything:
         raise click.UsageError("expected --all, or which are meant: --id, --reason, --since")
+
+
+def without_letter(box: DeadLetterBox, ids: tuple[str, ...], report: Report, done: str) -> list[str]:
+    """Which of the ids that were asked for came to nothing, each with the reason. One for which the same was done before is none
+    of them: the command may be run again."""
+    met = {name for letter in (*report.done, *(letter for letter, _ in report.refused)) for name in names_of(letter)}
+    found = []
+    for identity in ids:
+        if identity in met:
+            continue
+        filed = box.find(Wanted(ids=frozenset({identity}), done=True), 1)
+        if not filed:
+            found.append(f"{identity}: there is no such dead letter")
+        elif filed[0].mark is None:
+            found.append(f"{identity}: it is none of those that --reason and --since name")
+        elif filed[0].mark.what != done:
+            found.append(f"{identity}: it was {filed[0].mark.what} before")
+    return found
 
 
 def seen_to(call: Callable[[], Report], done: str) -> int:

@@ -32,7 +32,7 @@ class Stream:
         self._store = open_store(store_url, layout, StoreSettings(timeout_s=settings.write_timeout_s))
         sets = {
             updates_topic(name): FeatureSet(
-                UpdateReader(view, layout.views[view], layout.key_serialization), DeadLetters(letters_topic(name))
+                UpdateReader(view, layout.views[view], layout.key_serialization), DeadLetters(letters_topic(name), timed=True)
             )
             for name, view in views.items()
         }

@@ -98,13 +98,15 @@ class Report(NamedTuple):
 
 
 class DeadLetterBox:
-    """The dead letters of `model`."""
+    """The dead letters of `model`. `requests`: the topic that they came from, if it is another than its requests."""
 
-    def __init__(self, model: str, broker: Broker, *, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, model: str, broker: Broker, *, requests: str | None = None, pause: Callable[[float], None] = time.sleep
+    ) -> None:
         self._broker = broker
         self._pause = pause
         self.letters = f"{model}.dead-letters"
-        self.requests = f"{model}.requests"
+        self.requests = requests or f"{model}.requests"
         self.marks = f"{model}.replays"
         self._transactional_id = f"penstock-{model}-replays"
 
@@ -125,7 +127,7 @@ class DeadLetterBox:
         return self._see_to(wanted, limit, DROPPED)
 
     def _see_to(self, wanted: Wanted, limit: int | None, what: str) -> Report:
-        letters, marks = self._topics(make_marks=True)
+        letters, marks = self._topics(make_marks=True, back=what == REPLAYED)
         wanted = wanted._replace(done=False)
         report = Report([], [])
         # A client that is left open, be it in a generator that an error left behind, keeps the program from ending.
@@ -233,13 +235,16 @@ class DeadLetterBox:
                         raise InvalidInput(f"{record.position} is no mark of ours", field=self.marks) from None
         return marks
 
-    def _topics(self, *, make_marks: bool = False) -> tuple[TopicState, bool]:
-        """The letters' topic, and whether that of the marks is there. Raises BrokerError without the first."""
+    def _topics(self, *, make_marks: bool = False, back: bool = False) -> tuple[TopicState, bool]:
+        """The letters' topic, and whether that of the marks is there. Raises BrokerError without the first, or without the
+        requests where letters go back to them: many brokers would make that topic at the first record, and nobody read it."""
         with closing(self._broker.admin()) as admin:
-            found = admin.topics([self.letters, self.marks])
+            found = admin.topics([self.letters, self.marks, self.requests])
             letters = found.get(self.letters)
             if letters is None:
                 raise BrokerError(f"there is no topic {self.letters}")
+            if back and self.requests not in found:
+                raise BrokerError(f"there is no topic {self.requests} to put them back into")
             if make_marks and self.marks not in found:
                 # One partition, compacted: as many marks as there are letters that were seen to. As durable as the letters.
                 kept = {name: letters.settings[name] for name in _DURABLE if name in letters.settings}

@@ -25,10 +25,12 @@ _OMITTED = "penstock-omitted-"
 
 
 class DeadLetters:
-    """Writes one model's dead letters to `topic`."""
+    """Writes one model's dead letters to `topic`. `timed`: a record that does not say its time in `ce_time` keeps its timestamp
+    over a replay, where what it says is true as of then."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, *, timed: bool = False) -> None:
         self._topic = topic
+        self._timed = timed
 
     def of(self, record: Record, error: PenstockError, identity: str | None) -> OutRecord:
         """The dead letter of a record with an error of its own."""
@@ -56,6 +58,8 @@ class DeadLetters:
         given = by_name(record.headers)
         if usable_id(given.get(names.ID)) is None:
             ours.append((names.ID, (identity or id_of(record, given)).encode()))
+        if self._timed and names.TIME not in given and record.timestamp_ms >= 0:
+            ours.append((names.TIME, moment_of(record.timestamp_ms / 1e3)))
         return OutRecord(self._topic, record.key, record.value, (*record.headers, *ours), record.partition.number)
 
 
@@ -81,6 +85,7 @@ class Letter(msgspec.Struct, frozen=True, eq=False):
     headers: Headers
     added_id: bool
     written_ms: int
+    added_time: bytes | None = None
     foreign: bool = False
     omitted: tuple[str, ...] = ()
 
@@ -97,8 +102,10 @@ class Letter(msgspec.Struct, frozen=True, eq=False):
     def request(self, topic: str) -> OutRecord:
         """The original, for `topic`, to the partition that it came from, with where it has been in `penstock-replayed`.
 
-        One that brought no id keeps the one it was known by."""
+        One that brought no id keeps the one it was known by; a time that was kept for it goes with it."""
         added: list[tuple[str, bytes]] = [(names.ID, self.id.encode())] if self.added_id else []
+        if self.added_time is not None:
+            added.append((names.TIME, self.added_time))
         added.append((names.REPLAYED, self.place.encode()))
         return OutRecord(topic, self.key, self.value, (*self.headers, *added), self.at.number)
 
@@ -124,6 +131,7 @@ def read_letter(record: Record) -> Letter:
         headers=original,
         added_id=names.ID in ours,
         written_ms=record.timestamp_ms,
+        added_time=ours.get(names.TIME),
         foreign=begin is None,
         omitted=tuple(name.removeprefix(_OMITTED).removesuffix("-bytes") for name in ours if _is_omission(name)),
     )
