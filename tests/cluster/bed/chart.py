@@ -27,6 +27,25 @@ def install(cluster: Cluster, *options: str | Path, more: str = "", keep: bool =
         cluster.helm("upgrade", "--install", RELEASE, CHART, *place, *values, "--wait", "--timeout=180s", *options)
 
 
+def upgrade(cluster: Cluster, *options: str | Path) -> None:
+    """Upgrade it as docs/operations.md says, the values of before kept, and wait for its pods. Raises BedError."""
+    with _alone():
+        how = ("--reset-then-reuse-values", "--wait", "--timeout=180s")
+        cluster.helm("upgrade", RELEASE, CHART, "--namespace", NAMESPACE, *how, *options)
+
+
+def roll_back(cluster: Cluster, to: int) -> None:
+    """Back to a revision. Raises BedError."""
+    with _alone():
+        cluster.helm("rollback", RELEASE, str(to), "--namespace", NAMESPACE, "--wait", "--timeout=180s")
+
+
+def revision(cluster: Cluster) -> int:
+    """How often it was installed, upgraded and rolled back."""
+    found = json.loads(cluster.helm("status", RELEASE, "--namespace", NAMESPACE, "--output=json"))
+    return int(found["version"])
+
+
 def render(cluster: Cluster, template: str, **values: Any) -> str:
     """One of the chart's templates with some values, to be applied beside the installation, which stays as it is."""
     given = [f"--set-json={name}={json.dumps(value)}" for name, value in values.items()]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from bed import images, own
+from bed import engine, images, own
 from bed.command import run, succeeds
 from bed.places import CACHE, KUBECONFIG, PROGRAMS, RUN
 from bed.trouble import BedError
@@ -65,6 +65,14 @@ class Cluster:
             run(["kind", "load", "image-archive", images.archive(tag), "--name", KIND_NAME])
         else:
             raise BedError(f"{tag}: the cluster of KUBECONFIG must be able to pull it; build and push it first (make images)")
+
+    def load_as(self, tag: str, name: str) -> None:
+        """An image that was loaded, under another name, too."""
+        if self.kind == "own":
+            own.rename(tag, name)
+        else:
+            engine.rename(tag, name)
+            self.load(name)
 
     def volume(self, name: str, namespace: str) -> None:
         """A claim of 1 GiB that any pod of the namespace may mount: of the default storage class, on our own node a folder."""

@@ -54,6 +54,12 @@ def save(tag: str, file: Path) -> None:
         run([*BUILDAH, "push", "--quiet", _local(tag), f"docker-archive:{file}:{tag}"])
 
 
+def rename(tag: str, name: str) -> None:
+    """The image under another name, too."""
+    command = ["docker"] if uses_docker() else BUILDAH
+    run([*command, "tag", _local(tag), _local(name)])
+
+
 def _local(tag: str) -> str:
     """What the engine calls it: a name without a registry is docker's own, and buildah's localhost."""
     return tag.removeprefix("docker.io/") if uses_docker() else tag.replace("docker.io/", "localhost/")

@@ -95,8 +95,13 @@ def pin(tag: str) -> str:
     listed = run([*_CTR, "images", "list", f"name=={tag}"])
     digest = next(word for word in listed.split() if word.startswith("sha256:"))
     name = f"{tag.rpartition(':')[0]}@{digest}"
-    run([*_CTR, "images", "tag", "--force", tag, name])
+    rename(tag, name)
     return name
+
+
+def rename(tag: str, name: str) -> None:
+    """An image that was loaded, under another name, too."""
+    run([*_CTR, "images", "tag", "--force", tag, name])
 
 
 def _start_all() -> None:

@@ -1,5 +1,6 @@
 """From the release before to this one: its values still render, what it made is still there, and what cannot change has not."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,21 @@ def test_its_runtimes_are_still_there(render: Render, release: Path) -> None:
     # Only one of them offers itself.
     assert [each.get("autoSelect") for each in old["supportedModelFormats"]] == [False, False]
     assert [each.get("autoSelect") for each in new["supportedModelFormats"]] == [True, False]
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.name)
+def test_its_runtime_and_ours_differ_in_priority(render: Render, release: Path) -> None:
+    """While helm upgrades there are both for a moment, and KServe's webhook refuses a second one of the same priority."""
+    before = (release / "templates" / "servingruntimes.yaml").read_text()
+    (ours,) = [
+        each["priority"]
+        for d in render(None, f"release-{release.name}")
+        if d["kind"] == "ClusterServingRuntime"
+        for each in d["spec"]["supportedModelFormats"]
+        if each.get("autoSelect")
+    ]
+    assert {int(found) for found in re.findall(r"priority: (\d+)", before)} == {2}
+    assert ours > 2
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.name)
