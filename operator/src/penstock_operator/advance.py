@@ -16,6 +16,7 @@ from penstock_operator.acknowledgement import Acknowledgement
 from penstock_operator.analysis import Move
 from penstock_operator.baseline import MOST, WITHOUT, has_step, is_asked, missing, wanted_digest
 from penstock_operator.clock import duration_s, read_moment, write_moment
+from penstock_operator.cluster import INFERENCE_SERVICES, JOBS
 from penstock_operator.judgement import FULL_S, is_tried, judge, place_of
 from penstock_operator.live_reason import kept_reason, live_again, live_by_evidence, live_by_hand
 from penstock_operator.model_version import PROMOTE, ROLLBACK, ModelVersion
@@ -110,7 +111,7 @@ def _answer(version: ModelVersion, here: Situation) -> Step:
     given = candidate.status.weight if candidate is not None and stage_of(candidate) in JOINED else 0
     service = own_service(here.seen, version)
     if service is None:
-        return Step(Stage.LIVE, 100 - given, "PredictorMissing", "its InferenceService is gone and is being made anew")
+        return Step(Stage.LIVE, 100 - given, *_no_predictor(version, here, "PredictorMissing"))
     if stage_of(version) is Stage.KEPT:
         told, kept = live_again(version, _live_moment(here))
         return Step(Stage.LIVE, 100 - given, "RolledBackTo", told, evidence=kept)
@@ -142,7 +143,7 @@ def _rise(version: ModelVersion, stage: Stage, here: Situation) -> Step:
     if stage is Stage.WARMING:
         return _warm(version, service, here)
     if service is None:
-        return Step(Stage.WARMING, 0, "PredictorMissing", "its InferenceService is gone and is being made anew")
+        return Step(Stage.WARMING, 0, *_no_predictor(version, here, "PredictorMissing"))
     ack = here.acknowledged
     lost = _lost_baseline(version, here)
     if lost is not None:
@@ -169,7 +170,8 @@ def _verify(version: ModelVersion, stage: Stage, here: Situation) -> Step:
         return Step(Stage.VERIFYING, 0, "Verifying")
     job = seen.jobs.get(version.job)
     if job is None or job.owner != version.uid or job.deleting or job.attempt != version.status.verify_attempts:
-        return Step(stage, 0, "Verifying", "its job is being made")
+        why_not = here.seen.why_not(JOBS, version.job)
+        return Step(stage, 0, "JobRefused", why_not) if why_not else Step(stage, 0, "Verifying", "its job is being made")
     if not job.ended:
         if _since(version, here) >= duration_s(version.spec.rollout.max_duration, 7200.0):
             return Step(Stage.FAILED, 0, "VerificationTimedOut", job.message or "its job did not end within maxDuration")
@@ -186,12 +188,21 @@ def _verify(version: ModelVersion, stage: Stage, here: Situation) -> Step:
     return Step(Stage.VERIFYING, 0, "Verified", verdict=verdict)
 
 
+def _no_predictor(version: ModelVersion, here: Situation, otherwise: str) -> tuple[str, str]:
+    """Reason and message of a version whose InferenceService is not there."""
+    if why_not := here.seen.why_not(INFERENCE_SERVICES, version.predictor):
+        return "PredictorRefused", why_not
+    if otherwise == "PredictorMissing":
+        return otherwise, "its InferenceService is gone and is being made anew"
+    return otherwise, "its InferenceService is being made"
+
+
 def _warm(version: ModelVersion, service: InferenceService | None, here: Situation) -> Step:
     other = here.seen.services.get(version.predictor)
     if service is None and other is not None and not other.deleting:
         return Step(Stage.WARMING, 0, "NameTaken", f"InferenceService {other.name} is there and is not this version's")
     if service is None:
-        return Step(Stage.WARMING, 0, "StartingPredictor", "its InferenceService is being made")
+        return Step(Stage.WARMING, 0, *_no_predictor(version, here, "StartingPredictor"))
     missing = pods_missing(version, service)
     if not service.ready or missing:
         message = missing if service.ready else service.message

@@ -3,15 +3,18 @@
     Plan --carry_out--> operator.call (failpoint) --> API server --> operator.called (failpoint, where something was changed)
 
 A call that says that something has changed meanwhile ends the plan: what follows was decided on something else. The next look
-sees what is there now. A test kills the program at every passage of the failpoints, counted, and looks at how it ends.
+sees what is there now. An InferenceService or a Job that is not taken (a quota, a policy, KServe's webhook away) ends nothing:
+what follows does not need it, and a roll-back must not wait for it. The next look is told, so that a status can say it.
+
+A test kills the program at every passage of the failpoints, counted, and looks at how it ends.
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from penstock.failpoints import failpoint
-from penstock_operator.cluster import Changed, Cluster, ClusterError, Missing, Refused
+from penstock_operator.cluster import INFERENCE_SERVICES, JOBS, Changed, Cluster, ClusterError, Kind, Missing, Refused
 from penstock_operator.plan import Operation, Plan, Verb
 
 log = logging.getLogger(__name__)
@@ -19,10 +22,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`done` calls went through. `error` ended the plan before its end; `stale`: because something had changed."""
+    """`done` calls went through. `error` ended the plan before its end; `stale`: because something had changed. `refused`:
+    objects that were not taken, with why; the plan went on without them, and `error` is the last of these if nothing ended it."""
 
     done: int
     error: ClusterError | None = None
+    refused: Mapping[tuple[Kind, str], str] = field(default_factory=dict)
 
     @property
     def stale(self) -> bool:
@@ -32,26 +37,40 @@ class Outcome:
 async def carry_out(plan: Plan, cluster: Cluster, may_act: Callable[[], bool] = lambda: True) -> Outcome:
     """Make the calls in order, until one fails or `may_act` says that another operator may act by now."""
     written: dict[tuple[str, str, str], tuple[str, str]] = {}
-    for count, operation in enumerate(plan.operations):
+    refused: dict[tuple[Kind, str], str] = {}
+    done, last = 0, None
+    for operation in plan.operations:
         if not may_act():
-            return Outcome(count, Changed("this operator holds the lease no longer"))
+            return Outcome(done, Changed("this operator holds the lease no longer"), refused)
         failpoint("operator.call")
         try:
             await _call(operation, cluster, written)
         except (Changed, Missing) as error:
             if operation.verb not in (Verb.EVENT, Verb.EVICT):
-                return Outcome(count, error)
+                return Outcome(done, error, refused)
             log.info("not done", extra=_fields(operation) | {"reason": str(error)})
             continue
-        except Refused as error:
-            if operation.verb is not Verb.EVENT:
-                return Outcome(count, error)
-            continue
         except ClusterError as error:
-            return Outcome(count, error)
+            if operation.verb is Verb.EVENT and isinstance(error, Refused):
+                continue
+            if not _is_for_later(operation, error):
+                return Outcome(done, error, refused)
+            refused[operation.kind, operation.name], last = str(error), error
+            continue
         failpoint("operator.called")
         log.info("called the API server", extra=_fields(operation))
-    return Outcome(len(plan.operations))
+        done += 1
+    return Outcome(done, last, refused)
+
+
+def _is_for_later(operation: Operation, error: ClusterError) -> bool:
+    """Whether the server has answered that it does not take an object without which the rest of a plan can be done."""
+    return operation.verb is Verb.APPLY and operation.kind in (INFERENCE_SERVICES, JOBS) and _answered(error)
+
+
+def _answered(error: ClusterError) -> bool:
+    # 500 is what it says of a webhook that it cannot reach.
+    return isinstance(error, Refused) or error.status == 500
 
 
 async def _call(operation: Operation, cluster: Cluster, written: dict[tuple[str, str, str], tuple[str, str]]) -> None:

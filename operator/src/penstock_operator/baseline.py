@@ -12,6 +12,7 @@ step the candidate is compared with one and the same arm.
 from collections.abc import Mapping
 from typing import Any
 
+from penstock_operator.cluster import INFERENCE_SERVICES
 from penstock_operator.model_version import GROUP, ModelVersion
 from penstock_operator.roles import Roles, is_leaving, stage_of
 from penstock_operator.seen import InferenceService, Seen
@@ -94,7 +95,8 @@ def missing(version: ModelVersion, digest: str, seen: Seen) -> str:
     """What the baseline lacks of the pods that it needs, "" for nothing."""
     service, least = seen.services.get(baseline_name(version)), version.spec.runtime.replicas.min
     if service is None:
-        return "its InferenceService is being made"
+        why_not = seen.why_not(INFERENCE_SERVICES, baseline_name(version))
+        return f"its InferenceService is not taken: {why_not}" if why_not else "its InferenceService is being made"
     if service.owner != version.uid:
         return f"InferenceService {service.name} is there and is not this version's"
     if service.deleting or not is_current(version, digest, service):

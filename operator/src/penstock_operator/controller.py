@@ -14,13 +14,23 @@ import asyncio
 import heapq
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
 from penstock_operator.apply import Outcome, carry_out
 from penstock_operator.cache import Cache, CachedReader
-from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Cluster, ClusterError, Object
+from penstock_operator.cluster import (
+    CONFIG_MAPS,
+    INFERENCE_SERVICES,
+    JOBS,
+    MODEL_VERSIONS,
+    PODS,
+    Cluster,
+    ClusterError,
+    Kind,
+    Object,
+)  # fmt: skip
 from penstock_operator.counters import Counters
 from penstock_operator.desired import decide
 from penstock_operator.looking import SERVICE_LABEL, Asker, Silence, look
@@ -61,6 +71,7 @@ class Controller:
         self._may_act = may_act
         self._silence = Silence()
         self._remembered = Remembered()
+        self._refused: dict[Model, Mapping[tuple[Kind, str], str]] = {}
         self._due: dict[Model, float] = {}
         self._heap: list[tuple[float, Model]] = []
         self._working: set[Model] = set()
@@ -181,6 +192,7 @@ class Controller:
         if self._models.get(model) or any((model[0], name) in c.objects for c in self.caches if c.kind == CONFIG_MAPS):
             return True
         self._models.pop(model, None)
+        self._refused.pop(model, None)
         return False
 
     def _failed(self, model: Model, error: ClusterError) -> None:
@@ -233,7 +245,7 @@ class Controller:
             if not (plan.operations or plan.ask) or not self._may_act():
                 return plan.look_again_s
             plan, _ = await self._decided(model, self._cluster)
-            outcome = await self._carry_out(plan)
+            outcome = await self._carry_out(plan, model)
             if not plan.operations:
                 return plan.look_again_s
             if plan.look_again_s > 0 and outcome.error is None and not _goes_on(plan):
@@ -247,23 +259,25 @@ class Controller:
         plan, seen = await self._decided(model, self._readers.get(model[0]) or self._readers[""])
         found = self._remembered.sorted_out(plan, seen)
         if found.words and not found.changes and self._may_act():
-            outcome = await self._carry_out(replace(plan, operations=found.words))
+            outcome = await self._carry_out(replace(plan, operations=found.words), model)
             if outcome.error is None:
                 self._remembered.written(found.words, seen)
                 return replace(plan, operations=())
         return replace(plan, operations=(*found.words, *found.changes))
 
-    async def _carry_out(self, plan: Plan) -> Outcome:
-        """Raises ClusterError if it ended for another reason than that something has changed."""
+    async def _carry_out(self, plan: Plan, model: Model) -> Outcome:
+        """Raises ClusterError if it ended for another reason than that something has changed, or could not be done as a whole."""
         outcome = await carry_out(plan, self._cluster, self._may_act)
         self.counters.operations += outcome.done
+        self._refused[model] = outcome.refused
         if outcome.error is not None and not outcome.stale:
             raise outcome.error
         return outcome
 
     async def _decided(self, model: Model, reader: Cluster | CachedReader) -> tuple[Plan, Seen]:
         names = sorted(self._models.get(model, ()))
-        seen = await look(reader, self._asker, self._silence, *model, names, remembered=self._remembered)
+        refused = self._refused.get(model)
+        seen = await look(reader, self._asker, self._silence, *model, names, remembered=self._remembered, refused=refused)
         return decide(seen, self._policy), seen
 
 

@@ -93,9 +93,11 @@ async def look(
     *,
     with_evidence: bool = True,
     remembered: Remembered | None = None,
+    refused: Mapping[tuple[Kind, str], str] | None = None,
 ) -> Seen:
     """Everything about a model. `names`: its ModelVersions, as the watch knows them. `with_evidence`: pods are asked for evidence
-    where it is due. `remembered`: what looks before this one have learnt. Raises ClusterError."""
+    where it is due. `remembered`: what looks before this one have learnt; `refused`: objects that were not taken after the last
+    one. Raises ClusterError."""
     now = time.time() if now is None else now
     service, route, *documents = await _together(
         reader,
@@ -130,6 +132,7 @@ async def look(
         collocated=any(is_collocated(pod) for pod in callers if _holds(pod)),
         evidence=tuple(told) if due else None,
         quality=None if quality is None else tuple(entries_of(quality)),
+        refused=refused or {},
     )
 
 

@@ -17,7 +17,7 @@ from penstock_operator.seen import Pod
 _BAD = frozenset({"Failed", "RolledBack"})
 _STUCK = frozenset({
     "NoTransformer", "InferenceServiceMissing", "NameTaken", "OwnBundleUnknown", "PredictorMissing", "RouteRefused",
-    "TransformersSilent", "PromotionUnreadable", "NothingToRollBackTo",
+    "TransformersSilent", "PromotionUnreadable", "NothingToRollBackTo", "JobRefused", "PredictorRefused", "TransformerRefused",
 })  # fmt: skip
 _US = "penstock-operator"
 

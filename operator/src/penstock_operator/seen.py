@@ -12,6 +12,7 @@ from typing import Any
 
 from penstock.evidence.document import Evidence
 from penstock.evidence.quality import QualityEntry
+from penstock_operator.cluster import Kind
 from penstock_operator.model_version import ModelVersion
 
 # Transformers ask every few seconds.
@@ -119,7 +120,8 @@ class Seen:
     """One model. `now` in seconds since 1970. `service` is the InferenceService that callers reach; `services` and `jobs` are the
     versions', by name; `held`: the digests that pods of the user's own predictor hold, with how many ready pods each;
     `collocated`: these are the transformers' pods. `evidence`: of the pods that told it; None if they were not asked. `quality`:
-    what logs' sinks told of outcomes, empty if they told nothing; None where no sink is known."""
+    what logs' sinks told of outcomes, empty if they told nothing; None where no sink is known. `refused`: what the API server did
+    not take when it was last given it, with why."""
 
     namespace: str
     model: str
@@ -134,3 +136,8 @@ class Seen:
     collocated: bool = False
     evidence: tuple[Evidence, ...] | None = None
     quality: tuple[QualityEntry, ...] | None = None
+    refused: Mapping[tuple[Kind, str], str] = field(default_factory=dict)
+
+    def why_not(self, kind: Kind, name: str) -> str:
+        """Why the API server has not taken an object, "" if it has, or was not asked."""
+        return self.refused.get((kind, name), "")[:512]

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import yaml
 
 from penstock_operator.baseline import BUNDLE
-from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, MODEL_VERSIONS, PODS, Changed, Kind, Object
+from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, MODEL_VERSIONS, PODS, Changed, Kind, Object, Refused
 from penstock_operator.looking import SERVICE_LABEL
 from penstock_operator.model_version import read_model_version
 from penstock_operator.roles import is_leaving, is_verified, stage_of
@@ -47,6 +47,7 @@ class Surroundings(Protocol):
     die_at: int | None
     own_digest: str
     transformers: dict[str, Transformer]
+    refuses: dict[tuple[Kind, str], str]
 
 
 class WatchedCluster(MemoryCluster):
@@ -76,7 +77,10 @@ class WatchedCluster(MemoryCluster):
 
     async def apply(self, kind: Kind, document: Object) -> Object:
         self._call()
-        self._check_owner(kind, document["metadata"]["name"])
+        name = document["metadata"]["name"]
+        if (kind, name) in self._world.refuses:
+            raise Refused(self._world.refuses[kind, name], 403)
+        self._check_owner(kind, name)
         if kind == CONFIG_MAPS:
             self._check_route(document)
         return await super().apply(kind, document)

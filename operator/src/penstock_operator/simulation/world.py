@@ -39,7 +39,7 @@ from penstock_operator.verification_job import VERSION_LABEL
 
 class World:
     """`verdicts` says what a verification finds of a digest: ok (else), a report's kind, memory, or silent (no verdict).
-    `told`: what the transformers answer to GET /evidence."""
+    `told`: what the transformers answer to GET /evidence. `refuses`: what the API server does not take, and why."""
 
     def __init__(self, verdicts: Mapping[str, str] | None = None, *, policy: Policy | None = None) -> None:
         self.cluster = WatchedCluster(self)
@@ -52,17 +52,19 @@ class World:
         self.outcomes: list[QualityDocument] | None = None
         self.calls = 0
         self.die_at: int | None = None
+        self.refuses: dict[tuple[Kind, str], str] = {}
         self._silence = Silence()
+        self._refused: Mapping[tuple[Kind, str], str] = {}
 
     # --- the operator
 
     async def operate(self, reader: Any = None) -> Plan:
         """One look and what follows from it; it dies before its `die_at`-th call from now."""
-        seen = await look(
-            reader or self.cluster, self, self._silence, NAMESPACE, MODEL, self._names(reader or self.cluster), self.now
-        )
+        reader = reader or self.cluster
+        names = self._names(reader)
+        seen = await look(reader, self, self._silence, NAMESPACE, MODEL, names, self.now, refused=self._refused)
         plan = decide(seen, self.policy)
-        await carry_out(plan, self.cluster)
+        self._refused = (await carry_out(plan, self.cluster)).refused
         return plan
 
     async def operate_and_die(self, calls: int) -> None:
@@ -90,6 +92,7 @@ class World:
     def restart(self) -> None:
         """Another operator takes over: it remembers nothing."""
         self._silence = Silence()
+        self._refused = {}
 
     def _names(self, reader: MemoryCluster) -> list[str]:
         return [name for plural, _, name in reader.objects if plural == MODEL_VERSIONS.plural]
