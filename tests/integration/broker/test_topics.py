@@ -36,7 +36,7 @@ def test_what_is_created_is_found_without_fault(bed: Any) -> None:
     bed.producer().send([OutRecord(wanted[0].name, b"k", b"v", partition=1)])
     assert admin.ends([wanted[0].name])[Partition(wanted[0].name, 1)] == (0, 1)
     assert admin.ends(["not.there"]) == {}
-    assert admin.committed("nobody") == {}
+    assert admin.committed("nobody", [Partition(wanted[0].name, 1)]) == {}
 
 
 def test_what_is_missing_is_told_and_not_created(bed: Any) -> None:

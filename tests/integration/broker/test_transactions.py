@@ -21,7 +21,7 @@ def test_what_is_committed_is_seen_with_its_offsets(bed: Any, helpers: Any) -> N
     assert bed.settled(target) == [b"v0", b"v1", b"v2"]
     # A moment after the commit was answered: its end is still to be marked on the offsets.
     helpers.until(lambda: intake.committed([Partition(source, 0)]) == {Partition(source, 0): 3})
-    assert bed.admin().committed(bed.group) == {Partition(source, 0): 3}
+    assert bed.admin().committed(bed.group, [Partition(source, 0)]) == {Partition(source, 0): 3}
     outlet.commit([OutRecord(target, record.key, record.value) for record in taken[3:]], {taken[2].partition: 5}, intake.group())
     assert bed.settled(target) == [b"v0", b"v1", b"v2", b"v3", b"v4"]
 

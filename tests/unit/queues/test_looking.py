@@ -52,7 +52,7 @@ class Memory:
             for number, log in enumerate(self.topics_[name])
         }
 
-    def committed(self, group: str) -> dict[Partition, int]:
+    def committed(self, group: str, partitions: Sequence[Partition]) -> dict[Partition, int]:
         return dict(self.offsets) if group == "g" else dict(self.sink_offsets)
 
     def read(self, topic: str, start: Mapping[Partition, int] | None = None) -> Iterator[Record]:

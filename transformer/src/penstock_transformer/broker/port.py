@@ -161,7 +161,7 @@ class Admin(Protocol):
     def ends(self, topics: Sequence[str]) -> dict[Partition, tuple[int, int]]:
         """First and last stable offset of every partition: what there is for `read_committed` readers lies between."""
 
-    def committed(self, group: str) -> dict[Partition, int]:
-        """A group's offsets."""
+    def committed(self, group: str, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """A group's offsets in those of these where it has any; waits for no transaction."""
 
     def close(self) -> None: ...

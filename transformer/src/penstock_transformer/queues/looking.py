@@ -110,7 +110,7 @@ class Looker:
         if self._admin is None:
             self._admin = self._parts.admin()
         bounds = self._admin.ends([*self._topics.values(), self._marks_topic])
-        committed = {group: self._admin.committed(group) for group in set(self._groups.values())}
+        committed = {group: self._admin.committed(group, list(bounds)) for group in set(self._groups.values())}
         at_s = self._clock()
         reading = {
             role: group

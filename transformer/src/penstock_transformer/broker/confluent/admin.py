@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from time import monotonic, sleep
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import ConfigResource
 from confluent_kafka.admin._resource import ResourceType
 from confluent_kafka.cimpl import NewTopic
 
 from penstock_transformer.broker.confluent.errors import translate, translated
+from penstock_transformer.broker.confluent.group_offsets import GroupOffsets
 from penstock_transformer.broker.confluent.options import Troubles, connection, reach
 from penstock_transformer.broker.confluent.reader import ConfluentReader
 from penstock_transformer.broker.port import Retriable, TopicState
@@ -23,12 +24,14 @@ class ConfluentAdmin:
     """See `broker.port.Admin`."""
 
     def __init__(self, settings: BrokerSettings) -> None:
+        self._settings = settings
         self._timeout_s = settings.kafka_timeout_s
         self._troubles = Troubles()
         with translated("reaching Kafka"):
             self._client = AdminClient(connection(settings, self._troubles))
             reach(self._client, self._troubles, self._timeout_s)
         self._reader = ConfluentReader(settings)
+        self._groups: dict[str, GroupOffsets] = {}
 
     def topics(self, names: Sequence[str]) -> dict[str, TopicState]:
         """The topics of these that exist."""
@@ -78,18 +81,15 @@ class ConfluentAdmin:
             found |= self._reader.bounds(topic)
         return found
 
-    def committed(self, group: str) -> dict[Partition, int]:
-        """A group's offsets."""
-        asked = [ConsumerGroupTopicPartitions(group)]
-        try:
-            futures = self._client.list_consumer_group_offsets(asked, request_timeout=self._timeout_s)
-            found = futures[group].result().topic_partitions
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return {}
-            raise translate(error, f"looking at group {group}") from error
-        return {Partition(place.topic, place.partition): place.offset for place in found if place.offset >= 0}
+    def committed(self, group: str, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """A group's offsets in these."""
+        if group not in self._groups:
+            self._groups[group] = GroupOffsets(self._settings, group, settled=False)
+        found = self._groups[group].of(partitions)
+        return {partition: offset for partition, offset in found.items() if offset is not None}
 
     def close(self) -> None:
         """Leave."""
+        for offsets in self._groups.values():
+            offsets.close()
         self._reader.close()

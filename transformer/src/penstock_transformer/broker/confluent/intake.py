@@ -79,7 +79,7 @@ class ConfluentIntake:
         # Told among records: raised once those are out, for librdkafka tells each once.
         self._failures: list[BrokerError] = []
         self._headers = UnreadableHeaders(settings)
-        self._offsets = GroupOffsets(settings, group)
+        self._offsets = GroupOffsets(settings, group, settled=True)
 
     def subscribe(self, topics: Sequence[str], assignment: Assignment) -> None:
         """Join; partitions come and go during `poll`."""
@@ -213,6 +213,7 @@ class ConfluentIntake:
         self._headers.close()
         with translated("leaving Kafka"):
             self._consumer.close()
+        self._offsets.close()
 
 
 def _ignore(*_: Any) -> None: ...

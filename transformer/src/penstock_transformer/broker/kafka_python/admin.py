@@ -67,8 +67,8 @@ class KafkaPythonAdmin:
             found |= self._reader.bounds(topic)
         return found
 
-    def committed(self, group: str) -> dict[Partition, int]:
-        """A group's offsets."""
+    def committed(self, group: str, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """A group's offsets in these."""
         until = monotonic() + self._timeout_ms / 1000
         with translated(f"looking at group {group}"):
             while True:
@@ -82,7 +82,8 @@ class KafkaPythonAdmin:
                     if monotonic() >= until:
                         raise
                 sleep(_PAUSE_S)
-        return {Partition(place.topic, place.partition): entry.offset for place, entry in found.items() if entry.offset >= 0}
+        known = {Partition(place.topic, place.partition): entry.offset for place, entry in found.items()}
+        return {partition: known[partition] for partition in partitions if known.get(partition, -1) >= 0}
 
     def close(self) -> None:
         """Leave."""
