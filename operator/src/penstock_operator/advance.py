@@ -26,6 +26,9 @@ from penstock_operator.seen import InferenceService, Seen
 from penstock_operator.stage import ENDED, JOINED, Stage
 from penstock_operator.verdict import Verdict, read_verdict
 
+_NO_POD_S = 15.0
+"""Pods of a job come at once, unless a quota or a policy refuses them; only the job's events have their words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -173,9 +176,12 @@ def _verify(version: ModelVersion, stage: Stage, here: Situation) -> Step:
         why_not = here.seen.why_not(JOBS, version.job)
         return Step(stage, 0, "JobRefused", why_not) if why_not else Step(stage, 0, "Verifying", "its job is being made")
     if not job.ended:
-        if _since(version, here) >= duration_s(version.spec.rollout.max_duration, 7200.0):
-            return Step(Stage.FAILED, 0, "VerificationTimedOut", job.message or "its job did not end within maxDuration")
-        return Step(stage, 0, "Verifying", job.message)
+        since_s, message = _since(version, here), job.message
+        if not job.has_pod and since_s >= _NO_POD_S:
+            message = f"its job has no pod: kubectl describe job {job.name}"
+        if since_s >= duration_s(version.spec.rollout.max_duration, 7200.0):
+            return Step(Stage.FAILED, 0, "VerificationTimedOut", message or "its job did not end within maxDuration")
+        return Step(stage, 0, "Verifying", message)
     verdict = read_verdict(job, version)
     if verdict is None:
         if version.status.verify_attempts + 1 >= here.policy.verify_attempts:

@@ -75,7 +75,8 @@ class InferenceService:
 @dataclass(frozen=True, slots=True)
 class Job:
     """A verification. `report` is what its container wrote at its end; `ended` with neither report nor `killed_for_memory` is no
-    verdict. `attempt`: as the version's status had it when it was made. `message`: why it does not run."""
+    verdict. `attempt`: as the version's status had it when it was made. `has_pod`: one was made for it. `message`: why that does
+    not run."""
 
     name: str
     uid: str
@@ -87,6 +88,7 @@ class Job:
     killed_for_memory: bool = False
     report: Mapping[str, Any] | None = None
     message: str = ""
+    has_pod: bool = True
 
 
 @dataclass(frozen=True, slots=True)

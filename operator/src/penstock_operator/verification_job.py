@@ -155,6 +155,7 @@ def read_job(document: dict[str, Any], pods: list[dict[str, Any]]) -> Job:
         killed_for_memory=killed,
         report=report,
         message=_why(waiting, pods),
+        has_pod=bool(pods),
     )
 
 

@@ -51,6 +51,26 @@ def test_what_is_refused_is_said_and_tried_again(kind: Kind, name: str, phase: s
     assert shown(world, "flights-1")[0] == "Live"
 
 
+def test_a_job_without_a_pod_is_said() -> None:
+    """The job is taken, its pods are not: nothing but the job's events says why."""
+    world = World()
+    world.add_version("flights-1", A, **IMMEDIATE)
+
+    async def look_on() -> None:
+        for _ in range(5):
+            await world.operate()
+
+    asyncio.run(look_on())
+    assert shown(world, "flights-1") == ("Verifying", "Verifying", "")
+    world.now += 20
+    asyncio.run(look_on())
+    said = "its job has no pod: kubectl describe job flights-1-verify"
+    assert shown(world, "flights-1") == ("Verifying", "Verifying", said)
+    world.now += 7200
+    asyncio.run(look_on())
+    assert shown(world, "flights-1") == ("Failed", "VerificationTimedOut", said)
+
+
 def test_a_roll_back_waits_for_no_refused_predictor() -> None:
     world = World()
     for name, digest in (("flights-1", A), ("flights-2", B)):
