@@ -44,6 +44,11 @@ def bundle(**changed: str) -> dict[str, str]:
         ({"rollout": {"maxDuration": "two hours"}}, "spec.rollout.maxDuration"),
         ({"runtime": {"replicas": {"min": 3, "max": 2}}}, "expected at least min"),
         ({"runtime": {"device": "tpu"}}, "spec.runtime.device"),
+        ({"runtime": {"resources": {"limits": {"memory": "lots"}}}}, "spec.runtime.resources.limits.memory"),
+        ({"runtime": {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": "1500m"}}}}, "expected no more than limits"),
+        ({"runtime": {"serviceAccountName": "Models"}}, "spec.runtime.serviceAccountName"),
+        ({"bundle": bundle(uri="pvc://claim/../others")}, "expected a path inside of the claim"),
+        ({"rollout": {"maxDuration": "0s"}}, "expected more than no time at all"),
     ],
 )
 def test_a_spec_that_is_wrong_is_refused_by_its_field(kubernetes: KubernetesServer, spec: dict[str, Any], field: str) -> None:
@@ -68,6 +73,13 @@ def test_defaults_are_filled_in_and_the_digest_stays(kubernetes: KubernetesServe
         with pytest.raises(ApiStatus, match="cannot be changed"):
             kubernetes.request("PATCH", f"{PATH}/flights-7", {"spec": change}, kind=MERGE)
     kubernetes.request("DELETE", f"{PATH}/flights-7")
+
+
+def test_resources_are_taken_as_a_pod_takes_them(kubernetes: KubernetesServer) -> None:
+    requests, limits = {"cpu": "500m", "memory": "1Gi"}, {"cpu": 1, "memory": "1024Mi", "nvidia.com/gpu": 1}
+    made = kubernetes.request("POST", PATH, document(runtime={"resources": {"requests": requests, "limits": limits}}))
+    kubernetes.request("DELETE", f"{PATH}/flights-7")
+    assert made["spec"]["runtime"]["resources"] == {"requests": requests, "limits": limits}
 
 
 def test_a_glance_tells_the_story(kubernetes: KubernetesServer) -> None:
