@@ -33,6 +33,16 @@ def test_a_look_is_due_when_so_long_has_passed_since_the_last_and_not_before() -
     assert due_in_s(version, world.now + 2.0) == pytest.approx(LOOK_S - 2.0)
 
 
+@pytest.mark.parametrize("age_s", [0.0, 119.0, 300.0, 599.0, 7200.0])
+def test_it_is_time_when_a_look_said_that_it_would_be(age_s: float) -> None:
+    world, _ = on_trial()
+    world.now += age_s
+    plan = asyncio.run(world.operate())
+    version = read_model_version(world.cluster.objects[MODEL_VERSIONS.plural, NAMESPACE, "flights-2"])
+    assert not is_due(version, world.now + plan.look_again_s - 0.01)
+    assert is_due(version, world.now + plan.look_again_s)
+
+
 def test_a_version_that_is_not_on_trial_is_never_due() -> None:
     world, _ = on_trial()
     live = read_model_version(world.cluster.objects[MODEL_VERSIONS.plural, NAMESPACE, "flights-1"])

@@ -50,7 +50,8 @@ class Analysis:
 
 def analyse(trial: Trial, evidence: Evidence, remembered: Mapping[str, Any], *, tell_all: bool = True) -> Analysis:
     """What the counts of a stage, as they stand, say. `remembered` of another stage, or unreadable, counts as none. Not
-    `tell_all`: only harm is put in words, whose bounds cost many times what the verdicts do; the verdicts are the same."""
+    `tell_all`: only harm is put in words, whose bounds cost many times what the verdicts do; the verdicts are the same, and there
+    are no alerts."""
     before = _remembered(trial, remembered)
     findings = tuple(
         judge(
@@ -63,7 +64,7 @@ def analyse(trial: Trial, evidence: Evidence, remembered: Mapping[str, Any], *, 
         for measured in _measure(trial, evidence)
     )
     move, sentence = _decide(trial, evidence, findings)
-    return Analysis(move, sentence, findings, drift(trial, evidence), _document(trial, evidence, findings))
+    return Analysis(move, sentence, findings, drift(trial, evidence) if tell_all else (), _document(trial, evidence, findings))
 
 
 def _measure(trial: Trial, evidence: Evidence) -> Iterator[Measured]:

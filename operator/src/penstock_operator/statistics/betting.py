@@ -20,12 +20,13 @@ def log_sum(logs: Iterable[float]) -> float:
     greatest = max(values, default=NEVER)
     if greatest == NEVER:
         return NEVER
-    return greatest + log(sum(exp(value - greatest) for value in values))
+    # A list: a generator costs as much again as the sum of these few.
+    return greatest + log(sum([exp(value - greatest) for value in values]))
 
 
 def log_mean(weighted: Iterable[tuple[float, float]]) -> float:
     """log of the weighted sum of e-values, of (weight, log e-value); an e-value again if the weights sum to at most 1."""
-    return log_sum(log(weight) + value for weight, value in weighted if weight > 0.0)
+    return log_sum([log(weight) + value for weight, value in weighted if weight > 0.0])
 
 
 def log_product(terms: Iterable[tuple[float, float]]) -> float:

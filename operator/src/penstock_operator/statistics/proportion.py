@@ -39,7 +39,8 @@ def upper_bound(hits: float, units: float, log_threshold: float) -> float:
 def _log_e(hits: float, units: float, rate: float, bets: Bets) -> float:
     if units <= 0.0 or not 0.0 < rate < 1.0:
         return 0.0
-    return log_sum(log_weight + hits * hit + (units - hits) * miss for log_weight, hit, miss in _logs(rate, bets))
+    misses = units - hits
+    return log_sum([log_weight + hits * hit + misses * miss for log_weight, hit, miss in _logs(rate, bets)])
 
 
 @lru_cache(maxsize=64)

@@ -16,8 +16,9 @@ number of bins is rounded so that the claim holds for the ratio that was asked f
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from math import ceil, floor, inf, log, log2
 
@@ -25,6 +26,7 @@ from penstock_operator.statistics import difference, proportion
 from penstock_operator.statistics.betting import NEVER, log_mean
 
 _COMPARED, _MISPLACED = 0.9, 0.1
+_LOG_MISPLACED, _HALF_MISPLACED = log(_MISPLACED), log(0.5 * _MISPLACED)
 _ROUNDING = 1e-9
 
 
@@ -88,17 +90,27 @@ def _least(baseline: Sample, tail: float, compare: Callable[[int], float]) -> fl
         return 0.0
     least, middle = inf, baseline.bin_of(tail)
     for bins in (range(middle, len(baseline.beyond) + 1), range(middle - 1, -1, -1)):
-        for number, misplaced, no_less in _misplaced(baseline, tail, bins):
-            if no_less >= least:
-                break
-            least = min(least, log_mean(((_COMPARED, compare(number)), (_MISPLACED, misplaced))))
+        rising = bins.step > 0
+        for number in bins:
+            above, above_next = baseline.above(number), baseline.above(number + 1)
+            too_far = _too_high(above, baseline.total, tail) if rising else _too_low(above_next, baseline.total, tail)
+            if too_far + _HALF_MISPLACED >= least:
+                break  # what says that the quantile is not so far out only grows from here
+            other = _too_low(above_next, baseline.total, tail) if rising else _too_high(above, baseline.total, tail)
+            misplaced = log_mean(((0.5, too_far), (0.5, other)))
+            if misplaced + _LOG_MISPLACED < least:
+                least = min(least, log_mean(((_COMPARED, compare(number)), (_MISPLACED, misplaced))))
     return least
 
 
-def _misplaced(baseline: Sample, tail: float, bins: range) -> Iterator[tuple[int, float, float]]:
-    """Of each bin: evidence that the quantile is not in it, and what no bin further out in this direction falls below."""
-    rising = bins.step > 0
-    for number in bins:
-        too_high = proportion.log_e_below(baseline.above(number), baseline.total, tail)
-        too_low = proportion.log_e_above(baseline.above(number + 1), baseline.total, tail)
-        yield number, log_mean(((0.5, too_high), (0.5, too_low))), (too_high if rising else too_low) + log(0.5 * _MISPLACED)
+# Of one look: the same bins are asked for by both directions of the test, and by its bounds at every ratio.
+@lru_cache(maxsize=256)
+def _too_high(above: float, total: float, tail: float) -> float:
+    """log e-value against the quantile being at an edge with so many above it, or over it."""
+    return proportion.log_e_below(above, total, tail)
+
+
+@lru_cache(maxsize=256)
+def _too_low(above: float, total: float, tail: float) -> float:
+    """log e-value against the quantile being below an edge with so many above it."""
+    return proportion.log_e_above(above, total, tail)
