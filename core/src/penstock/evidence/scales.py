@@ -18,7 +18,7 @@ DIFFERENCE_BINS = 42
 """Bin 0 holds differences below 1e-8, bin i those in [1e-8 * 10**((i-1)/4), 1e-8 * 10**(i/4)); the last also what is above."""
 
 _FIRST_S = 1e-4
-_LONG_S = 1e3
+_LAST_S = _FIRST_S * 2.0 ** ((LATENCY_BINS - 1) / 8)
 _GREAT = 1e4
 _LEAST_DIFFERENCE = 1e-8
 
@@ -27,7 +27,8 @@ def latency_bin(seconds: float) -> int:
     """The bin of a latency in seconds, 0 to 159."""
     if seconds <= _FIRST_S:
         return 0
-    return min(int(8.0 * log2(seconds * 1e4)), LATENCY_BINS - 1) if seconds < _LONG_S else LATENCY_BINS - 1
+    # Compared, not clamped by `min`, whose call costs a third of all this.
+    return int(8.0 * log2(seconds * 1e4)) if seconds < _LAST_S else LATENCY_BINS - 1
 
 
 def latency_bounds_s(number: int) -> tuple[float, float]:

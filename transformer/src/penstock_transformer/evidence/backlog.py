@@ -63,9 +63,15 @@ class Backlog:
             waiting = self._outputs[sums] = []
         waiting.append(array)
         self._elements += array.size
-        if len(waiting) >= MOST or self._elements >= MOST_ELEMENTS:
+        if self._elements >= MOST_ELEMENTS:
             self.flush()
-        elif self._timer is None:
+            return
+        if len(waiting) >= MOST:
+            # Features wait on: twenty columns cost as much for a few batches as for many, and these are every 32nd.
+            del self._outputs[sums]
+            self._elements -= sum([array.size for array in waiting])
+            self._try(_count_outputs, sums, waiting)
+        if self._timer is None:
             self._arm()
 
     def features(self, sums: "Sums", columns: dict[str, Column]) -> None:

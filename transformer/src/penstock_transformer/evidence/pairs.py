@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 
 from penstock.evidence.document import Counts, Paired
 from penstock.evidence.scales import DIFFERENCE_BINS, RATIO_BINS, difference_bin, ratio_bin
@@ -95,9 +96,8 @@ class PairSums:
 
     def told(self) -> Paired:
         """As the document has it."""
-        told = self.counts
-        told.score_differences, told.latency_ratios = sparse(self.differences), sparse(self.ratios)
-        return told
+        # A copy: who has read it must not see it change.
+        return replace(self.counts, score_differences=sparse(self.differences), latency_ratios=sparse(self.ratios))
 
     def _latencies(self, pair: Pair) -> None:
         assert pair.answer is not None
