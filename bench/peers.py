@@ -225,11 +225,19 @@ def grpc_load(program: str, port: int, pid: int, message: Path, calls: int, seco
     except ValueError:
         raise Unavailable(f"ghz: {(done.stderr or done.stdout)[-300:]}") from None
     statuses = found.get("statusCodeDistribution") or {}
+    if not statuses:
+        # Calls that are under way at the end do not count, and these took longer than that.
+        raise Unavailable(f"ghz: none of {calls} calls at once was answered in {max(2, round(seconds))} s; {_told(found, done)}")
     if set(statuses) != {"OK"}:
         raise Unavailable(f"ghz: {statuses}")
     used = sum(cpu_s(child) - before.get(child, 0.0) for child in tree(pid))
     at = {part["percentage"]: part["latency"] / 1e6 for part in found["latencyDistribution"]}
     return {"requests_per_s": found["rps"], "cpu_us": used / found["count"] * 1e6, "p50_ms": at[50], "p99_ms": at[99]}
+
+
+def _told(found: dict[str, Any], done: "subprocess.CompletedProcess[str]") -> str:
+    """What else ghz has to say."""
+    return str(found.get("errorDistribution") or done.stderr.strip()[-300:] or "it names no error")
 
 
 def tree(pid: int) -> list[int]:

@@ -34,7 +34,7 @@ def encode_response(response: InferResponse, request: InferRequest) -> tuple[byt
 
 
 def _is_binary(name: str, request: InferRequest) -> bool:
-    """The form that a request wants an output in."""
+    """Whether a request wants an output as binary: the last time that it names it counts."""
     if request.outputs is not None:
         for output in reversed(request.outputs):
             if output.name == name:
@@ -44,13 +44,10 @@ def _is_binary(name: str, request: InferRequest) -> bool:
 
 def _encode_several(response: InferResponse, request: InferRequest) -> tuple[bytes, int | None]:
     """Any number of outputs: the header and the binary tensors behind it."""
-    by_default = request.binary_output
-    forms = {output.name: output.binary for output in request.outputs or ()}
     items: list[bytes] = []
     tail: list[bytes | memoryview] = []
     for tensor in response.outputs:
-        binary = forms.get(tensor.name)
-        if by_default if binary is None else binary:
+        if _is_binary(tensor.name, request):
             raw = tensor.raw
             items.append(binary_item(tensor, len(raw)))
             tail.append(raw)
