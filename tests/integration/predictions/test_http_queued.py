@@ -130,6 +130,7 @@ def test_the_position_is_how_many_are_before(stopped: Pair) -> None:
     # More than the process takes from its queue at once.
     ids = [stopped.submit() for _ in range(530)]
     until(lambda: stopped.show(ids[-1]).get("position") is not None)
+    assert 0 < stopped.show(ids[-1], prefer="wait=0")["position"] < 530
     last, urgent = stopped.show(ids[-1]), stopped.show(stopped.submit(**{"penstock-priority": "-1"}))
     assert last["state"] == "starting"
     assert 0 < last["position"] < 530

@@ -277,8 +277,12 @@ def test_lists_by_model_state_and_time_a_page_at_a_time(http: httpx.Client) -> N
     assert [len(page["predictions"]) for page in (first, second)] == [4, 3]
     assert second["cursor"] is None
     assert all("result" not in one for one in first["predictions"])
-    for query in ("cursor=x", "state=done", "after=soon", "limit=0", "limit=1001", "modell=x"):
+    for query in ("cursor=x", "state=done", "after=soon", "limit=0", "limit=1001", "modell=x", "state=failed&state=succeeded"):
         assert http.get(f"/predictions?{query}").status_code == 400, query
+    twice = http.get("/predictions?state=failed&state=succeeded").json()
+    assert (twice["field"], twice["detail"]) == ("query.state", "expected it once")
+    unknown = http.get("/predictions/none").json()
+    assert (unknown["status"], unknown["field"]) == (404, "prediction_id")
 
 
 def test_cancelling_what_has_ended_changes_nothing(http: httpx.Client) -> None:

@@ -40,7 +40,7 @@ _OWN_WORDS = frozenset(
         "Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "Inference-Header-Content-Length", "Origin",
         "Penstock-Expect-Bundle", "Penstock-Priority", "Penstock-Route-Key", "Penstock-Timeout-Ms", "body", "cursor", "data",
         "datatype", "event_time", "id", "inputs", "instances", "message", "model", "model_name", "name", "options", "outputs",
-        "parameters", "record_id", "rows", "scores", "shape", "values", "version",
+        "parameters", "prediction_id", "record_id", "rows", "scores", "shape", "values", "version", "webhook",
     }
 )  # fmt: skip
 

@@ -67,7 +67,8 @@ def records_router(transformer: PredictPlane) -> APIRouter:
 
 
 class Strict(APIRoute):
-    """A route that refuses what it does not know in the query, as bodies are refused for what they should not have."""
+    """A route that refuses what it does not know in the query, as bodies are refused for what they should not have; and what is
+    there twice, of which one would be passed over without a word."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
@@ -77,6 +78,8 @@ class Strict(APIRoute):
             for name in request.query_params:
                 if name not in known:
                     raise InvalidInput(f"unknown; expected some of {', '.join(sorted(known))}", field=f"query.{name[:80]}")
+                if len(request.query_params.getlist(name)) > 1:
+                    raise InvalidInput("expected it once", field=f"query.{name[:80]}")
             return await handler(request)
 
         return checked

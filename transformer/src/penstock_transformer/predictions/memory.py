@@ -195,7 +195,7 @@ class MemoryPredictions:
     def _find(self, prediction_id: str, owner: str | None) -> _Kept:
         kept = self._kept.get(prediction_id)
         if kept is None or owner not in (None, kept.new.owner):
-            raise NotFound(f"no prediction {prediction_id[:100]!r}")
+            raise NotFound(f"no prediction {prediction_id[:100]!r}", field="prediction_id")
         return kept
 
     def _end(self, kept: _Kept, ending: Ending) -> bool:

@@ -224,7 +224,7 @@ class PredictionService:
     async def _existing(self, prediction_id: str) -> Backing:
         """Where this id can be. Raises NotFound without opening anything for one that is nowhere."""
         if not 0 < len(prediction_id) <= ID_CHARACTERS or not prediction_id.isprintable() or not self._may_exist():
-            raise NotFound(f"no prediction {prediction_id[:100]!r}")
+            raise NotFound(f"no prediction {prediction_id[:100]!r}", field="prediction_id")
         return await self._opened()
 
     async def _opened(self, within_s: float | None = None) -> Backing:

@@ -58,7 +58,7 @@ class Finding:
             else:
                 row = next(iter(await self._engine.fetch(wanted.text, prediction_id, owner)), None)
         if row is None:
-            raise NotFound(f"no prediction {prediction_id[:100]!r}")
+            raise NotFound(f"no prediction {prediction_id[:100]!r}", field="prediction_id")
         return tuple(row)
 
     async def existing(self, ids: Sequence[str]) -> set[str]:

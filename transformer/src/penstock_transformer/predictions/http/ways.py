@@ -136,6 +136,8 @@ class PredictionWays:
         waited_s = self._wait_s(preference)
         if waited_s is not None and prediction.state not in ENDED:
             prediction, position = await self._service.ended(prediction, waited_s), None
+            if prediction.state not in ENDED:
+                prediction, position = await self._service.get(prediction.id, seen_by(caller_of(exchange)))
         exchange.answer(200, encode(prediction, position), headers=preference.applied(waited_s))
 
     def _answer(self, exchange: Exchange, prediction: Prediction, applied: bytes, *, waited: bool) -> None:
