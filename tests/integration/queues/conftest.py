@@ -31,7 +31,7 @@ tensors: {x: [a, b]}
 OUTPUTS = (TensorMetadata("y", "FP32", (-1, 1)),)
 INPUTS = (TensorMetadata("x", "FP32", (-1, 2)),)
 WAIT_S = 60.0
-MODELS = 16
+MODELS = 18
 """Tests of the area, at most: each has a model, and so topics, of its own."""
 _numbers = itertools.count(1)
 

@@ -158,6 +158,18 @@ def test_the_page_shows_that_the_server_went_and_came(place: Any, browser: Brows
         tab.wait("document.getElementById('state').textContent === 'Live.'")
 
 
+def test_a_database_in_which_nothing_waits_says_so(place: Any, browser: Browser, tmp_path: Path) -> None:
+    # With a broker it is a relay that takes what is handed in, and none runs here.
+    place.watch("--database", f"sqlite:///{tmp_path / 'predictions.db'}")
+    with browser.tab(f"{place.url}/console/queues") as tab:
+        both = "[...document.querySelectorAll('#database-idle, #database-table')]"
+        seen = f"{both}.filter((one) => one.checkVisibility()).map((one) => one.id).join()"
+        tab.wait(f"{seen} === 'database-idle'")
+        assert httpx.post(f"{place.url}/models/{place.model}/predictions", json={"rows": [{"a": 1}]}).status_code == 202
+        tab.wait(f"{seen} === 'database-table'")
+        assert tab.value("document.getElementById('backlogs').innerText").split()[:3] == [place.model, "1", "0"]
+
+
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     """axe-core's script, which looks for what keeps people out."""

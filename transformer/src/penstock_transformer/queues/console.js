@@ -130,7 +130,10 @@ function updatePartitions(element, topic) {
 function showDatabase(queues) {
   $("database").hidden = queues.database === null && queues.database_message === null;
   text($("database-message"), queues.database_message ? `The database does not answer: ${queues.database_message}` : "");
-  rows($("backlogs"), queues.database || [], (one) => one.model, makeCells("th", 3), (row, one) => {
+  const backlogs = queues.database || [];
+  $("database-table").hidden = backlogs.length === 0;
+  $("database-idle").hidden = backlogs.length > 0 || queues.database_message !== null;
+  rows($("backlogs"), backlogs, (one) => one.model, makeCells("th", 3), (row, one) => {
     cells(row, [one.model, count(one.waiting), count(one.processing), seconds(one.oldest_s)]);
   });
 }
