@@ -40,6 +40,15 @@ def test_kafka_python(error: BaseException, kind: type[BrokerError]) -> None:
     assert found.retryable == (kind is Retriable)
 
 
+def test_the_brokers_own_words_are_what_kafka_python_is_quoted_with() -> None:
+    from kafka import errors
+
+    answer = f"topics=[Result(name='t', error_code=38, error_message=%s, configs=[])]){'x' * 900}"
+    for said in ("only 1 broker(s) are registered.", "it's not 'so'"):
+        error = errors.InvalidReplicationFactorError(f"Request 'Create({'x' * 900})' failed with {answer % repr(said)}")
+        assert from_kafka_python(error, "doing").message == f"doing: InvalidReplicationFactorError: {said}"
+
+
 @pytest.mark.parametrize(
     "code, kind",
     [

@@ -79,13 +79,14 @@ def prepare(admin: Admin, settings: TopicSettings, wanted: Sequence[TopicState])
     if settings.kafka_create_topics:
         missing = [topic for topic in wanted if topic.name not in found]
         for topic in missing:
-            _create(admin, topic)
+            create(admin, topic)
         if missing:
             found = admin.topics([topic.name for topic in wanted])
     return check(found, wanted)
 
 
-def _create(admin: Admin, topic: TopicState) -> None:
+def create(admin: Admin, topic: TopicState) -> None:
+    """Make a topic. Raises Retriable; BrokerError, which says what a small cluster may want."""
     try:
         admin.create(topic)
     except BrokerError as error:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from penstock_transformer.broker.opening import open_admin
 from penstock_transformer.broker.port import BrokerError, TopicState
 from penstock_transformer.broker.settings import TopicSettings
+from penstock_transformer.broker.topics import create
 
 
 def updates_topic(name: str) -> str:
@@ -26,7 +27,7 @@ def prepare_topics(settings: TopicSettings, names: Sequence[str]) -> None:
         if missing and not settings.kafka_create_topics:
             raise BrokerError(f"there is no topic {', '.join(missing)}; make them, or say --kafka_create_topics true")
         for topic in missing:
-            admin.create(TopicState(topic, settings.kafka_partitions, settings.kafka_replication, _made(settings)))
+            create(admin, TopicState(topic, settings.kafka_partitions, settings.kafka_replication, _made(settings)))
     finally:
         admin.close()
 

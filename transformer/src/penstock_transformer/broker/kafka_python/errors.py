@@ -47,7 +47,7 @@ def translate(error: BaseException, doing: str, *, at: int | None = None) -> Bro
     """The port's error for one of kafka-python's. `doing` says what was tried; `at` is where a record was too large."""
     if isinstance(error, BrokerError):
         return error
-    text = f"{doing}: {type(error).__name__}: {error}"[:500]
+    text = f"{doing}: {type(error).__name__}: {_said(error)}"[:500]
     if isinstance(error, _FENCED):
         return Fenced(text)
     if isinstance(error, _REBALANCED):
@@ -59,6 +59,16 @@ def translate(error: BaseException, doing: str, *, at: int | None = None) -> Bro
     if isinstance(error, _MENDED_BY_ANOTHER_TRY):
         return Retriable(text)
     return BrokerError(text)
+
+
+_MESSAGE = re.compile(r"error_message=(?:'((?:[^'\\]|\\.)+)'|\"((?:[^\"\\]|\\.)+)\")")
+
+
+def _said(error: BaseException) -> str:
+    """The broker's own words, where kafka-python has them at the end of request and answer as Python writes them."""
+    text = str(error)
+    found = _MESSAGE.search(text)
+    return text if found is None else found[1] or found[2]
 
 
 def _named(text: str) -> errors.KafkaError | None:
