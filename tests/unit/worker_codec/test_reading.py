@@ -100,8 +100,8 @@ def test_numbers_of_an_event_stay_as_they_were_sent(read):
 @pytest.mark.parametrize(
     ("value", "headers", "error", "field"),
     [
-        (None, [], InvalidInput, None),
-        (b"", [], InvalidInput, None),
+        (None, [], InvalidInput, "body"),
+        (b"", [], InvalidInput, "body"),
         (b"no json", [], InvalidInput, "body"),
         (b"\xff\xfe", [], InvalidInput, "body"),
         (b"[" * 4000, [], InvalidInput, "body"),
@@ -122,7 +122,7 @@ def test_numbers_of_an_event_stay_as_they_were_sent(read):
         (ROWS, [("penstock-timeout-ms", b"soon")], InvalidInput, "Penstock-Timeout-Ms"),
         (ROWS, [("penstock-priority", b"1.5")], InvalidInput, "Penstock-Priority"),
         (ROWS, [("penstock-expect-bundle", b"flights")], InvalidInput, "Penstock-Expect-Bundle"),
-        (b"nothing", [STRUCTURED], InvalidInput, None),
+        (b"nothing", [STRUCTURED], InvalidInput, "body"),
         (event(), [STRUCTURED], InvalidInput, "data"),
         (event(data={}, data_base64=""), [STRUCTURED], InvalidInput, "data_base64"),
         (event(data_base64="?"), [STRUCTURED], InvalidInput, "data_base64"),

@@ -46,7 +46,7 @@ def read_event(value: bytes) -> Event:
     try:
         event = _decode(value)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"expected a CloudEvent as JSON: {error}"[:500]) from None
+        raise InvalidInput(f"expected a CloudEvent as JSON: {error}"[:500], field="body") from None
     if not event.specversion.startswith("1."):
         raise InvalidInput(f"expected 1.0, got {event.specversion[:40]!r}", field="specversion")
     length = event.inferenceheadercontentlength

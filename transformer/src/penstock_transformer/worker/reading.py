@@ -73,7 +73,7 @@ class Reader:
         identity = id_of(record, headers)
         try:
             if not value:
-                raise InvalidInput("expected a request, got a record without a value")
+                raise InvalidInput("expected a request, got a record without a value", field="body")
             if len(value) > self._limits.body_bytes:
                 self._limits.check_body(len(value))
             if names.CONTENT_ENCODING in headers:
