@@ -42,6 +42,7 @@ def test_status_tells_the_story(place: Any) -> None:
     assert re.search(r"Acknowledged +no .*WaitingForTransformers: 2 of 3 pods", told.out)
     assert "penstock rollout promote flights-8    (to 50 %)" in told.out
     assert "\x1b" not in told.out
+    assert not re.search(r" $", told.out, re.MULTILINE)
     # Nobody says how wide a pipe is: a line is not broken for it.
     long = "one of the transformers' pods does not know the bundle's digest, which it has to before it is asked for it"
     place.status("flights-8", "Canary", 25, reason="WaitingForTransformers", message=long)

@@ -45,6 +45,7 @@ def text(*stories: Story, width: int = 120) -> str:
         ("Warming", 0, "flights-8 starts its predictor; flights-7 answers all requests"),
         ("Joining", 0, "the transformers fetch flights-8; flights-7 answers all requests"),
         ("Shadow", 0, "flights-8 gets copies of 20 % of requests; flights-7 answers all requests"),
+        ("Canary", 0, "flights-8 waits for its first step; flights-7 answers all requests"),
         ("Canary", 25, "flights-8 answers 25 % of requests, flights-7 the others"),
         ("Promoting", 100, "flights-8 takes over from flights-7"),
         ("Failed", 0, "flights-8 failed (Failed: no); flights-7 answers all requests"),

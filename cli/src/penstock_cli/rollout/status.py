@@ -161,8 +161,15 @@ def show(view: View, output: str) -> None:
     if output == "json":
         click.echo(json.dumps(document_of(view.stories), indent=2, ensure_ascii=False))
         return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
-    console.print(drawn(view.stories, time.time(), focus=view.focus))
+    picture = drawn(view.stories, time.time(), focus=view.focus)
+    if sys.stdout.isatty():
+        Console(highlight=False).print(picture)
+        return
+    console = Console(highlight=False, width=_PIPE_COLUMNS)
+    with console.capture() as lines:
+        console.print(picture)
+    for line in lines.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def _screen(view: View, output: str, *, watch: bool) -> Screen:

@@ -41,6 +41,8 @@ def _underway(story: Story, candidate: ModelVersion) -> str:
             return f"{name} gets copies of {100 * (shadow.fraction if shadow else 0):g} % of requests; {_answers(story)}"
         case Stage.PROMOTING:
             return f"{name} takes over from {others}" if others else f"{name} takes all requests"
+        case _ if not weight:
+            return f"{name} waits for its first step; {_answers(story)}"
         case _:
             return f"{name} answers {weight} % of requests, {others or 'nobody'} the others"
 
