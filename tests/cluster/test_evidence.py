@@ -139,6 +139,30 @@ def test_a_good_version_goes_live_by_itself(tried: Flights, next_bundle: Path, v
     assert version in penstock_rollout(tried, "status", MODEL)
 
 
+def test_a_good_version_is_compared_with_fresh_pods_of_the_one_before(tried: Flights, next_bundle: Path, version: str) -> None:
+    """`baseline: true`: they are there and in the route before its first request, are what it is compared with, and go."""
+    beside, found = f"{version}-base", {}
+
+    def look() -> None:
+        condition = '--output=jsonpath={.status.conditions[?(@.type=="Baseline")].reason}'
+        found["condition"] = tried.kubectl("get", "modelversion", version, condition)
+        found["route"] = tried.kubectl("get", "configmap", f"penstock-route-{MODEL}", r"--output=jsonpath={.data.route\.yaml}")
+        found["counted"] = [
+            entry.requests for pod in trials.look(tried) for one in pod.processes for entry in one.entries if entry.arm
+        ]
+
+    steps: dict[str, Any] = {"steps": [25, 100], "margins": {"latencyP99": 1.5}}
+    trial = trials.run(tried, version, next_bundle, NEXT, meanwhile=look, baseline=True, **steps)
+    print(trial.describe(), found, flush=True)
+    assert found["condition"] == "Compared"
+    assert f"http://{beside}-predictor.{tried.namespace}:80" in found["route"]
+    assert "arm: baseline" in found["route"]
+    assert found["counted"]
+    assert trial.status["phase"] == "Live", trial.status["message"]
+    assert not lost(trial)
+    tried.kubectl("wait", "--for=delete", f"inferenceservice/{beside}", "--timeout=60s")
+
+
 def test_it_ends_the_same_if_operator_and_transformer_are_killed(tried: Flights, faulty: dict[str, Path]) -> None:
     """The one counts nothing twice that the other has told before, and a new transformer begins at nothing."""
     name, fault = f"{MODEL}-killed", FAULTS["2 % errors"]
