@@ -2,6 +2,7 @@
 
     begin -> records into librdkafka's queue -> offsets -> commit        each wait has an end
       any error before the commit was asked for: abort; if that fails too, the producer is of no more use until `restore`
+      the offsets' call does not come back: the producer is left behind with it, and of no more use until `restore`
       no answer to the commit: in doubt, and of no more use until `restore`
 
 Every delivery is reported back to Python, though only those that fail are kept: without reports librdkafka looks every 10 ms
@@ -18,6 +19,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from penstock.failpoints import failpoint
+from penstock_transformer.broker.confluent.bounded_calls import BoundedCalls
 from penstock_transformer.broker.confluent.errors import TIMED_OUT, translate, translate_code, translated
 from penstock_transformer.broker.confluent.options import Troubles, connection, reach
 from penstock_transformer.broker.membership import Membership
@@ -32,6 +34,8 @@ _UNASSIGNED = -1
 _LOOK_AGAIN_S = 1.0
 # A refused record is noticed so soon.
 _SLICE_S = 0.05
+# What librdkafka itself may add to the time that a call is given.
+_GRACE_S = 2.0
 
 
 class _Client:
@@ -168,6 +172,9 @@ class ConfluentOutlet:
         self._settings = settings
         self._id = transactional_id
         self._timeout_s = settings.kafka_timeout_s
+        # Longer than its transaction lasts no offset is waited for.
+        self._offsets_s = min(settings.kafka_timeout_s, settings.kafka_transaction_timeout_s)
+        self._bounded = BoundedCalls()
         self._client: _Client | None = None
 
     def open(self) -> None:
@@ -196,8 +203,7 @@ class ConfluentOutlet:
             failpoint("worker.produced")
             if offsets:
                 assert group is not None
-                given = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
-                producer.send_offsets_to_transaction(given, group.metadata, self._timeout_s)
+                self._send_offsets(client, offsets, group)
             failpoint("worker.offsets_sent")
         except (KafkaException, BufferError, BrokerError) as error:
             failure = translate(error, "writing to Kafka")
@@ -214,8 +220,18 @@ class ConfluentOutlet:
             self._abort(client, failure)
             raise failure from error
 
+    def _send_offsets(self, client: _Client, offsets: Mapping[Partition, int], group: Membership) -> None:
+        given = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
+        send = client.producer.send_offsets_to_transaction
+        if not self._bounded.call(lambda: send(given, group.metadata, self._offsets_s), self._offsets_s + _GRACE_S):
+            # Nothing else can be asked of it. Whoever takes its transactional id over aborts what it has begun.
+            self._give_up(client)
+            raise Retriable("writing offsets to Kafka: no answer")
+
     def _abort(self, client: _Client, failure: BrokerError) -> None:
         """Leave nothing open. A producer that cannot even do that is given up, for another where that is possible at once."""
+        if self._client is not client:
+            return
         try:
             client.producer.abort_transaction(self._timeout_s)
         except KafkaException:
@@ -237,6 +253,7 @@ class ConfluentOutlet:
     def close(self) -> None:
         """Leave."""
         self._client = None
+        self._bounded.close()
 
 
 class ConfluentProducer:
