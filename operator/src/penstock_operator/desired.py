@@ -307,5 +307,7 @@ def _look_again(here: Situation, policy: Policy, entries: tuple[Entry, ...]) -> 
         if version.deleted or (stage in ENDED and own_service(seen, version) is not None):
             waits.append(policy.poll_s)
     if entries and not (ack.complete and not ack.silent):
-        waits.append(policy.poll_s)
+        # Where no version waits for it, a pod that lags or is silent is no hurry: on a busy node many do not answer in time.
+        waiting = any(version.deleted or stage_of(version) in JOINED for version in seen.versions)
+        waits.append(policy.poll_s if waiting else 4 * policy.poll_s)
     return min(waits)
