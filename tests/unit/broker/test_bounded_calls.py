@@ -1,0 +1,68 @@
+"""Calls that come back, that fail and that never come back; what a call holds is let go of once it is over."""
+
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from penstock_transformer.broker.confluent.bounded_calls import BoundedCalls
+
+LONG_S = 60.0
+
+
+class Held:
+    """What a call is made with."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.ready = threading.Event()
+
+    def call(self) -> None:
+        self.calls += 1
+
+    def fail(self) -> None:
+        raise ValueError("it fails")
+
+    def stay(self) -> None:
+        self.ready.wait()
+
+
+@pytest.fixture
+def bounded() -> Iterator[BoundedCalls]:
+    made = BoundedCalls()
+    yield made
+    made.close()
+
+
+def test_what_comes_back_and_what_fails(bounded: BoundedCalls) -> None:
+    held = Held()
+    assert bounded.call(held.call, LONG_S)
+    with pytest.raises(ValueError, match="it fails"):
+        bounded.call(held.fail, LONG_S)
+    assert bounded.call(held.call, LONG_S)
+    assert held.calls == 2
+
+
+def test_what_never_comes_back_is_left_behind_and_the_next_is_made(bounded: BoundedCalls) -> None:
+    held = Held()
+    assert not bounded.call(held.stay, 0.01)
+    assert bounded.call(held.call, LONG_S)
+    assert held.calls == 1
+    # Its end, however late, is nobody's answer.
+    held.ready.set()
+    with pytest.raises(ValueError, match="it fails"):
+        bounded.call(held.fail, LONG_S)
+
+
+def test_nothing_is_held_once_a_call_is_over(bounded: BoundedCalls) -> None:
+    held = Held()
+    gone = weakref.ref(held)
+    gc.disable()
+    try:
+        assert bounded.call(lambda held=held: held.call(), LONG_S)  # type: ignore[misc]
+        del held
+        assert gone() is None
+    finally:
+        gc.enable()
