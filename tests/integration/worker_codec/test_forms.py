@@ -2,11 +2,13 @@
 
 import base64
 import json
+import shutil
 import subprocess
 import time
 from pathlib import Path
 
 import httpx
+import jsonschema
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from penstock.testing.programs import ProgramMissing, program
 from penstock.testing.server import ServerProcess
 
 WAIT_S = 60.0
+SPECS = "@asyncapi/specs@6.11.1"
 ROW = {"distance": 100.0, "carrier": "UA"}
 TENSORS = {
     "inputs": [
@@ -164,3 +167,15 @@ def test_the_worker_shows_the_document_of_its_topics(line):
     assert made["channels"]["requests"]["address"] == "forms.requests"
     assert "distance" in made["components"]["schemas"]["rows"]["properties"]["rows"]["items"]["properties"]
     assert made["servers"]["kafka1"]["host"] == line.bootstrap
+
+
+def test_the_document_is_one_by_asyncapis_own_schema(line, tmp_path):
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("needs npm: apt-get install npm")
+    if subprocess.run(
+        [npm, "install", "--no-audit", "--no-fund", "--silent", SPECS], cwd=tmp_path, capture_output=True
+    ).returncode:
+        pytest.skip(f"needs {SPECS} from an npm registry")
+    schema = json.loads((tmp_path / "node_modules/@asyncapi/specs/schemas/3.0.0.json").read_bytes())
+    jsonschema.Draft7Validator(schema).validate(httpx.get(f"{line.worker.url}/asyncapi.json").raise_for_status().json())
