@@ -133,6 +133,8 @@ class Controller:
         model = namespace, str((document.get("spec") or {}).get("inferenceService", ""))
         if any((namespace, name) in cache.objects for cache in self._versions):
             self._models.setdefault(model, set()).add(name)
+            if self._remembered.is_echo(document):
+                return
         else:
             self._models.get(model, set()).discard(name)
             self._remembered.forget(document["metadata"].get("uid", ""))
@@ -259,6 +261,7 @@ class Controller:
         plan, seen = await self._decided(model, self._readers.get(model[0]) or self._readers[""])
         found = self._remembered.sorted_out(plan, seen)
         if found.words and not found.changes and self._may_act():
+            self._remembered.expect(found.words, seen)
             outcome = await self._carry_out(replace(plan, operations=found.words), model)
             if outcome.error is None:
                 self._remembered.written(found.words, seen)

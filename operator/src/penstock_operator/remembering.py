@@ -14,7 +14,7 @@ Invariant: what is kept here follows from the status as it was read; one that so
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -43,6 +43,16 @@ class Sorted:
     words: tuple[Operation, ...]
 
 
+class _Echo(NamedTuple):
+    """What tells one state of a ModelVersion from every other that would be decided on otherwise: the moment of its last look,
+    and what users change."""
+
+    looked: float | None
+    generation: int
+    deleted: str
+    annotations: dict[str, str]
+
+
 class Remembered:
     """Of one operator, for as long as it holds the lease."""
 
@@ -51,6 +61,8 @@ class Remembered:
         self._read: dict[str, tuple[str, ModelVersion | None]] = {}
         # By uid: the evidence that was read in the status, and what it has become.
         self._since: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
+        # By uid: what a watch will tell of words that are being written.
+        self._echoes: dict[str, _Echo] = {}
 
     def read(self, document: Object) -> ModelVersion | None:
         """The version as looks are to see it; None for one that cannot be read."""
@@ -85,6 +97,26 @@ class Remembered:
                 words.append(operation)
         return Sorted(tuple(changes), tuple(words))
 
+    def expect(self, words: Iterable[Operation], seen: Seen) -> None:
+        """These statuses are about to be written."""
+        versions = {version.name: version for version in seen.versions}
+        for operation in words:
+            version = versions[operation.name]
+            looked = operation.document["status"]["evidence"].get("looked")
+            self._echoes[version.uid] = _Echo(looked, version.generation, version.deleted, version.annotations)
+
+    def is_echo(self, document: Object) -> bool:
+        """Whether a watch tells of words that were written here, and of nothing else: there is nothing to look at. Once each."""
+        metadata = document["metadata"]
+        looked = ((document.get("status") or {}).get("evidence") or {}).get("looked")
+        told = _Echo(
+            looked, metadata.get("generation", 0), metadata.get("deletionTimestamp") or "", metadata.get("annotations") or {}
+        )
+        if looked is None or self._echoes.get(metadata.get("uid", "")) != told:
+            return False
+        del self._echoes[metadata["uid"]]
+        return True
+
     def written(self, words: Iterable[Operation], seen: Seen) -> None:
         """These statuses were written: what is still read of them until the watch tells is older."""
         versions = {version.name: version for version in seen.versions}
@@ -95,6 +127,7 @@ class Remembered:
         """Drop what is kept of a version that is gone."""
         self._read.pop(uid, None)
         self._since.pop(uid, None)
+        self._echoes.pop(uid, None)
 
     def clear(self) -> None:
         """Drop all evidence: another operator may have learnt more meanwhile."""

@@ -9,6 +9,7 @@ from penstock_operator.cluster import MODEL_VERSIONS
 from penstock_operator.desired import decide
 from penstock_operator.judgement import LOOK_S, TELL_S, read_ledger
 from penstock_operator.looking import Silence, look
+from penstock_operator.model_version import ROLLBACK
 from penstock_operator.plan import Plan
 from penstock_operator.remembering import Remembered, Sorted
 from penstock_operator.seen import Seen
@@ -51,6 +52,7 @@ class Trial:
         """A look, as a controller makes it; what is to be written is."""
         seen, plan = asyncio.run(self._decided())
         found = self.remembered.sorted_out(plan, seen)
+        self.remembered.expect(found.words, seen)
         asyncio.run(carry_out(Plan((*found.changes, *found.words), 0.0), self.world.cluster))
         if not found.changes:
             self.remembered.written(found.words, seen)
@@ -163,3 +165,22 @@ def test_versions_that_cannot_be_read_and_those_that_are_gone() -> None:
     trial.look()
     trial.remembered.forget(trial.document["metadata"]["uid"])
     assert trial.learnt() == trial.written()
+
+
+def test_what_a_watch_tells_of_own_words_is_no_reason_to_look_once() -> None:
+    trial = begun()
+    assert trial.remembered.is_echo(trial.document)
+    assert not trial.remembered.is_echo(trial.document)
+
+
+def test_words_that_a_user_has_changed_something_beside_are_a_reason_to_look() -> None:
+    trial = begun()
+    changed = trial.document | {"metadata": trial.document["metadata"] | {"annotations": {ROLLBACK: "no"}}}
+    assert not trial.remembered.is_echo(changed)
+    assert not trial.remembered.is_echo(changed | {"metadata": {"uid": "another"}})
+    assert trial.remembered.is_echo(trial.document)
+    trial.remembered.forget(trial.document["metadata"]["uid"])
+    trial.wait(TELL_S)
+    assert trial.look().words
+    later = trial.document | {"metadata": trial.document["metadata"] | {"deletionTimestamp": "2026-01-02T03:04:05Z"}}
+    assert not trial.remembered.is_echo(later)
