@@ -327,7 +327,7 @@ def test_the_document_says_how_it_is_called(http: httpx.Client) -> None:
         "/models/{model}/predictions", "/predictions", "/predictions/{prediction_id}", "/predictions/{prediction_id}/cancel",
         "/predictions/{prediction_id}/input", "/predictions/{prediction_id}/result", "/predictions/{prediction_id}/events",
     }  # fmt: skip
-    assert set(paths["/models/{model}/predictions"]["post"]["responses"]) >= {"200", "202", "400", "429"}
+    assert set(paths["/models/{model}/predictions"]["post"]["responses"]) >= {"200", "202", "400", "422", "429"}
 
 
 def test_a_server_that_was_asked_for_none_keeps_nothing(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ async def document(app: FastAPI) -> dict[str, Any]:
 def _tidy(path: str, operation: dict[str, Any]) -> None:
     """Replace what the framework supposes of answers by what this server does."""
     responses = operation.setdefault("responses", {})
-    responses.pop("422", None)
+    # The framework's own is no problem document; a route's own is.
+    if "application/problem+json" not in responses.get("422", {}).get("content", {}):
+        responses.pop("422", None)
     known = known_answers(path)
     if known is not None:
         responses.clear()

@@ -16,7 +16,7 @@ _PREDICTION: Schema = {
         "id": {"type": "string", "description": "the same in the answer, on Kafka, in logs and in the database"},
         "model": {"type": "string"},
         "state": {"type": "string", "enum": _STATES, "description": "starting means queued"},
-        "position": {"type": "integer", "description": "how many are before it in its queue"},
+        "position": {"type": "integer", "description": "how many are before it in the database's queue, while it waits there"},
         "rows": {"type": "integer"},
         "created_at": _TIME,
         "started_at": _TIME,
@@ -60,7 +60,9 @@ SUBMIT: Schema = {
     "parameters": [
         *POST_PREDICT["parameters"],
         _header("Idempotency-Key", "the same key and the same request again: the first prediction; another request: 422"),
-        _header("Penstock-Webhook", "an https:// address that is told, signed, when the prediction has ended; refused with 400"),
+        _header(
+            "Penstock-Webhook", "an https:// address that is told, signed, when the prediction has ended; 400 where it cannot be"
+        ),
         _header("Prefer", "wait=n: 200 with the prediction if it has ended within n seconds"),
     ],
     "requestBody": {
@@ -74,6 +76,10 @@ SUBMIT: Schema = {
     "responses": {
         "202": {**_json("Kept; Location is its address", _PREDICTION)},
         "200": _json("Ended within the time that Prefer: wait=n gave it", _PREDICTION),
+        "422": {
+            "description": "The Idempotency-Key was used for another request",
+            "content": {"application/problem+json": {"schema": _PROBLEM}},
+        },
     },
 }
 SHOW: Schema = {
