@@ -3,13 +3,15 @@
     PostgreSQL   Kafka   predictor   transformer   relay   worker (two)   sink
 
 Every process keeps its port, its data and its identity over `kill`, as a pod of a StatefulSet does; what was killed is started
-again at once, and nobody waits for it: the others have to live with that.
+again at once, and nobody waits for it: the others have to live with that. A program that ends by itself is started again at once
+as well, as a kubelet would, whatever else goes on.
 """
 
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,6 +25,8 @@ from penstock.testing.servers import PostgresServer, Server, free_port
 
 MODEL = "sums"
 PARTITIONS = 4
+# Who has ended by itself is noticed within this.
+_LOOK_S = 0.2
 FEATURES = """
 formatVersion: 1
 features:
@@ -33,30 +37,44 @@ tensors: {x: [a, b]}
 
 
 class Program:
-    """One of our programs. `log` keeps what all its lives wrote."""
+    """One of our programs. `log` keeps what all its lives wrote, `ends` how often it ended by itself."""
 
     def __init__(self, log: Path, environment: dict[str, str], *arguments: str) -> None:
         self.log = log
         self._environment = environment
         self._command = [sys.executable, "-m", *arguments]
         self._process: subprocess.Popen[bytes] | None = None
+        self.ends = 0
+        # Whoever kills it and whoever looks after it are different threads.
+        self._lock = threading.RLock()
 
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it, whatever it died of."""
-        with self.log.open("ab") as log:
+        """Start it, whatever it died of, unless it runs."""
+        with self._lock, self.log.open("ab") as log:
+            if self.running:
+                return
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
             )
 
+    def look_after(self) -> None:
+        """Start it again if it has ended by itself."""
+        with self._lock:
+            if self._process is not None and not self.running:
+                self.ends += 1
+                self.start()
+
     def kill(self) -> None:
-        """SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        """SIGKILL; it is not looked after until it is started again."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
 
     def pause(self) -> None:
         """SIGSTOP: it keeps its connections, its locks and its open transaction, and does nothing with them."""
@@ -70,19 +88,10 @@ class Program:
 
     def give_up(self) -> subprocess.Popen[bytes]:
         """Its process, which lives on but is no more this program's: the next `start` is its successor's."""
-        assert self._process is not None
-        process, self._process = self._process, None
+        with self._lock:
+            assert self._process is not None
+            process, self._process = self._process, None
         return process
-
-    def end(self, within_s: float = 40.0) -> int:
-        """SIGTERM; the exit status."""
-        assert self._process is not None
-        self._process.terminate()
-        try:
-            return self._process.wait(within_s)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
 
 
 class Cast:
@@ -97,6 +106,8 @@ class Cast:
         self.postgres = PostgresServer()
         self.http_port = free_port()
         self.targets: dict[str, Program | Server] = {}
+        self._leaving = threading.Event()
+        self._keeper = threading.Thread(target=self._look_after, name="keeper", daemon=True)
 
     @property
     def url(self) -> str:
@@ -111,11 +122,19 @@ class Cast:
             for program in self.programs:
                 exits.callback(program.kill)
                 program.start()
+            self._keeper.start()
+            exits.callback(self._keeper.join)
+            exits.callback(self._leaving.set)
             self._exits = exits.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._exits.close()
+
+    def _look_after(self) -> None:
+        while not self._leaving.wait(_LOOK_S):
+            for program in self.programs:
+                program.look_after()
 
     @property
     def programs(self) -> list[Program]:

@@ -7,7 +7,7 @@ any other; it is canceled in the database if that is what the caller was told, a
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import httpx
@@ -85,12 +85,11 @@ class Judge:
     def close(self) -> None:
         self._consumer.close()
 
-    def read_until_all(self, taken: set[str], within_s: float, revive: Callable[[], None]) -> None:
-        """Read until every id was seen and nothing more comes, or for so long without any news. `revive` starts who has ended."""
+    def read_until_all(self, taken: set[str], within_s: float) -> None:
+        """Read until every id was seen and nothing more comes, or for so long without any news."""
         self._assign()
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
-            revive()
             records = self._consumer.consume(500, 2.0)
             for record in records:
                 if record.error() is None:
@@ -99,13 +98,12 @@ class Judge:
             if not records and not self.verdict.lost(taken):
                 return
 
-    def ask_states(self, url: str, submitted: set[str], within_s: float, revive: Callable[[], None]) -> None:
-        """Ask for every submission's state until it has ended, or for so long without any news. `revive` starts who has ended."""
+    def ask_states(self, url: str, submitted: set[str], within_s: float) -> None:
+        """Ask for every submission's state until it has ended, or for so long without any news."""
         deadline = time.monotonic() + within_s
         waiting = sorted(submitted)
         with httpx.Client(timeout=10.0) as client:
             while waiting and time.monotonic() < deadline:
-                revive()
                 left = [name for name in waiting if not self._ended(client, url, name)]
                 if len(left) < len(waiting):
                     deadline = time.monotonic() + within_s

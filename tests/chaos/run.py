@@ -8,24 +8,27 @@ and transactions have run out. The share `--cancels` of all submissions is cance
 the wall clock of all our programs is stepped so often, an hour forward and back, before anybody is killed. After `--minutes`
 nobody more is killed, however many were. After every tenth kill one prediction has to go all the way before the next.
 
-Exits 1 if an id was lost or doubled, or if the database says other than Kafka, or other than who canceled was told. The seed
-decides who is killed and after how long; what the machine makes of it is chance.
+Exits 1 if an id was lost or doubled, or if the database says other than Kafka, or other than who canceled was told, or if
+everything stood still. However it ends, at SIGTERM and SIGINT too, what was taken until then is counted. The seed decides who is
+killed and after how long; what the machine makes of it is chance.
 """
 
 import argparse
 import math
 import random
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hangs
 import httpx
 from cancels import Cancels
-from cast import MODEL, Cast
+from cast import MODEL, Cast, Program
 from clock import HOUR_S, Clock
 from judge import DEAD_LETTERS, PREDICTIONS, Judge, Verdict
 from load import Produced, Submissions
@@ -52,6 +55,7 @@ def main() -> None:
     parser.add_argument("--hangs", type=float, default=0.0)
     parser.add_argument("--cancels", type=float, default=0.0)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     directory = Path(tempfile.mkdtemp(prefix="penstock-chaos-"))
     print(f"logs: {directory}", flush=True)
     clock = Clock(directory) if given.clock_steps else None
@@ -71,21 +75,37 @@ def chaos(cast: Cast, given: argparse.Namespace, clock: Clock | None = None) -> 
         thread.start()
     if clock is not None:
         step(clock, given.clock_steps, submissions)
-    killed = kill(cast, given)
+    killed, stopped = Counter[str](), list[str]()
+    with noted(stopped):
+        kill(cast, given, killed)
     for thread in (submissions, produced, cancels):
-        thread.stop()
+        with noted(stopped):
+            thread.stop()
     submitted, foreign = set(submissions.taken), set(produced.taken)
     judge = Judge(cast.kafka.bootstrap, cancels.answers)
     try:
-        # Programs that could not do without something that was away still end by themselves, and nobody else starts them again.
-        judge.read_until_all(submitted | foreign, _QUIET_S, lambda: revive(cast))
-        judge.ask_states(cast.url, submitted, _QUIET_S, lambda: revive(cast))
-        if judge.verdict.lost(submitted | foreign):
+        judge.read_until_all(submitted | foreign, _QUIET_S)
+        judge.ask_states(cast.url, submitted, _QUIET_S)
+        if stopped or judge.verdict.lost(submitted | foreign):
             print("\n".join(judge.where_it_stands(f"penstock-{MODEL}")), flush=True)
     finally:
         judge.close()
     print(f"kills {killed.total()}: {counted(killed)}")
-    return report(judge.verdict, submitted, foreign)
+    ends = Counter({name: target.ends for name, target in cast.targets.items() if isinstance(target, Program) and target.ends})
+    print(f"ended by themselves {ends.total()}: {counted(ends)}")
+    return report(judge.verdict, submitted, foreign) or int(bool(stopped))
+
+
+@contextmanager
+def noted(stopped: list[str]) -> Iterator[None]:
+    """What ends this early is printed and noted, and all is counted nevertheless. Who asks for the end a second time gets it."""
+    try:
+        yield
+    except RuntimeError as error:
+        print(f"stands still: {error}", flush=True)
+        stopped.append(str(error))
+    except KeyboardInterrupt:
+        print("told to end", flush=True)
 
 
 def report(verdict: Verdict, submitted: set[str], foreign: set[str]) -> int:
@@ -111,33 +131,43 @@ def counted(counts: Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items())) or "none"
 
 
-def kill(cast: Cast, given: argparse.Namespace) -> Counter[str]:
-    """Kill and start again, or let hang; who was killed how often."""
-    chance, names, killed, began = random.Random(given.seed), list(WEIGHTS), Counter[str](), time.monotonic()
+def kill(cast: Cast, given: argparse.Namespace, killed: Counter[str]) -> None:
+    """Kill and start again, or let hang; `killed`: who was how often. Raises RuntimeError if all of it stands still."""
     with hangs.Hangs(cast.targets, random.Random(given.seed)) as hanging:
-        while killed.total() < given.kills and time.monotonic() < began + 60 * given.minutes:
-            time.sleep(chance.uniform(0, 2 / given.kills_a_second))
-            hanging.go_on()
-            name = chance.choices(names, [WEIGHTS[name] for name in names])[0]
-            target = cast.targets[name]
-            if not target.running:
-                # Programs that could not do without something that is away have ended by themselves, as pods do.
-                target.start()
-                continue
-            if not (given.hangs and chance.random() < given.hangs and hanging.begin(name)):
-                hanging.forget(name)
-                target.kill()
-                target.start()
-            killed[name] += 1
-            revive(cast)
-            if killed.total() % _AT_WORK_EVERY == 0:
-                await_one(cast, hanging.go_on)
-                print(f"{killed.total()} kills after {time.monotonic() - began:.0f} s", flush=True)
-        hanging.end()
-        if hanging.begun:
-            own = f"{hanging.succeeded} had a successor by then, {hanging.stopped} stopped by themselves"
-            print(f"of those, hangs {hanging.begun.total()}: {counted(hanging.begun)}; {own}", flush=True)
-    return killed
+        try:
+            kill_some(cast, given, killed, hanging)
+        finally:
+            hanging.end()
+            for target in cast.targets.values():
+                if not target.running:
+                    target.start()
+            if hanging.begun:
+                own = f"{hanging.succeeded} had a successor by then, {hanging.stopped} stopped by themselves"
+                print(f"of those, hangs {hanging.begun.total()}: {counted(hanging.begun)}; {own}", flush=True)
+
+
+def kill_some(cast: Cast, given: argparse.Namespace, killed: Counter[str], hanging: hangs.Hangs) -> None:
+    """As many as are asked for, or as long."""
+    chance, names, began, longest_s = random.Random(given.seed), list(WEIGHTS), time.monotonic(), 0.0
+    while killed.total() < given.kills and time.monotonic() < began + 60 * given.minutes:
+        time.sleep(chance.uniform(0, 2 / given.kills_a_second))
+        hanging.go_on()
+        name = chance.choices(names, [WEIGHTS[name] for name in names])[0]
+        target = cast.targets[name]
+        if not target.running:
+            target.start()
+            continue
+        if not (given.hangs and chance.random() < given.hangs and hanging.begin(name)):
+            hanging.forget(name)
+            target.kill()
+            target.start()
+        killed[name] += 1
+        if killed.total() % _AT_WORK_EVERY == 0:
+            asked = time.monotonic()
+            await_one(cast, hanging.go_on)
+            now = time.monotonic()
+            longest_s = max(longest_s, now - asked)
+            print(f"{killed.total()} kills after {now - began:.0f} s, longest wait {longest_s:.0f} s", flush=True)
 
 
 def step(clock: Clock, steps: int, submissions: Submissions) -> None:
@@ -154,29 +184,28 @@ def step(clock: Clock, steps: int, submissions: Submissions) -> None:
         print(f"the clock is {offset_s:+d} s off", flush=True)
 
 
-def revive(cast: Cast) -> None:
-    """What has ended by itself is started again, as a kubelet would."""
-    for program in cast.programs:
-        if not program.running:
-            program.start()
-
-
 def await_one(cast: Cast, meanwhile: Callable[[], None] = lambda: None) -> None:
-    """Return when one prediction has gone all the way. Raises RuntimeError if none does: the system stands still."""
+    """Return when one prediction has gone all the way. Raises RuntimeError if it does not: the system stands still."""
     deadline = time.monotonic() + _AT_WORK_S
+    taken = ""
     while time.monotonic() < deadline:
         meanwhile()
-        revive(cast)
         try:
-            answer = httpx.post(
-                f"{cast.url}/models/{MODEL}/predictions", json={"rows": [{"a": 1.0}]}, headers={"Prefer": "wait=5"}, timeout=10.0
-            )
-            if answer.status_code == 200:
-                return
+            # However much waits before it: it is asked for again, and not sent again.
+            answer = httpx.get(f"{cast.url}/predictions/{taken}", timeout=10.0) if taken else submit_one(cast.url)
+            if answer.is_success:
+                taken = answer.json()["id"]
+                if answer.json()["state"] == "succeeded":
+                    return
         except httpx.TransportError:
             pass
         time.sleep(0.2)
     raise RuntimeError(f"no prediction within {_AT_WORK_S:g} s; the logs say why")
+
+
+def submit_one(url: str) -> httpx.Response:
+    """One that can be predicted."""
+    return httpx.post(f"{url}/models/{MODEL}/predictions", json={"rows": [{"a": 1.0}]}, timeout=10.0)
 
 
 if __name__ == "__main__":
