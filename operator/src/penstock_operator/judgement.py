@@ -97,7 +97,11 @@ def is_tried(version: ModelVersion) -> bool:
 def look_s(version: ModelVersion, looked: float) -> float:
     """Seconds from a look at a version on trial, at that moment, to the next. By the moment of the look, not by that of the
     question: it would not be time yet when it was meant to be, and every look would be made twice."""
-    age_s = looked - read_moment(version.status.stage_since, looked)
+    return look_at_age_s(looked - read_moment(version.status.stage_since, looked))
+
+
+def look_at_age_s(age_s: float) -> float:
+    """Seconds to the next look in a stage of this age."""
     return min(max(LOOK_S, age_s / _LOOKS_PER_AGE), _LONGEST_S)
 
 

@@ -1,6 +1,7 @@
 """`penstock rollout simulate`: what it prints, what it takes from a ModelVersion's file, what it refuses and how."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from penstock_cli.rollout.simulate.evidence_rules import EvidenceRules, Plan
 from penstock_cli.rollout.simulate.policy import End
 from penstock_cli.rollout.simulate.reading import read_margins, read_rates, read_rollout
 from penstock_cli.rollout.simulate.run import run
-from penstock_cli.rollout.simulate.trace import Scenario, Trace
+from penstock_cli.rollout.simulate.trace import Scenario, Shares, Trace
 from penstock_cli.rollout.simulate.traffic import Traffic
 from penstock_operator.model_version import Margins, Rollout
 
@@ -88,6 +89,20 @@ def test_a_model_version_gives_its_rollout(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(InvalidInput, match=said):
             read_rollout(path)
+
+
+def test_looks_come_as_the_operators_do_unless_it_is_said() -> None:
+    """In slots of 5 s: seldom, once little can change between two looks."""
+    trace, rules, looks = Trace(Scenario(Traffic(rate=0)), 1000, 1), EvidenceRules(Plan()), [0.0]
+    while looks[-1] < 900:
+        until_s = looks[-1] + rules.look_s
+        rules.look(until_s, trace.between(looks[-1], until_s, Shares()))
+        looks.append(until_s)
+    between = [after - before for before, after in pairwise(looks)]
+    assert between[:20] == [5.0] * 20
+    assert between == sorted(between)
+    assert between[-1] == 30.0
+    assert EvidenceRules(Plan(look_s=15.0)).look_s == 15.0
 
 
 def test_margins_and_rates_are_read(tmp_path: Path) -> None:

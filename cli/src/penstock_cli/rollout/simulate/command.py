@@ -53,7 +53,7 @@ _AFTER_S = 60.0
 @click.option("--steps", metavar="5,25,50,100", help="Other steps.")
 @click.option("--shadow", type=click.FloatRange(0, 1), help="Share of requests copied before the first step; 0: no shadow.")
 @click.option("--baseline/--no-baseline", default=None, help="Fresh pods of the version before to compare with, or none.")
-@click.option("--look", "look_s", type=click.IntRange(5, 300), default=5, show_default=True, help="Seconds between looks.")
+@click.option("--look", "look_s", type=click.IntRange(5, 300), help="Seconds between looks.  [as the operator looks]")
 @click.option("--runs", type=click.IntRange(1, 100000), default=200, show_default=True, help="How many rollouts.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed has the same requests.")
 @click.option("--processes", type=click.IntRange(1, 256), help="[one a core]")
@@ -114,7 +114,7 @@ def _plan(given: dict[str, Any]) -> Plan:
     if given["baseline"] is not None:
         rollout = msgspec.structs.replace(rollout, baseline=given["baseline"])
     # Slots are of 5 s; so are looks multiples of it.
-    return Plan(rollout, look_s=given["look_s"] // 5 * 5)
+    return Plan(rollout, look_s=None if given["look_s"] is None else given["look_s"] // 5 * 5)
 
 
 def _steps(text: str) -> tuple[int, ...]:

@@ -15,9 +15,10 @@ from penstock_cli.rollout.simulate.counts import Counts
 from penstock_cli.rollout.simulate.evidence import sparse
 from penstock_cli.rollout.simulate.policy import Decision, End
 from penstock_cli.rollout.simulate.trace import Seen, Shares
+from penstock_cli.rollout.simulate.traffic import SLOT_S
 from penstock_operator.analysis import Analysis, Arm, Evidence, Move, Pairs, Trial, analyse
 from penstock_operator.baseline import MOST
-from penstock_operator.judgement import BESIDE, FULL_S
+from penstock_operator.judgement import BESIDE, FULL_S, look_at_age_s
 from penstock_operator.model_version import Rollout
 
 CANDIDATE, BASELINE = "the new version", "the one before"
@@ -25,10 +26,10 @@ CANDIDATE, BASELINE = "the new version", "the one before"
 
 @dataclass(frozen=True)
 class Plan:
-    """A rollout as a ModelVersion asks for it, and how often the operator looks; seconds."""
+    """A rollout as a ModelVersion asks for it. `look_s`: seconds between looks, None for those of the operator."""
 
     rollout: Rollout = field(default_factory=Rollout)
-    look_s: float = 5.0
+    look_s: float | None = None
     candidate: str = CANDIDATE
     baseline: str = BASELINE
 
@@ -42,17 +43,20 @@ class EvidenceRules:
         self._settled = True
         self._remembered: Mapping[str, Any] = {}
         self._counts = Seen(Counts(), Counts(), Counts())
-        self._begun_s = 0.0
+        self._begun_s, self._now_s = 0.0, 0.0
         self.analysis: Analysis | None = None
 
     @property
     def look_s(self) -> float:
-        return self._plan.look_s
+        if self._plan.look_s is not None:
+            return self._plan.look_s
+        return SLOT_S * round(look_at_age_s(self._now_s - self._begun_s) / SLOT_S)
 
     def begin(self) -> Decision:
         return Decision(self._shares())
 
     def look(self, now_s: float, seen: Seen) -> Decision:
+        self._now_s = now_s
         if not self._settled:
             self._settled = True
             return Decision(self._shares())
