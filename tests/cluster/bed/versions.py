@@ -54,7 +54,7 @@ def penstock_rollout(flights: Flights, *arguments: str) -> str:
     """`penstock rollout …`, and what it says. Raises BedError."""
     command = [str(Path(sys.executable).parent / "penstock"), "rollout", *arguments, "--namespace", flights.namespace]
     environment = {**os.environ, **flights.cluster.environment}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=WAIT_S)
     if done.returncode:
         raise BedError(done.stdout + done.stderr)
     return done.stdout
