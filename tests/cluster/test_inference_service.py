@@ -40,10 +40,10 @@ def http(served: Flights) -> Iterator[httpx.Client]:
 
 
 def pods(served: Flights, component: str) -> list[dict[str, Any]]:
-    """The pods of one of its components."""
+    """The pods of one of its components, without those that another test has replaced and that are on their way out."""
     selector = f"serving.kserve.io/inferenceservice={MODEL},component={component}"
     found: list[dict[str, Any]] = json.loads(served.kubectl("get", "pods", "--selector", selector, "--output=json"))["items"]
-    return found
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
 
 def test_a_record_is_looked_up_and_predicted(served: Flights, http: httpx.Client) -> None:

@@ -19,6 +19,8 @@ from bed.versions import manifest, wait_for
 
 from penstock.testing.models import mlp
 
+# The first time it builds an S3 server of Go's modules, which takes a busy machine longer than a test may.
+pytestmark = pytest.mark.timeout(2700)
 BUCKET = "bundles"
 IMAGE = "localhost/penstock-bed/flights-bundle"
 
