@@ -112,13 +112,16 @@ def show(bootstrap: str) -> None:
     print(shown(["penstock", "dead-letters", "list", "flights", "--kafka_bootstrap", bootstrap]).strip(), flush=True)
 
 
-def show_next(bootstrap: str) -> None:
+def show_next(bootstrap: str, port: int) -> None:
     """What to try next."""
     row = json.dumps({"rows": [{"flight_id": ANOTHER}]})
     print("\nKafka, the predictor and the worker are up. Try:")
     print(f"  kcat -C -b {bootstrap} -t flights.predictions -X isolation.level=read_committed -f '{FORMAT}'")
     print(f"  echo {shlex.quote(row)} | kcat -P -b {bootstrap} -t flights.requests")
     print(f"  penstock dead-letters replay flights --all --kafka_bootstrap {bootstrap}   (source .venv/bin/activate first)")
+    print(
+        f"  open http://127.0.0.1:{port}/console/queues    how the queues stand, and the dead letter, to be replayed or dropped"
+    )
     print("Ctrl-C stops them.", flush=True)
 
 
@@ -143,10 +146,11 @@ def main() -> int:
             options += ["--predictor_host", f"127.0.0.1:{port}", "--feature_store", f"sqlite:///{relative(STORE)}"]
             options += ["--kafka_bootstrap", bootstrap, "--kafka_create_topics", "true"]
             options += ["--kafka_replication", "1", "--kafka_min_insync", "1"]
-            worker = stack.enter_context(started("penstock-transformer worker", free_port(0), *options))
+            port = free_port(0)
+            worker = stack.enter_context(started("penstock-transformer worker", port, *options))
             show(bootstrap)
             if not arguments.once:
-                show_next(bootstrap)
+                show_next(bootstrap, port)
                 return worker.wait()
     except (ProgramMissing, ServerMissing) as missing:
         raise SystemExit(str(missing)) from None

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from penstock.testing.kafka import java
@@ -36,6 +37,9 @@ def test_a_request_on_kafka_is_predicted_and_everything_ends_with_ctrl_c(first_r
             shown += line
             if line.startswith("Ctrl-C"):
                 break
+        console = re.search(r"http://\S+/console/queues", shown)
+        assert console is not None
+        assert httpx.get(console[0]).status_code == 200
         running.send_signal(signal.SIGINT)
         rest = running.stdout.read()
         assert running.wait(60) == 0, shown + rest
