@@ -13,6 +13,7 @@ from penstock_operator.cluster import EVENTS
 from penstock_operator.model_version import API_VERSION, KIND, ModelVersion, Status
 from penstock_operator.plan import Operation, Verb
 from penstock_operator.seen import Pod
+from penstock_operator.stage import Stage
 
 _BAD = frozenset({"Failed", "RolledBack"})
 _STUCK = frozenset({
@@ -26,7 +27,8 @@ def version_event(version: ModelVersion, status: Status, now: float) -> Operatio
     """The event of what is new in a version's next status; None if that is nothing to tell."""
     before = version.status
     moved = (before.phase, before.weight, before.stage) != (status.phase, status.weight, status.stage)
-    if not moved and (status.reason == before.reason or status.reason not in _STUCK):
+    stuck = _is_stuck(before, status)
+    if not moved and (status.reason == before.reason or not stuck):
         return None
     told = f"{before.phase}/{before.stage_since}/{status.phase}/{status.weight}/{status.stage}/{status.reason}"
     if "Paused" in (before.phase, status.phase):
@@ -34,7 +36,7 @@ def version_event(version: ModelVersion, status: Status, now: float) -> Operatio
         told += f"/{version.resource_version}"
     metadata = {"apiVersion": API_VERSION, "kind": KIND, "name": version.name, "namespace": version.namespace}
     about = metadata | {"uid": version.uid, "resourceVersion": version.resource_version}
-    bad = status.phase in _BAD or status.reason in _STUCK
+    bad = status.phase in _BAD or stuck
     return _event(about, told, status.reason or status.phase, _text(before, status), now, bad=bad)
 
 
@@ -43,6 +45,13 @@ def eviction_event(namespace: str, pod: Pod, now: float) -> Operation:
     about = {"apiVersion": "v1", "kind": "Pod", "name": pod.name, "namespace": namespace, "uid": pod.uid}
     text = f"evicted: for {pod.silent_s:.0f} s it has not said which route it applies, or has heard of none"
     return _event(about, "silent", "TransformerSilent", text, now, bad=True)
+
+
+def _is_stuck(before: Status, status: Status) -> bool:
+    """Whether it waits for somebody. A transformer that has never run yet is being started, unless nobody has asked for one."""
+    if status.reason == "NoTransformer" and status.stage != Stage.PENDING:
+        return before.holds("Acknowledged")
+    return status.reason in _STUCK
 
 
 def _text(before: Status, status: Status) -> str:

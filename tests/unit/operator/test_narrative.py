@@ -3,7 +3,11 @@
 import asyncio
 from typing import Any
 
-from penstock_operator.cluster import INFERENCE_SERVICES
+import msgspec
+
+from penstock_operator.cluster import INFERENCE_SERVICES, PODS
+from penstock_operator.model_version import Status, read_model_version, status_object
+from penstock_operator.narrative import version_event
 from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE
 from penstock_operator.simulation.world import World
 
@@ -81,6 +85,29 @@ def test_what_somebody_has_to_see_to_is_told_though_nothing_moves() -> None:
     assert told(world, "flights-1") == [
         ("Warning", "NoTransformer", f"Pending: InferenceService {MODEL} has no transformer to route with")
     ]
+
+
+def test_a_transformer_that_starts_is_no_fault_and_one_that_is_gone_is() -> None:
+    starting = Status(phase="Promoting", stage="Promoting", weight=100, reason="FirstVersion", stage_since="2026-01-31T12:00:00Z")
+    metadata = {"namespace": NAMESPACE, "name": "flights-1", "uid": "u"}
+    spec = {"inferenceService": MODEL, "bundle": {"uri": "pvc://a/b", "digest": A}}
+    version = read_model_version({"metadata": metadata, "spec": spec, "status": status_object(starting)})
+    assert version_event(version, msgspec.structs.replace(starting, reason="NoTransformer"), 0.0) is None
+    world = World()
+    world.add_version("flights-1", A, **IMMEDIATE)
+    settle(world)
+    assert {kind for kind, _, _ in told(world, "flights-1")} == {"Normal"}
+    world.add_version("flights-2", B, **MANUAL)
+    settle(world)
+    for transformer in list(world.transformers):
+        world.remove(PODS, NAMESPACE, pod_of(world, transformer))
+    asyncio.run(world.operate())
+    asyncio.run(world.operate())
+    assert told(world, "flights-2")[-1] == ("Warning", "NoTransformer", "Canary: no transformer pod is running")
+
+
+def pod_of(world: World, uid: str) -> str:
+    return next(name for (_, _, name), one in world.cluster.objects.items() if one["metadata"].get("uid") == uid)
 
 
 def test_a_pod_that_is_evicted_says_why() -> None:
