@@ -239,7 +239,8 @@ class DeadLetterBox:
         """The letters' topic, and whether that of the marks is there. Raises BrokerError without the first, or without the
         requests where letters go back to them: many brokers would make that topic at the first record, and nobody read it."""
         with closing(self._broker.admin()) as admin:
-            found = admin.topics([self.letters, self.marks, self.requests])
+            # Who only looks needs no right to the requests.
+            found = admin.topics([self.letters, self.marks, *([self.requests] if back else [])])
             letters = found.get(self.letters)
             if letters is None:
                 raise BrokerError(f"there is no topic {self.letters}")
