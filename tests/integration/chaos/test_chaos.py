@@ -1,5 +1,6 @@
 """`make chaos` in small: kills of whatever takes part, with both clients; the wall clock stepped under all of our programs."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,11 +23,18 @@ def chaos() -> Callable[..., None]:
     except ServerMissing as missing:
         pytest.skip(str(missing))
 
-    def run(*arguments: str) -> None:
+    def run(*arguments: str, until: str = "") -> None:
         command = [sys.executable, str(RUN), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-        assert "lost 0, doubled 0, disagreeing 0" in done.stdout
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+            assert running.stdout is not None
+            said = ""
+            while until and until not in said and (line := running.stdout.readline()):
+                said += line
+            if until:
+                running.send_signal(signal.SIGTERM)
+            out, errors = running.communicate(timeout=580)
+        assert running.returncode == 0, said + out + errors[-3000:]
+        assert "lost 0, doubled 0, disagreeing 0" in out
 
     return run
 
@@ -47,3 +55,9 @@ def test_nothing_is_lost_or_doubled_with_confluent_and_what_hangs_is_fenced_and_
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_or_doubled_when_the_wall_clock_is_stepped(chaos: Callable[..., None]) -> None:
     chaos("--kills", "0", "--clock_steps", "6")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_who_ends_it_early_is_told_what_became_of_all_until_then(chaos: Callable[..., None]) -> None:
+    chaos("--kills", "1000", until="10 kills after")
