@@ -125,7 +125,11 @@ def caller_service(seen: Seen, policy: Policy) -> dict[str, Any]:
         "envFrom": _settings(seen.model, policy),
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
         **_probes(),
-        "resources": {"requests": {"memory": "256Mi"}, "limits": {"memory": policy.transformer_memory}},
+        # As manifests/inferenceservice.yaml. KServe gives what names no CPU a whole one, and no more than that.
+        "resources": {
+            "requests": {"cpu": "200m", "memory": "256Mi"},
+            "limits": {"cpu": "2", "memory": policy.transformer_memory},
+        },
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 65532,

@@ -85,6 +85,13 @@ def test_its_arguments_are_its_programs() -> None:
     assert settings.route_configmap == "penstock-route-flights"
 
 
+def test_it_asks_for_what_the_manifests_transformer_asks_for() -> None:
+    """KServe would fill in a CPU of its own: a whole one, and no more."""
+    documents = yaml.safe_load_all((ROOT / "manifests/inferenceservice.yaml").read_text())
+    (service,) = [one for one in documents if one and one["kind"] == "InferenceService"]
+    assert alone()["resources"] == service["spec"]["transformer"]["containers"][0]["resources"]
+
+
 def test_its_probes_are_the_runtimes_own() -> None:
     """Readers of one page of documentation expect one answer."""
     runtime = (ROOT / "charts/penstock/templates/servingruntimes.yaml").read_text()
