@@ -127,6 +127,9 @@ def four(served: Flights) -> Iterator[int]:
     scale_transformers(served, 4)
     yield 4
     scale_transformers(served, 2)
+    # Without a metrics API KServe's autoscaler takes none back.
+    served.kubectl("scale", f"deployment/{MODEL}-transformer", "--replicas=2")
+    wait_until(lambda: len(names(served, MODEL, "transformer")) == 2)
 
 
 def scale_transformers(served: Flights, count: int) -> None:

@@ -15,6 +15,8 @@ from bed.rollouts import Times, make_changes, measure
 from bed.traffic import Traffic, traffic
 from bed.variants import Variant, own_variant
 
+SHOWN = 50
+
 
 def own_score(served: Flights) -> float:
     """What the example's own bundle answers."""
@@ -37,6 +39,8 @@ def show(result: Traffic, wrong: dict[str, list[str]], times: Times) -> None:
         print(
             f"{name:6} {way.sent} sent, {len(way.failures)} failed, {len(wrong[name])} wrong{lost}; {answered} bundles answered"
         )
+        for failure in way.failures[:SHOWN]:
+            print(f"       {failure}")
     _show_times("applied to the first request", times.first_request_s)
     _show_times("  of which load and examples", times.load_s)
     _show_times("roll-back to the last request", times.last_request_s)
