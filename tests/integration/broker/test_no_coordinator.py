@@ -109,14 +109,21 @@ def test_a_commit_whose_coordinator_goes_away_ends_and_the_next_is_made(own: Any
     intake, _ = own.joined(source, own.make(kafka_session_timeout_s=60.0))
     helpers.take(intake, 3)
     outlet = own.outlet(own.make(kafka_timeout_s=2.0, kafka_transaction_timeout_s=5.0))
+    before = threading.enumerate()
     door.closing = True
     with pytest.raises(Retriable):
         outlet.commit([OutRecord(target, b"k", b"lost")], {Partition(source, 0): 1}, intake.group())
     assert door.shut
+    left = [thread for thread in threading.enumerate() if thread.name == "bounded-calls" and thread not in before]
+    assert len(left) == (own.client == "confluent")
     door.shut = False
     helpers.until(lambda: _restored(outlet))
     outlet.commit([OutRecord(target, b"k", b"kept")], {Partition(source, 0): 3}, intake.group())
     assert own.settled(target) == [b"kept"]
+    # The call that was left behind comes back with the coordinator, and its producer goes.
+    for thread in left:
+        thread.join(60)
+        assert not thread.is_alive()
     assert intake.committed([Partition(source, 0)]) == {Partition(source, 0): 3}
 
 

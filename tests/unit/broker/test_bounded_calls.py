@@ -1,13 +1,16 @@
 """Calls that come back, that fail and that never come back; what a call holds is let go of once it is over."""
 
 import gc
+import signal
 import threading
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from penstock_transformer.broker.confluent.bounded_calls import BoundedCalls
+from penstock_transformer.broker.confluent.bounded_calls import MOST_LEFT, BoundedCalls
+from penstock_transformer.broker.port import BrokerError
 
 LONG_S = 60.0
 
@@ -51,6 +54,37 @@ def test_what_never_comes_back_is_left_behind_and_the_next_is_made(bounded: Boun
     assert bounded.call(held.call, LONG_S)
     assert held.calls == 1
     # Its end, however late, is nobody's answer.
+    held.ready.set()
+    with pytest.raises(ValueError, match="it fails"):
+        bounded.call(held.fail, LONG_S)
+
+
+def test_too_many_that_do_not_come_back_are_an_error_until_they_do(bounded: BoundedCalls) -> None:
+    held = Held()
+    for _ in range(MOST_LEFT):
+        assert not bounded.call(held.stay, 0.01)
+    with pytest.raises(BrokerError, match="never came back") as caught:
+        bounded.call(held.call, LONG_S)
+    assert not caught.value.retryable
+    assert held.calls == 0
+    held.ready.set()
+    for thread in threading.enumerate():
+        if thread.name == "bounded-calls":
+            thread.join(LONG_S)
+    assert bounded.call(held.call, LONG_S)
+
+
+def test_a_wait_that_is_broken_off_leaves_no_answer_for_the_next(bounded: BoundedCalls) -> None:
+    def broken_off(*_: Any) -> None:
+        raise InterruptedError
+
+    held = Held()
+    before = signal.signal(signal.SIGUSR1, broken_off)
+    try:
+        with pytest.raises(InterruptedError):
+            bounded.call(lambda: (signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1), held.stay()), LONG_S)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
     held.ready.set()
     with pytest.raises(ValueError, match="it fails"):
         bounded.call(held.fail, LONG_S)

@@ -1,7 +1,8 @@
 """Calls of librdkafka whose own time limit does not hold, made on another thread that can be left behind.
 
 `send_offsets_to_transaction` asks the group's coordinator, and while that is away it waits for news of it for ever, whatever time
-it was given (librdkafka issues 5456 and 5511). Nothing ends it; only whoever waits for it can go on without it.
+it was given (librdkafka issues 5456 and 5511). Nothing ends it; only whoever waits for it can go on without it. What is left
+behind holds a thread and a producer, and comes back only with the coordinator: so there are never more than `MOST_LEFT`.
 
 Invariant: once `call` has returned, its thread holds nothing of what was called, unless it was left behind with it.
 """
@@ -9,6 +10,12 @@ Invariant: once `call` has returned, its thread holds nothing of what was called
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
+from typing import Final
+
+from penstock_transformer.broker.port import BrokerError
+
+MOST_LEFT: Final = 8
+"""Calls that are left behind and not back. A process that has so many does better to end, and to begin anew."""
 
 _Call = Callable[[], object]
 
@@ -17,24 +24,38 @@ class BoundedCalls:
     """One call at a time. Its thread starts with the first call, and anew after one that was left behind."""
 
     def __init__(self) -> None:
+        self._threads: list[threading.Thread] = []
         self._calls: SimpleQueue[_Call | None] | None = None
         self._answers: SimpleQueue[Exception | None] = SimpleQueue()
 
     def call(self, function: _Call, within_s: float) -> bool:
-        """Whether it came back in time. Raises what it raises."""
+        """Whether it came back in time. Raises what it raises, and BrokerError where too many never came back."""
         if self._calls is None:
-            self._calls, self._answers = SimpleQueue(), SimpleQueue()
-            # One that never comes back must not hold up the end of the process.
-            threading.Thread(target=_run, args=(self._calls, self._answers), name="bounded-calls", daemon=True).start()
-        self._calls.put(function)
+            self._start()
+        assert self._calls is not None
         try:
+            self._calls.put(function)
             error = self._answers.get(timeout=within_s)
         except Empty:
             self.close()
             return False
+        except BaseException:
+            # However late its answer comes, it is not that of the next call.
+            self.close()
+            raise
         if error is not None:
             raise error
         return True
+
+    def _start(self) -> None:
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        if len(self._threads) >= MOST_LEFT:
+            raise BrokerError(f"{MOST_LEFT} calls of the Kafka client never came back")
+        self._calls, self._answers = SimpleQueue(), SimpleQueue()
+        # One that never comes back must not hold up the end of the process.
+        thread = threading.Thread(target=_run, args=(self._calls, self._answers), name="bounded-calls", daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def close(self) -> None:
         """The thread ends once it is back from what it is at."""
