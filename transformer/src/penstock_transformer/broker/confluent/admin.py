@@ -1,6 +1,7 @@
 """Topics and where groups stand, on confluent-kafka."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from time import monotonic, sleep
 
 from confluent_kafka import KafkaError, KafkaException
@@ -90,6 +91,7 @@ class ConfluentAdmin:
 
     def close(self) -> None:
         """Leave."""
-        for offsets in self._groups.values():
-            offsets.close()
-        self._reader.close()
+        with ExitStack() as closing:
+            closing.callback(self._reader.close)
+            for offsets in self._groups.values():
+                closing.callback(offsets.close)

@@ -6,6 +6,7 @@ Invariant: a record is given out once for each time its partition is assigned, i
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from gc import get_referents
 from threading import Event
@@ -210,10 +211,14 @@ class ConfluentIntake:
 
     def close(self) -> None:
         """Leave the group; a static member goes without saying so."""
-        self._headers.close()
+        with ExitStack() as closing:
+            closing.callback(self._offsets.close)
+            closing.callback(self._leave)
+            closing.callback(self._headers.close)
+
+    def _leave(self) -> None:
         with translated("leaving Kafka"):
             self._consumer.close()
-        self._offsets.close()
 
 
 def _ignore(*_: Any) -> None: ...

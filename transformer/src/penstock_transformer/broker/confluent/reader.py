@@ -72,6 +72,8 @@ class ConfluentReader:
 
     def close(self) -> None:
         """Leave."""
-        self._headers.close()
-        with translated("closing a reader"):
-            self._consumer.close()
+        try:
+            self._headers.close()
+        finally:
+            with translated("closing a reader"):
+                self._consumer.close()
