@@ -6,6 +6,8 @@ import time
 
 import numpy as np
 import pytest
+from cloudevents.http import CloudEvent
+from cloudevents.kafka import to_structured
 
 from penstock.errors import DeadlineExceeded, InvalidInput, TooLarge, UnsupportedType
 from penstock.protocol.limits import Limits
@@ -81,6 +83,24 @@ def test_an_event_in_structured_mode_holds_a_request(read):
     assert request.context.traceparent.startswith(trace[:36])
 
 
+def test_an_event_is_known_without_its_media_type(read):
+    """CloudEvents' own SDK writes that of the data, or none."""
+
+    def sent(data, **given):
+        written = to_structured(CloudEvent({"id": "e-1", "source": "/s", "type": "t", **given}, data))
+        assert "cloudevents" not in str(written.headers)
+        return read(written.value, *written.headers.items())
+
+    for kind in ({}, {"datacontenttype": "application/json"}):
+        request = sent({"rows": [{"distance": 2}]}, **kind)
+        assert request.rows == [{"distance": 2}]
+        assert request.context.request_id == "e-1"
+        assert sent(json.loads(V2), **kind).inputs[0].name == "x"
+    body, (_, length) = binary(1.0, 2.0)
+    for kind in ({}, {"datacontenttype": "application/octet-stream"}):
+        assert sent(body, inferenceheadercontentlength=int(length), **kind).inputs[0].array.tolist() == [[1, 2]]
+
+
 def test_an_event_may_hold_its_data_in_base64(read):
     body, (_, length) = binary(1.0, 2.0)
     encoded = base64.b64encode(body).decode()
@@ -128,6 +148,9 @@ def test_numbers_of_an_event_stay_as_they_were_sent(read):
         (event(data_base64="?"), [STRUCTURED], InvalidInput, "data_base64"),
         (event(specversion="0.3", data={}), [STRUCTURED], InvalidInput, "specversion"),
         (event(data={}, datacontenttype="text/xml"), [STRUCTURED], UnsupportedType, "content-type"),
+        (event(), [], InvalidInput, "data"),
+        (event(data={"rows": [1]}), [], InvalidInput, "rows[0]"),
+        (event(data=json.loads(event(data={}))), [], InvalidInput, "specversion"),
         (event(data={}, datacontenttype="application/cloudevents+json"), [STRUCTURED], UnsupportedType, "content-type"),
     ],
 )

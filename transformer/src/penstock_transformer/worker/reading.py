@@ -3,7 +3,8 @@
     Record --headers--> Context (id, deadline, trace, priority, route key, bundle)
            --value----> application/json                    a predict body, or v2 JSON if it has a top-level `inputs`
                         inference-header-content-length     v2 binary
-                        application/cloudevents+json        an event in structured mode around one of these
+                        application/cloudevents+json        an event in structured mode around one of these; known by its
+                                                            `specversion`, too, under the media type of its data, or none
                         penstock-reference and no value     one of these, in the object store: `fetch` brings it first
 
 Invariant: `Reader.read` raises nothing but PenstockError, and each that it raises carries the record's id as `request_id`.
@@ -38,9 +39,10 @@ Request = PredictRequest | InferRequest
 
 
 class _Kind(msgspec.Struct):
-    """Which of the two JSON bodies it is."""
+    """What tells the JSON bodies apart."""
 
     inputs: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    specversion: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 _kind = msgspec.json.Decoder(_Kind).decode
@@ -81,9 +83,15 @@ class Reader:
             kind = headers.get(names.CONTENT_TYPE)
             if kind not in _PLAIN:
                 kind = _media_type(kind)
-            if kind == STRUCTURED:
-                event = read_event(value)
-                identity, value, kind = _unwrapped(event, identity, headers)
+            if kind != STRUCTURED:
+                try:
+                    return self._request(value, kind, headers, self._context(record, identity, headers))
+                except InvalidInput:
+                    # CloudEvents' Python SDK 1.x writes its data's media type where the event's should be, or none.
+                    if not _is_event(value):
+                        raise
+            event = read_event(value)
+            identity, value, kind = _unwrapped(event, identity, headers)
             return self._request(value, kind, headers, self._context(record, identity, headers))
         except PenstockError as error:
             error.request_id = identity
@@ -150,10 +158,18 @@ def _unwrapped(event: Event, identity: str, headers: dict[str, bytes]) -> tuple[
 
 
 def _has_inputs(value: bytes) -> bool:
+    return _kind_of(value).inputs is not msgspec.UNSET
+
+
+def _is_event(value: bytes) -> bool:
+    return _kind_of(value).specversion is not msgspec.UNSET
+
+
+def _kind_of(value: bytes) -> _Kind:
     try:
-        return _kind(value).inputs is not msgspec.UNSET
+        return _kind(value)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return False
+        return _Kind()
 
 
 def _media_type(content_type: bytes | None) -> bytes:
