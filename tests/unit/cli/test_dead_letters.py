@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from penstock_cli.__main__ import penstock
 from penstock_cli.dead_letters.choosing import Moment, open_box
 from penstock_cli.dead_letters.list import _row
-from penstock_cli.dead_letters.seeing_to import seen_to, without_letter
+from penstock_cli.dead_letters.seeing_to import seeing_to, seen_to, without_letter
 from penstock_cli.dead_letters.show import _shown
 from penstock_cli.errors import Failure
 from penstock_transformer.broker.port import Fenced, Retriable
@@ -68,14 +68,16 @@ def test_what_could_not_be_ended_says_that_it_can_be_gone_on_with(error, said):
         seen_to(call, "replayed")
 
 
-def test_what_could_not_be_replayed_is_said_and_ends_with_1(capsys):
+def test_what_could_not_be_replayed_is_said_and_ends_with_1(monkeypatch):
     record = Record(Partition("t", 0), 7, 0, None, b"", (("ce_id", b"a"), ("penstock-reason", b"internal")))
     letter = read_letter(record)
-    assert seen_to(lambda: Report([letter], [(letter, "too large")]), "replayed") == 1
-    out, err = capsys.readouterr()
-    assert out == f"replayed  t/0/7  {letter.id}\n"
-    assert "not replayed  t/0/7" in err
-    assert "1 replayed, 1 not" in err
+    monkeypatch.setattr("penstock_cli.dead_letters.seeing_to.open_box", lambda *_: None)
+    command = seeing_to("replay", "replayed", lambda *_: Report([letter], [(letter, "too large")]), "Replay.")
+    result = CliRunner().invoke(command, ["flights", "--all"], standalone_mode=False)
+    assert result.return_value == 1
+    assert result.stdout == f"replayed  t/0/7  {letter.id}\n"
+    assert "not replayed  t/0/7" in result.stderr
+    assert "1 replayed, 1 not" in result.stderr
 
 
 def test_updates_of_a_feature_set_go_back_to_their_topic():
@@ -92,14 +94,36 @@ def test_an_id_that_no_letter_has_is_said_and_one_that_was_done_before_is_not():
     }
     marks = {"before": Mark("replayed", 0, 0), "otherwise": Mark("dropped", 0, 0)}
 
+    asked = []
+
     class Box:
         def find(self, wanted, limit):
-            (name,) = wanted.ids
-            return [Filed(letters[name], marks.get(name))] if name in letters else []
+            asked.append(wanted.ids)
+            filed = [Filed(letter, marks.get(name)) for name, letter in letters.items()]
+            return [each for each in filed if wanted.takes(each)][-limit:]
 
     report = Report([letters["now"]], [])
+    assert without_letter(Box(), ("now", "t/0/0"), report, "replayed") == []
+    assert asked == []
     assert without_letter(Box(), ("now", "t/0/0", "before", "otherwise", "another", "typo"), report, "replayed") == [
         "otherwise: it was dropped before",
         "another: it is none of those that --reason and --since name",
         "typo: there is no such dead letter",
     ]
+    # The topic is read once, however many are asked for.
+    assert asked == [{"before", "otherwise", "another", "typo"}]
+
+
+def test_what_was_done_is_said_though_the_ids_cannot_be_looked_up(monkeypatch):
+    letter = read_letter(Record(Partition("t", 0), 7, 0, None, b"", (("ce_id", b"a"), ("penstock-reason", b"internal"))))
+
+    class Box:
+        def find(self, wanted, limit):
+            raise Retriable("the brokers are away")
+
+    monkeypatch.setattr("penstock_cli.dead_letters.seeing_to.open_box", lambda *_: Box())
+    command = seeing_to("drop", "dropped", lambda *_: Report([letter], []), "Drop.")
+    result = CliRunner().invoke(command, ["flights", "--id", "a", "--id", "b"])
+    assert result.exit_code == 1
+    assert "dropped  t/0/7  a" in result.output
+    assert "the brokers are away" in result.output

@@ -288,6 +288,13 @@ def test_letters_go_back_to_where_they_came_from(fill):
     assert (len(broker.logs["elsewhere"]), len(broker.logs["flights.requests"])) == (3, 0)
 
 
+def test_letters_of_a_model_that_is_called_like_updates_go_back_to_its_requests(fill):
+    broker = fill(MemoryBroker(), 1)
+    box = DeadLetterBox("flights", broker, requests="flights")
+    assert len(box.replay(ALL).done) == 1
+    assert len(broker.logs["flights.requests"]) == 1
+
+
 def test_a_mark_that_is_none_of_ours_is_said(fill):
     broker = fill(MemoryBroker(), 1)
     broker.create(TopicState("flights.replays", 1, 1, {}))

@@ -3,6 +3,7 @@
 seeing_to("drop", "dropped", DeadLetterBox.drop, ...) -> the command
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -33,18 +34,12 @@ def seeing_to(name: str, done: str, see: See, text: str) -> click.Command:
     ) -> int:
         check_chosen(reason, since, ids, everything)
         box, wanted = open_box(model, options), wanted_of(reason, since, ids)
-        unseen: list[str] = []
-
-        def call() -> Report:
-            report = see(box, wanted, limit)
-            if limit is None:
-                unseen.extend(without_letter(box, ids, report, done))
-            return report
-
-        status = seen_to(call, done)
+        report = seen_to(lambda: see(box, wanted, limit), done)
+        # What was done is said by now, whatever becomes of this.
+        unseen = without_letter(box, ids, report, done) if limit is None else []
         for why in unseen:
             click.echo(f"not {done}  {why}", err=True)
-        return 1 if unseen else status
+        return 1 if report.refused or unseen else 0
 
     made = Command(
         name,
@@ -70,22 +65,26 @@ def without_letter(box: DeadLetterBox, ids: tuple[str, ...], report: Report, don
     """Which of the ids that were asked for came to nothing, each with the reason. One for which the same was done before is none
     of them: the command may be run again."""
     met = {name for letter in (*report.done, *(letter for letter, _ in report.refused)) for name in names_of(letter)}
+    unmet = [identity for identity in ids if identity not in met]
+    if not unmet:
+        return []
+    # Oldest first: of several that an id names the newest counts.
+    filed = box.find(Wanted(ids=frozenset(unmet), done=True), sys.maxsize)
+    marks = {name: mark for letter, mark in filed for name in names_of(letter)}
     found = []
-    for identity in ids:
-        if identity in met:
-            continue
-        filed = box.find(Wanted(ids=frozenset({identity}), done=True), 1)
-        if not filed:
+    for identity in unmet:
+        mark = marks.get(identity)
+        if identity not in marks:
             found.append(f"{identity}: there is no such dead letter")
-        elif filed[0].mark is None:
+        elif mark is None:
             found.append(f"{identity}: it is none of those that --reason and --since name")
-        elif filed[0].mark.what != done:
-            found.append(f"{identity}: it was {filed[0].mark.what} before")
+        elif mark.what != done:
+            found.append(f"{identity}: it was {mark.what} before")
     return found
 
 
-def seen_to(call: Callable[[], Report], done: str) -> int:
-    """Make the call and print what came of it; the exit status. Raises Failure where it could not be ended."""
+def seen_to(call: Callable[[], Report], done: str) -> Report:
+    """Make the call and print what came of it. Raises Failure where it could not be ended."""
     try:
         report = call()
     except Fenced:
@@ -101,4 +100,4 @@ def seen_to(call: Callable[[], Report], done: str) -> int:
         click.echo(f"not {done}  {letter.place}  {letter.id}: {why}", err=True)
     refused = f", {len(report.refused)} not" if report.refused else ""
     click.echo(f"{len(report.done)} {done}{refused}", err=True)
-    return 1 if report.refused else 0
+    return report

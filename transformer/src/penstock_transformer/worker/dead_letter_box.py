@@ -98,7 +98,7 @@ class Report(NamedTuple):
 
 
 class DeadLetterBox:
-    """The dead letters of `model`. `requests`: the topic that they came from, if it is another than its requests."""
+    """The dead letters of `model`. `requests`: the topic that they came from, if there is another than its requests."""
 
     def __init__(
         self, model: str, broker: Broker, *, requests: str | None = None, pause: Callable[[float], None] = time.sleep
@@ -106,7 +106,8 @@ class DeadLetterBox:
         self._broker = broker
         self._pause = pause
         self.letters = f"{model}.dead-letters"
-        self.requests = requests or f"{model}.requests"
+        self._usual = f"{model}.requests"
+        self.requests = requests or self._usual
         self.marks = f"{model}.replays"
         self._transactional_id = f"penstock-{model}-replays"
 
@@ -245,7 +246,10 @@ class DeadLetterBox:
             if letters is None:
                 raise BrokerError(f"there is no topic {self.letters}")
             if back and self.requests not in found:
-                raise BrokerError(f"there is no topic {self.requests} to put them back into")
+                if not admin.topics([self._usual]):
+                    raise BrokerError(f"there is no topic {self.requests} to put them back into")
+                # A model's, which is called like a feature set's updates.
+                self.requests = self._usual
             if make_marks and self.marks not in found:
                 # One partition, compacted: as many marks as there are letters that were seen to. As durable as the letters.
                 kept = {name: letters.settings[name] for name in _DURABLE if name in letters.settings}
