@@ -67,7 +67,7 @@ class Backlog:
             self.flush()
             return
         if len(waiting) >= MOST:
-            # Features wait on: twenty columns cost as much for a few batches as for many, and these are every 32nd.
+            # Features wait on: twenty columns cost as much for a few batches as for many, and these are one in FEATURES_EVERY.
             del self._outputs[sums]
             self._elements -= sum([array.size for array in waiting])
             self._try(_count_outputs, sums, waiting)
