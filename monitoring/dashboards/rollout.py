@@ -2,7 +2,7 @@
 
 from monitoring.board import MODEL, NAMESPACE, Board
 from monitoring.panels import Query, graph, listing
-from monitoring.terms import CALLERS, FAILURES, OF_MODEL, mean, quantile, rate, share, short
+from monitoring.terms import CALLERS, FAILURES, OF_MODEL, greatest, mean, quantile, rate, share, short
 
 _ASKED = f"{OF_MODEL}, {CALLERS}"
 _ANSWERED = f'{_ASKED}, bundle!=""'
@@ -129,6 +129,20 @@ def _bundles() -> list[object]:
             "Half of the requests that a bundle answered took at most this long.",
             "s",
             Query(short(quantile(0.5, "penstock_request_duration_seconds", _ANSWERED, "bundle")), _BUNDLE),
+        ),
+        *(
+            graph(
+                f"{title}, distance from training",
+                f"Part of the {title.lower()} that would have to be others to be spread as in the bundle's training, since the "
+                "route came to be as it is. It decides nothing.",
+                "percentunit",
+                Query(short(greatest(f"penstock_evidence_{of}_distance_ratio", OF_MODEL, f"bundle, mode, {of}")), name),
+                width=12,
+            )
+            for title, of, name in (
+                ("Answers", "output", "{{version}} {{mode}} {{output}}"),
+                ("Features", "feature", "{{version}} {{mode}} {{feature}}"),
+            )
         ),
     ]
 

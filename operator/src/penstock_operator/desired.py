@@ -22,7 +22,7 @@ from penstock_operator.covering import covers
 from penstock_operator.inference_service import baseline_service, caller_service, predictor_service
 from penstock_operator.judgement import due_in_s, is_due, is_tried, look_s
 from penstock_operator.model_version import API_VERSION, KIND, ROUTE_FINALIZER, ModelVersion, Status, status_object
-from penstock_operator.narrative import eviction_event, version_event
+from penstock_operator.narrative import drift_event, eviction_event, version_event
 from penstock_operator.plan import Operation, Plan, Verb
 from penstock_operator.policy import Policy
 from penstock_operator.roles import find_roles, stage_of
@@ -190,9 +190,9 @@ def _status(version: ModelVersion, status: Status, now: float) -> list[Operation
     write = Operation(
         Verb.STATUS, MODEL_VERSIONS, version.namespace, version.name, document, version.uid, version.resource_version
     )
-    event = version_event(version, status, now)
-    # Before the status: an operator that dies in between tells the same event again, under the same name.
-    return [*([event] if event is not None else []), write]
+    # Before the status: an operator that dies in between tells the same events again, under the same names.
+    events = (version_event(version, status, now), drift_event(version, status, now))
+    return [*(event for event in events if event is not None), write]
 
 
 def _clean_up(here: Situation, policy: Policy, entries: tuple[Entry, ...]) -> list[Operation]:

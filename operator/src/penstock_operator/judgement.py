@@ -56,7 +56,8 @@ class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     that it is compared with, `arm` its arm of the route; `revision`: the route's first of the stage, `first` of the trial.
     `looked` and `told` in words: the last time, in s since 1970; `spent_s`: how long the trial has been under way, `here_s` how
     long the version on trial has been seen to get requests in this stage, `requests` of them. `ledger`: a `Ledger` as
-    MessagePack, zlib and base64, for thousands of counts are nothing to read in `kubectl describe`."""
+    MessagePack, zlib and base64, for thousands of counts are nothing to read in `kubectl describe`. `drift`: which answers were
+    far from those of training when words were last found."""
 
     ledger: str = ""
     place: int = -1
@@ -71,6 +72,7 @@ class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     told: float = 0.0
     analysis: dict[str, Any] = {}
     arm: str = ""
+    drift: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,8 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
         memory.here_s, memory.requests = memory.here_s + passed_s, evidence.candidate.requests
     analysis, in_words = _analysed(trial, evidence, memory, seen.now)
     memory.analysis = analysis.document
+    if in_words:
+        memory.drift = list(analysis.alerts)
     return Judgement(analysis.move, analysis.sentence if in_words else "", msgspec.to_builtins(memory), memory.here_s)
 
 

@@ -1,6 +1,7 @@
 """Events: what `kubectl describe mv` tells of a version's life, and `kubectl get events` of pods that were evicted.
 
-A change of phase or weight is one, and so is a reason why a version cannot go on before somebody does something about it.
+A change of phase or weight is one, and so is a reason why a version cannot go on before somebody does something about it, and
+answers that are far from those of training.
 
 An event's name follows from what it tells and from the state that it was decided on, so that an operator that dies after writing
 one does not tell it twice.
@@ -34,10 +35,16 @@ def version_event(version: ModelVersion, status: Status, now: float) -> Operatio
     if "Paused" in (before.phase, status.phase):
         # These alone come again within a stage.
         told += f"/{version.resource_version}"
-    metadata = {"apiVersion": API_VERSION, "kind": KIND, "name": version.name, "namespace": version.namespace}
-    about = metadata | {"uid": version.uid, "resourceVersion": version.resource_version}
     bad = status.phase in _BAD or stuck
-    return _event(about, told, status.reason or status.phase, _text(before, status), now, bad=bad)
+    return _event(_about(version), told, status.reason or status.phase, _text(before, status), now, bad=bad)
+
+
+def drift_event(version: ModelVersion, status: Status, now: float) -> Operation | None:
+    """The event of a version whose answers turn out far from those of its training; nothing is done about it."""
+    drifted = status.condition("Drifted")
+    if drifted is None or drifted.status != "True" or version.status.holds("Drifted"):
+        return None
+    return _event(_about(version), f"Drifted/{version.resource_version}", drifted.reason, drifted.message, now, bad=True)
 
 
 def eviction_event(namespace: str, pod: Pod, now: float) -> Operation:
@@ -45,6 +52,11 @@ def eviction_event(namespace: str, pod: Pod, now: float) -> Operation:
     about = {"apiVersion": "v1", "kind": "Pod", "name": pod.name, "namespace": namespace, "uid": pod.uid}
     text = f"evicted: for {pod.silent_s:.0f} s it has not said which route it applies, or has heard of none"
     return _event(about, "silent", "TransformerSilent", text, now, bad=True)
+
+
+def _about(version: ModelVersion) -> dict[str, str]:
+    metadata = {"apiVersion": API_VERSION, "kind": KIND, "name": version.name, "namespace": version.namespace}
+    return metadata | {"uid": version.uid, "resourceVersion": version.resource_version}
 
 
 def _is_stuck(before: Status, status: Status) -> bool:

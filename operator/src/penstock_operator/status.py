@@ -52,6 +52,7 @@ def next_status(version: ModelVersion, step: Step, here: Situation) -> Status:
         _acknowledged(step, here),
         _live(step),
         *([_baseline(version, status, step, here)] if is_asked(version) else []),
+        *_drifted(before, status),
     )
     return msgspec.structs.replace(status, conditions=tuple(_kept(one, before, version.generation, now) for one in wanted))
 
@@ -120,6 +121,13 @@ def _baseline(version: ModelVersion, status: Status, step: Step, here: Situation
     if lacks or not status.baseline:
         return "Baseline", False, "BaselineNotReady", f"{name}: {lacks}" if lacks else f"{name} comes into the route"
     return "Baseline", True, "Compared", f"{name} has the version before in fresh pods, and gets as many requests"
+
+
+def _drifted(before: Status, status: Status) -> list[tuple[str, bool | None, str, str]]:
+    """Whether its answers are far from those of training; nothing of a version that never was."""
+    if told := status.evidence.get("drift"):
+        return [("Drifted", True, "FarFromTraining", "; ".join(told)[:512])]
+    return [("Drifted", False, "NearTraining", "")] if before.condition("Drifted") is not None else []
 
 
 def _kept(wanted: tuple[str, bool | None, str, str], before: Status, generation: int, now: str) -> Condition:

@@ -24,6 +24,7 @@ import httpx
 import pytest
 import yaml
 
+from penstock.bundle.profile import PROFILE
 from penstock.dataplane import TensorMetadata
 from penstock.features.reading import read_spec
 from penstock.testing.bundles import write_bundle
@@ -64,6 +65,13 @@ store:
     planes: {keys: {tailnum: string}, values: {seats: int64, weight: double}}
 """
 OUTPUTS = (TensorMetadata("y", "FP32", (-1, 1)),)
+_TRAINED = {"count": 200, "min": 0.0, "max": 10.0, "mean": 5.0, "std": 2.5, "edges": [0.0, 5.0, 10.0], "counts": [100, 100]}
+TRAINING = {
+    "formatVersion": 1,
+    "rows": 200,
+    "features": {"distance": {"type": "float32", "missing": 0.0, **_TRAINED}},
+    "predictions": {"values": _TRAINED},
+}
 MODEL = "trips"
 TOPICS = [f"{MODEL}.{role}" for role in ("requests", "predictions", "dead-letters", "log", "outcomes")]
 UPDATES = ["planes.updates", "planes.updates.dead-letters"]
@@ -103,6 +111,7 @@ class System:
                 name=MODEL,
                 version=str(version),
                 outputs=OUTPUTS,
+                files={PROFILE: json.dumps(TRAINING).encode()},
             )
             for version in (1, 2, 3)
         ]
@@ -271,7 +280,8 @@ class Traffic:
         predict = f"{url}/models/{MODEL}/predict"
         for number in range(1, 8):
             row = {"distance": 1.0 * number, "tailnum": f"N{number}"}
-            client.post(predict, json={"rows": [row]}, headers={"Penstock-Route-Key": f"{self.rounds}-{number}"})
+            # Many, since a distance from training is told of a hundred rows or more, and features are counted of few batches.
+            client.post(predict, json={"rows": [row] * 40}, headers={"Penstock-Route-Key": f"{self.rounds}-{number}"})
         client.get(f"{url}/predict/{self.rounds % 19 + 1}")
         client.post(predict, json={"rows": [{"distance": 5.0, "tailnum": name} for name in ("N1", "BARE")]})
         for wrong in ({"distance": "far"}, {"distance": 1.0, "tailnum": "OLD"}, {"distance": 1.0, "tailnum": "none"}):

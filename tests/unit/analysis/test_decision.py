@@ -151,6 +151,15 @@ def test_drift_from_training_tells_and_decides_nothing() -> None:
     assert analysis.alerts == ("label of flights-8 is 0.4 of 1 away from its training, over 0.15",)
 
 
+def test_what_chance_did_to_a_small_profile_is_no_drift() -> None:
+    def alerts(trained: tuple[int, int]) -> tuple[str, ...]:
+        candidate = replace(GOOD.candidate, training={"label": ((4800, 5200), trained)})
+        return analyse(STEPS, replace(GOOD, candidate=candidate), {}).alerts
+
+    assert alerts((14, 6)) == ()
+    assert alerts((14_000, 6_000)) != ()
+
+
 @pytest.mark.parametrize(
     "rollout", [Rollout(), Rollout(shadow=Shadow()), Rollout(steps=(100,)), Rollout(steps=(1, 2, 5, 10, 100))]
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from penstock.evidence.document import Entry, Evidence, Latency, Paired, Process
+from penstock.evidence.document import Bins, Entry, Evidence, Histogram, Latency, Paired, Process, Training
 from penstock.evidence.ledger import Ledger
 from penstock.evidence.quality import LogQuality, QualityDocument, QualityEntry, QualitySums, Units
 from penstock_operator.cluster import INFERENCE_SERVICES, MODEL_VERSIONS
@@ -19,6 +19,7 @@ RATE = 200
 """Requests a second, each with a key of its own."""
 SPREAD = {60 + number: 0.3 * 0.7**number for number in range(20)}
 """The part of requests in each bin of latency."""
+LABELS = Bins(values=("late", "on time"))
 
 
 class Traffic:
@@ -26,6 +27,7 @@ class Traffic:
 
     def __init__(self, world: World, failing: Mapping[str, float] | None = None) -> None:
         self.world = world
+        self.late: float | None = None
         self.failing = dict(failing or {})
         self.restart("one")
 
@@ -59,6 +61,9 @@ class Traffic:
         total = entry.requests
         latency = [(number, round(total * part)) for number, part in SPREAD.items()]
         entry.latency = Latency(latency, latency)
+        if self.late is not None:
+            late = round(total * self.late)
+            entry.outputs = {"label": Histogram(LABELS, [late, total - late, 0, 0], Training(LABELS, (200, 1800, 0, 0)))}
         if shadow:
             entry.paired = Paired(requests=total, agreeing=total, latency_ratios=[(80, total)])
 
@@ -156,6 +161,22 @@ def test_a_bad_version_is_taken_back_with_its_reason() -> None:
     assert "ledger" not in kept
     assert "of flights-2's requests failed" in message
     assert "flights-1" in message
+
+
+def test_answers_far_from_those_of_training_are_told_and_decide_nothing() -> None:
+    world, traffic = begun()
+    assert conditions(world).keys() & {"Drifted"} == set()
+    traffic.late = 0.5
+    traffic.run(300)
+    assert conditions(world)["Drifted"] == ("True", "label of flights-2 is 0.4 of 1 away from its training, over 0.15")
+    told = [document for (plural, _, _), document in world.cluster.objects.items() if plural == "events"]
+    assert [(one["type"], one["reason"]) for one in told].count(("Warning", "FarFromTraining")) == 1
+    traffic.run(1800)
+    assert shown(world)[0] == "Live"
+
+
+def conditions(world: World) -> dict[str, tuple[str, str]]:
+    return {one["type"]: (one["status"], one.get("message", "")) for one in world.status("flights-2")["conditions"]}
 
 
 def test_an_outage_of_both_takes_nothing_back() -> None:

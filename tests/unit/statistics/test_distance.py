@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from penstock_operator.statistics.betting import log_mean
 from penstock_operator.statistics.difference import BELOW, Pair, log_factors
-from penstock_operator.statistics.distance import log_e_drifted, log_e_farther, log_e_nearer, total_variation
+from penstock_operator.statistics.distance import by_chance, log_e_drifted, log_e_farther, log_e_nearer, total_variation
 
 TEN = np.full(10, 0.1)
 HISTOGRAMS = st.integers(2, 6).flatmap(
@@ -70,6 +70,15 @@ def test_the_other_way_round_is_the_same_distance_and_mirrored_bins_too(
     for test in (log_e_nearer, log_e_farther):
         assert test(ours[::-1], theirs[::-1], margin) == pytest.approx(test(ours, theirs, margin), abs=1e-6)
     assert total_variation(ours, theirs) == pytest.approx(total_variation(theirs, ours))
+
+
+@settings(max_examples=20)
+@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=20), st.integers(20, 2000), st.integers(0, 2**32))
+def test_a_sample_is_hardly_ever_farther_from_its_origin_than_by_chance(weights: list[float], rows: int, seed: int) -> None:
+    shares = np.array(weights) / sum(weights)
+    drawn = np.random.default_rng(seed).multinomial(rows, shares, size=1000)
+    farther = sum(total_variation(sample, shares * 1e6) > by_chance(sample, 0.01) for sample in drawn.tolist())
+    assert farther <= 25
 
 
 def test_drift_is_told_beyond_the_margin_only() -> None:

@@ -30,15 +30,16 @@ def measure_features(trial: Trial, evidence: Evidence) -> Measured | None:
 
 
 def drift(trial: Trial, evidence: Evidence) -> tuple[str, ...]:
-    """What of the candidate is farther from its training than the margin, as sentences; a false one has a chance of alpha."""
-    training = evidence.candidate.training
-    needed = -log(trial.rollout.alpha / max(len(training), 1))
-    margin = trial.rollout.margins.output_drift
+    """What of the candidate is farther from its training than the margin, as sentences; a false one has a chance of alpha. A
+    bundle's profile has few rows: what chance may have done to them comes on top of the margin."""
+    arm, margin = evidence.candidate, trial.rollout.margins.output_drift
+    chance = trial.rollout.alpha / (2 * max(len(arm.training), 1))
     return tuple(
         f"{name} of {trial.candidate} is {decimal(distance.total_variation(live, trained))} of 1 away from its training, over"
         f" {decimal(margin)}"
-        for name, (live, trained) in sorted(training.items())
-        if distance.log_e_drifted(live, trained, margin) >= needed
+        for name, (live, trained) in sorted(arm.training.items())
+        if distance.log_e_drifted(_deflated(live, arm.units), trained, margin + distance.by_chance(trained, chance))
+        >= -log(chance)
     )
 
 

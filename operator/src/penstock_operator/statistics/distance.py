@@ -15,7 +15,7 @@ favourable set looks different by chance, about K / 2 in logs.
 """
 
 from collections.abc import Iterator, Sequence
-from math import log
+from math import log, sqrt
 
 from penstock_operator.statistics.betting import NEVER, greatest_true, log_mean
 from penstock_operator.statistics.difference import BELOW, Pair, log_e_above, log_factors
@@ -87,6 +87,13 @@ def log_e_drifted(live: Sequence[float], training: Sequence[float], margin: floa
         if bound < 1.0 and inside / total > bound:
             found.append((weight, log_e_rate_above(inside, total, bound)))
     return log_mean(found) if found else NEVER
+
+
+def by_chance(sample: Sequence[float], alpha: float) -> float:
+    """How far the shares of a sample may be from those of what it was drawn from, but for a chance of `alpha`; 0 to 1. On average
+    by the inequality of Cauchy and Schwarz, beyond that by McDiarmid's (1989)."""
+    rows, bins = sum(sample), sum(1 for count in sample if count)
+    return min(1.0, (sqrt(max(bins - 1, 0)) / 2 + sqrt(-log(alpha) / 2)) / sqrt(rows)) if rows > 0 else 1.0
 
 
 def _sets(first: Sequence[float], second: Sequence[float]) -> Iterator[tuple[float, float, float]]:
