@@ -29,7 +29,7 @@ def main() -> None:
     settings = BrokerSettings(kafka_bootstrap=bootstrap, kafka_client=client, kafka_instance=instance, kafka_timeout_s=2.0)
     partition = Partition(topic, 0)
     admin, intake = open_admin(settings), open_intake(settings, group)
-    asking = threading.Thread(target=ask, args=("admin", lambda: admin.committed(group, [partition]).get(partition)))
+    asking = threading.Thread(target=ask, args=("admin", lambda: admin.committed(group, [partition]).get(partition)), daemon=True)
     asking.start()
     ask("intake", lambda: intake.committed([partition])[partition])
 

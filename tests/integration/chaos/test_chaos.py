@@ -1,5 +1,6 @@
 """`make chaos` in small: kills of whatever takes part, with both clients; the wall clock stepped under all of our programs."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -25,15 +26,23 @@ def chaos() -> Callable[..., None]:
 
     def run(*arguments: str, until: str = "") -> None:
         command = [sys.executable, str(RUN), *arguments]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        # One pipe for both: one that nobody reads while the other is read would fill up. Its own session ends with all in it.
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        ) as running:
             assert running.stdout is not None
             said = ""
-            while until and until not in said and (line := running.stdout.readline()):
-                said += line
-            if until:
-                running.send_signal(signal.SIGTERM)
-            out, errors = running.communicate(timeout=580)
-        assert running.returncode == 0, said + out + errors[-3000:]
+            try:
+                while until and until not in said and (line := running.stdout.readline()):
+                    said += line
+                if until:
+                    running.send_signal(signal.SIGTERM)
+                out, _ = running.communicate(timeout=580)
+            except BaseException:
+                # The test's own time-out comes here, too: else the `with` would wait for the process, for ever.
+                os.killpg(running.pid, signal.SIGKILL)
+                raise
+        assert running.returncode == 0, (said + out)[-6000:]
         assert "lost 0, doubled 0, disagreeing 0" in out
 
     return run
