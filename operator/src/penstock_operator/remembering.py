@@ -45,11 +45,12 @@ class Sorted:
 
 class _Echo(NamedTuple):
     """What tells one state of a ModelVersion from every other that would be decided on otherwise: the moment of its last look,
-    and what users change."""
+    and what others change."""
 
     looked: float | None
     generation: int
     deleted: str
+    finalizers: tuple[str, ...]
     annotations: dict[str, str]
 
 
@@ -103,14 +104,20 @@ class Remembered:
         for operation in words:
             version = versions[operation.name]
             looked = operation.document["status"]["evidence"].get("looked")
-            self._echoes[version.uid] = _Echo(looked, version.generation, version.deleted, version.annotations)
+            self._echoes[version.uid] = _Echo(
+                looked, version.generation, version.deleted, version.finalizers, version.annotations
+            )
 
     def is_echo(self, document: Object) -> bool:
         """Whether a watch tells of words that were written here, and of nothing else: there is nothing to look at. Once each."""
         metadata = document["metadata"]
         looked = ((document.get("status") or {}).get("evidence") or {}).get("looked")
         told = _Echo(
-            looked, metadata.get("generation", 0), metadata.get("deletionTimestamp") or "", metadata.get("annotations") or {}
+            looked,
+            metadata.get("generation", 0),
+            metadata.get("deletionTimestamp") or "",
+            tuple(metadata.get("finalizers") or ()),
+            metadata.get("annotations") or {},
         )
         if looked is None or self._echoes.get(metadata.get("uid", "")) != told:
             return False
@@ -132,6 +139,7 @@ class Remembered:
     def clear(self) -> None:
         """Drop all evidence: another operator may have learnt more meanwhile."""
         self._since.clear()
+        self._echoes.clear()
 
     def _keep(self, version: ModelVersion, evidence: dict[str, Any]) -> None:
         before = self._since.get(version.uid)
@@ -143,8 +151,9 @@ def _is_status(operation: Operation) -> bool:
 
 
 def _is_told_only(version: ModelVersion, after: dict[str, Any]) -> bool:
-    """Whether a status differs from what it is in evidence and words at most."""
-    if not after.get("evidence") or not version.status.evidence:
+    """Whether a status differs from what it is in evidence and its words at most. Other words would not be written by the next
+    look that has some."""
+    if not after.get("evidence") or not version.status.evidence or after["evidence"] == version.status.evidence:
         return False
     before = status_object(version.status)
     if any(before.get(name) != after.get(name) for name in (before.keys() | after.keys()) - _WORDS):

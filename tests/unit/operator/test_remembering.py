@@ -10,7 +10,7 @@ from penstock_operator.desired import decide
 from penstock_operator.judgement import LOOK_S, TELL_S, read_ledger
 from penstock_operator.looking import Silence, look
 from penstock_operator.model_version import ROLLBACK
-from penstock_operator.plan import Plan
+from penstock_operator.plan import Operation, Plan, Verb
 from penstock_operator.remembering import Remembered, Sorted
 from penstock_operator.seen import Seen
 from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE
@@ -157,6 +157,18 @@ def test_a_change_of_stage_is_no_words() -> None:
     assert not found.words
 
 
+def test_other_words_than_those_of_evidence_are_written_at_once() -> None:
+    """No look of a version that is not on trial any more would ever write them."""
+    trial = begun()
+    seen, _ = asyncio.run(trial._decided())
+    version = next(one for one in seen.versions if one.name == "flights-2")
+    told = trial.document["status"]
+    conditions = [{**one, "message": "something else"} for one in told["conditions"]]
+    document = {"metadata": trial.document["metadata"], "status": {**told, "conditions": conditions}}
+    write = Operation(Verb.STATUS, MODEL_VERSIONS, NAMESPACE, version.name, document)
+    assert trial.remembered.sorted_out(Plan((write,), 0.0), seen) == Sorted((write,), ())
+
+
 def test_versions_that_cannot_be_read_and_those_that_are_gone() -> None:
     trial = begun()
     broken = {**trial.document, "spec": {}, "metadata": {**trial.document["metadata"], "resourceVersion": "99999"}}
@@ -178,6 +190,7 @@ def test_words_that_a_user_has_changed_something_beside_are_a_reason_to_look() -
     changed = trial.document | {"metadata": trial.document["metadata"] | {"annotations": {ROLLBACK: "no"}}}
     assert not trial.remembered.is_echo(changed)
     assert not trial.remembered.is_echo(changed | {"metadata": {"uid": "another"}})
+    assert not trial.remembered.is_echo(trial.document | {"metadata": trial.document["metadata"] | {"finalizers": []}})
     assert trial.remembered.is_echo(trial.document)
     trial.remembered.forget(trial.document["metadata"]["uid"])
     trial.wait(TELL_S)
