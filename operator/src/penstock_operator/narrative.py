@@ -50,7 +50,7 @@ def drift_event(version: ModelVersion, status: Status, now: float) -> Operation 
 def eviction_event(namespace: str, pod: Pod, now: float) -> Operation:
     """The event of a transformer's pod that is evicted since it is silent."""
     about = {"apiVersion": "v1", "kind": "Pod", "name": pod.name, "namespace": namespace, "uid": pod.uid}
-    text = f"evicted: for {pod.silent_s:.0f} s it has not said which route it applies, or has heard of none"
+    text = f"to be evicted: for {pod.silent_s:.0f} s it has not said which route it applies, or has heard of none"
     return _event(about, "silent", "TransformerSilent", text, now, bad=True)
 
 

@@ -121,7 +121,7 @@ def test_a_pod_that_is_evicted_says_why() -> None:
     asyncio.run(world.operate())
     (evicted,) = [one for (plural, _, _), one in world.cluster.objects.items() if plural == "events" and about_a_pod(one)]
     assert (evicted["type"], evicted["reason"]) == ("Warning", "TransformerSilent")
-    assert evicted["message"].startswith("evicted: for 31 s it has not said which route it applies")
+    assert evicted["message"].startswith("to be evicted: for 31 s it has not said which route it applies")
 
 
 def about_a_pod(event: dict[str, Any]) -> bool:
