@@ -50,7 +50,7 @@ def render(cluster: Cluster, template: str, **values: Any) -> str:
     """One of the chart's templates with some values, to be applied beside the installation, which stays as it is."""
     given = [f"--set-json={name}={json.dumps(value)}" for name, value in values.items()]
     # It does not ask the cluster which release it is of.
-    place = ["--namespace", NAMESPACE, "--kube-version=v1.29.0"]
+    place = ["--namespace", NAMESPACE, "--kube-version=v1.30.0"]
     return cluster.helm("template", RELEASE, CHART, *place, f"--show-only={template}", *given)
 
 

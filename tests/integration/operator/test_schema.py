@@ -1,12 +1,19 @@
 """What the API server refuses of a ModelVersion, by the field, and what it fills in."""
 
 import json
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from penstock.testing.definitions import chart_definition
 from penstock.testing.kubernetes import MERGE, ApiStatus, KubernetesServer
+from penstock.testing.waiting import until
 
+TEMPLATE = Path(__file__).parents[3] / "charts/penstock/templates/modelversion-crd.yaml"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 PATH = "/apis/penstock.dev/v1alpha1/namespaces/default/modelversions"
 GROUP = "/apis/penstock.dev/v1alpha1"
 TABLE = "application/json;as=Table;g=meta.k8s.io;v=v1"
@@ -82,6 +89,13 @@ def test_resources_are_taken_as_a_pod_takes_them(kubernetes: KubernetesServer) -
     assert made["spec"]["runtime"]["resources"] == {"requests": requests, "limits": limits}
 
 
+def test_no_service_account_is_the_namespaces_own(kubernetes: KubernetesServer) -> None:
+    """The schema of release 0.1 took the empty name."""
+    made = kubernetes.request("POST", PATH, document(runtime={"serviceAccountName": ""}))
+    kubernetes.request("DELETE", f"{PATH}/flights-7")
+    assert made["spec"]["runtime"]["serviceAccountName"] == ""
+
+
 def test_a_glance_tells_the_story(kubernetes: KubernetesServer) -> None:
     """What `kubectl get mv` shows, which asks the API server for a table, and the short name that it asks by."""
     kubernetes.request("POST", PATH, document("flights-9"))
@@ -96,3 +110,57 @@ def test_a_glance_tells_the_story(kubernetes: KubernetesServer) -> None:
     assert table["rows"][0]["cells"][:6] == ["flights-9", "flights", "aaaaaaaaaaaa", "Canary", 25, "AwaitingPromotion"]
     (served,) = [one for one in kubernetes.request("GET", GROUP)["resources"] if one["name"] == "modelversions"]
     assert served["shortNames"] == ["mv"]
+
+
+EARLIER = "earlier.penstock.dev"
+WRONG = {
+    "bundle": {"uri": "pvc://claim/../others", "digest": DIGEST},
+    "runtime": {
+        "serviceAccountName": "Models",
+        "resources": {"requests": {"cpu": 2}, "limits": {"cpu": "1500m", "memory": "lots"}},
+    },
+    "rollout": {"maxDuration": "0s"},
+}
+
+
+def test_what_an_earlier_schema_took_is_written_to_though_this_one_would_refuse_it(kubernetes: KubernetesServer) -> None:
+    """The operator could neither tell its status nor let it go (before Kubernetes 1.30). Under a group of its own."""
+    strict = chart_definition(TEMPLATE)
+    strict["metadata"]["name"], strict["spec"]["group"] = f"modelversions.{EARLIER}", EARLIER
+    del strict["spec"]["names"]["shortNames"]
+    loose = deepcopy(strict)
+    for schema in schemas(loose["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]):
+        for rule in ("pattern", "x-kubernetes-validations"):
+            schema.pop(rule, None)
+    kubernetes.define(loose)
+    path = f"/apis/{EARLIER}/v1alpha1/namespaces/default/modelversions"
+    stored = document(**WRONG) | {"apiVersion": f"{EARLIER}/v1alpha1"}
+    kubernetes.request("POST", path, stored)
+    kubernetes.request("PATCH", f"{DEFINITIONS}/modelversions.{EARLIER}", {"spec": strict["spec"]}, kind=MERGE)
+    new = {**stored, "metadata": {**stored["metadata"], "name": "flights-8"}}
+    until(lambda: is_refused(kubernetes, path, new), 30.0, "the schema is this one")
+    one = f"{path}/flights-7"
+    status = {"apiVersion": stored["apiVersion"], "kind": stored["kind"], "metadata": stored["metadata"]}
+    kubernetes.apply(f"{one}/status", {**status, "status": {"phase": "Live"}})
+    for finalizers in (["penstock.dev/route"], []):
+        kubernetes.request("PATCH", one, {"metadata": {"finalizers": finalizers}}, kind=MERGE)
+    assert kubernetes.request("GET", one)["status"] == {"phase": "Live"}
+    with pytest.raises(ApiStatus, match="serviceAccountName"):
+        kubernetes.request("PATCH", one, {"spec": {"runtime": {"serviceAccountName": "Others"}}}, kind=MERGE)
+    kubernetes.request("DELETE", f"{DEFINITIONS}/modelversions.{EARLIER}")
+
+
+def schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """This one and those inside of it."""
+    yield schema
+    more = schema.get("additionalProperties")
+    for inner in [*(schema.get("properties") or {}).values(), *([more] if isinstance(more, dict) else [])]:
+        yield from schemas(inner)
+
+
+def is_refused(kubernetes: KubernetesServer, path: str, made: dict[str, Any]) -> bool:
+    try:
+        kubernetes.request("POST", f"{path}?dryRun=All", made)
+    except ApiStatus as error:
+        return error.status == 422
+    return False
