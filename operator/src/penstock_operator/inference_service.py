@@ -127,7 +127,7 @@ def caller_service(seen: Seen, policy: Policy) -> dict[str, Any]:
         **_probes(),
         # As manifests/inferenceservice.yaml. KServe gives what names no CPU a whole one, and no more than that.
         "resources": {
-            "requests": {"cpu": "200m", "memory": "256Mi"},
+            "requests": {"cpu": policy.transformer_cpu, "memory": "256Mi"},
             "limits": {"cpu": "2", "memory": policy.transformer_memory},
         },
         "securityContext": {

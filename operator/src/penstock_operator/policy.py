@@ -16,6 +16,7 @@ class Policy:
     gpu_runtime: str = "penstock-predictor-gpu"
     transformer_account: str = "penstock-transformer"
     transformer_replicas: int = 2
+    transformer_cpu: str = "200m"
     transformer_memory: str = "1Gi"
     transformer_settings: str = "penstock-transformer-{model}"
     predictor_memory: str = "2Gi"

@@ -31,6 +31,7 @@ class OperatorSettings:
     gpu_runtime: str = setting("penstock-predictor-gpu", "Serving runtime of predictors on a GPU.")
     transformer_account: str = setting("penstock-transformer", "Service account of a transformer that the operator starts.")
     transformer_replicas: int = setting(2, "Pods of a transformer that the operator starts.", least=1)
+    transformer_cpu: str = setting("200m", "CPU that such a pod asks for; it gets up to 2.")
     transformer_memory: str = setting("1Gi", "Memory limit of such a pod.")
     transformer_settings: str = setting(
         "penstock-transformer-{model}",
@@ -57,6 +58,7 @@ class OperatorSettings:
             gpu_runtime=self.gpu_runtime,
             transformer_account=self.transformer_account,
             transformer_replicas=self.transformer_replicas,
+            transformer_cpu=self.transformer_cpu,
             transformer_memory=self.transformer_memory,
             transformer_settings=self.transformer_settings,
             predictor_memory=self.predictor_memory,

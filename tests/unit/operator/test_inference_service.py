@@ -90,6 +90,7 @@ def test_it_asks_for_what_the_manifests_transformer_asks_for() -> None:
     documents = yaml.safe_load_all((ROOT / "manifests/inferenceservice.yaml").read_text())
     (service,) = [one for one in documents if one and one["kind"] == "InferenceService"]
     assert alone()["resources"] == service["spec"]["transformer"]["containers"][0]["resources"]
+    assert alone(transformer_cpu="1")["resources"]["requests"]["cpu"] == "1"
 
 
 def test_its_probes_are_the_runtimes_own() -> None:
