@@ -16,15 +16,15 @@ from penstock_operator.seen import Entry, Pod, Seen
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
     """`written`: the ConfigMap holds the wanted route. `total` pods route, `current` of them apply it, `refused` says why others
-    do not, `silent` gave no answer for too long, or heard of no route. `complete`: all of at least one pod. `why_none`: why the
-    API server does not take the InferenceService that would run them."""
+    do not, `silent` gave no answer for too long, or heard of no route. `complete`: all of at least one pod. `why_not`: why the
+    API server does not take the InferenceService that runs them, or would."""
 
     written: bool
     total: int
     current: int
     refused: tuple[str, ...]
     silent: tuple[Pod, ...]
-    why_none: str = ""
+    why_not: str = ""
 
     @property
     def complete(self) -> bool:
@@ -53,13 +53,13 @@ class Acknowledgement:
             if pod.answer is not None and pod.answer.error and pod.answer.rejected == revision
         ]
         silent = [pod for pod in pods if pod.silent_s >= policy.silent_s]
-        why_none = seen.why_not(INFERENCE_SERVICES, seen.model)
-        return cls(is_written(seen, entries), len(pods), len(current), tuple(refused), tuple(silent), why_none)
+        why_not = seen.why_not(INFERENCE_SERVICES, seen.model)
+        return cls(is_written(seen, entries), len(pods), len(current), tuple(refused), tuple(silent), why_not)
 
     def describe(self) -> tuple[str, str]:
         """Reason and message of the condition Acknowledged."""
-        if not self.total and self.why_none:
-            return "TransformerRefused", self.why_none
+        if not self.total and self.why_not:
+            return "TransformerRefused", self.why_not
         if not self.total:
             return "NoTransformer", "no transformer pod is running"
         if self.cut_off:

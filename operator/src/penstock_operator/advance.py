@@ -174,12 +174,14 @@ def _verify(version: ModelVersion, stage: Stage, here: Situation) -> Step:
     job = seen.jobs.get(version.job)
     if job is None or job.owner != version.uid or job.deleting or job.attempt != version.status.verify_attempts:
         why_not = here.seen.why_not(JOBS, version.job)
+        if why_not and _is_overdue(version, here):
+            return Step(Stage.FAILED, 0, "VerificationTimedOut", why_not)
         return Step(stage, 0, "JobRefused", why_not) if why_not else Step(stage, 0, "Verifying", "its job is being made")
     if not job.ended:
-        since_s, message = _since(version, here), job.message
-        if not job.has_pod and since_s >= _NO_POD_S:
+        message = job.message
+        if not job.has_pod and seen.now - read_moment(job.made, seen.now) >= _NO_POD_S:
             message = f"its job has no pod: kubectl describe job {job.name}"
-        if since_s >= duration_s(version.spec.rollout.max_duration, 7200.0):
+        if _is_overdue(version, here):
             return Step(Stage.FAILED, 0, "VerificationTimedOut", message or "its job did not end within maxDuration")
         return Step(stage, 0, "Verifying", message)
     verdict = read_verdict(job, version)
@@ -208,11 +210,14 @@ def _warm(version: ModelVersion, service: InferenceService | None, here: Situati
     if service is None and other is not None and not other.deleting:
         return Step(Stage.WARMING, 0, "NameTaken", f"InferenceService {other.name} is there and is not this version's")
     if service is None:
-        return Step(Stage.WARMING, 0, *_no_predictor(version, here, "StartingPredictor"))
+        reason, message = _no_predictor(version, here, "StartingPredictor")
+        if reason == "PredictorRefused" and _is_overdue(version, here):
+            return Step(Stage.FAILED, 0, "WarmingTimedOut", message)
+        return Step(Stage.WARMING, 0, reason, message)
     missing = pods_missing(version, service)
     if not service.ready or missing:
         message = missing if service.ready else service.message
-        if _since(version, here) >= duration_s(version.spec.rollout.max_duration, 7200.0):
+        if _is_overdue(version, here):
             return Step(Stage.FAILED, 0, "WarmingTimedOut", message or "its pods were not ready within maxDuration")
         return Step(Stage.WARMING, 0, "StartingPredictor", message)
     if here.roles.base is None and here.roles.users_own and not here.seen.held:
@@ -286,7 +291,7 @@ def _await_baseline(version: ModelVersion, here: Situation) -> Step | None:
         return None
     stay = Step(stage_of(version), version.status.weight, "StartingBaseline")
     lacks = missing(version, digest, here.seen)
-    if lacks and _since(version, here) >= duration_s(version.spec.rollout.max_duration, 7200.0):
+    if lacks and _is_overdue(version, here):
         return replace(stay, baseline=WITHOUT, without=("BaselineTimedOut", f"not ready within maxDuration: {lacks}"))
     if lacks:
         return replace(stay, message=lacks)
@@ -326,3 +331,8 @@ def _live_moment(here: Situation) -> str:
 def _since(version: ModelVersion, here: Situation) -> float:
     """Seconds since it came to its stage."""
     return here.seen.now - read_moment(version.status.stage_since, here.seen.now)
+
+
+def _is_overdue(version: ModelVersion, here: Situation) -> bool:
+    """Whether it has been in its stage for `maxDuration`."""
+    return _since(version, here) >= duration_s(version.spec.rollout.max_duration, 7200.0)

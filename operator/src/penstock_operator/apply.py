@@ -3,8 +3,9 @@
     Plan --carry_out--> operator.call (failpoint) --> API server --> operator.called (failpoint, where something was changed)
 
 A call that says that something has changed meanwhile ends the plan: what follows was decided on something else. The next look
-sees what is there now. An InferenceService or a Job that is not taken (a quota, a policy, KServe's webhook away) ends nothing:
-what follows does not need it, and a roll-back must not wait for it. The next look is told, so that a status can say it.
+sees what is there now. An InferenceService or a Job that is not taken (a quota, a policy, KServe's webhook away or silent) ends
+nothing: what follows does not need it, and a roll-back must not wait for it. The next look is told, so that a status can say it.
+Nor does a status that is refused, as one may be whose spec a newer schema would not take: the other versions' are written.
 
 A test kills the program at every passage of the failpoints, counted, and looks at how it ends.
 """
@@ -14,20 +15,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from penstock.failpoints import failpoint
-from penstock_operator.cluster import INFERENCE_SERVICES, JOBS, Changed, Cluster, ClusterError, Kind, Missing, Refused
+from penstock_operator.cluster import INFERENCE_SERVICES, JOBS, Changed, Cluster, ClusterError, Missing, Refused
 from penstock_operator.plan import Operation, Plan, Verb
+from penstock_operator.seen import ObjectKey
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`done` calls went through. `error` ended the plan before its end; `stale`: because something had changed. `refused`:
-    objects that were not taken, with why; the plan went on without them, and `error` is the last of these if nothing ended it."""
+    """`done` calls went through. `error` ended the plan before its end, or refused a status; `stale`: because something had
+    changed. `refused`: objects that were not taken, with why; the plan went on without them."""
 
     done: int
     error: ClusterError | None = None
-    refused: Mapping[tuple[Kind, str], str] = field(default_factory=dict)
+    refused: Mapping[ObjectKey, str] = field(default_factory=dict)
 
     @property
     def stale(self) -> bool:
@@ -37,8 +39,8 @@ class Outcome:
 async def carry_out(plan: Plan, cluster: Cluster, may_act: Callable[[], bool] = lambda: True) -> Outcome:
     """Make the calls in order, until one fails or `may_act` says that another operator may act by now."""
     written: dict[tuple[str, str, str], tuple[str, str]] = {}
-    refused: dict[tuple[Kind, str], str] = {}
-    done, last = 0, None
+    refused: dict[ObjectKey, str] = {}
+    done, left = 0, None
     for operation in plan.operations:
         if not may_act():
             return Outcome(done, Changed("this operator holds the lease no longer"), refused)
@@ -53,24 +55,24 @@ async def carry_out(plan: Plan, cluster: Cluster, may_act: Callable[[], bool] = 
         except ClusterError as error:
             if operation.verb is Verb.EVENT and isinstance(error, Refused):
                 continue
-            if not _is_for_later(operation, error):
+            if _is_for_later(operation):
+                refused[operation.kind, operation.name] = str(error)
+            elif operation.verb is Verb.STATUS and isinstance(error, Refused):
+                left = error
+            else:
                 return Outcome(done, error, refused)
-            refused[operation.kind, operation.name], last = str(error), error
+            log.warning("not taken", extra=_fields(operation) | {"reason": str(error)[:300]})
             continue
         failpoint("operator.called")
         log.info("called the API server", extra=_fields(operation))
         done += 1
-    return Outcome(done, last, refused)
+    return Outcome(done, left, refused)
 
 
-def _is_for_later(operation: Operation, error: ClusterError) -> bool:
-    """Whether the server has answered that it does not take an object without which the rest of a plan can be done."""
-    return operation.verb is Verb.APPLY and operation.kind in (INFERENCE_SERVICES, JOBS) and _answered(error)
-
-
-def _answered(error: ClusterError) -> bool:
-    # 500 is what it says of a webhook that it cannot reach.
-    return isinstance(error, Refused) or error.status == 500
+def _is_for_later(operation: Operation) -> bool:
+    """Whether the rest of a plan can be done without it. An API server that gives no answer may wait for a webhook; one that is
+    away gives none to the next call either."""
+    return operation.verb is Verb.APPLY and operation.kind in (INFERENCE_SERVICES, JOBS)
 
 
 async def _call(operation: Operation, cluster: Cluster, written: dict[tuple[str, str, str], tuple[str, str]]) -> None:

@@ -28,7 +28,6 @@ from penstock_operator.cluster import (
     PODS,
     Cluster,
     ClusterError,
-    Kind,
     Object,
 )  # fmt: skip
 from penstock_operator.counters import Counters
@@ -36,10 +35,11 @@ from penstock_operator.desired import decide
 from penstock_operator.looking import SERVICE_LABEL, Asker, Silence, look
 from penstock_operator.plan import Plan
 from penstock_operator.policy import Policy
+from penstock_operator.refusals import noted
 from penstock_operator.remembering import Remembered
 from penstock_operator.route import LABEL as ROUTE_LABEL
 from penstock_operator.route import route_name
-from penstock_operator.seen import Seen
+from penstock_operator.seen import ObjectKey, Refusal, Seen
 from penstock_operator.verification_job import MODEL_LABEL
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Controller:
         self._may_act = may_act
         self._silence = Silence()
         self._remembered = Remembered()
-        self._refused: dict[Model, Mapping[tuple[Kind, str], str]] = {}
+        self._refused: dict[Model, Mapping[ObjectKey, Refusal]] = {}
         self._due: dict[Model, float] = {}
         self._heap: list[tuple[float, Model]] = []
         self._working: set[Model] = set()
@@ -246,8 +246,8 @@ class Controller:
         for _ in range(_ROUNDS):
             if not (plan.operations or plan.ask) or not self._may_act():
                 return plan.look_again_s
-            plan, _ = await self._decided(model, self._cluster)
-            outcome = await self._carry_out(plan, model)
+            plan, seen = await self._decided(model, self._cluster)
+            outcome = await self._carry_out(plan, model, seen)
             if not plan.operations:
                 return plan.look_again_s
             if plan.look_again_s > 0 and outcome.error is None and not _goes_on(plan):
@@ -262,17 +262,21 @@ class Controller:
         found = self._remembered.sorted_out(plan, seen)
         if found.words and not found.changes and self._may_act():
             self._remembered.expect(found.words, seen)
-            outcome = await self._carry_out(replace(plan, operations=found.words), model)
+            outcome = await self._carry_out(replace(plan, operations=found.words), model, seen)
             if outcome.error is None:
                 self._remembered.written(found.words, seen)
                 return replace(plan, operations=())
         return replace(plan, operations=(*found.words, *found.changes))
 
-    async def _carry_out(self, plan: Plan, model: Model) -> Outcome:
-        """Raises ClusterError if it ended for another reason than that something has changed, or could not be done as a whole."""
+    async def _carry_out(self, plan: Plan, model: Model, seen: Seen) -> Outcome:
+        """Raises ClusterError if it ended for another reason than that something has changed, or a status was refused. Objects
+        that were not taken are no failure: the rest of the model is looked at as often as ever."""
+        began = time.monotonic()
         outcome = await carry_out(plan, self._cluster, self._may_act)
         self.counters.operations += outcome.done
-        self._refused[model] = outcome.refused
+        self.counters.refused += len(outcome.refused)
+        now = seen.now + time.monotonic() - began
+        self._refused[model] = noted(seen, plan, outcome, now)
         if outcome.error is not None and not outcome.stale:
             raise outcome.error
         return outcome

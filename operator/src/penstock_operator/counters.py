@@ -17,6 +17,7 @@ class Counters:
     def __init__(self) -> None:
         self.operations = 0
         self.failures = 0
+        self.refused = 0
         self.turns = 0
         self.durations = Histogram(_BOUNDS_S)
 
@@ -42,6 +43,9 @@ class OperatorCollector:
         yield GaugeMetricFamily("penstock_operator_models_waiting", "Models to be looked at now.", value=self._waiting())
         yield CounterMetricFamily("penstock_operator_calls", "Calls that changed something.", value=counters.operations)
         yield CounterMetricFamily("penstock_operator_failures", "Looks at a model that failed.", value=counters.failures)
+        yield CounterMetricFamily(
+            "penstock_operator_refused", "InferenceServices and Jobs that the API server did not take.", value=counters.refused
+        )
         yield HistogramMetricFamily(
             "penstock_operator_turn_duration_seconds", "Time of a look at a model, and of what followed from it.",
             buckets=counters.durations.buckets(), sum_value=counters.durations.sum,

@@ -3,9 +3,9 @@
     Seen --roles, wanted route, acknowledgement--> Situation --steps--> statuses
                                                              \\------> objects, route, clean-up, evictions
 
-Pure and level-triggered: nothing is remembered but what the API server holds. Order of the calls: finalizers, objects that have
-to be there, the route, statuses, then what may go. The route and the objects follow from the statuses that were *seen*, so a
-status is always written before what it leads to.
+Pure and level-triggered: nothing is remembered but what the API server holds, and what it did not take. Order of the calls:
+finalizers, objects that have to be there, the route, statuses, then what may go; at last what was refused before. The route and
+the objects follow from the statuses that were *seen*, so a status is always written before what it leads to.
 
 Invariants: a bundle is routed to only after its verification; nothing is removed that a transformer may still send to.
 """
@@ -25,6 +25,7 @@ from penstock_operator.model_version import API_VERSION, KIND, ROUTE_FINALIZER, 
 from penstock_operator.narrative import drift_event, eviction_event, version_event
 from penstock_operator.plan import Operation, Plan, Verb
 from penstock_operator.policy import Policy
+from penstock_operator.refusals import put_off, still_asked_for, wait_s
 from penstock_operator.roles import find_roles, stage_of
 from penstock_operator.route import own_address, predictor_address, route_document, route_name, wanted_entries
 from penstock_operator.seen import Entry, Route, Seen
@@ -40,6 +41,10 @@ def decide(seen: Seen, policy: Policy) -> Plan:
     roles = find_roles(seen.versions, users_own=users_own)
     entries = wanted_entries(seen, roles)
     here = Situation(seen, roles, Acknowledgement.of(seen, entries, policy), policy)
+    objects = [*_callers(here, policy), *_wanted_objects(here, policy)]
+    if seen.refused:
+        seen = still_asked_for(seen, objects)
+        here = replace(here, seen=seen, acknowledged=Acknowledgement.of(seen, entries, policy))
     statuses: list[Operation] = []
     moved = False
     for version in seen.versions:
@@ -49,15 +54,14 @@ def decide(seen: Seen, policy: Policy) -> Plan:
         statuses += _status(version, status, seen.now)
     operations = [
         *_finalizers(seen),
-        *_callers(here, policy),
-        *_wanted_objects(here, policy),
+        *objects,
         *_route(here, entries),
         *statuses,
         *_clean_up(here, policy, entries),
         *_evictions(here),
     ]
     ask = seen.evidence is None and any(is_due(version, seen.now) for version in seen.versions)
-    return Plan(tuple(operations), 0.0 if moved else _look_again(here, policy, entries), ask)
+    return Plan(put_off(operations, seen), 0.0 if moved else _look_again(here, policy, entries), ask)
 
 
 def _hold_still(version: ModelVersion, step: Step, here: Situation) -> Step:
@@ -288,7 +292,7 @@ def _evictions(here: Situation) -> list[Operation]:
 def _look_again(here: Situation, policy: Policy, entries: tuple[Entry, ...]) -> float:
     """Seconds until something may have changed of which no event tells: answers of pods, and time itself."""
     seen, ack = here.seen, here.acknowledged
-    waits = [policy.idle_s]
+    waits = [policy.idle_s, wait_s(seen)]
     for version in seen.versions:
         stage = stage_of(version)
         if stage is Stage.KEPT:

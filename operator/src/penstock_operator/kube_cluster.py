@@ -28,7 +28,8 @@ from penstock_operator.cluster import (
 from penstock_operator.kube_config import Credentials
 
 MANAGER = "penstock-operator"
-_CALL_S = 10.0
+_CALL_S = 12.0
+"""The server gives a webhook 10 s unless it is told otherwise, and then says which one did not answer."""
 _WATCH_S = 300
 _SILENT_S = 330.0
 _PAGE = 500

@@ -26,7 +26,7 @@ from penstock_operator.remembering import Remembered, readable
 from penstock_operator.roles import stage_of
 from penstock_operator.route import LABEL as ROUTE_LABEL
 from penstock_operator.route import read_route_document, route_name
-from penstock_operator.seen import Answer, InferenceService, Pod, Seen
+from penstock_operator.seen import Answer, InferenceService, ObjectKey, Pod, Refusal, Seen
 from penstock_operator.stage import Stage
 from penstock_operator.verification_job import MODEL_LABEL, VERSION_LABEL, read_job
 
@@ -93,7 +93,7 @@ async def look(
     *,
     with_evidence: bool = True,
     remembered: Remembered | None = None,
-    refused: Mapping[tuple[Kind, str], str] | None = None,
+    refused: Mapping[ObjectKey, Refusal] | None = None,
 ) -> Seen:
     """Everything about a model. `names`: its ModelVersions, as the watch knows them. `with_evidence`: pods are asked for evidence
     where it is due. `remembered`: what looks before this one have learnt; `refused`: objects that were not taken after the last

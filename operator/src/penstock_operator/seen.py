@@ -17,6 +17,8 @@ from penstock_operator.model_version import ModelVersion
 
 # Transformers ask every few seconds.
 DEAF_S = 10.0
+ObjectKey = tuple[Kind, str]
+"""Kind and name of an object in a model's namespace."""
 COLLOCATED_PORT = 8085
 """Where a predictor listens whose pod it shares with a transformer."""
 
@@ -76,7 +78,7 @@ class InferenceService:
 class Job:
     """A verification. `report` is what its container wrote at its end; `ended` with neither report nor `killed_for_memory` is no
     verdict. `attempt`: as the version's status had it when it was made. `has_pod`: one was made for it. `message`: why that does
-    not run."""
+    not run. `made`: a moment."""
 
     name: str
     uid: str
@@ -89,6 +91,7 @@ class Job:
     report: Mapping[str, Any] | None = None
     message: str = ""
     has_pod: bool = True
+    made: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +121,23 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the API server has not taken, `tries` times in a row, and why; not to be given again before `until`, in seconds since
+    1970."""
+
+    why: str
+    document: Mapping[str, Any]
+    until: float
+    tries: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """One model. `now` in seconds since 1970. `service` is the InferenceService that callers reach; `services` and `jobs` are the
     versions', by name; `held`: the digests that pods of the user's own predictor hold, with how many ready pods each;
     `collocated`: these are the transformers' pods. `evidence`: of the pods that told it; None if they were not asked. `quality`:
     what logs' sinks told of outcomes, empty if they told nothing; None where no sink is known. `refused`: what the API server did
-    not take when it was last given it, with why."""
+    not take when it was last given it."""
 
     namespace: str
     model: str
@@ -138,8 +152,9 @@ class Seen:
     collocated: bool = False
     evidence: tuple[Evidence, ...] | None = None
     quality: tuple[QualityEntry, ...] | None = None
-    refused: Mapping[tuple[Kind, str], str] = field(default_factory=dict)
+    refused: Mapping[ObjectKey, Refusal] = field(default_factory=dict)
 
     def why_not(self, kind: Kind, name: str) -> str:
         """Why the API server has not taken an object, "" if it has, or was not asked."""
-        return self.refused.get((kind, name), "")[:512]
+        found = self.refused.get((kind, name))
+        return found.why[:512] if found is not None else ""

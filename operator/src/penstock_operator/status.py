@@ -8,6 +8,7 @@ import msgspec
 from penstock_operator.advance import Situation, Step, own_service, pods_missing
 from penstock_operator.baseline import MOST, WITHOUT, baseline_name, has_step, is_asked, missing, wanted_digest
 from penstock_operator.clock import write_moment
+from penstock_operator.cluster import INFERENCE_SERVICES
 from penstock_operator.model_version import Condition, ModelVersion, Status
 from penstock_operator.roles import is_verified, live_moment, stage_of
 from penstock_operator.stage import JOINED, UNFINISHED, Stage, phase_of
@@ -75,16 +76,24 @@ def _ready(version: ModelVersion, step: Step, here: Situation) -> tuple[str, boo
     if service is None:
         return "Ready", False, "PredictorMissing", ""
     missing = pods_missing(version, service) if step.stage is Stage.WARMING else ""
+    why_not = here.seen.why_not(INFERENCE_SERVICES, version.predictor)
     if service.ready and not missing:
-        return "Ready", True, "Ready", ""
-    return "Ready", False, "PredictorNotReady", missing if service.ready else service.message[:512]
+        return "Ready", True, "Ready", _with_refusal("", why_not)
+    return "Ready", False, "PredictorNotReady", _with_refusal(missing if service.ready else service.message[:512], why_not)
 
 
 def _acknowledged(step: Step, here: Situation) -> tuple[str, bool | None, str, str]:
     if step.stage not in _ROUTED:
         return "Acknowledged", False, "NotRouted", ""
-    reason, message = here.acknowledged.describe()
-    return "Acknowledged", here.acknowledged.complete, reason, message
+    ack = here.acknowledged
+    reason, message = ack.describe()
+    return "Acknowledged", ack.complete, reason, _with_refusal(message, ack.why_not) if ack.total else message
+
+
+def _with_refusal(message: str, why_not: str) -> str:
+    """What is said of an InferenceService that is there, but not as it is to be, since the API server does not take that."""
+    refusal = f"its change is not taken: {why_not}" if why_not else ""
+    return "; ".join(filter(None, (message, refusal)))
 
 
 def _live(step: Step) -> tuple[str, bool | None, str, str]:

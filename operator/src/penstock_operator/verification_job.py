@@ -156,6 +156,7 @@ def read_job(document: dict[str, Any], pods: list[dict[str, Any]]) -> Job:
         report=report,
         message=_why(waiting, pods),
         has_pod=bool(pods),
+        made=metadata.get("creationTimestamp") or "",
     )
 
 

@@ -1,5 +1,7 @@
-"""Faults of the operator: killed between two calls, between keeping and writing, late news, another lease or clock."""
+"""Faults of the operator: killed between two calls, between keeping and writing, late news, another lease or clock, what the API
+server does not take."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +9,7 @@ import pytest
 
 from penstock_operator.cluster import INFERENCE_SERVICES
 from penstock_operator.judgement import AWAY_S, FULL_S, LOOK_S, TELL_S
-from penstock_operator.simulation.watched_cluster import NAMESPACE
+from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE
 
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 Make = Callable[..., Any]
@@ -189,3 +191,20 @@ def test_a_step_that_is_come_to_again_counts_anew(story: Make) -> None:
     assert it.status["evidence"]["revision"] > first
     counted = it.status["evidence"]["analysis"]
     assert counted["baseline"]["requests"] < 2 * counted["candidate"]["requests"]
+
+
+def test_a_change_that_is_refused_for_good_slows_no_trial(story: Make) -> None:
+    it = story()
+    it.run(LOOK_S)
+    key = INFERENCE_SERVICES, "flights-1"
+    there = it.world.cluster.objects[INFERENCE_SERVICES.plural, NAMESPACE, "flights-1"]
+    predictor = {**there["spec"]["predictor"], "minReplicas": 7}
+    it.world.cluster.put(INFERENCE_SERVICES, {**there, "spec": {**there["spec"], "predictor": predictor}})
+    it.world.refuses[key] = "exceeded quota"
+    for _ in range(5):
+        it.run(LOOK_S)
+        assert it.caught_up()
+        assert 0 < asyncio.run(it.operator._turn((NAMESPACE, MODEL))) <= LOOK_S
+    assert it.operator.counters.refused > 2
+    it.run(1500, it.is_over)
+    assert it.phase == "Live", it.message

@@ -9,11 +9,23 @@ from typing import Any, Protocol
 import yaml
 
 from penstock_operator.baseline import BUNDLE
-from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, MODEL_VERSIONS, PODS, Changed, Kind, Object, Refused
+from penstock_operator.clock import write_moment
+from penstock_operator.cluster import (
+    CONFIG_MAPS,
+    INFERENCE_SERVICES,
+    MODEL_VERSIONS,
+    PODS,
+    Changed,
+    ClusterError,
+    Kind,
+    Object,
+    Refused,
+)
 from penstock_operator.looking import SERVICE_LABEL
 from penstock_operator.model_version import read_model_version
 from penstock_operator.roles import is_leaving, is_verified, stage_of
 from penstock_operator.route import KEY, load_yaml, predictor_address, route_name
+from penstock_operator.seen import ObjectKey
 from penstock_operator.simulation.memory_cluster import MemoryCluster
 from penstock_operator.stage import ENDED
 from penstock_operator.verification_job import MODEL_LABEL
@@ -43,11 +55,12 @@ class Transformer:
 class Surroundings(Protocol):
     """What the cluster asks of the world around it."""
 
+    now: float
     calls: int
     die_at: int | None
     own_digest: str
     transformers: dict[str, Transformer]
-    refuses: dict[tuple[Kind, str], str]
+    refuses: dict[ObjectKey, str | ClusterError]
 
 
 class WatchedCluster(MemoryCluster):
@@ -67,6 +80,11 @@ class WatchedCluster(MemoryCluster):
             self._world.die_at = None
             raise Died
 
+    def _moment(self) -> str:
+        # By the world's clock, and later than any before: versions are ordered by it.
+        self.second = max(self.second + 1, int(self._world.now))
+        return write_moment(self.second)
+
     async def create(self, kind: Kind, document: Object) -> Object:
         if self._key(kind, document) in self.objects:
             raise Changed("it is there")  # nothing is changed, so nothing can be left half done
@@ -78,8 +96,7 @@ class WatchedCluster(MemoryCluster):
     async def apply(self, kind: Kind, document: Object) -> Object:
         self._call()
         name = document["metadata"]["name"]
-        if (kind, name) in self._world.refuses:
-            raise Refused(self._world.refuses[kind, name], 403)
+        self._refuse(kind, name)
         self._check_owner(kind, name)
         if kind == CONFIG_MAPS:
             self._check_route(document)
@@ -87,7 +104,12 @@ class WatchedCluster(MemoryCluster):
 
     async def apply_status(self, kind: Kind, document: Object) -> Object:
         self._call()
+        self._refuse(kind, document["metadata"]["name"])
         return await super().apply_status(kind, document)
+
+    def _refuse(self, kind: Kind, name: str) -> None:
+        if why := self._world.refuses.get((kind, name)):
+            raise why if isinstance(why, ClusterError) else Refused(why, 403)
 
     async def patch(self, kind: Kind, namespace: str, name: str, document: Object) -> Object:
         self._call()

@@ -23,6 +23,7 @@ from penstock_operator.cluster import (
     JOBS,
     MODEL_VERSIONS,
     PODS,
+    ClusterError,
     Kind,
     Object,
 )
@@ -30,8 +31,9 @@ from penstock_operator.desired import decide
 from penstock_operator.looking import SERVICE_LABEL, Silence, look
 from penstock_operator.plan import Plan
 from penstock_operator.policy import Policy
+from penstock_operator.refusals import noted
 from penstock_operator.route import predictor_address, route_name
-from penstock_operator.seen import Answer
+from penstock_operator.seen import Answer, ObjectKey, Refusal
 from penstock_operator.simulation.memory_cluster import MemoryCluster
 from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Died, Transformer, WatchedCluster, read_text
 from penstock_operator.verification_job import VERSION_LABEL
@@ -39,7 +41,8 @@ from penstock_operator.verification_job import VERSION_LABEL
 
 class World:
     """`verdicts` says what a verification finds of a digest: ok (else), a report's kind, memory, or silent (no verdict).
-    `told`: what the transformers answer to GET /evidence. `refuses`: what the API server does not take, and why."""
+    `told`: what the transformers answer to GET /evidence. `refuses`: what the API server does not take (of a version
+    its status), and why; an error is raised as it is."""
 
     def __init__(self, verdicts: Mapping[str, str] | None = None, *, policy: Policy | None = None) -> None:
         self.cluster = WatchedCluster(self)
@@ -52,9 +55,9 @@ class World:
         self.outcomes: list[QualityDocument] | None = None
         self.calls = 0
         self.die_at: int | None = None
-        self.refuses: dict[tuple[Kind, str], str] = {}
+        self.refuses: dict[ObjectKey, str | ClusterError] = {}
         self._silence = Silence()
-        self._refused: Mapping[tuple[Kind, str], str] = {}
+        self._refused: Mapping[ObjectKey, Refusal] = {}
 
     # --- the operator
 
@@ -64,7 +67,7 @@ class World:
         names = self._names(reader)
         seen = await look(reader, self, self._silence, NAMESPACE, MODEL, names, self.now, refused=self._refused)
         plan = decide(seen, self.policy)
-        self._refused = (await carry_out(plan, self.cluster)).refused
+        self._refused = noted(seen, plan, await carry_out(plan, self.cluster), self.now)
         return plan
 
     async def operate_and_die(self, calls: int) -> None:
