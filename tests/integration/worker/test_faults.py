@@ -101,9 +101,10 @@ def test_a_rebalance_in_mid_batch(bench: Any, client: str) -> None:
     assert second.stop() == 0
 
 
+@pytest.mark.parametrize("point", ["worker.begun", "worker.produced", "worker.offsets_sent"])
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_worker_that_hangs_is_fenced_when_it_goes_on(bench: Any, client: str) -> None:
-    hung = bench.worker("--transaction_records", "10", failpoints="worker.produced=pause@2", client=client)
+def test_a_worker_that_hangs_is_fenced_when_it_goes_on(bench: Any, client: str, point: str) -> None:
+    hung = bench.worker("--transaction_records", "10", failpoints=f"{point}=pause@2", client=client)
     bench.send(90)
     until(lambda: stopped(hung), 60, "the first to hang")
     bench.worker(instance="b", client=client).wait_ready()

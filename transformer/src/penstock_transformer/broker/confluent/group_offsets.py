@@ -35,13 +35,14 @@ class GroupOffsets:
         self._troubles = Troubles()
         self._consumer: Consumer | None = None
 
-    def of(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
-        """By partition; `None` where nothing was committed. Raises BrokerError."""
+    def of(self, partitions: Sequence[Partition], within_s: float | None = None) -> dict[Partition, int | None]:
+        """By partition; `None` where nothing was committed. Raises BrokerError, Retriable when that is not known within the
+        client's time-out, or `within_s`."""
         if not partitions:
             return {}
         consumer = self._opened()
         wanted = [TopicPartition(*partition) for partition in partitions]
-        until = monotonic() + self._settings.kafka_timeout_s
+        until = monotonic() + (self._settings.kafka_timeout_s if within_s is None else within_s)
         while True:
             left = max(0.1, until - monotonic())
             try:

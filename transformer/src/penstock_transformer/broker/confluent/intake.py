@@ -18,6 +18,7 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, Kafka
 from penstock_transformer.broker.confluent.errors import translate, translate_code, translated
 from penstock_transformer.broker.confluent.group_offsets import GroupOffsets
 from penstock_transformer.broker.confluent.options import Troubles, connection, reach
+from penstock_transformer.broker.confluent.places import Places
 from penstock_transformer.broker.confluent.unreadable_headers import UnreadableHeaders
 from penstock_transformer.broker.membership import Membership
 from penstock_transformer.broker.port import Assignment, BrokerError, Retriable
@@ -81,10 +82,11 @@ class ConfluentIntake:
         self._failures: list[BrokerError] = []
         self._headers = UnreadableHeaders(settings)
         self._offsets = GroupOffsets(settings, group, settled=True)
+        self._places = Places(self._consumer, self._offsets, self._timeout_s)
 
     def subscribe(self, topics: Sequence[str], assignment: Assignment) -> None:
         """Join; partitions come and go during `poll`."""
-        told = _Told(assignment)
+        told = _Told(assignment, self._places)
         join = partial(self._consumer.subscribe, list(topics), on_assign=told.assigned, on_revoke=told.revoked, on_lost=told.lost)
         with translated("joining the group"):
             if self._static:
@@ -107,6 +109,7 @@ class ConfluentIntake:
         while True:
             if self._commits:
                 sleep(_ROOM_S)
+            self._places.settle()
             left = until - monotonic()
             found = self._consume(min(max(left, 0.0), _SLICE_S), max_records)
             self._troubles.raise_hopeless()
@@ -152,32 +155,15 @@ class ConfluentIntake:
 
     def pause(self, partitions: Sequence[Partition]) -> None:
         """Keep these partitions' records back; those that are ours no more are left out."""
-        if ours := self._ours(partitions):
-            with translated("pausing"):
-                self._consumer.pause(ours)
+        self._places.pause(partitions)
 
     def resume(self, partitions: Sequence[Partition]) -> None:
         """Give these partitions' records out again."""
-        if ours := self._ours(partitions):
-            with translated("resuming"):
-                self._consumer.resume(ours)
-
-    def _ours(self, partitions: Sequence[Partition]) -> list[Any]:
-        assigned = {(place.topic, place.partition) for place in self._consumer.assignment()}
-        return [TopicPartition(*partition) for partition in partitions if partition in assigned]
+        self._places.resume(partitions)
 
     def seek(self, partition: Partition, offset: int) -> None:
         """Read on from this offset."""
-        until = monotonic() + self._timeout_s
-        while True:
-            try:
-                self._consumer.seek(TopicPartition(partition.topic, partition.number, offset))
-                return
-            except KafkaException as error:
-                # A partition that was assigned a moment ago takes no seek until librdkafka has looked up where it stands.
-                if error.args[0].code() != KafkaError._STATE or monotonic() >= until:
-                    raise translate(error, "seeking") from error
-            sleep(_SLICE_S)
+        self._places.seek(partition, offset)
 
     def committed(self, partitions: Sequence[Partition]) -> dict[Partition, int | None]:
         """The group's committed offsets, of transactions that are over."""
@@ -227,12 +213,14 @@ def _ignore(*_: Any) -> None: ...
 class _Told:
     """librdkafka's callbacks for a listener, which hears of no partition going that it has not heard of coming."""
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment, places: Places) -> None:
         self._assignment = assignment
+        self._places = places
         self._ours: set[Partition] = set()
 
     def assigned(self, _: Any, places: Sequence[Any]) -> None:
         if come := _sorted(places):
+            self._places.come(come)
             self._ours.update(come)
             self._assignment.assigned(come)
 
@@ -247,6 +235,7 @@ class _Told:
     def _gone(self, places: Sequence[Any]) -> list[Partition]:
         gone = [partition for partition in _sorted(places) if partition in self._ours]
         self._ours.difference_update(gone)
+        self._places.go(gone)
         return gone
 
 
