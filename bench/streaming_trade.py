@@ -20,12 +20,12 @@ from command_line import command_line, parsed, show
 from streaming_flow import Flow, Working, quantile_ms, working
 
 RATES = (50, 200, 500, 1000, 2000, 4000)
-INTERVALS_MS = (0, 10, 20, 50, 100, 200)
+INTERVALS_MS = (0, 5, 10, 20, 50, 100, 200)
 MOST = (1, 10, 50, 200, 500, 2000)
 # Beyond this the worker does not keep up: the next rate would only wait longer.
 HOPELESS_MS = 2000.0
 SETTINGS = """\
-- `--transaction_interval_ms` (10) is the least time between the begins of two transactions, unless one is full. Longer ones cost
+- `--transaction_interval_ms` (5) is the least time between the begins of two transactions, unless one is full. Longer ones cost
   worker and broker less a record, and each record waits for up to so long.
 - `--transaction_records` (2,000) and `--transaction_mb` (16) bound what one writes. Throughput lives by them: a transaction costs
   what it costs, however little it holds.

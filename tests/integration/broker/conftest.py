@@ -13,7 +13,15 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from penstock.testing.kafka import KafkaServer
-from penstock_transformer.broker.opening import open_admin, open_intake, open_outlet, open_producer, open_reader, transactional_id
+from penstock_transformer.broker.opening import (
+    open_admin,
+    open_alternating,
+    open_intake,
+    open_outlet,
+    open_producer,
+    open_reader,
+    transactional_id,
+)
 from penstock_transformer.broker.port import Admin, Intake, Outlet, Producer, Reader, TopicState
 from penstock_transformer.broker.records import OutRecord, Partition, Record
 from penstock_transformer.broker.settings import CLIENTS, BrokerSettings
@@ -103,6 +111,12 @@ class Bed:
     def outlet(self, settings: BrokerSettings | None = None) -> Outlet:
         chosen = settings or self.settings
         outlet = self._kept(open_outlet(chosen, transactional_id(chosen, self.group)))
+        outlet.open()
+        return outlet
+
+    def alternating(self) -> Outlet:
+        """As a worker has it."""
+        outlet = self._kept(open_alternating(self.settings, transactional_id(self.settings, self.group)))
         outlet.open()
         return outlet
 

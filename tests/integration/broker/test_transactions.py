@@ -58,6 +58,30 @@ def test_a_zombie_by_transactional_id_is_fenced(bed: Any, helpers: Any) -> None:
     assert bed.settled(target) == [b"before", b"after"]
 
 
+def test_transactions_that_take_turns_follow_at_once_and_in_order(bed: Any, helpers: Any) -> None:
+    source, target = bed.topic("in"), bed.topic("out")
+    intake, _ = bed.joined(source)
+    outlet = bed.alternating()
+    for number in range(20):
+        outlet.commit([OutRecord(target, b"k", b"v%d" % number)], {Partition(source, 0): number + 1}, intake.group())
+    assert bed.settled(target) == [b"v%d" % number for number in range(20)]
+    assert intake.committed([Partition(source, 0)]) == {Partition(source, 0): 20}
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_who_takes_turns_is_fenced_whoever_is_next(bed: Any, helpers: Any, before: int) -> None:
+    target = bed.topic("out")
+    zombie = bed.alternating()
+    zombie.commit([OutRecord(target, b"k", b"a")], {}, None)
+    if before:
+        zombie.commit([OutRecord(target, b"k", b"b")], {}, None)
+    successor = bed.alternating()
+    with pytest.raises(Fenced):
+        zombie.commit([OutRecord(target, b"k", b"zombie")], {}, None)
+    successor.commit([OutRecord(target, b"k", b"after")], {}, None)
+    assert bed.settled(target) == [*[b"a", b"b"][: 1 + before], b"after"]
+
+
 def test_a_zombie_by_generation_is_fenced_and_its_producer_works_on(bed: Any, helpers: Any) -> None:
     source, target = bed.topic("in"), bed.topic("out")
     bed.producer().send(helpers.records_of(source, 1))

@@ -1,5 +1,6 @@
 """Opens the parts of the port with the client that the settings name; a client is imported only here, when it is asked for."""
 
+from penstock_transformer.broker.alternating import Alternating
 from penstock_transformer.broker.at_least_once import AtLeastOnce
 from penstock_transformer.broker.port import Admin, BrokerError, Intake, Outlet, Producer, Reader
 from penstock_transformer.broker.settings import BrokerSettings
@@ -22,7 +23,7 @@ def transactional_id(settings: BrokerSettings, group: str) -> str:
 
 
 def open_outlet(settings: BrokerSettings, name: str) -> Outlet:
-    """A transactional outlet, not opened yet. `name` is the transactional id: `transactional_id(settings, group)` or a slot's."""
+    """A transactional outlet, not opened yet. `name` is the transactional id."""
     if _confluent(settings):
         from penstock_transformer.broker.confluent.outlet import ConfluentOutlet
 
@@ -30,6 +31,12 @@ def open_outlet(settings: BrokerSettings, name: str) -> Outlet:
     from penstock_transformer.broker.kafka_python.outlet import KafkaPythonOutlet
 
     return KafkaPythonOutlet(settings, name)
+
+
+def open_alternating(settings: BrokerSettings, name: str) -> Outlet:
+    """A transactional outlet for transactions that follow closely on each other, not opened yet. Its ids are `name` and
+    `<name>/2`: no process is called so, as a member of a group cannot be."""
+    return Alternating(open_outlet(settings, name), open_outlet(settings, f"{name}/2"))
 
 
 def open_at_least_once(settings: BrokerSettings) -> Outlet:
@@ -44,7 +51,7 @@ def open_both(settings: BrokerSettings, group: str, delivery: str) -> tuple[Inta
     """
     # An outlet connects only when it is opened: should the intake find nobody, none is left behind half open.
     transactional = delivery != "at-least-once"
-    outlet = open_outlet(settings, transactional_id(settings, group)) if transactional else open_at_least_once(settings)
+    outlet = open_alternating(settings, transactional_id(settings, group)) if transactional else open_at_least_once(settings)
     return open_intake(settings, group), outlet
 
 

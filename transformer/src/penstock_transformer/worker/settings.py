@@ -29,7 +29,7 @@ class WorkerSettings(ServingSettings, PipelineSettings, TopicSettings, QueuesSet
     transaction_records: int = setting(2000, "Records that one transaction writes.", unit="records", least=1)
     transaction_mb: float = setting(16.0, "Bytes that one transaction writes.", unit="MiB", least=0.001)
     transaction_interval_ms: float = setting(
-        10.0,
+        5.0,
         "Least time between the begins of two transactions, if there are any: less work, and readers wait; 0 for none.",
         unit="ms",
     )

@@ -1,6 +1,6 @@
 """Records and offsets in one transaction, and records alone, on confluent-kafka.
 
-    begin -> records into librdkafka's queue -> offsets -> commit        each wait has an end
+    begin -> records into librdkafka's queue -> offsets -> all written -> commit        each wait has an end
       any error before the commit was asked for: abort; if that fails too, the producer is of no more use until `restore`
       the offsets' call does not come back: the producer is left behind with it, and of no more use until `restore`
       no answer to the commit: in doubt, and of no more use until `restore`
@@ -199,14 +199,18 @@ class ConfluentOutlet:
             for record in records:
                 client.send(record)
                 at += 1
-            client.flush()
-            failpoint("worker.produced")
             if offsets:
+                # On their way while the records are.
                 assert group is not None
                 self._send_offsets(client, offsets, group)
             failpoint("worker.offsets_sent")
+            client.flush()
+            failpoint("worker.produced")
         except (KafkaException, BufferError, BrokerError) as error:
             failure = translate(error, "writing to Kafka")
+            if at == len(records):
+                # A record that is refused spoils the offsets' call first, and is reported a moment later.
+                producer.flush(_SLICE_S)
             failure = client.failure(records, error, at if at < len(records) else None) or failure
             self._abort(client, failure)
             raise failure from error
