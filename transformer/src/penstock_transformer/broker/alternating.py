@@ -8,7 +8,8 @@ Still one transaction at a time: the next begins when the end of the one before 
 order of their transactions whatever is marked first (a group takes the offset that was written last, readers stop at the first
 record of what is not marked yet).
 
-Invariant: who opens it has taken over both ids before it returns, so that nothing of an earlier owner is left open.
+Invariant: who opens it has taken over both ids before it returns, so that nothing of an earlier owner is left open. Two that open
+at the same moment may each take one from the other: both are fenced then, by their second commit at the latest.
 """
 
 from collections.abc import Mapping, Sequence
