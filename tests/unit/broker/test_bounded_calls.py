@@ -75,14 +75,24 @@ def test_too_many_that_do_not_come_back_are_an_error_until_they_do(bounded: Boun
 
 
 def test_a_wait_that_is_broken_off_leaves_no_answer_for_the_next(bounded: BoundedCalls) -> None:
+    told = threading.Event()
+
     def broken_off(*_: Any) -> None:
-        raise InterruptedError
+        if not told.is_set():
+            told.set()
+            raise InterruptedError
+
+    def break_off() -> None:
+        # A signal that comes just before the wait begins does not end it.
+        while not told.wait(0.01):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        held.stay()
 
     held = Held()
     before = signal.signal(signal.SIGUSR1, broken_off)
     try:
         with pytest.raises(InterruptedError):
-            bounded.call(lambda: (signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1), held.stay()), LONG_S)
+            bounded.call(break_off, LONG_S)
     finally:
         signal.signal(signal.SIGUSR1, before)
     held.ready.set()
