@@ -33,7 +33,9 @@ class BrokerSettings(KafkaSecurity):
         300.0, "A member that does not ask for records for so long leaves the group.", unit="s", least=1
     )
     kafka_timeout_s: float = setting(30.0, "Longest wait for the brokers in one call.", unit="s", least=0.1)
-    kafka_metadata_age_s: float = setting(30.0, "New partitions of a topic are noticed within this.", unit="s", least=0.1)
+    kafka_metadata_age_s: float = setting(
+        5.0, "New partitions of a topic, and new models' topics, are noticed within this.", unit="s", least=0.1
+    )
     kafka_record_mb: float = setting(
         8.0, "Largest record that is written; what a topic takes beyond it is read.", unit="MiB", least=0.001, most=512
     )
