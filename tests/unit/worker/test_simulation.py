@@ -7,12 +7,15 @@ side.
 import os
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from random import Random
 from typing import Any
 
 import pytest
 
+from penstock_transformer.broker.port import Fenced
 from penstock_transformer.broker.records import OutRecord, Partition, Record
-from penstock_transformer.simulation.broker import SimBroker
+from penstock_transformer.simulation.broker import End, SimBroker
 from penstock_transformer.simulation.checker import faults
 from penstock_transformer.simulation.history import History
 from penstock_transformer.simulation.predictor import SimLetters, letter, prediction
@@ -28,7 +31,7 @@ SHARDS = 4
 # What must happen in so many histories, or they prove little.
 SEEN = (
     "commit fenced", "commit in doubt", "commit rebalanced", "commit retriable", "commit too large", "crash", "crash at effect",
-    "drained", "letter crashed", "letter invalid_input", "letter too_large", "partition", "pause",
+    "drained", "letter crashed", "letter invalid_input", "letter too_large", "overtaken", "partition", "pause",
 )  # fmt: skip
 
 
@@ -168,6 +171,65 @@ def test_a_commit_under_another_generation_than_its_ownership_is_caught() -> Non
         broker.checks_generations = False
 
     assert caught(broker=trusting)
+
+
+def test_a_transaction_that_begins_before_the_one_before_is_durable_is_caught() -> None:
+    def hasty(broker: SimBroker) -> None:
+        """A commit returns when its end is on its way; of two that are, the newer comes first."""
+        durable, pass_time, comes = broker.end, broker.pass_time, Random(0).random
+        under_way: list[tuple[str, int]] = []
+
+        def end(name: str, epoch: int, what: End) -> None:
+            if what is End.COMMITTED:
+                under_way.append((name, epoch))
+            elif (name, epoch) not in under_way:
+                durable(name, epoch, what)
+
+        def passing(now: float) -> None:
+            if under_way and broker.up and comes() < 0.1:
+                with suppress(Fenced):
+                    durable(*under_way.pop(), End.COMMITTED)
+            pass_time(now)
+
+        broker.end, broker.pass_time = end, passing  # type: ignore[method-assign]
+
+    found = caught(broker=hasty)
+    assert found
+    assert not any("halt" in fault for fault in found)
+
+
+def test_offsets_that_count_in_the_order_of_their_marks_are_caught() -> None:
+    def forgetful(broker: SimBroker) -> None:
+        broker.is_newest = lambda *_: True  # type: ignore[method-assign]
+
+    assert caught(broker=forgetful)
+
+
+def test_offsets_that_are_told_before_their_mark_are_caught() -> None:
+    def hasty(broker: SimBroker) -> None:
+        broker.stable = lambda _: True  # type: ignore[method-assign]
+
+    assert caught(broker=hasty)
+
+
+def test_a_reader_that_passes_over_what_is_not_marked_is_caught() -> None:
+    def passing(broker: SimBroker) -> None:
+        def read(partition: Partition, position: int) -> tuple[int, list[OutRecord]]:
+            log = broker.log[partition]
+            return len(log), [
+                record
+                for record, transaction in log[position:]
+                if transaction.end is End.COMMITTED and partition not in transaction.unmarked
+            ]
+
+        broker.read = read  # type: ignore[method-assign]
+
+    assert caught(broker=passing)
+
+
+def test_a_history_is_the_same_whenever_it_is_played() -> None:
+    first, second = ([History(number).run() for number in range(FIRST, FIRST + 5)] for _ in range(2))
+    assert first == second
 
 
 def test_a_worker_that_stops_committing_is_caught_as_a_halt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from random import Random
 
 from penstock_transformer.backoff import Backoff
 from penstock_transformer.broker.records import OutRecord, Partition, Record
-from penstock_transformer.simulation.broker import End, SimBroker
+from penstock_transformer.simulation.broker import SimBroker
 from penstock_transformer.simulation.checker import faults
 from penstock_transformer.simulation.predictor import GROWS, INVALID, POISON, SimLetters, SimPredictor
 from penstock_transformer.simulation.process import Crashed, SimProcess
@@ -24,6 +24,7 @@ TOPIC = "m.requests"
 RECORD_BYTES = 2000
 _FAULT_STEPS = 1500
 _CALM_STEPS = 60_000
+_READ_STEPS = 64
 
 MakeMachine = Callable[[Policy, Letters, Random], Machine]
 
@@ -50,7 +51,14 @@ class History:
         self._make = machine
         self._rate = random.choice((0.0, 0.002, 0.01, 0.03))
         self._loses_answers = random.choice((0.0, 0.05, 0.3))
-        self.broker = SimBroker(random, TOPIC, random.randint(1, 4), record_bytes=RECORD_BYTES, tells_place=random.random() < 0.5)
+        self.broker = SimBroker(
+            random,
+            TOPIC,
+            random.randint(1, 4),
+            record_bytes=RECORD_BYTES,
+            tells_place=random.random() < 0.5,
+            marks=random.choice((1.0, 0.5, 0.1)),
+        )
         if broker is not None:
             broker(self.broker)
         self._policy = Policy(
@@ -65,6 +73,8 @@ class History:
             kind for kind in (POISON, INVALID, GROWS) if random.random() < 0.4
         ]
         self._left = random.randint(5, 50)
+        self._seen: dict[Partition, list[OutRecord]] = {}
+        self._positions: dict[Partition, int] = {}
         self._predictors: dict[str, SimPredictor] = {}
         self.processes: dict[str, SimProcess] = {}
         for number_of in range(random.randint(1, 3)):
@@ -82,7 +92,8 @@ class History:
         wrong = self._calm()
         for process in self.processes.values():
             self._retire(process)
-        wrong += faults(self.broker.requests, self._committed())
+        self._count("overtaken", self.broker.overtaken)
+        wrong += faults(self.broker.requests, self._seen)
         return Report(self.number, wrong, sum(map(len, self.broker.requests.values())), self.events)
 
     def _count(self, what: str, count: int = 1) -> None:
@@ -114,12 +125,12 @@ class History:
             Record(partition, last + self.random.choice((1, 1, 1, 2, 5)), int(self.now * 1000), b"key", value, tuple(headers))
         )
 
-    def _committed(self) -> dict[Partition, list[OutRecord]]:
-        """What a `read_committed` reader sees."""
-        return {
-            partition: [record for record, transaction in log if transaction.end is End.COMMITTED]
-            for partition, log in self.broker.log.items()
-        }
+    def _read(self) -> bool:
+        """What a `read_committed` reader of all outputs sees by now; whether it is at their end."""
+        for partition in self.broker.log:
+            self._positions[partition], found = self.broker.read(partition, self._positions.get(partition, 0))
+            self._seen.setdefault(partition, []).extend(found)
+        return all(self._positions[partition] == len(log) for partition, log in self.broker.log.items())
 
     # --- time and faults
 
@@ -131,6 +142,8 @@ class History:
         idle = all(process.idle for process in self.processes.values())
         self.now += self.random.random() * (0.8 if idle else 0.01)
         self.broker.pass_time(self.now)
+        if self._steps % _READ_STEPS == 0:
+            self._read()
 
     def _step(self) -> None:
         processes = list(self.processes.values())
@@ -183,9 +196,12 @@ class History:
 
     def _done(self) -> bool:
         broker = self.broker
-        return all(
-            not log or (broker.committed.get(partition, 0) > log[-1].offset and broker.stable(partition))
-            for partition, log in broker.requests.items()
+        return (
+            all(
+                not log or (broker.committed.get(partition, 0) > log[-1].offset and broker.stable(partition))
+                for partition, log in broker.requests.items()
+            )
+            and self._read()
         )
 
     def _calm(self) -> list[str]:
@@ -202,4 +218,4 @@ class History:
             self._step()
             if self._steps % 16 == 0 and self._done():
                 return []
-        return [f"came to a halt: committed {self.broker.committed}"]
+        return [f"came to a halt: committed {self.broker.committed}, read to {self._positions}"]

@@ -1,26 +1,27 @@
 """One worker process of a history: the real machine; threads, pipeline and timers as generators that a scheduler steps.
 
     intake ~ IntakeThread, outlet ~ OutletThread, loop ~ WorkerShell: the same order of calls and events, a step at each
-    point at which a real thread may be interrupted
+    point at which a real thread may be interrupted; the outlet is the worker's own `Alternating`, over two of the simulation's
 
 A crash drops the object between any two steps, between two effects of one event too.
 """
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from penstock_transformer.broker.alternating import Alternating
 from penstock_transformer.broker.port import BrokerError, Fenced, InDoubt, Rebalanced, Retriable, TooLargeForTopic
 from penstock_transformer.broker.records import Partition, Record
-from penstock_transformer.simulation.broker import End, SimBroker
+from penstock_transformer.simulation.broker import SimBroker
+from penstock_transformer.simulation.outlet import Calls, SimOutlet, Steps
 from penstock_transformer.simulation.predictor import SimPredictor
 from penstock_transformer.worker import effects, events
 from penstock_transformer.worker.events import Event, Failure
 from penstock_transformer.worker.machine import Machine
 
-Steps = Generator[None, None, None]
 _AHEAD = 2
 _FAILURES = ((InDoubt, Failure.IN_DOUBT), (Retriable, Failure.RETRIABLE), (Rebalanced, Failure.REBALANCED),
              (Fenced, Failure.FENCED), (TooLargeForTopic, Failure.TOO_LARGE))  # fmt: skip
@@ -31,7 +32,7 @@ class Crashed(Exception):
 
 
 class SimProcess:
-    """`name` is its transactional id and its instance. `loses_answers` and `crashes` are chances a step."""
+    """`name` is its instance, and what its transactional ids begin with. `loses_answers` and `crashes` are chances a step."""
 
     def __init__(
         self, name: str, machine: Machine, broker: SimBroker, predictor: SimPredictor, random: Random, *, loses_answers: float
@@ -54,9 +55,9 @@ class SimProcess:
         self._generation = -1
         self._owned: dict[Partition, int | None] = {}
         self._paused: set[Partition] = set()
-        self._epoch = -1
-        self._open = False
-        self._outlet: Steps | None = self._opening()
+        self._calls = Calls()
+        self._outlet = Alternating(self._outlet_of(name), self._outlet_of(f"{name}/2"))
+        self._work: Steps | None = self._opening()
         self._intake: Steps | None = None
         self._probing = False
         self._threads = (self._step_loop, self._step_intake, self._step_outlet, self._step_predictor)
@@ -65,7 +66,7 @@ class SimProcess:
             effects.Pause: lambda effect: self._commands.append(lambda: self._paused.update(effect.partitions)),
             effects.Resume: lambda effect: self._commands.append(lambda: self._paused.difference_update(effect.partitions)),
             effects.Commit: self._commit,
-            effects.Restore: lambda _: self._work(self._restoring()),
+            effects.Restore: lambda _: self._begin(self._restoring()),
             effects.AskCommitted: lambda effect: self._commands.append(lambda: self._asked(effect.partitions)),
             effects.Regroup: lambda _: None,
             effects.Probe: self._probe,
@@ -95,7 +96,7 @@ class SimProcess:
     @property
     def idle(self) -> bool:
         """Whether nothing but time moves it."""
-        return not self._mail and self._outlet is None and not self.predictor.calls and not self._probing
+        return not self._mail and self._work is None and not self.predictor.calls and not self._probing
 
     def _tell(self, event: Event, group: tuple[str, int] | None = None) -> None:
         self._mail.append((event, group))
@@ -153,84 +154,50 @@ class SimProcess:
 
     # --- the outlet's thread
 
-    def _work(self, steps: Steps) -> None:
-        assert self._outlet is None, "one call of the outlet at a time"
-        self._outlet = steps
+    def _outlet_of(self, name: str) -> SimOutlet:
+        return SimOutlet(name, self._broker, self._calls, self._random, lambda: self.loses_answers)
+
+    def _begin(self, work: Steps) -> None:
+        assert self._work is None, "one call of the outlet at a time"
+        self._work = work
 
     def _step_outlet(self, now: float) -> None:
         del now
-        if self._outlet is not None:
-            outlet = self._outlet
-            if next(outlet, self) is self and self._outlet is outlet:
-                self._outlet = None
+        if self._work is not None:
+            work = self._work
+            if next(work, self) is self and self._work is work:
+                self._work = None
 
     def _opening(self) -> Steps:
         while True:
             yield
             try:
-                self._epoch = self._broker.init(self.name)
+                yield from self._calls.made(self._outlet.open)
             except Retriable:
                 continue
-            self._open = True
             self._intake = self._reading()
             return
 
     def _restoring(self) -> Steps:
         yield
         try:
-            self._epoch = self._broker.init(self.name)
+            yield from self._calls.made(self._outlet.restore)
         except Retriable as error:
             self._tell(events.RestoreFailed(Failure.RETRIABLE, str(error)))
         else:
-            self._open = True
             self._tell(events.Restored())
 
     def _commit(self, effect: effects.Commit) -> None:
-        self._work(self._committing(effect, self._group))
+        self._begin(self._committing(effect, self._group))
 
     def _committing(self, effect: effects.Commit, group: tuple[str, int]) -> Steps:
-        yield
         try:
-            if not self._open:
-                raise Retriable("to be restored first")
-            yield from self._transaction(effect, group)
+            yield from self._calls.made(lambda: self._outlet.commit(effect.records, effect.offsets, group))
         except BrokerError as error:
-            if not isinstance(error, InDoubt):
-                yield
-                self._abort()
             failure = next(failure for kind, failure in _FAILURES if isinstance(error, kind))
             self._tell(events.CommitFailed(failure, str(error), getattr(error, "at", None)))
         else:
             self._tell(events.CommitDone())
-
-    def _transaction(self, effect: effects.Commit, group: tuple[str, int]) -> Steps:
-        broker, name, epoch = self._broker, self.name, self._epoch
-        for at, record in enumerate(effect.records):
-            broker.produce(name, epoch, record, at)
-            if self._random.random() < 0.3:
-                yield
-        yield
-        broker.add_offsets(name, epoch, group, dict(effect.offsets))
-        yield
-        lost = self._random.random()
-        if lost < self.loses_answers / 2:
-            self._open = False
-            raise InDoubt("the question was lost")
-        try:
-            broker.end(name, epoch, End.COMMITTED)
-        except Retriable as error:
-            self._open = False
-            raise InDoubt(str(error)) from error
-        yield
-        if lost < self.loses_answers:
-            self._open = False
-            raise InDoubt("the answer was lost")
-
-    def _abort(self) -> None:
-        try:
-            self._broker.end(self.name, self._epoch, End.ABORTED)
-        except BrokerError:
-            self._open = False
 
     # --- the intake's thread
 
