@@ -114,9 +114,10 @@ class Bed:
         outlet.open()
         return outlet
 
-    def alternating(self) -> Outlet:
+    def alternating(self, settings: BrokerSettings | None = None) -> Outlet:
         """As a worker has it."""
-        outlet = self._kept(open_alternating(self.settings, transactional_id(self.settings, self.group)))
+        chosen = settings or self.settings
+        outlet = self._kept(open_alternating(chosen, transactional_id(chosen, self.group)))
         outlet.open()
         return outlet
 

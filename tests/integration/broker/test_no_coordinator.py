@@ -103,12 +103,13 @@ def own(client: str, door: Door, helpers: Any) -> Iterator[Any]:
         made.close()
 
 
-def test_a_commit_whose_coordinator_goes_away_ends_and_the_next_is_made(own: Any, door: Door, helpers: Any) -> None:
+@pytest.mark.parametrize("kind", ["outlet", "alternating"])
+def test_a_commit_whose_coordinator_goes_away_ends_and_the_next_are_made(own: Any, door: Door, helpers: Any, kind: str) -> None:
     source, target = own.topic("in"), own.topic("out")
     own.producer().send(helpers.records_of(source, 3))
     intake, _ = own.joined(source, own.make(kafka_session_timeout_s=60.0))
     helpers.take(intake, 3)
-    outlet = own.outlet(own.make(kafka_timeout_s=2.0, kafka_transaction_timeout_s=5.0))
+    outlet = getattr(own, kind)(own.make(kafka_timeout_s=2.0, kafka_transaction_timeout_s=5.0))
     before = threading.enumerate()
     door.closing = True
     with pytest.raises(Retriable):
@@ -118,8 +119,9 @@ def test_a_commit_whose_coordinator_goes_away_ends_and_the_next_is_made(own: Any
     assert len(left) == (own.client == "confluent")
     door.shut = False
     helpers.until(lambda: _restored(outlet))
-    outlet.commit([OutRecord(target, b"k", b"kept")], {Partition(source, 0): 3}, intake.group())
-    assert own.settled(target) == [b"kept"]
+    outlet.commit([OutRecord(target, b"k", b"kept")], {Partition(source, 0): 2}, intake.group())
+    outlet.commit([OutRecord(target, b"k", b"and this")], {Partition(source, 0): 3}, intake.group())
+    assert own.settled(target) == [b"kept", b"and this"]
     # The call that was left behind comes back with the coordinator, and its producer goes.
     for thread in left:
         thread.join(60)
