@@ -79,14 +79,18 @@ def stopped(daemon: str, seconds: float) -> Iterator[None]:
     finally:
         back = datetime.datetime.now(datetime.UTC)
         own.start(daemon)
-        wait_until(lambda: own.is_up() and heartbeat() > back)
+        wait_until(lambda: own.is_up() and told_since(back))
         wait_until(lambda: chosen().succeeds(*KSERVE))
 
 
-def heartbeat() -> datetime.datetime:
-    """When the kubelet last told that it is alive."""
+def told_since(moment: datetime.datetime) -> bool:
+    """Whether the kubelet has told since then that it is alive."""
     lease = ("get", "lease", NODE_NAME, "--namespace=kube-node-lease", "--output=jsonpath={.spec.renewTime}")
-    return datetime.datetime.fromisoformat(chosen().kubectl(*lease))
+    try:
+        return datetime.datetime.fromisoformat(chosen().kubectl(*lease)) > moment
+    except BedError:
+        # An API server that has just begun answers before it is ready.
+        return False
 
 
 def incarnations(served: Flights, component: str) -> set[str]:
