@@ -80,7 +80,7 @@ def test_steps_with_other_weights_are_not_added_up() -> None:
     assert measured.harm < harm_threshold(TRIAL, QUALITY)
     pooled = measure_quality(TRIAL, (Stratum(_outcomes(5050, 25), _outcomes(5950, 475)),))
     assert pooled is not None
-    assert pooled.harmless > measured.harmless
+    assert pooled.harmless() > measured.harmless()
 
 
 def test_one_more_step_with_the_same_evidence_adds_its_capital() -> None:

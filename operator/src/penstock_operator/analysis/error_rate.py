@@ -21,7 +21,7 @@ def measure_error_rate(trial: Trial, evidence: Evidence) -> Measured:
     def describe(verdict: Verdict) -> str:
         return f"{_counted(trial, candidate, baseline)}; {_bound(trial, pair, verdict)} of {points(margin)}"
 
-    return Measured(ERROR_RATE, log_e_above(pair, margin), log_e_below(pair, margin), describe)
+    return Measured(ERROR_RATE, log_e_above(pair, margin), lambda: log_e_below(pair, margin), describe)
 
 
 def measure_past_error_rate(trial: Trial, evidence: Evidence) -> Measured:
@@ -36,7 +36,7 @@ def measure_past_error_rate(trial: Trial, evidence: Evidence) -> Measured:
     def describe(_: Verdict) -> str:
         return f"{_counted(trial, candidate, baseline)} before; the margin is {points(margin)} points"
 
-    return Measured(ERROR_RATE, harm, 0.0, describe)
+    return Measured(ERROR_RATE, harm, lambda: 0.0, describe)
 
 
 def would_tell(trial: Trial, evidence: Evidence) -> bool:

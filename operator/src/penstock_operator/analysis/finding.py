@@ -15,19 +15,20 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A test's log e-values, `harm` against "no worse than the margin" and `harmless` against "worse than it", and its words:
-    called with the verdict, because bounds cost more than e-values."""
+    """A test's log e-values, `harm` against "no worse than the margin" and `harmless` against "worse than it", which is asked for
+    while it decides something, and its words: called with the verdict, because bounds cost more than e-values."""
 
     test: str
     harm: float
-    harmless: float
+    harmless: Callable[[], float]
     describe: Callable[[Verdict], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One test's verdict. `harm` and `harmless`: the greatest log e-values so far; `needed_harm`, `needed_harmless`: from where
-    they decide. `words`: numbers of both versions, bound and margin, without the test's name or a full stop."""
+    """One test's verdict. `harm` and `harmless`: the greatest log e-values so far, `harmless` until it has decided;
+    `needed_harm`, `needed_harmless`: from where they decide. `words`: numbers of both versions, bound and margin, without the
+    test's name or a full stop."""
 
     test: str
     verdict: Verdict
@@ -43,7 +44,8 @@ def judge(
 ) -> Finding:
     """The verdict of a test. `before`: its greatest log e-values at earlier looks. An e-process that once reached its threshold
     has decided, whatever it is now; where both have, harm counts."""
-    harm, harmless = max(before[0], measured.harm), max(before[1], measured.harmless)
+    harm = max(before[0], measured.harm)
+    harmless = before[1] if before[1] >= needed_harmless else max(before[1], measured.harmless())
     verdict = Verdict.UNDECIDED
     if harm >= needed_harm:
         verdict = Verdict.HARMFUL

@@ -5,6 +5,7 @@ median after a few dozen requests, hundreds before the p99 of a small arm can te
 """
 
 from collections.abc import Callable
+from functools import cache
 from math import log
 
 from penstock_operator.analysis.alpha import LATENCY, harm_threshold, harmless_threshold
@@ -27,21 +28,24 @@ def measure_latency(trial: Trial, evidence: Evidence) -> Measured | None:
     candidate, baseline = _sample(evidence.candidate), _sample(evidence.baseline)
     if not candidate.total and not baseline.total:
         sent = evidence.candidate.units + evidence.baseline.units
-        return Measured(LATENCY, 0.0, 0.0, lambda _: f"none of {several(sent, 'request')} was answered") if sent else None
+        return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: f"none of {several(sent, 'request')} was answered") if sent else None
     margin = trial.rollout.margins.latency_p99
     over, within = shift_over(margin, BINS_PER_DOUBLING), shift_within(margin, BINS_PER_DOUBLING)
     longer = [log_e_longer(candidate, baseline, tail, over) for tail, _, _ in _TAILS]
-    kept = [log_e_no_longer(candidate, baseline, tail, within) for tail, _, _ in _TAILS]
+
+    @cache
+    def kept() -> list[float]:
+        return [log_e_no_longer(candidate, baseline, tail, within) for tail, _, _ in _TAILS]
 
     def describe(verdict: Verdict) -> str:
         if verdict is Verdict.HARMFUL:
             at = max(range(len(_TAILS)), key=lambda place: longer[place] + log(_TAILS[place][2]))
         else:
-            at = min(range(len(_TAILS)), key=lambda place: (kept[place], place))
+            at = min(range(len(_TAILS)), key=lambda place: (kept()[place], place))
         return _describe(trial, candidate, baseline, at, verdict)
 
     harm = log_mean((share, value) for (_, _, share), value in zip(_TAILS, longer, strict=True))
-    return Measured(LATENCY, harm, min(kept), describe)
+    return Measured(LATENCY, harm, lambda: min(kept()), describe)
 
 
 def _sample(arm: Arm) -> Sample:

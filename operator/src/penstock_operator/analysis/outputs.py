@@ -6,6 +6,7 @@ like is no reason to roll back, traffic and honest models change: `drift` only t
 """
 
 from collections.abc import Mapping
+from functools import cache
 from math import log
 
 from penstock_operator.analysis.alpha import FEATURES, OUTPUTS, harm_threshold, harmless_threshold
@@ -64,14 +65,17 @@ def _measure(trial: Trial, test: str, noun: str, common: dict[str, _Counts]) -> 
         return None
     margin = trial.rollout.margins.output_drift
     farther = {name: distance.log_e_farther(*counts, margin) for name, counts in common.items()}
-    nearer = {name: distance.log_e_nearer(*counts, margin) for name, counts in common.items()}
+
+    @cache
+    def nearer() -> dict[str, float]:
+        return {name: distance.log_e_nearer(*counts, margin) for name, counts in common.items()}
 
     def describe(verdict: Verdict) -> str:
-        name = max(farther, key=farther.__getitem__) if verdict is Verdict.HARMFUL else min(nearer, key=nearer.__getitem__)
+        name = max(farther, key=farther.__getitem__) if verdict is Verdict.HARMFUL else min(nearer(), key=nearer().__getitem__)
         return _describe(trial, test, f"{noun} ({name})", common[name], len(common), verdict)
 
     harm = log_mean((1.0 / len(common), value) for value in farther.values())
-    return Measured(test, harm, min(nearer.values()), describe)
+    return Measured(test, harm, lambda: min(nearer().values()), describe)
 
 
 def _describe(trial: Trial, test: str, noun: str, counts: _Counts, several_tests: int, verdict: Verdict) -> str:

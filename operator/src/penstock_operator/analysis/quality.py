@@ -41,7 +41,8 @@ def measure_quality(trial: Trial, strata: Sequence[Stratum]) -> Measured | None:
     def describe(verdict: Verdict) -> str:
         return _describe(trial, strata, pairs, verdict, priced=priced)
 
-    return Measured(QUALITY, log_e_above_all(pairs, margin, _CENTRE), log_e_below_all(pairs, margin, _CENTRE), describe)
+    harm = log_e_above_all(pairs, margin, _CENTRE)
+    return Measured(QUALITY, harm, lambda: log_e_below_all(pairs, margin, _CENTRE), describe)
 
 
 def _share(one: Stratum) -> float:

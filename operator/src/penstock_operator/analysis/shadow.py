@@ -34,7 +34,7 @@ def measure_paired_errors(trial: Trial, pairs: Pairs) -> Measured:
         kept = "within" if verdict is Verdict.HARMLESS else "not yet within"
         return f"{text}; {sure} at most {points(max(most, 0.0))} points more, {kept} the margin of {points(margin)}"
 
-    return Measured(ERROR_RATE, paired.log_e_above(*counts, margin), paired.log_e_below(*counts, margin), describe)
+    return Measured(ERROR_RATE, paired.log_e_above(*counts, margin), lambda: paired.log_e_below(*counts, margin), describe)
 
 
 def measure_disagreement(trial: Trial, evidence: Evidence, pairs: Pairs) -> Measured | None:
@@ -61,7 +61,7 @@ def measure_disagreement(trial: Trial, evidence: Evidence, pairs: Pairs) -> Meas
     return Measured(
         DISAGREEMENT,
         proportion.log_e_above(differing, total, margin),
-        proportion.log_e_below(differing, total, margin),
+        lambda: proportion.log_e_below(differing, total, margin),
         describe,
     )
 
@@ -72,7 +72,7 @@ def measure_paired_latency(trial: Trial, evidence: Evidence, pairs: Pairs) -> Me
     total = sum(pairs.ratios.values())
     if not total:
         said = f"none of {several(pairs.requests, 'copied request')} was answered by both versions"
-        return Measured(LATENCY, 0.0, 0.0, lambda _: said) if pairs.requests else None
+        return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: said) if pairs.requests else None
     margin, weight = trial.rollout.margins.latency_p99, _weight(evidence)
     over, within = shift_over(margin, BINS_PER_DOUBLING), shift_within(margin, BINS_PER_DOUBLING)
 
@@ -85,7 +85,7 @@ def measure_paired_latency(trial: Trial, evidence: Evidence, pairs: Pairs) -> Me
     return Measured(
         LATENCY,
         proportion.log_e_above(above(over), weight * total, _HALF),
-        proportion.log_e_below(above(within), weight * total, _HALF),
+        lambda: proportion.log_e_below(above(within), weight * total, _HALF),
         describe,
     )
 
