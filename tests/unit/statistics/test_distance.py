@@ -10,12 +10,21 @@ from hypothesis import strategies as st
 
 from penstock_operator.statistics.betting import log_mean
 from penstock_operator.statistics.difference import BELOW, Pair, log_factors
-from penstock_operator.statistics.distance import by_chance, log_e_drifted, log_e_farther, log_e_nearer, total_variation
+from penstock_operator.statistics.distance import (
+    by_chance,
+    log_e_drifted,
+    log_e_farther,
+    log_e_nearer,
+    total_variation,
+    upper_bound,
+)
 
 TEN = np.full(10, 0.1)
 HISTOGRAMS = st.integers(2, 6).flatmap(
     lambda size: st.tuples(*(st.lists(st.integers(1, 500), min_size=size, max_size=size) for _ in range(2)))
 )
+
+COUNTS = st.just(0.0) | st.integers(0, 10**6).map(float) | st.floats(0.001, 1e6)
 
 
 def _moved(distance: float) -> np.ndarray:
@@ -59,6 +68,35 @@ def test_no_set_of_bins_has_a_lesser_e_value(histograms: tuple[list[int], list[i
 
     sets = (bins for size in range(len(ours) + 1) for bins in combinations(range(len(ours)), size))
     assert log_e_nearer(ours, theirs, margin) <= min(map(of_set, sets)) + 1e-9
+
+
+@given(
+    st.integers(2, 30).flatmap(lambda size: st.tuples(*(st.lists(COUNTS, min_size=size, max_size=size) for _ in range(2)))),
+    st.floats(0.0, 1.0),
+)
+def test_the_least_set_of_each_bet_is_made_of_the_bins_that_take_away(
+    histograms: tuple[list[float], list[float]], margin: float
+) -> None:
+    """Bin by bin, as it was found before bins were put in order."""
+    ours, theirs = histograms
+    pair = Pair(sum(ours), 0.0, sum(theirs), 0.0)
+    if pair.empty:
+        assert log_e_nearer(ours, theirs, margin) == 0.0
+        return
+    found = []
+    for odds, weight in BELOW:
+        hit, miss, other_hit, other_miss = map(log, log_factors(pair.share, margin, 0.5, odds))
+        changes = [a * (hit - miss) + b * (other_hit - other_miss) for a, b in zip(ours, theirs, strict=True)]
+        taken = sum(change for change in changes if change < 0.0)
+        found.append((weight, pair.candidate_units * miss + pair.baseline_units * other_miss + taken))
+    assert log_e_nearer(ours, theirs, margin) == pytest.approx(log_mean(found), rel=1e-9, abs=1e-6)
+
+
+@given(HISTOGRAMS, st.floats(0.5, 8.0))
+def test_a_bound_is_where_the_e_value_comes_to_the_threshold(histograms: tuple[list[int], list[int]], needed: float) -> None:
+    most = upper_bound(*histograms, needed)
+    assert most == 1.0 or log_e_nearer(*histograms, most) >= needed
+    assert most == 0.0 or log_e_nearer(*histograms, most - 2**-11) < needed
 
 
 @settings(max_examples=40)

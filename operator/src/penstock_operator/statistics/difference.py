@@ -159,12 +159,12 @@ def _capitals(pair: Pair, margin: float, centre: float, bets: Bets) -> list[floa
     misses, other_misses = pair.candidate_units - hits, pair.baseline_units - other_hits
     return [
         log_weight + hits * hit + misses * miss + other_hits * other_hit + other_misses * other_miss
-        for log_weight, hit, miss, other_hit, other_miss in _logs(pair.share, margin, centre, bets)
+        for log_weight, hit, miss, other_hit, other_miss in bet_logs(pair.share, margin, centre, bets)
     ]
 
 
 @lru_cache(maxsize=64)
-def _logs(share: float, margin: float, centre: float, bets: Bets) -> tuple[tuple[float, float, float, float, float], ...]:
+def bet_logs(share: float, margin: float, centre: float, bets: Bets) -> tuple[tuple[float, float, float, float, float], ...]:
     """Of each bet the logs of its weight and of its four factors; kept, because one look asks for the same ones at many edges."""
     found = []
     for odds, weight in bets:

@@ -9,16 +9,19 @@ Farther than the margin: any set that establishes it is enough; the capital is d
 the bins up to and from each edge (shifted scores) and each bin against the rest (a label that gains or vanishes).
 Nearer than the margin: no set may differ by more, all 2^K of them, and none needs a share of alpha: if the distance is larger,
 there is one such set, and its own e-process is the bound (an intersection-union test). Under a fixed bet the log e-value of a set
-is a sum over its bins, so that the least of all sets is found exactly by leaving out every bin that would add to it. Multinomial
-tests that spread over the simplex (Lindon & Malek 2022) pay (K - 1) / 2 log n for the same; this pays the chance that the least
-favourable set looks different by chance, about K / 2 in logs.
+is a sum over its bins, so that the least of all sets is found exactly by leaving out every bin that would add to it: what is left
+are the bins in which the baseline is rarest beside the candidate. Multinomial tests that spread over the simplex (Lindon & Malek
+2022) pay (K - 1) / 2 log n for the same; this pays the chance that the least favourable set looks different by chance, about
+K / 2 in logs.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from math import log, sqrt
+from itertools import accumulate
+from math import inf, log, sqrt
 
-from penstock_operator.statistics.betting import NEVER, greatest_true, log_mean
-from penstock_operator.statistics.difference import BELOW, Pair, log_e_above, log_factors
+from penstock_operator.statistics.betting import NEVER, greatest_true, log_mean, log_sum
+from penstock_operator.statistics.difference import BELOW, Pair, bet_logs, log_e_above
 from penstock_operator.statistics.proportion import log_e_above as log_e_rate_above
 
 _CENTRE = 0.5
@@ -26,6 +29,7 @@ _EDGES, _SINGLES = 0.6, 0.4
 """How the capital is divided over the two kinds of sets."""
 _STEPS = 11
 """Bounds are told with two digits."""
+_Ordered = tuple[list[float], list[tuple[float, float]], Pair]
 
 
 def total_variation(candidate: Sequence[float], baseline: Sequence[float]) -> float:
@@ -52,17 +56,7 @@ def log_e_farther(candidate: Sequence[float], baseline: Sequence[float], margin:
 
 def log_e_nearer(candidate: Sequence[float], baseline: Sequence[float], margin: float) -> float:
     """log e-value against "the distance is at least `margin` at all times"."""
-    pair = Pair(sum(candidate), 0.0, sum(baseline), 0.0)
-    if pair.empty:
-        return 0.0
-    found = []
-    bins = list(zip(candidate, baseline, strict=True))
-    for odds, weight in BELOW:
-        hit, miss, other_hit, other_miss = map(log, log_factors(pair.share, margin, _CENTRE, odds))
-        ours_in, theirs_in = hit - miss, other_hit - other_miss
-        added = sum([change for ours, theirs in bins if (change := ours * ours_in + theirs * theirs_in) < 0.0])
-        found.append((weight, pair.candidate_units * miss + pair.baseline_units * other_miss + added))
-    return log_mean(found)
+    return _log_e_nearer(_by_ratio(candidate, baseline), margin)
 
 
 def lower_bound(candidate: Sequence[float], baseline: Sequence[float], log_threshold: float) -> float:
@@ -72,7 +66,8 @@ def lower_bound(candidate: Sequence[float], baseline: Sequence[float], log_thres
 
 def upper_bound(candidate: Sequence[float], baseline: Sequence[float], log_threshold: float) -> float:
     """The distance is below this with confidence 1 - exp(-log_threshold), at all looks together."""
-    return 1.0 - greatest_true(lambda other: log_e_nearer(candidate, baseline, 1.0 - other) >= log_threshold, 0.0, 1.0, _STEPS)
+    ordered = _by_ratio(candidate, baseline)
+    return 1.0 - greatest_true(lambda other: _log_e_nearer(ordered, 1.0 - other) >= log_threshold, 0.0, 1.0, _STEPS)
 
 
 def log_e_drifted(live: Sequence[float], training: Sequence[float], margin: float) -> float:
@@ -94,6 +89,28 @@ def by_chance(sample: Sequence[float], alpha: float) -> float:
     by the inequality of Cauchy and Schwarz, beyond that by McDiarmid's (1989)."""
     rows, bins = sum(sample), sum(1 for count in sample if count)
     return min(1.0, (sqrt(max(bins - 1, 0)) / 2 + sqrt(-log(alpha) / 2)) / sqrt(rows)) if rows > 0 else 1.0
+
+
+def _by_ratio(candidate: Sequence[float], baseline: Sequence[float]) -> _Ordered:
+    """Bins with the candidate in them, those first that have least of the baseline beside it: its counts for one of the
+    candidate's, and both counts up to there, from none of the bins to all."""
+    bins = sorted([(theirs / ours, ours, theirs) for ours, theirs in zip(candidate, baseline, strict=True) if ours > 0])
+    upto = [*accumulate(bins, lambda sums, one: (sums[0] + one[1], sums[1] + one[2]), initial=(0.0, 0.0))]
+    return [ratio for ratio, _, _ in bins], upto, Pair(sum(candidate), 0.0, sum(baseline), 0.0)
+
+
+def _log_e_nearer(ordered: _Ordered, margin: float) -> float:
+    ratios, upto, pair = ordered
+    if pair.empty:
+        return 0.0
+    found = []
+    for log_weight, hit, miss, other_hit, other_miss in bet_logs(pair.share, margin, _CENTRE, BELOW):
+        # A bet that the candidate hits less loses by each of its hits, and gains by each of the baseline's.
+        lost, gained = miss - hit, other_hit - other_miss
+        ours, theirs = upto[bisect_left(ratios, lost / gained if gained else inf)]
+        capital = pair.candidate_units * miss + pair.baseline_units * other_miss
+        found.append(log_weight + capital - ours * lost + theirs * gained)
+    return log_sum(found)
 
 
 def _sets(first: Sequence[float], second: Sequence[float]) -> Iterator[tuple[float, float, float]]:
