@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from penstock.failpoints import failpoint
 from penstock_operator.cluster import INFERENCE_SERVICES, JOBS, Changed, Cluster, ClusterError, Missing, Refused
+from penstock_operator.model_version import status_object
 from penstock_operator.plan import Operation, Plan, Verb
 from penstock_operator.seen import ObjectKey
 
@@ -89,7 +90,8 @@ async def _call(operation: Operation, cluster: Cluster, written: dict[tuple[str,
         case Verb.APPLY:
             result = await cluster.apply(kind, _at(document, version))
         case Verb.STATUS:
-            result = await cluster.apply_status(kind, _at(document, version))
+            told = document if operation.status is None else document | {"status": status_object(operation.status)}
+            result = await cluster.apply_status(kind, _at(told, version))
         case Verb.FINALIZERS:
             patch = {"metadata": {"finalizers": document["finalizers"], "resourceVersion": version}}
             result = await cluster.patch(kind, namespace, name, patch)

@@ -21,7 +21,7 @@ from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MOD
 from penstock_operator.covering import covers
 from penstock_operator.inference_service import baseline_service, caller_service, predictor_service
 from penstock_operator.judgement import due_in_s, is_due, is_tried, look_s
-from penstock_operator.model_version import API_VERSION, KIND, ROUTE_FINALIZER, ModelVersion, Status, status_object
+from penstock_operator.model_version import API_VERSION, KIND, ROUTE_FINALIZER, ModelVersion, Status
 from penstock_operator.narrative import drift_event, eviction_event, version_event
 from penstock_operator.plan import Operation, Plan, Verb
 from penstock_operator.policy import Policy
@@ -190,9 +190,9 @@ def _status(version: ModelVersion, status: Status, now: float) -> list[Operation
     if status == version.status:
         return []
     metadata = {"name": version.name, "namespace": version.namespace, "resourceVersion": version.resource_version}
-    document = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status_object(status)}
+    document = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata}
     write = Operation(
-        Verb.STATUS, MODEL_VERSIONS, version.namespace, version.name, document, version.uid, version.resource_version
+        Verb.STATUS, MODEL_VERSIONS, version.namespace, version.name, document, version.uid, version.resource_version, status
     )
     # Before the status: an operator that dies in between tells the same events again, under the same names.
     events = (version_event(version, status, now), drift_event(version, status, now))

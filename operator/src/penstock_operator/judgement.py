@@ -12,8 +12,6 @@ Invariant: what is remembered and what follows from it are one write of the stat
 operator; a pod that tells nothing is added up the next time.
 """
 
-import base64
-import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +23,7 @@ from penstock_operator.analysis.merged import stage_evidence
 from penstock_operator.analysis.outcomes import strata
 from penstock_operator.baseline import ARM, before_it, is_compared
 from penstock_operator.clock import read_moment
+from penstock_operator.ledger_text import read_ledger
 from penstock_operator.model_version import ModelVersion
 from penstock_operator.roles import stage_of
 from penstock_operator.seen import Seen
@@ -43,11 +42,6 @@ TELL_S = 30.0
 AWAY_S = 45.0
 """What counts of the time between two looks, at most: a trial that was paused, or had no operator, has not used up its time, and
 a clock that is an hour ahead of the last operator's makes no hour."""
-_LEVEL = 1
-"""Of zlib: a twentieth more text than the usual, in half the time, of every look."""
-_MOST_WRITTEN = 128
-_written: dict[str, Ledger] = {}
-"""Ledgers by their text, which the next look at the same trial reads: each is taken once, those written last are kept."""
 _ON_TRIAL = frozenset({Stage.SHADOW, Stage.CANARY, Stage.PROMOTING})
 
 
@@ -55,11 +49,11 @@ class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     """What a status keeps under `evidence`. `place`: the stage's number in the trial, `since` its moment, `baseline` the digest
     that it is compared with, `arm` its arm of the route; `revision`: the route's first of the stage, `first` of the trial.
     `looked` and `told` in words: the last time, in s since 1970; `spent_s`: how long the trial has been under way, `here_s` how
-    long the version on trial has been seen to get requests in this stage, `requests` of them. `ledger`: a `Ledger` as
-    MessagePack, zlib and base64, for thousands of counts are nothing to read in `kubectl describe`. `drift`: which answers were
-    far from those of training when words were last found."""
+    long the version on trial has been seen to get requests in this stage, `requests` of them. `ledger`: text in a status that
+    was read, a `Ledger` in one that has not been written. `drift`: which answers were far from those of training when words were
+    last found."""
 
-    ledger: str = ""
+    ledger: str | Ledger = ""
     place: int = -1
     revision: int = 0
     first: int = 0
@@ -142,7 +136,6 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     ledger = read_ledger(memory.ledger)
     ledger.take(list(seen.evidence), with_features=False)
     ledger.forget({version.spec.bundle.digest, digest})
-    memory.ledger = write_ledger(ledger)
     evidence = stage_evidence(
         ledger.totals,
         candidate=version.spec.bundle.digest,
@@ -169,7 +162,9 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     memory.analysis = analysis.document
     if in_words:
         memory.drift = list(analysis.alerts)
-    return Judgement(analysis.move, analysis.sentence if in_words else "", msgspec.to_builtins(memory), memory.here_s)
+    memory.ledger = ""
+    remembered = {**msgspec.to_builtins(memory), "ledger": ledger}
+    return Judgement(analysis.move, analysis.sentence if in_words else "", remembered, memory.here_s)
 
 
 def _pass_time(memory: Memory, now: float) -> float:
@@ -202,27 +197,6 @@ def _analysed(trial: Trial, evidence: Evidence, memory: Memory, now: float) -> t
     if told:
         memory.told = now
     return analysis, told
-
-
-def read_ledger(text: str) -> Ledger:
-    """What `write_ledger` wrote; empty for anything else: the trial then counts anew."""
-    known = _written.pop(text, None)
-    if known is not None:
-        return known
-    try:
-        return msgspec.msgpack.decode(zlib.decompress(base64.b64decode(text)), type=Ledger) if text else Ledger()
-    except (ValueError, zlib.error, msgspec.MsgspecError):
-        return Ledger()
-
-
-def write_ledger(ledger: Ledger) -> str:
-    """A line of text."""
-    text = base64.b64encode(zlib.compress(msgspec.msgpack.encode(ledger), _LEVEL)).decode()
-    # Entries are never changed, only which of them it holds.
-    _written[text] = Ledger(list(ledger.totals), dict(ledger.known), ledger.looks, ledger.doubted)
-    if len(_written) > _MOST_WRITTEN:
-        del _written[next(iter(_written))]
-    return text
 
 
 def _remembered(version: ModelVersion) -> Memory:

@@ -12,6 +12,9 @@ from typing import Any
 
 import msgspec
 
+from penstock.evidence.ledger import Ledger
+from penstock_operator.ledger_text import write_ledger
+
 GROUP, VERSION, KIND, PLURAL = "penstock.dev", "v1alpha1", "ModelVersion", "modelversions"
 API_VERSION = f"{GROUP}/{VERSION}"
 
@@ -225,7 +228,10 @@ def read_model_version(document: dict[str, Any]) -> ModelVersion:
 
 def status_object(status: Status) -> dict[str, Any]:
     """A status as the API takes it: what is empty is left out, but for the fields that columns show."""
-    document: dict[str, Any] = msgspec.to_builtins(status)
+    document: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(status, evidence={}))
+    document["evidence"] = dict(status.evidence)
+    if isinstance(ledger := status.evidence.get("ledger"), Ledger):
+        document["evidence"]["ledger"] = write_ledger(ledger)
     shown = {"phase", "stage", "weight", "observedGeneration", "conditions"}
     return {name: value for name, value in document.items() if name in shown or value not in ("", 0, None, [], {})}
 

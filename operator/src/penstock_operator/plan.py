@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from penstock_operator.cluster import Kind
+from penstock_operator.model_version import Status
 
 
 class Verb(StrEnum):
@@ -25,7 +26,8 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call. `resource_version`: refused by the API server if the object has changed since; empty: whatever it is now."""
+    """One call. `resource_version`: refused by the API server if the object has changed since; empty: whatever it is now.
+    `status`: of a ModelVersion, put into the document where the call is made, for most are only kept."""
 
     verb: Verb
     kind: Kind
@@ -34,6 +36,7 @@ class Operation:
     document: dict[str, Any] = field(default_factory=dict)
     uid: str = ""
     resource_version: str = ""
+    status: Status | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from penstock_operator.cluster import MODEL_VERSIONS, Object
-from penstock_operator.model_version import ModelVersion, read_model_version, status_object
-from penstock_operator.plan import Operation, Plan, Verb
+from penstock_operator.cluster import Object
+from penstock_operator.model_version import ModelVersion, Status, read_model_version
+from penstock_operator.plan import Operation, Plan
 from penstock_operator.seen import Seen
 
 _MOST = 4096
-_WORDS = frozenset({"message", "conditions", "evidence"})
 
 
 def readable(document: Object) -> ModelVersion | None:
@@ -89,11 +88,11 @@ class Remembered:
         changes: list[Operation] = []
         words: list[Operation] = []
         for operation in plan.operations:
-            version = versions.get(operation.name) if _is_status(operation) else None
-            if version is None or not _is_told_only(version, operation.document["status"]):
+            version, status = versions.get(operation.name), operation.status
+            if version is None or status is None or not _is_told_only(version, status):
                 changes.append(operation)
-            elif operation.document["status"].get("evidence", {}).get("told") == version.status.evidence.get("told"):
-                self._keep(version, operation.document["status"]["evidence"])
+            elif status.evidence.get("told") == version.status.evidence.get("told"):
+                self._keep(version, status.evidence)
             else:
                 words.append(operation)
         return Sorted(tuple(changes), tuple(words))
@@ -103,7 +102,7 @@ class Remembered:
         versions = {version.name: version for version in seen.versions}
         for operation in words:
             version = versions[operation.name]
-            looked = operation.document["status"]["evidence"].get("looked")
+            looked = _evidence(operation).get("looked")
             self._echoes[version.uid] = _Echo(
                 looked, version.generation, version.deleted, version.finalizers, version.annotations
             )
@@ -128,7 +127,7 @@ class Remembered:
         """These statuses were written: what is still read of them until the watch tells is older."""
         versions = {version.name: version for version in seen.versions}
         for operation in words:
-            self._keep(versions[operation.name], operation.document["status"]["evidence"])
+            self._keep(versions[operation.name], _evidence(operation))
 
     def forget(self, uid: str) -> None:
         """Drop what is kept of a version that is gone."""
@@ -146,20 +145,19 @@ class Remembered:
         self._since[version.uid] = (before[0] if before is not None else version.status.evidence, evidence)
 
 
-def _is_status(operation: Operation) -> bool:
-    return operation.verb is Verb.STATUS and operation.kind == MODEL_VERSIONS
+def _evidence(words: Operation) -> dict[str, Any]:
+    return words.status.evidence if words.status is not None else {}
 
 
-def _is_told_only(version: ModelVersion, after: dict[str, Any]) -> bool:
+def _is_told_only(version: ModelVersion, after: Status) -> bool:
     """Whether a status differs from what it is in evidence and its words at most. Other words would not be written by the next
     look that has some."""
-    if not after.get("evidence") or not version.status.evidence or after["evidence"] == version.status.evidence:
+    before = version.status
+    if not after.evidence or not before.evidence or after.evidence == before.evidence:
         return False
-    before = status_object(version.status)
-    if any(before.get(name) != after.get(name) for name in (before.keys() | after.keys()) - _WORDS):
-        return False
-    return [_unworded(one) for one in before["conditions"]] == [_unworded(one) for one in after["conditions"]]
+    return _unworded(after) == _unworded(before)
 
 
-def _unworded(condition: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in condition.items() if name != "message"}
+def _unworded(status: Status) -> Status:
+    conditions = tuple(msgspec.structs.replace(one, message="") for one in status.conditions)
+    return msgspec.structs.replace(status, message="", conditions=conditions, evidence={})

@@ -10,7 +10,8 @@ from penstock.evidence.document import Bins, Entry, Evidence, Histogram, Latency
 from penstock.evidence.ledger import Ledger
 from penstock.evidence.quality import LogQuality, QualityDocument, QualityEntry, QualitySums, Units
 from penstock_operator.cluster import INFERENCE_SERVICES, MODEL_VERSIONS
-from penstock_operator.judgement import LOOK_S, read_ledger, write_ledger
+from penstock_operator.judgement import LOOK_S
+from penstock_operator.ledger_text import read_ledger, write_ledger
 from penstock_operator.simulation.watched_cluster import NAMESPACE
 from penstock_operator.simulation.world import World
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from penstock.evidence.document import Entry, Evidence, Latency, Process
 from penstock.evidence.ledger import Ledger
-from penstock_operator.judgement import read_ledger, write_ledger
+from penstock_operator.ledger_text import read_ledger, write_ledger
 
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 LOOKS = st.lists(
@@ -24,7 +24,7 @@ def pod(incarnation: str, counts: dict[str, int]) -> Evidence:
 
 @given(LOOKS)
 def test_what_is_kept_and_what_is_read_are_one_ledger(looks: list[tuple[str, str, int, bool]]) -> None:
-    kept, decoded = Ledger(), Ledger()
+    kept, decoded, never_text = Ledger(), Ledger(), Ledger()
     counted: dict[str, dict[str, int]] = {}
     for incarnation, digest, more, over in looks:
         counts = counted.setdefault(incarnation, {})
@@ -32,6 +32,13 @@ def test_what_is_kept_and_what_is_read_are_one_ledger(looks: list[tuple[str, str
         for ledger in (kept, decoded):
             ledger.take([pod(incarnation, counts)], with_features=False)
             ledger.forget({NEW} if over else {OLD, NEW})
+        before = write_ledger(never_text)
+        following = read_ledger(never_text)
+        following.take([pod(incarnation, counts)], with_features=False)
+        following.forget({NEW} if over else {OLD, NEW})
+        # Whoever goes on from one that is kept leaves it as it was.
+        assert write_ledger(never_text) == before
+        never_text = following
         text = write_ledger(kept)
         # Whoever has written it may go on with his own.
         kept.take([pod("another", {NEW: 5})])
@@ -39,4 +46,4 @@ def test_what_is_kept_and_what_is_read_are_one_ledger(looks: list[tuple[str, str
         assert write_ledger(decoded) == text
         read_ledger(text)
         decoded = read_ledger(text)
-        assert kept == decoded
+        assert kept == decoded == never_text

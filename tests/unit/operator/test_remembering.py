@@ -3,11 +3,14 @@
 import asyncio
 from typing import Any
 
+import msgspec
+
 from penstock.evidence.document import Entry, Evidence, Latency, Process
 from penstock_operator.apply import carry_out
 from penstock_operator.cluster import MODEL_VERSIONS
 from penstock_operator.desired import decide
-from penstock_operator.judgement import LOOK_S, TELL_S, read_ledger
+from penstock_operator.judgement import LOOK_S, TELL_S
+from penstock_operator.ledger_text import read_ledger
 from penstock_operator.looking import Silence, look
 from penstock_operator.model_version import ROLLBACK
 from penstock_operator.plan import Operation, Plan, Verb
@@ -162,10 +165,9 @@ def test_other_words_than_those_of_evidence_are_written_at_once() -> None:
     trial = begun()
     seen, _ = asyncio.run(trial._decided())
     version = next(one for one in seen.versions if one.name == "flights-2")
-    told = trial.document["status"]
-    conditions = [{**one, "message": "something else"} for one in told["conditions"]]
-    document = {"metadata": trial.document["metadata"], "status": {**told, "conditions": conditions}}
-    write = Operation(Verb.STATUS, MODEL_VERSIONS, NAMESPACE, version.name, document)
+    conditions = tuple(msgspec.structs.replace(one, message="something else") for one in version.status.conditions)
+    told = msgspec.structs.replace(version.status, conditions=conditions)
+    write = Operation(Verb.STATUS, MODEL_VERSIONS, NAMESPACE, version.name, status=told)
     assert trial.remembered.sorted_out(Plan((write,), 0.0), seen) == Sorted((write,), ())
 
 

@@ -22,7 +22,8 @@ from penstock.postprocess import Postprocessor
 from penstock_operator import looking
 from penstock_operator.cluster import MODEL_VERSIONS
 from penstock_operator.controller import Controller
-from penstock_operator.judgement import LOOK_S, read_ledger
+from penstock_operator.judgement import LOOK_S
+from penstock_operator.ledger_text import read_ledger
 from penstock_operator.simulation.memory_cluster import MemoryCluster
 from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Died
 from penstock_operator.simulation.world import World
