@@ -42,6 +42,27 @@ def test_events_change_what_was_listed():
     assert (hosts(slices), slices.version) == (["10.0.0.3"], "99")
 
 
+def test_where_none_is_ready_those_that_were_are_asked():
+    slices = EndpointSlices()
+    slices.replace(listed(slice_of("a", "10.0.0.1", "10.0.0.2"), slice_of("b", "10.0.0.9", ready=False)))
+    unready = slice_of("a", "10.0.0.1", "10.0.0.2", version="11", ready=False)
+    assert slices.apply({"type": "MODIFIED", "object": unready})
+    assert hosts(slices) == ["10.0.0.1", "10.0.0.2"]
+    slices.replace(listed(unready))
+    assert hosts(slices) == ["10.0.0.1", "10.0.0.2"]
+    # One that is ready is enough, those that go are not asked, and one that is gone is forgotten.
+    assert slices.apply({"type": "ADDED", "object": slice_of("c", "10.0.0.3", version="12")})
+    assert hosts(slices) == ["10.0.0.3"]
+    leaving = slice_of("c", "10.0.0.3", version="13", ready=False, serving=True, terminating=True)
+    assert slices.apply({"type": "MODIFIED", "object": leaving})
+    assert hosts(slices) == ["10.0.0.1", "10.0.0.2"]
+    for name in ("a", "c"):
+        assert slices.apply({"type": "DELETED", "object": slice_of(name, version="14")})
+    assert hosts(slices) == []
+    assert slices.apply({"type": "ADDED", "object": unready})
+    assert hosts(slices) == []
+
+
 @pytest.mark.parametrize("event", [{"type": "ERROR", "object": {"code": 410}}, {"type": "NEWS", "object": {}}, {}])
 def test_what_a_watch_cannot_go_on_from(event):
     slices = EndpointSlices()
