@@ -228,5 +228,7 @@ def test_the_transformers_credentials_expired(served: Flights, half: str) -> Non
     penstock_rollout(served, "promote", half, "--to", "100")
     wait_for(served, half, "conditions[?(@.type=='Acknowledged')].reason", "TransformersSilent")
     patch = json.dumps({"spec": {"transformer": {"annotations": {"penstock.dev/test-token": half}}}})
-    served.kubectl("patch", "inferenceservice", MODEL, "--type=merge", f"--patch={patch}")
+    # KServe's controller, whose webhook is asked, ends when it loses the API server, and is back when the kubelet lets it.
+    annotate = ("--namespace", served.namespace, "patch", "inferenceservice", MODEL, "--type=merge", f"--patch={patch}")
+    wait_until(lambda: served.cluster.succeeds(*annotate))
     wait_live(served, half)
