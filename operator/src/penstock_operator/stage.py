@@ -41,12 +41,13 @@ JOINED = frozenset({Stage.JOINING, Stage.SHADOW, Stage.CANARY, Stage.PROMOTING})
 ENDED = frozenset({Stage.RETIRED, Stage.FAILED, Stage.ROLLED_BACK})
 """Out of the route for good, unless a roll-back needs it again; its pods go."""
 
+_NAMED = {stage.value: stage for stage in Stage}
 _SHOWN = {Stage.JOINING: Stage.WARMING, Stage.KEPT: Stage.RETIRED}
 
 
 def read_stage(text: str) -> Stage:
     """The stage that a status names; Pending for a status of another release."""
-    return Stage(text) if text in Stage.__members__.values() else Stage.PENDING
+    return _NAMED.get(text, Stage.PENDING)
 
 
 def phase_of(stage: Stage, *, paused: bool) -> str:

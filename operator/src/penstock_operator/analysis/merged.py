@@ -6,12 +6,13 @@ Invariant: only entries of the same route revisions are compared, those in which
 its shadow). What one arm did under other weights was done to other requests.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 from penstock.evidence.adding import added
 from penstock.evidence.document import Entry
 from penstock.evidence.profiles import against_training
-from penstock_operator.analysis.arms import Arm, Evidence, Pairs
+from penstock_operator.analysis.arms import Arm, Evidence, Histogram, Pairs
 
 NOT_BY_THE_VERSION = frozenset({"unauthenticated", "forbidden", "cancelled"})
 """Errors that no bundle had a part in. Refused requests count: a version whose feature spec refuses more of them is worse."""
@@ -46,12 +47,29 @@ def read_arm(entry: Entry | None) -> Arm:
         latency=dict(entry.latency.request),
         outputs={name: histogram.counts for name, histogram in entry.outputs.items()},
         features={name: histogram.counts for name, histogram in entry.features.items()},
-        training={
-            name: compared
-            for name, histogram in (*entry.outputs.items(), *entry.features.items())
-            if (compared := against_training(histogram)) is not None
-        },
+        training=_Training(entry),
     )
+
+
+class _Training(Mapping[str, tuple[Histogram, Histogram]]):
+    """Counts beside the training's, put into its bins when they are asked for: only words do."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    def __getitem__(self, name: str) -> tuple[Histogram, Histogram]:
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @cached_property
+    def _found(self) -> dict[str, tuple[Histogram, Histogram]]:
+        told = (*self._entry.outputs.items(), *self._entry.features.items())
+        return {name: compared for name, one in told if (compared := against_training(one)) is not None}
 
 
 def _of(entries: Sequence[Entry], bundle: str, *, shadow: bool, arm: str = "") -> Entry | None:

@@ -1,6 +1,7 @@
 """Where a rollout stands, as an analysis needs to know it: its stages, which one it is in, whose versions, for how long."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from penstock_operator.clock import duration_s
 from penstock_operator.model_version import Rollout
@@ -36,8 +37,7 @@ class Trial:
     @property
     def stages(self) -> tuple[Stage, ...]:
         """All stages in order: the shadow, if there is one, and the steps."""
-        shadow = (Stage(0, shadow=True),) if self.rollout.shadow is not None else ()
-        return shadow + tuple(Stage(step) for step in self.rollout.steps)
+        return _stages(self.rollout.steps, shadowed=self.rollout.shadow is not None)
 
     @property
     def stage(self) -> Stage:
@@ -46,3 +46,8 @@ class Trial:
     @property
     def time_is_up(self) -> bool:
         return self.elapsed_s >= duration_s(self.rollout.max_duration, _LONGEST_S)
+
+
+@lru_cache(maxsize=64)
+def _stages(steps: tuple[int, ...], *, shadowed: bool) -> tuple[Stage, ...]:
+    return (*([Stage(0, shadow=True)] if shadowed else []), *map(Stage, steps))

@@ -25,9 +25,9 @@ alpha by simulation, outages and keys that stick included.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import log
+from typing import NamedTuple
 
 from penstock_operator.statistics.betting import greatest_true, log_sum
 
@@ -45,8 +45,7 @@ _LARGEST = 0.95
 """No bet stakes more than this share of what would lose everything in one observation."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """Cumulative counts of both arms: units that were given to each, and those of them that hit. Fractions are allowed, where
     counts were deflated for units that came in clusters."""
 
