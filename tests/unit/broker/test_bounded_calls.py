@@ -34,9 +34,15 @@ class Held:
 
 @pytest.fixture
 def bounded() -> Iterator[BoundedCalls]:
+    before = threading.enumerate()
     made = BoundedCalls()
     yield made
     made.close()
+    # What is under way counts in the whole process.
+    for thread in threading.enumerate():
+        if thread.name == "bounded-calls" and thread not in before:
+            thread.join(LONG_S)
+            assert not thread.is_alive()
 
 
 def test_what_comes_back_and_what_fails(bounded: BoundedCalls) -> None:
@@ -72,6 +78,19 @@ def test_too_many_that_do_not_come_back_are_an_error_until_they_do(bounded: Boun
         if thread.name == "bounded-calls":
             thread.join(LONG_S)
     assert bounded.call(held.call, LONG_S)
+
+
+def test_those_of_all_outlets_count_together(bounded: BoundedCalls) -> None:
+    held, other = Held(), BoundedCalls()
+    try:
+        for each in (bounded, other) * (MOST_LEFT // 2):
+            assert not each.call(held.stay, 0.01)
+        for each in (bounded, other):
+            with pytest.raises(BrokerError, match="never came back"):
+                each.call(held.call, LONG_S)
+    finally:
+        held.ready.set()
+        other.close()
 
 
 def test_a_wait_that_is_broken_off_leaves_no_answer_for_the_next(bounded: BoundedCalls) -> None:
