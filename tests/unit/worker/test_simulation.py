@@ -198,6 +198,19 @@ def test_a_transaction_that_begins_before_the_one_before_is_durable_is_caught() 
     assert not any("halt" in fault for fault in found)
 
 
+def test_an_open_transaction_that_is_committed_once_it_has_its_offsets_is_caught() -> None:
+    def trusting(broker: SimBroker) -> None:
+        """What its owner left open is not aborted if there are offsets: as if they came behind all records."""
+        decide = broker._decide
+
+        def deciding(name: str, end: End) -> None:
+            decide(name, End.COMMITTED if broker._transactions[name].offsets else end)
+
+        broker._decide = deciding  # type: ignore[method-assign]
+
+    assert caught(broker=trusting)
+
+
 def test_offsets_that_count_in_the_order_of_their_marks_are_caught() -> None:
     def forgetful(broker: SimBroker) -> None:
         broker.is_newest = lambda *_: True  # type: ignore[method-assign]

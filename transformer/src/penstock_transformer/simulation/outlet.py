@@ -5,6 +5,9 @@
 A call only lays its steps out, and the scheduler makes them later. So `Alternating` itself says which id does what, and
 in which order, though it knows nothing of steps; what one of them raises ends the call there.
 
+A transaction's offsets come before, among or behind its records, by chance: the clients differ in that, and librdkafka sends them
+before the records are written.
+
 Invariant: one transaction of an id at a time: its next begins when the broker has marked the end of the one before.
 """
 
@@ -90,12 +93,12 @@ class SimOutlet:
     def _transaction(self, records: Sequence[OutRecord], offsets: Mapping[Partition, int], group: tuple[str, int]) -> Steps:
         broker, name, epoch = self._broker, self._name, self._epoch
         yield from _patiently(partial(broker.begin, name, epoch))
-        for at, record in enumerate(records):
-            broker.produce(name, epoch, record, at)
-            if self._random.random() < 0.3:
+        steps = [partial(broker.produce, name, epoch, record, at) for at, record in enumerate(records)]
+        steps.insert(self._random.randint(0, len(steps)), partial(broker.add_offsets, name, epoch, group, offsets))
+        for step in steps:
+            step()
+            if self._random.random() < 0.5:
                 yield
-        yield
-        broker.add_offsets(name, epoch, group, offsets)
         yield
         lost, chance = self._random.random(), self._loses_answers()
         if lost < chance / 2:
