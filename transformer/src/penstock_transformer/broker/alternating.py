@@ -8,8 +8,10 @@ Still one transaction at a time: the next begins when the end of the one before 
 order of their transactions whatever is marked first (a group takes the offset that was written last, readers stop at the first
 record of what is not marked yet).
 
-Invariant: who opens it has taken over both ids before it returns, so that nothing of an earlier owner is left open. Two that open
-at the same moment may each take one from the other: both are fenced then, by their second commit at the latest.
+Invariant: nothing is committed behind what is still open. Who opens it has taken over both ids before it returns, so that nothing
+of an earlier owner is; and an outlet that failed and could not even abort is made to work before the other one commits: readers
+would stop at what it left, and offsets would wait for it, until its time-out. Two that open at the same moment may each take one
+id from the other: both are fenced then, by their second commit at the latest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +39,8 @@ class Alternating:
             raise
 
     def commit(self, records: Sequence[OutRecord], offsets: Mapping[Partition, int], group: Any) -> None:
-        """As `Outlet.commit`, by the one whose turn it is."""
+        """As `Outlet.commit`, by the one whose turn it is, once the other works."""
+        self._other.restore()
         outlet, self._next, self._other = self._next, self._other, self._next
         outlet.commit(records, offsets, group)
 
