@@ -4,6 +4,7 @@
       any error before the commit was asked for: abort; if that fails too, the producer is of no more use until `restore`
       the offsets' call does not come back: the producer is left behind with it, and of no more use until `restore`
       no answer to the commit: in doubt, and of no more use until `restore`
+      an error that has no name here (a header of a wrong type): the same, and it goes on as it is
 
 Every delivery is reported back to Python, though only those that fail are kept: without reports librdkafka looks every 10 ms
 whether all are written, which is half of a small transaction.
@@ -208,12 +209,19 @@ class ConfluentOutlet:
             failpoint("worker.produced")
         except (KafkaException, BufferError, BrokerError) as error:
             failure = translate(error, "writing to Kafka")
-            if at == len(records):
-                # A record that is refused spoils the offsets' call first, and is reported a moment later.
+            if at == len(records) and not client.failed and not isinstance(failure, Fenced):
+                # It may be a record that was refused: that spoils the offsets' call first, and is reported a moment later.
                 producer.flush(_SLICE_S)
             failure = client.failure(records, error, at if at < len(records) else None) or failure
             self._abort(client, failure)
             raise failure from error
+        except Exception as error:
+            self._abort(client, error)
+            raise
+        except BaseException:
+            # An interrupt is not held up by an answer.
+            self._give_up(client)
+            raise
         try:
             producer.commit_transaction(self._timeout_s)
         except KafkaException as error:
@@ -223,6 +231,9 @@ class ConfluentOutlet:
             failure = client.failure(records, error) or translate(error, "committing")
             self._abort(client, failure)
             raise failure from error
+        except BaseException:
+            self._give_up(client)
+            raise
 
     def _send_offsets(self, client: _Client, offsets: Mapping[Partition, int], group: Membership) -> None:
         given = [TopicPartition(topic, number, offset) for (topic, number), offset in offsets.items()]
@@ -232,7 +243,7 @@ class ConfluentOutlet:
             self._give_up(client)
             raise Retriable("writing offsets to Kafka: no answer")
 
-    def _abort(self, client: _Client, failure: BrokerError) -> None:
+    def _abort(self, client: _Client, failure: Exception) -> None:
         """Leave nothing open. A producer that cannot even do that is given up, for another where that is possible at once."""
         if self._client is not client:
             return
@@ -250,7 +261,7 @@ class ConfluentOutlet:
         client.give_up()
 
     def restore(self) -> None:
-        """A producer that works again."""
+        """A producer that works again. Nothing is done where it does: none that works has a transaction open between commits."""
         if self._client is None:
             self.open()
 

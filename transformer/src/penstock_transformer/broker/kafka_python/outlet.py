@@ -3,6 +3,7 @@
     begin -> records into the producer's buffers, all written -> offsets -> commit        each wait has an end
       any error before the commit was asked for: abort; if that fails too, the producer is of no more use until `restore`
       no answer to the commit: in doubt, and of no more use until `restore`
+      an error that has no name here (a header of a wrong type): the same, and it goes on as it is
 
 Invariant: `commit` either returns, and everything is durable, or raises; and only InDoubt leaves open which it was.
 """
@@ -190,8 +191,15 @@ class KafkaPythonOutlet:
             failpoint("worker.offsets_sent")
         except (errors.KafkaError, OSError, BrokerError) as error:
             failure = _first_failure(records, futures, error)
-            self._abort(client, failure, spoilt=any(future.is_done and future.failed() for future in futures))
+            self._abort(client, failure, futures)
             raise failure from error
+        except Exception as error:
+            self._abort(client, error, futures)
+            raise
+        except BaseException:
+            # An interrupt is not held up by an answer.
+            self._give_up(client)
+            raise
         try:
             client.commit()
         except (errors.KafkaError, OSError) as error:
@@ -201,6 +209,9 @@ class KafkaPythonOutlet:
             if isinstance(failure, Fenced):
                 raise failure from error
             raise InDoubt(f"committing: {failure}") from error
+        except BaseException:
+            self._give_up(client)
+            raise
         if client.epoch != epoch:
             self._give_up(client)
             raise InDoubt("committing: kafka-python renewed its producer on the way")
@@ -212,11 +223,11 @@ class KafkaPythonOutlet:
             if not future.is_done or future.failed():
                 future.get(max(0.0, until - monotonic()))
 
-    def _abort(self, client: _Client, failure: BrokerError, *, spoilt: bool) -> None:
+    def _abort(self, client: _Client, failure: Exception, futures: Sequence[Any]) -> None:
         """Leave nothing open. A producer that cannot even do that is given up, for another where that is possible at once; and so
         is one that had a record refused: kafka-python numbers those that come after it wrongly."""
         try:
-            if spoilt:
+            if any(future.is_done and future.failed() for future in futures):
                 raise errors.TransactionAbortedError
             client.abort()
         except (errors.KafkaError, OSError):
@@ -230,7 +241,7 @@ class KafkaPythonOutlet:
         client.drop()
 
     def restore(self) -> None:
-        """A producer that works again."""
+        """A producer that works again. Nothing is done where it does: none that works has a transaction open between commits."""
         if self._client is None:
             self.open()
 
