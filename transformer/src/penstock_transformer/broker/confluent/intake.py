@@ -144,9 +144,8 @@ class ConfluentIntake:
             return to_records(found, self._partitions, self._failures, self._headers)
         except BrokerError:
             # None of these was given out: they are read again.
-            for message in reversed(found):
-                if message.error() is None:
-                    self.seek(Partition(message.topic(), message.partition()), message.offset())
+            first = {Partition(m.topic(), m.partition()): m.offset() for m in reversed(found) if m.error() is None}
+            self._places.back(first)
             raise
 
     def wake(self) -> None:
@@ -199,6 +198,7 @@ class ConfluentIntake:
         """Leave the group; a static member goes without saying so."""
         with ExitStack() as closing:
             closing.callback(self._offsets.close)
+            closing.callback(self._places.close)
             closing.callback(self._leave)
             closing.callback(self._headers.close)
 
