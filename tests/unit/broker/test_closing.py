@@ -21,7 +21,7 @@ class Part:
 
 @pytest.mark.parametrize(
     ("kind", "names"),
-    [(ConfluentIntake, ("_headers", "_consumer", "_offsets")), (ConfluentReader, ("_headers", "_consumer"))],
+    [(ConfluentIntake, ("_headers", "_consumer", "_places", "_offsets")), (ConfluentReader, ("_headers", "_consumer"))],
 )
 def test_all_are_left(kind: Any, names: tuple[str, ...]) -> None:
     # Opened in earnest it would want a broker.
