@@ -16,7 +16,7 @@ from penstock_operator.acknowledgement import Acknowledgement
 from penstock_operator.analysis import Move
 from penstock_operator.baseline import MOST, WITHOUT, has_step, is_asked, missing, wanted_digest
 from penstock_operator.clock import duration_s, read_moment, write_moment
-from penstock_operator.cluster import INFERENCE_SERVICES, JOBS
+from penstock_operator.cluster import INFERENCE_SERVICES, JOBS, Kind
 from penstock_operator.judgement import FULL_S, is_tried, judge, place_of
 from penstock_operator.live_reason import kept_reason, live_again, live_by_evidence, live_by_hand
 from penstock_operator.model_version import PROMOTE, ROLLBACK, ModelVersion
@@ -174,7 +174,7 @@ def _verify(version: ModelVersion, stage: Stage, here: Situation) -> Step:
     job = seen.jobs.get(version.job)
     if job is None or job.owner != version.uid or job.deleting or job.attempt != version.status.verify_attempts:
         why_not = here.seen.why_not(JOBS, version.job)
-        if why_not and _is_overdue(version, here):
+        if why_not and _is_given_up(version, JOBS, version.job, here):
             return Step(Stage.FAILED, 0, "VerificationTimedOut", why_not)
         return Step(stage, 0, "JobRefused", why_not) if why_not else Step(stage, 0, "Verifying", "its job is being made")
     if not job.ended:
@@ -211,7 +211,7 @@ def _warm(version: ModelVersion, service: InferenceService | None, here: Situati
         return Step(Stage.WARMING, 0, "NameTaken", f"InferenceService {other.name} is there and is not this version's")
     if service is None:
         reason, message = _no_predictor(version, here, "StartingPredictor")
-        if reason == "PredictorRefused" and _is_overdue(version, here):
+        if _is_given_up(version, INFERENCE_SERVICES, version.predictor, here):
             return Step(Stage.FAILED, 0, "WarmingTimedOut", message)
         return Step(Stage.WARMING, 0, reason, message)
     missing = pods_missing(version, service)
@@ -336,3 +336,11 @@ def _since(version: ModelVersion, here: Situation) -> float:
 def _is_overdue(version: ModelVersion, here: Situation) -> bool:
     """Whether it has been in its stage for `maxDuration`."""
     return _since(version, here) >= duration_s(version.spec.rollout.max_duration, 7200.0)
+
+
+def _is_given_up(version: ModelVersion, kind: Kind, name: str, here: Situation) -> bool:
+    """Whether what it waits for is refused for good: at a try as well that was made when it was overdue."""
+    refusal = here.seen.refused.get((kind, name))
+    if refusal is None or not refusal.is_lasting:
+        return False
+    return _is_overdue(version, replace(here, seen=replace(here.seen, now=refusal.tried)))

@@ -7,11 +7,14 @@ sees what is there now. An InferenceService or a Job that is not taken (a quota,
 nothing: what follows does not need it, and a roll-back must not wait for it. The next look is told, so that a status can say it.
 Nor does a status that is refused, as one may be whose spec a newer schema would not take: the other versions' are written.
 
+Behind an InferenceService or a Job that is not answered, or not by a word about itself (a webhook that is silent for 10 s), the
+others are put off untried: each could take as long again, and what follows them would wait.
+
 A test kills the program at every passage of the failpoints, counted, and looks at how it ends.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
 from penstock.failpoints import failpoint
@@ -26,11 +29,14 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """`done` calls went through. `error` ended the plan before its end, or refused a status; `stale`: because something had
-    changed. `refused`: objects that were not taken, with why; the plan went on without them."""
+    changed. `refused`: objects that were not taken, with why; the plan went on without them. `untried`: those that
+    were put off for another one, with the error of that. `taken`: those that were."""
 
     done: int
     error: ClusterError | None = None
-    refused: Mapping[ObjectKey, str] = field(default_factory=dict)
+    refused: Mapping[ObjectKey, ClusterError] = field(default_factory=dict)
+    untried: Mapping[ObjectKey, ClusterError] = field(default_factory=dict)
+    taken: Set[ObjectKey] = frozenset()
 
     @property
     def stale(self) -> bool:
@@ -40,34 +46,47 @@ class Outcome:
 async def carry_out(plan: Plan, cluster: Cluster, may_act: Callable[[], bool] = lambda: True) -> Outcome:
     """Make the calls in order, until one fails or `may_act` says that another operator may act by now."""
     written: dict[tuple[str, str, str], tuple[str, str]] = {}
-    refused: dict[ObjectKey, str] = {}
-    done, left = 0, None
+    refused: dict[ObjectKey, ClusterError] = {}
+    untried: dict[ObjectKey, ClusterError] = {}
+    taken: set[ObjectKey] = set()
+    done, left, silence = 0, None, None
+
+    def ended(error: ClusterError | None) -> Outcome:
+        return Outcome(done, error, refused, untried, taken)
+
     for operation in plan.operations:
+        key = operation.kind, operation.name
         if not may_act():
-            return Outcome(done, Changed("this operator holds the lease no longer"), refused)
+            return ended(Changed("this operator holds the lease no longer"))
+        if silence is not None and _is_for_later(operation):
+            untried[key] = silence
+            continue
         failpoint("operator.call")
         try:
             await _call(operation, cluster, written)
         except (Changed, Missing) as error:
             if operation.verb not in (Verb.EVENT, Verb.EVICT):
-                return Outcome(done, error, refused)
+                return ended(error)
             log.info("not done", extra=_fields(operation) | {"reason": str(error)})
             continue
         except ClusterError as error:
             if operation.verb is Verb.EVENT and isinstance(error, Refused):
                 continue
             if _is_for_later(operation):
-                refused[operation.kind, operation.name] = str(error)
+                refused[key] = error
+                silence = None if isinstance(error, Refused) else error
             elif operation.verb is Verb.STATUS and isinstance(error, Refused):
                 left = error
             else:
-                return Outcome(done, error, refused)
+                return ended(error)
             log.warning("not taken", extra=_fields(operation) | {"reason": str(error)[:300]})
             continue
         failpoint("operator.called")
         log.info("called the API server", extra=_fields(operation))
         done += 1
-    return Outcome(done, left, refused)
+        if _is_for_later(operation):
+            taken.add(key)
+    return ended(left)
 
 
 def _is_for_later(operation: Operation) -> bool:

@@ -122,13 +122,21 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What the API server has not taken, `tries` times in a row, and why; not to be given again before `until`, in seconds since
-    1970."""
+    """What the API server has not taken, `tries` times in a row, and why; not to be given again before `until`. `tried`: the last
+    time; `since`: the first of those in a row that were answered in words, infinite if the last one got no answer. All in seconds
+    since 1970. Without a try it was put off for another one (`apply`)."""
 
     why: str
     document: Mapping[str, Any]
     until: float
-    tries: int = 1
+    tries: int = 0
+    tried: float = 0.0
+    since: float = float("inf")
+
+    @property
+    def is_lasting(self) -> bool:
+        """Not where an API server was away, nor where a webhook starts after it, as KServe's does for up to a minute."""
+        return self.tried - self.since >= 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Objects that the API server does not take, for a quota, a policy, KServe's webhook: it is said, and holds up nothing else."""
 
 import asyncio
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -18,8 +19,8 @@ from penstock_operator.cluster import (
     Refused,
 )
 from penstock_operator.plan import Operation, Plan, Verb
-from penstock_operator.refusals import LONGEST_S, noted, put_off, wait_s
-from penstock_operator.seen import ObjectKey, Refusal, Seen
+from penstock_operator.refusals import LONGEST_S
+from penstock_operator.seen import ObjectKey
 from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE
 from penstock_operator.simulation.world import World
 
@@ -27,6 +28,8 @@ A, B, C = ("sha256:" + letter * 64 for letter in "abc")
 IMMEDIATE = {"rollout": {"strategy": "immediate"}}
 WHY = "exceeded quota: models, requested: 1, used: 2, limited: 2"
 SILENT = ClusterError("no answer to PATCH /apis/serving.kserve.io/v1beta1: TimeoutError")
+AWAY = ClusterError("failed calling webhook: connection refused", 500)
+NO = Refused("no", 403)
 
 
 def rounds(world: World, count: int = 30) -> None:
@@ -82,6 +85,43 @@ def test_what_is_refused_for_the_longest_time_fails_with_the_servers_words(kind:
     world.now += 10
     rounds(world)
     assert shown(world, "flights-1") == ("Failed", reason, WHY)
+
+
+@pytest.mark.parametrize("kind, name", [(JOBS, "flights-1-verify"), (INFERENCE_SERVICES, "flights-1")])
+@pytest.mark.parametrize("before", [SILENT, AWAY, WHY])
+def test_an_api_server_that_was_away_for_the_longest_time_fails_nothing(
+    kind: Kind, name: str, before: str | ClusterError
+) -> None:
+    world = World()
+    world.refuses[kind, name] = before
+    world.add_version("flights-1", A, **IMMEDIATE)
+    for _ in range(5):
+        rounds(world)
+        world.now += LONGEST_S
+    world.now += 7200
+    world.refuses.clear()
+    rounds(world)
+    assert shown(world, "flights-1")[0] == "Live"
+
+
+@pytest.mark.parametrize("kind, name", [(JOBS, "flights-1-verify"), (INFERENCE_SERVICES, "flights-1")])
+def test_nor_does_a_webhook_that_starts_after_it(kind: Kind, name: str) -> None:
+    world = World()
+    world.refuses[kind, name] = SILENT
+    world.add_version("flights-1", A, **IMMEDIATE)
+    rounds(world)
+    world.now += 7300
+    world.refuses[kind, name] = AWAY
+    for _ in range(59):
+        world.now += 1
+        rounds(world, 5)
+    assert shown(world, "flights-1")[0] != "Failed"
+    assert shown(world, "flights-1")[2] == str(AWAY)
+    world.refuses.clear()
+    for _ in range(5):
+        world.now += 7
+        rounds(world, 5)
+    assert shown(world, "flights-1")[0] == "Live"
 
 
 def test_a_change_that_is_refused_is_said_while_what_is_there_goes_on() -> None:
@@ -145,6 +185,58 @@ def test_a_roll_back_waits_for_no_refused_predictor(why: str | ClusterError) -> 
     rounds(world, 3)
     assert world.route() == {"flights-1": (100, None)}
     assert shown(world, "flights-2")[0] == "RolledBack"
+
+
+def test_of_many_changes_that_get_no_answer_a_roll_back_waits_for_one_and_each_has_its_turn() -> None:
+    """As after an upgrade that changes every predictor, while KServe's webhook is silent."""
+    world = World()
+    for name, digest in (("flights-1", A), ("flights-2", B)):
+        world.add_version(name, digest, **IMMEDIATE)
+        rounds(world)
+    changed = ["flights-1", "flights-2", MODEL]
+    for name in changed:
+        edited(world, name)
+    world.refuses = tries = Silence((INFERENCE_SERVICES, name) for name in changed)
+    world.annotate("flights-2", rollback="worse")
+    rounds(world, 1)
+    assert len(tries.made) == 1
+    rounds(world)
+    assert len(tries.made) == 1
+    assert world.route() == {"flights-1": (100, None)}
+    assert shown(world, "flights-2")[0] == "RolledBack"
+    assert conditions(world, "flights-1")["Ready"] == ("True", f"its change is not taken: {SILENT}")
+    for second in range(10):
+        world.now += 1
+        rounds(world, 1)
+        assert len(tries.made) <= second + 2
+    # Once it was rolled back nobody asks for the change of the second any more.
+    assert {name for _, name in tries.made[1:]} == {"flights-1", MODEL}
+
+
+def test_what_is_put_off_behind_one_that_gets_no_answer_is_before_it_the_next_time() -> None:
+    world = World()
+    world.add_version("flights-1", A, **IMMEDIATE)
+    rounds(world)
+    edited(world, MODEL)
+    world.refuses[INFERENCE_SERVICES, MODEL] = SILENT
+    world.add_version("flights-2", B, **IMMEDIATE)
+    for _ in range(20):
+        world.now += 1
+        rounds(world, 1)
+    assert shown(world, "flights-2")[0] == "Live"
+
+
+class Silence(dict[ObjectKey, Any]):
+    """What some objects get no answer for, and how often each was tried."""
+
+    def __init__(self, keys: Iterable[ObjectKey]) -> None:
+        super().__init__(dict.fromkeys(keys, SILENT))
+        self.made: list[ObjectKey] = []
+
+    def get(self, key: ObjectKey, default: Any = None) -> Any:
+        if key in self:
+            self.made.append(key)
+        return super().get(key, default)
 
 
 def test_a_status_that_is_refused_holds_up_that_of_no_other_version() -> None:
@@ -216,50 +308,22 @@ def outcome(error: ClusterError, *kinds: Kind) -> tuple[Outcome, list[str]]:
 
 def test_what_ends_a_plan() -> None:
     objects = (JOBS, INFERENCE_SERVICES, CONFIG_MAPS, JOBS)
-    for error in (Refused("denied", 403), ClusterError("the webhook is away", 500), SILENT):
+    for error in (Refused("denied", 403), AWAY, SILENT):
         ended, calls = outcome(error, *objects)
-        assert calls == [JOBS.plural, INFERENCE_SERVICES.plural, CONFIG_MAPS.plural]
-        assert set(ended.refused) == {(JOBS, JOBS.plural), (INFERENCE_SERVICES, INFERENCE_SERVICES.plural)}
+        assert calls[-1] == CONFIG_MAPS.plural
+        assert {*ended.refused, *ended.untried} == {(JOBS, JOBS.plural), (INFERENCE_SERVICES, INFERENCE_SERVICES.plural)}
         assert (ended.error, ended.done, ended.stale) == (error, 0, False)
     assert outcome(Refused("denied", 403), JOBS)[0].error is None
 
 
-KEY = INFERENCE_SERVICES, "flights-1"
-
-
-def apply_of(size: int) -> Operation:
-    return Operation(Verb.APPLY, INFERENCE_SERVICES, NAMESPACE, "flights-1", {"size": size})
-
-
-def seen_at(now: float, refused: dict[ObjectKey, Refusal]) -> Seen:
-    return Seen(NAMESPACE, MODEL, now, refused=refused)
-
-
-def test_when_it_is_tried_again() -> None:
-    other = Operation(Verb.DELETE, INFERENCE_SERVICES, NAMESPACE, "flights-1")
-    plan = Plan((apply_of(1), other), 0.0)
-    refused = noted(seen_at(100.0, {}), plan, Outcome(1, refused={KEY: WHY}), 100.0)
-    waiting = seen_at(100.2, refused)
-    assert put_off(plan.operations, waiting) == (other,)
-    assert wait_s(waiting) == pytest.approx(0.3)
-    # Its time has come, somebody has changed what is asked for, or the clock has been set back by an hour.
-    assert put_off(plan.operations, seen_at(101.0, refused)) == (other, apply_of(1))
-    assert put_off((apply_of(2), other), waiting) == (other, apply_of(2))
-    assert put_off(plan.operations, seen_at(-3500.0, refused)) == (other, apply_of(1))
-    assert wait_s(seen_at(101.0, refused)) == float("inf")
-
-
-def test_what_becomes_of_a_refusal() -> None:
-    before = {KEY: Refusal(WHY, {"size": 1}, 110.0, 3)}
-    tried = Plan((apply_of(1),), 0.0)
-    # Not tried yet, taken, refused again, refused as another, not come to.
-    assert noted(seen_at(100.0, before), Plan((), 0.0), Outcome(0), 111.0) == before
-    assert noted(seen_at(110.0, before), tried, Outcome(1), 110.0) == {}
-    assert noted(seen_at(110.0, before), tried, Outcome(0, refused={KEY: "no"}), 120.0)[KEY] == Refusal(
-        "no", {"size": 1}, 124.0, 4
-    )
-    other = noted(seen_at(105.0, before), Plan((apply_of(2),), 0.0), Outcome(0, refused={KEY: "no"}), 105.0)
-    assert other[KEY] == Refusal("no", {"size": 2}, 105.5, 1)
-    assert noted(seen_at(110.0, before), tried, Outcome(0, ClusterError("away")), 110.0) == before
-    # Nobody asks for it any more.
-    assert noted(seen_at(110.0, before), Plan((), 0.0), Outcome(0), 110.0) == {}
+def test_one_that_gets_no_answer_is_the_last_that_is_tried() -> None:
+    objects = (JOBS, INFERENCE_SERVICES, CONFIG_MAPS)
+    for error in (AWAY, SILENT):
+        ended, calls = outcome(error, *objects)
+        assert calls == [JOBS.plural, CONFIG_MAPS.plural]
+        assert (ended.refused, ended.untried) == (
+            {(JOBS, JOBS.plural): error}, {(INFERENCE_SERVICES, INFERENCE_SERVICES.plural): error}
+        )  # fmt: skip
+    ended, calls = outcome(Refused("denied", 403), *objects)
+    assert calls == [JOBS.plural, INFERENCE_SERVICES.plural, CONFIG_MAPS.plural]
+    assert not ended.untried

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from penstock_operator.cluster import INFERENCE_SERVICES
+from penstock_operator.cluster import INFERENCE_SERVICES, ClusterError
 from penstock_operator.judgement import AWAY_S, FULL_S, LOOK_S, TELL_S
 from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE
 
@@ -208,3 +208,18 @@ def test_a_change_that_is_refused_for_good_slows_no_trial(story: Make) -> None:
     assert it.operator.counters.refused > 2
     it.run(1500, it.is_over)
     assert it.phase == "Live", it.message
+
+
+def test_of_changes_that_get_no_answer_a_turn_waits_for_one_and_a_bad_version_is_rolled_back(story: Make) -> None:
+    it = story()
+    it.run(LOOK_S)
+    for name in (MODEL, "flights-1", "flights-2"):
+        there = it.world.cluster.objects[INFERENCE_SERVICES.plural, NAMESPACE, name]
+        predictor = {**there["spec"]["predictor"], "minReplicas": 7}
+        it.world.cluster.put(INFERENCE_SERVICES, {**there, "spec": {**there["spec"], "predictor": predictor}})
+        it.world.refuses[INFERENCE_SERVICES, name] = ClusterError("no answer: TimeoutError")
+    asyncio.run(it.look())
+    assert it.operator.counters.refused == 1
+    it.versions.failing[NEW] = 0.5
+    it.run(300, it.is_over)
+    assert it.phase == "RolledBack", it.message
