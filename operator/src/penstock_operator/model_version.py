@@ -8,6 +8,7 @@ status that cannot be read counts as none.
 """
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -199,8 +200,12 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def order(self) -> tuple[str, tuple[tuple[int, int, str], ...]]:
         """Older versions first; of those that came in the same second by name, 10 after 9."""
-        parts = re.split(r"(\d+)", self.name)
-        return self.created, tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts)
+        return self.created, _order_of_names(self.name)
+
+
+@lru_cache(maxsize=4096)
+def _order_of_names(name: str) -> tuple[tuple[int, int, str], ...]:
+    return tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in re.split(r"(\d+)", name))
 
 
 def predictor_name(version: str, model: str) -> str:

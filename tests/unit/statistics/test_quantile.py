@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock_operator.statistics import proportion
+from penstock_operator.statistics.betting import log_mean
+from penstock_operator.statistics.difference import Pair, log_e_below
 from penstock_operator.statistics.quantile import Sample, log_e_longer, log_e_no_longer, shift_over, shift_within
 
 PER_DOUBLING = 8
@@ -69,6 +72,28 @@ def test_the_quantile_is_the_one_of_the_counts(counts: dict[int, int], tail: flo
     values = sorted((number for number, count in counts.items() for _ in range(count)), reverse=True)
     place = Sample.of(counts).bin_of(tail)
     assert sum(value >= place for value in values) >= tail * len(values) > sum(value > place for value in values)
+
+
+@settings(max_examples=60)
+@given(
+    *(st.dictionaries(st.integers(20, 50), st.integers(1, 2000), min_size=1) for _ in range(2)),
+    st.integers(-6, 6),
+    st.sampled_from([0.5, 0.1, 0.01]),
+)
+def test_no_bin_has_a_lesser_e_value(ours: dict[int, int], theirs: dict[int, int], shift: int, tail: float) -> None:
+    """As the formula has it, over all bins."""
+    candidate, baseline = Sample.of(ours), Sample.of(theirs)
+
+    def of_bin(number: int) -> float:
+        above, above_next = baseline.above(number), baseline.above(number + 1)
+        pair = Pair(candidate.total, candidate.above(number + shift), baseline.total, above)
+        too_high = proportion.log_e_below(above, baseline.total, tail)
+        too_low = proportion.log_e_above(above_next, baseline.total, tail)
+        misplaced = log_mean(((0.5, too_high), (0.5, too_low)))
+        return log_mean(((0.9, log_e_below(pair, 0.0, tail)), (0.1, misplaced)))
+
+    least = min(map(of_bin, range(len(baseline.beyond) + 1)))
+    assert log_e_no_longer(candidate, baseline, tail, shift) == pytest.approx(least, rel=1e-9, abs=1e-9)
 
 
 def test_nothing_says_nothing() -> None:

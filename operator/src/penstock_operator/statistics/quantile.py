@@ -23,10 +23,9 @@ from itertools import accumulate
 from math import ceil, floor, inf, log, log2
 
 from penstock_operator.statistics import difference, proportion
-from penstock_operator.statistics.betting import NEVER, log_mean
+from penstock_operator.statistics.betting import NEVER, log_sum
 
-_COMPARED, _MISPLACED = 0.9, 0.1
-_LOG_MISPLACED, _HALF_MISPLACED = log(_MISPLACED), log(0.5 * _MISPLACED)
+_LOG_COMPARED, _LOG_MISPLACED, _LOG_HALF = log(0.9), log(0.1), log(0.5)
 _ROUNDING = 1e-9
 
 
@@ -94,12 +93,12 @@ def _least(baseline: Sample, tail: float, compare: Callable[[int], float]) -> fl
         for number in bins:
             above, above_next = baseline.above(number), baseline.above(number + 1)
             too_far = _too_high(above, baseline.total, tail) if rising else _too_low(above_next, baseline.total, tail)
-            if too_far + _HALF_MISPLACED >= least:
+            if too_far + _LOG_HALF + _LOG_MISPLACED >= least:
                 break  # what says that the quantile is not so far out only grows from here
             other = _too_low(above_next, baseline.total, tail) if rising else _too_high(above, baseline.total, tail)
-            misplaced = log_mean(((0.5, too_far), (0.5, other)))
-            if misplaced + _LOG_MISPLACED < least:
-                least = min(least, log_mean(((_COMPARED, compare(number)), (_MISPLACED, misplaced))))
+            misplaced = log_sum((too_far + _LOG_HALF, other + _LOG_HALF)) + _LOG_MISPLACED
+            if misplaced < least:
+                least = min(least, log_sum((compare(number) + _LOG_COMPARED, misplaced)))
     return least
 
 
