@@ -68,7 +68,7 @@ class Stack:
 @contextmanager
 def kafka_stack(client: str) -> Iterator[Stack]:
     """Everything, with one of Kafka's clients."""
-    with _directory() as directory, KafkaServer(quick_start=False) as kafka, _database(), ExitStack() as exits:
+    with _directory() as directory, KafkaServer() as kafka, _database(), ExitStack() as exits:
         make_topics(kafka.bootstrap)
         start = _Starting(exits, directory)
         broker = ["--kafka_bootstrap", kafka.bootstrap, "--kafka_client", client]

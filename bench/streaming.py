@@ -209,7 +209,7 @@ def measure(rounds: int, seconds: float, names: Sequence[str]) -> dict[str, Any]
         for name in names:
             contender = CONTENDERS[name]
             # A broker each: offsets of a topic that was deleted and made again outlive it for a while.
-            with tempfile.TemporaryDirectory() as directory, KafkaServer(quick_start=False) as kafka:
+            with tempfile.TemporaryDirectory() as directory, KafkaServer() as kafka:
                 bed = Bed(kafka, Path(directory))
                 bed.make_topics()
                 with contender.start(bed) as pids:

@@ -74,7 +74,7 @@ def working(client: str, *options: str) -> Iterator[tuple[Working, "Flow"]]:
     # What is started from here on inherits it: broker, producer and reader share the load's core.
     os.sched_setaffinity(0, {int(LOAD_CPU)})
     # A broker each: offsets of a topic that was deleted and made again outlive it for a while.
-    with TemporaryDirectory() as directory, KafkaServer(quick_start=False) as kafka:
+    with TemporaryDirectory() as directory, KafkaServer() as kafka:
         bed = Bed(kafka, Path(directory))
         bed.make_topics()
         port = free_port()
