@@ -90,6 +90,7 @@ def is_unused(seen: Seen, address: str, digest: str, policy: Policy) -> bool:
             continue
         if pod.answer is None or (route is not None and pod.answer.revision != route.revision):
             return False
-        if digest in pod.answer.applied and not elsewhere:
+        # Without a route, and with no revision, it follows the user's own predictor, whose bundle this may be.
+        if digest in pod.answer.applied and not elsewhere and (route is not None or pod.answer.revision):
             return False
     return True

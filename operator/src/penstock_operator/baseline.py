@@ -83,12 +83,12 @@ def own_predictor(seen: Seen) -> Mapping[str, Any] | None:
 
 
 def in_route(version: ModelVersion, seen: Seen, roles: Roles) -> bool:
-    """Whether the route is to have the baseline: its pods were ready, and are still there unless it is in the route already."""
+    """Whether the route is to have the baseline: its pods were ready, and are still there until the first step is taken. From
+    then on whatever becomes of them or of the route's text: one that came back would be another arm."""
     digest = wanted_digest(version, seen, roles)
     if not digest or version.status.baseline != digest:
         return False
-    entries = (seen.route.entries if seen.route is not None else None) or ()
-    return any(entry.arm and entry.model == baseline_name(version) for entry in entries) or not missing(version, digest, seen)
+    return stage_of(version) is Stage.CANARY or not missing(version, digest, seen)
 
 
 def missing(version: ModelVersion, digest: str, seen: Seen) -> str:

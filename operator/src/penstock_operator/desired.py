@@ -157,7 +157,7 @@ def _apply(kind: Kind, document: dict[str, Any], there: Any) -> list[Operation]:
 
 
 def _route(here: Situation, entries: tuple[Entry, ...]) -> list[Operation]:
-    """Writes the route if it is not as the statuses say. The revision is above all that anybody has seen."""
+    """Writes the route if it is not as the statuses say."""
     seen, route = here.seen, here.seen.route
     if route is not None and is_written(seen, entries):
         return _noted(here, route, entries)
@@ -166,13 +166,25 @@ def _route(here: Situation, entries: tuple[Entry, ...]) -> list[Operation]:
     needed = route is not None or any(revisions) or any(entry.model for entry in entries)
     if not entries or not needed or (route is not None and route.deleting):
         return []
-    revisions += [version.status.route_revision for version in seen.versions]
-    revision = max([*revisions, route.revision if route else 0]) + 1
     noted = route.acknowledged if route is not None else 0
-    document = route_document(seen, revision, entries, made_service=_ours(seen), acknowledged=noted)
+    document = route_document(seen, _next_revision(seen), entries, made_service=_ours(seen), acknowledged=noted)
     verb = Verb.CREATE if route is None else Verb.APPLY
     version = route.resource_version if route is not None else ""
     return [Operation(verb, CONFIG_MAPS, seen.namespace, route_name(seen.model), document, resource_version=version)]
+
+
+def _next_revision(seen: Seen) -> int:
+    """Above all that anybody has seen: a pod that had applied another route under it would pass for one that applies this.
+
+    Where a ConfigMap was deleted or broken by hand, a pod that does not answer, or that applies right now what was there before,
+    may know of more than is told: then it is above what time can have brought, in milliseconds since 1970."""
+    answers, route = [pod.answer for pod in seen.pods if pod.running], seen.route
+    told = [answer.revision for answer in answers if answer is not None]
+    told += [version.status.route_revision for version in seen.versions]
+    last = max([*told, route.revision if route is not None else 0], default=0)
+    is_first = route is None and last == 0 and None not in answers
+    is_known = route is not None and route.entries is not None
+    return last + 1 if is_first or is_known else max(last + 1, int(seen.now * 1000))
 
 
 def _noted(here: Situation, route: Route, entries: tuple[Entry, ...]) -> list[Operation]:

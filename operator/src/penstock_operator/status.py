@@ -6,7 +6,7 @@ Invariant: a look that finds nothing new writes nothing; a condition's time is t
 import msgspec
 
 from penstock_operator.advance import Situation, Step, own_service, pods_missing
-from penstock_operator.baseline import MOST, WITHOUT, baseline_name, has_step, is_asked, missing, wanted_digest
+from penstock_operator.baseline import MOST, WITHOUT, baseline_name, has_step, in_route, is_asked, missing, wanted_digest
 from penstock_operator.clock import write_moment
 from penstock_operator.cluster import INFERENCE_SERVICES
 from penstock_operator.model_version import Condition, ModelVersion, Status
@@ -40,7 +40,7 @@ def next_status(version: ModelVersion, step: Step, here: Situation) -> Status:
         verify_attempts=before.verify_attempts + step.again,
         observed_generation=version.generation,
         evidence=before.evidence if step.evidence is None else step.evidence,
-        baseline=_baseline_after(version, step),
+        baseline=_baseline_after(version, step, here),
     )
     if step.verdict is not None and step.verdict.ok:
         status = msgspec.structs.replace(status, digest=version.spec.bundle.digest, verification=step.verdict.measured)
@@ -101,12 +101,14 @@ def _live(step: Step) -> tuple[str, bool | None, str, str]:
     return "Live", live, "Live" if live else step.reason or step.stage.value, "" if live else step.message[:512]
 
 
-def _baseline_after(version: ModelVersion, step: Step) -> str:
-    """It is of one trial, and of its small steps: whoever stands elsewhere has none."""
+def _baseline_after(version: ModelVersion, step: Step, here: Situation) -> str:
+    """It is of one trial, and of its small steps: whoever stands elsewhere has none, nor who is promoted past its pods."""
     after = msgspec.structs.replace(version.status, stage=step.stage.value, weight=step.weight)
     if not has_step(msgspec.structs.replace(version, status=after)):
         return ""
-    return version.status.baseline if step.baseline is None else step.baseline
+    given = version.status.baseline if step.baseline is None else step.baseline
+    first = step.stage is Stage.CANARY and stage_of(version) is not Stage.CANARY
+    return "" if first and given != WITHOUT and not in_route(version, here.seen, here.roles) else given
 
 
 def _baseline(version: ModelVersion, status: Status, step: Step, here: Situation) -> tuple[str, bool | None, str, str]:

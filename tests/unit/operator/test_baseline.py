@@ -192,6 +192,52 @@ def test_promotion_by_hand_over_all_steps_that_have_one_does_not_wait_for_it() -
     assert BASE not in world.services()
 
 
+def test_promoted_past_pods_that_are_gone_its_first_step_has_none() -> None:
+    """They were ready, and went before they came into the route."""
+    world = begin(held=True)
+    world.held = set()
+    for _ in range(5):
+        world.make_pods()
+    asyncio.run(world.operate())
+    assert world.status("flights-2")["baseline"] == OLD
+    world.remove(INFERENCE_SERVICES, NAMESPACE, BASE)
+    world.collect()
+    world.annotate("flights-2", promote="100")
+    for _ in range(20):
+        asyncio.run(world.operate())
+        world.apply_route()
+        assert BASE not in world.route()
+    assert stands(world)[0] == "Live"
+
+
+def test_paused_before_its_first_step_its_pods_wait_beside_the_route() -> None:
+    world = begin(held=True)
+    world.annotate("flights-2", paused="true")
+    world.held = set()
+    asyncio.run(world.settle())
+    assert stands(world) == ("Joining", 0, "Paused")
+    assert BASE in world.services()
+    assert BASE not in world.route()
+    world.annotate("flights-2", paused=None)
+    asyncio.run(world.settle())
+    assert stands(world)[:2] == ("Canary", 5)
+    assert world.route()[BASE] == (5, None)
+
+
+def test_rolled_back_before_any_transformer_heard_of_the_route_its_baseline_goes() -> None:
+    """Nobody has a route any more: the transformers follow the user's own predictor, whose bundle the baseline holds too."""
+    world = World()
+    world.apply_service(OLD)
+    world.add_version("flights-2", NEW, rollout={"baseline": True})
+    for _ in range(10):
+        asyncio.run(world.round())
+    assert BASE in world.services()
+    world.remove(CONFIG_MAPS, NAMESPACE, route_name(MODEL))
+    world.annotate("flights-2", rollback="no")
+    asyncio.run(world.settle())
+    assert world.services() == {MODEL}
+
+
 def test_a_first_step_that_is_large_needs_none() -> None:
     world = begin(steps=[50, 100])
     assert compared(world) == ("False", "LargeStep")

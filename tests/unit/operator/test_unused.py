@@ -72,6 +72,12 @@ def test_a_digest_that_another_entry_has_says_nothing_of_this_one() -> None:
     assert unused(Pod("one", "1", answer=Answer(5, (OLD,))), route=route)
 
 
+@pytest.mark.parametrize(("revision", "follows"), [(0, True), (4, False)])
+def test_without_a_route_who_follows_the_users_own_predictor_sends_nowhere_else(revision: int, follows: bool) -> None:
+    """Whatever else holds the same bundle; who has applied a route goes by it still."""
+    assert unused(Pod("one", "1", answer=Answer(revision, (OLD,))), route=None) == follows
+
+
 @pytest.mark.parametrize("how", ["silent", "behind"])
 def test_a_kept_versions_pods_stay_for_a_transformer_that_may_send_there(how: str) -> None:
     """Long after its time, through many looks, until the pod has caught up."""

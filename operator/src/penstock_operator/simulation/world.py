@@ -62,7 +62,8 @@ class World:
     # --- the operator
 
     async def operate(self, reader: Any = None) -> Plan:
-        """One look and what follows from it; it dies before its `die_at`-th call from now."""
+        """One look and what follows from it, which takes a moment; it dies before its `die_at`-th call from now."""
+        self.now += 0.001
         reader = reader or self.cluster
         names = self._names(reader)
         seen = await look(reader, self, self._silence, NAMESPACE, MODEL, names, self.now, refused=self._refused)
