@@ -123,9 +123,13 @@ def test_who_may_only_read_sees_no_payload_and_changes_nothing(
         tab.wait("!document.getElementById('sign-in').hidden")
         assert tab.value(FOCUSED) == "key"
         assert tab.value("document.getElementById('letters').hidden")
+        tab.value("globalThis.loaded = 'once'")
         tab.type("penstock_000000000000_wrong")
         tab.press("Enter")
-        tab.wait(f"{SAID}.startsWith('Not signed in')")
+        tab.type("penstock_000000000000_wrong_too")
+        tab.press("Enter")
+        tab.wait(f"{SAID}.startsWith('Not signed in: ')")
+        assert tab.value("globalThis.loaded") == "once"
         tab.wait(f"{FOCUSED} === 'key'")
         tab.type(keys["reader"])
         tab.press("Enter")

@@ -11,6 +11,7 @@ const FIRST_PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 15000;
 
 let connection = null;
+let keyGiven = () => {};
 
 async function follow() {
   let pause = FIRST_PAUSE_MS;
@@ -48,14 +49,16 @@ function signedIn(error) {
   signIn(error);
   if (again) say(`Not signed in: ${error.message}`);
   $("key").focus();
-  return new Promise((resolve) => {
-    $("sign-in-form").addEventListener("submit", (event) => {
-      event.preventDefault();
-      useKey($("key").value.trim());
-      $("key").value = "";
-      resolve();
-    }, { once: true });
-  });
+  return new Promise((resolve) => { keyGiven = resolve; });
+}
+
+// Heard at all times, also while a key is being tried: a form that nobody hears loads the page anew, and the key is gone.
+function submitted(event) {
+  event.preventDefault();
+  useKey($("key").value.trim());
+  $("key").value = "";
+  connection.abort();
+  keyGiven();
 }
 
 // --- showing
@@ -155,4 +158,5 @@ function showWorker(worker) {
 }
 
 addEventListener("pagehide", () => connection?.abort());
+$("sign-in-form").addEventListener("submit", submitted);
 follow();
