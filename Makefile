@@ -84,7 +84,7 @@ cluster-programs: setup
 	@$(BIN)/python tools/get_go.py "$(GO)"
 	@PYTHONPATH=tests/cluster $(BIN)/python -m bed programs
 
-cluster-up: setup ## a real Kubernetes on this machine with KServe, the chart and the flights example, no registry needed; the first build takes half an hour
+cluster-up: setup ## a real Kubernetes on this machine with KServe, the chart and the flights example, no registry needed; the first build takes about ten minutes on two quiet cores
 	@$(BIN)/python tools/get_servers.py buildah debootstrap runc containerd containernetworking-plugins iptables conntrack iproute2 procps gcc default-jre-headless maven
 	@$(BIN)/python tools/get_go.py "$(GO)"
 	@$(BIN)/python tools/get_kafka.py
