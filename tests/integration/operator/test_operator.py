@@ -26,10 +26,21 @@ def check_two_versions(bed: Any, wait: Wait) -> None:
     assert conditions == {"Verified": "True", "Ready": "True", "Acknowledged": "True", "Live": "True"}
 
 
+def check_field_managers(bed: Any) -> None:
+    """Who has written what the operator makes is said by its field manager alone (docs/operations.md, GitOps)."""
+    made = {"inferenceservices": ("flights", "flights-1", "flights-2"), "jobs": ("flights-1-verify", "flights-2-verify")}
+    for plural, names in {**made, "configmaps": ("penstock-route-flights",)}.items():
+        field = "f:data" if plural == "configmaps" else "f:spec"
+        for name in names:
+            fields = bed.get(plural, name)["metadata"]["managedFields"]
+            assert {entry["manager"] for entry in fields if field in entry["fieldsV1"]} == {"penstock-operator"}, name
+
+
 def test_a_rollout_and_the_way_back(bed: Any, wait: Wait) -> None:
     operator = bed.operator()
     two_versions(bed)
     check_two_versions(bed, wait)
+    check_field_managers(bed)
     owners = bed.get("inferenceservices", "flights-2")["metadata"]["ownerReferences"]
     assert [owner["kind"] for owner in owners] == ["ModelVersion"]
     told = {event["involvedObject"]["name"]: event["message"] for event in bed.all("events")}
