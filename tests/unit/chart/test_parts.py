@@ -25,12 +25,13 @@ def environment_of(pod: Document) -> dict[str, Document]:
     return {variable["name"]: variable for variable in pod["containers"][0]["env"]}
 
 
-def test_autoscalers_aim_at_work_in_flight(render: Render) -> None:
+@pytest.mark.parametrize("part", ["transformer", "predictor"])
+def test_autoscalers_aim_at_work_in_flight(render: Render, part: str) -> None:
     scaling = {"enabled": True, "minReplicas": 3, "maxReplicas": 12, "inFlight": 40}
-    documents = render({"models": [{"name": "flights", "namespace": "ml", "transformer": {"autoscaling": scaling}}]})
+    documents = render({"models": [{"name": "flights", "namespace": "ml", part: {"autoscaling": scaling}}]})
     ((name, scaler),) = named(documents, "HorizontalPodAutoscaler").items()
-    assert (name, scaler["metadata"]["namespace"]) == ("penstock-flights-transformer", "ml")
-    assert scaler["spec"]["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "flights-transformer"}
+    assert (name, scaler["metadata"]["namespace"]) == (f"penstock-flights-{part}", "ml")
+    assert scaler["spec"]["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"flights-{part}"}
     assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (3, 12)
     (metric,) = scaler["spec"]["metrics"]
     assert metric["pods"] == {"metric": {"name": "penstock_in_flight"}, "target": {"type": "AverageValue", "averageValue": "40"}}
