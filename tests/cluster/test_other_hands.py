@@ -1,6 +1,7 @@
 """Somebody else's hands: no InferenceService where one is named, one that is edited or deleted in mid-rollout."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,20 @@ def test_a_versions_own_is_deleted_in_mid_rollout_and_made_anew(served: Flights,
         finish(served, version)
         result = end()
     check_load(served, next_bundle, result)
+
+
+def test_a_version_deleted_in_mid_rollout_gives_its_requests_back(served: Flights, next_bundle: Path, version: str) -> None:
+    settle(served)
+    with load(served, f"/predict/{RECORD}") as end:
+        half_way(served, next_bundle, version)
+        served.kubectl("delete", "modelversion", version, "--timeout=180s")
+        gone_at = time.time()
+        pods = f"--selector=serving.kserve.io/inferenceservice={version}"
+        served.kubectl("wait", "--for=delete", f"inferenceservice/{version}", "--timeout=120s")
+        served.kubectl("wait", "--for=delete", "pods", pods, "--timeout=120s")
+        result = end()
+    check_load(served, next_bundle, result)
+    assert {named for at, named, _ in result["answers"] if at > gone_at} == {f"{MODEL}@{example.digest(served.bundle)}"}
 
 
 def test_the_users_own_is_edited_in_mid_rollout_and_stays_as_edited(served: Flights, next_bundle: Path, version: str) -> None:
