@@ -2,13 +2,14 @@
 no request fails.
 """
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from bed.flights import CLAIM, RECORD, Flights
 from bed.underway import load
-from bed.variants import Variant
+from bed.variants import Variant, own_variant
 from bed.versions import manifest, penstock_rollout, told, wait_for, wait_live
 
 STEPS = {"strategy": "manual", "steps": [50, 100]}
@@ -71,3 +72,27 @@ def test_a_newer_one_waits_where_the_other_says_so(served: Flights, variants: li
         wait_for(served, version, "phase", "RolledBack")
         result = end()
     check(result)
+
+
+def test_the_one_before_is_retired_when_it_was_kept_for_long_enough(
+    served: Flights, variants: list[Variant], version: str, second: str
+) -> None:
+    with load(served, f"/predict/{RECORD}") as end:
+        served.apply(of_variant(version, variants[0], strategy="immediate"))
+        wait_live(served, version)
+        served.apply(of_variant(second, variants[1], strategy="immediate", keepForRollback="5s"))
+        wait_live(served, second)
+        wait_for(served, version, "reason", "Replaced")
+        retired_at = time.time()
+        served.kubectl("wait", "--for=delete", f"inferenceservice/{version}", "--timeout=120s")
+        pods = f"--selector=serving.kserve.io/inferenceservice={version}"
+        served.kubectl("wait", "--for=delete", "pods", pods, "--timeout=120s")
+        gone_at = time.time()
+        assert served.kubectl("get", "modelversion", version, "--output=jsonpath={.status.phase}") == "Retired"
+        penstock_rollout(served, "rollback", second)
+        wait_for(served, second, "phase", "RolledBack")
+        result = end()
+    check(result)
+    # The newer one answers alone meanwhile; then there is nobody to go back to but the user's own bundle.
+    assert {named for at, named, _ in result["answers"] if retired_at < at < gone_at} == {variants[1].label}
+    assert result["answers"][-1][1] == own_variant(served).label
