@@ -17,8 +17,8 @@ from penstock_operator.simulation.world import World
 OLD, NEW, OTHER = ("sha256:" + letter * 64 for letter in "abc")
 BASE = "flights-2-base"
 RATE = 200
-FAST, SLOW = ({start + number: 0.3 * 0.7**number for number in range(20)} for start in (60, 64))
-"""The part of requests in each bin of latency; four bins are 1.4 times as long."""
+FAST, SLOW = ({start + number: 0.3 * 0.7**number for number in range(20)} for start in (60, 66))
+"""The part of requests in each bin of latency; six bins are 1.7 times as long."""
 
 
 class Holding(World):

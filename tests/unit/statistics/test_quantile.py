@@ -52,6 +52,28 @@ def test_doubled_latency_is_found_and_equal_latency_is_cleared() -> None:
     assert _crossings(1.0, 0.5, shift_within(1.25, PER_DOUBLING), longer=False) >= 55
 
 
+def _at(shares: dict[float, float], requests: int) -> Sample:
+    """So many requests, of which each share takes so many seconds."""
+    return _sample(np.repeat(list(shares), [round(requests * share) for share in shares.values()]))
+
+
+def test_a_median_that_is_longer_by_less_than_the_margin_is_never_called_longer_whatever_its_shape() -> None:
+    """The quantile is anywhere in its bin: 1.2 times as long is three bins from one lower edge to another."""
+    edge = 1e-4 * 2 ** (60 / PER_DOUBLING)
+    baseline, candidate = _at({edge / 2: 0.48, edge * 1.085: 0.52}, 20_000), _at({edge / 2: 0.4, edge * 1.085 * 1.2: 0.6}, 20_000)
+    assert log_e_longer(candidate, baseline, 0.5, shift_over(1.25, PER_DOUBLING)) < log(20)
+    slower = _at({edge / 2: 0.4, edge * 1.085 * 1.4: 0.6}, 20_000)
+    assert log_e_longer(slower, baseline, 0.5, shift_over(1.25, PER_DOUBLING)) > log(20)
+
+
+def test_a_tail_that_is_five_times_as_long_is_not_let_by_for_being_half_as_frequent() -> None:
+    """Of the baseline 3 % take 100 ms, so that its p99 is there; of the candidate 1.5 % take 500 ms."""
+    within = shift_within(1.25, PER_DOUBLING)
+    baseline = _at({0.02: 0.97, 0.1: 0.03}, 200_000)
+    assert log_e_no_longer(_at({0.02: 0.985, 0.5: 0.015}, 200_000), baseline, 0.01, within) < log(20)
+    assert log_e_no_longer(_at({0.02: 0.985, 0.1: 0.015}, 200_000), baseline, 0.01, within) > log(20)
+
+
 @settings(max_examples=40)
 @given(
     st.dictionaries(st.integers(0, 40), st.integers(1, 500), min_size=1), st.integers(1, 30), st.sampled_from([0.5, 0.1, 0.01])
@@ -87,10 +109,12 @@ def test_no_bin_has_a_lesser_e_value(ours: dict[int, int], theirs: dict[int, int
     def of_bin(number: int) -> float:
         above, above_next = baseline.above(number), baseline.above(number + 1)
         pair = Pair(candidate.total, candidate.above(number + shift), baseline.total, above)
+        beyond = proportion.log_e_below(candidate.above(number + 1 + shift), candidate.total, tail)
+        compared = min(log_e_below(pair, 0.0, tail), beyond)
         too_high = proportion.log_e_below(above, baseline.total, tail)
         too_low = proportion.log_e_above(above_next, baseline.total, tail)
         misplaced = log_mean(((0.5, too_high), (0.5, too_low)))
-        return log_mean(((0.9, log_e_below(pair, 0.0, tail)), (0.1, misplaced)))
+        return log_mean(((0.9, compared), (0.1, misplaced)))
 
     least = min(map(of_bin, range(len(baseline.beyond) + 1)))
     assert log_e_no_longer(candidate, baseline, tail, shift) == pytest.approx(least, rel=1e-9, abs=1e-9)
