@@ -63,8 +63,7 @@ def install(cluster: Cluster, namespace: str, folder: Path, image: str) -> Fligh
     cluster.load(build(REDIS))
     cluster.volume(CLAIM, namespace)
     address = f"redis://redis.{namespace}:6379/0"
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET},
-              "data": {"url": base64.b64encode(address.encode()).decode()}}  # fmt: skip
+    secret = _secret(base64.b64encode(address.encode()).decode())
     cluster.apply(_redis(), service("redis", 6379), secret, _filler(image), namespace=namespace)
     cluster.kubectl("--namespace", namespace, "wait", "--for=condition=Ready", "pod/redis", "pod/filler", "--timeout=120s")
     with cluster.reach(namespace, "redis", 6379) as (host, port):
@@ -72,6 +71,19 @@ def install(cluster: Cluster, namespace: str, folder: Path, image: str) -> Fligh
     flights = Flights(cluster, namespace, bundle)
     flights.put_bundle(bundle, MODEL)
     return flights
+
+
+def install_beside(flights: Flights, namespace: str, bundle: Path, image: str) -> Flights:
+    """The same in another namespace that is there, with another bundle in its claim; the store is the first one's. Raises
+    BedError."""
+    cluster = flights.cluster
+    cluster.volume(CLAIM, namespace)
+    url = flights.kubectl("get", "secret", SECRET, "--output=jsonpath={.data.url}")
+    cluster.apply(_secret(url), _filler(image), namespace=namespace)
+    cluster.kubectl("--namespace", namespace, "wait", "--for=condition=Ready", "pod/filler", "--timeout=120s")
+    beside = Flights(cluster, namespace, bundle)
+    beside.put_bundle(bundle, MODEL)
+    return beside
 
 
 def inference_service(*, cpu: str = "50m") -> dict[str, Any]:
@@ -103,6 +115,10 @@ def _fill(folder: Path, host: str, port: int) -> Path:
         raise BedError(f"the example's store could not be filled:\n{(done.stdout + done.stderr)[-2000:]}")
     print(f"filled Redis and built the bundle in {time.monotonic() - began:.0f} s")
     return folder / ".run" / "flights" / "bundle"
+
+
+def _secret(url: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "data": {"url": url}}
 
 
 def _redis() -> dict[str, Any]:
