@@ -13,16 +13,16 @@ counts):
 The true bin is among them and its term is an e-process, so the least of all is at most that one: no price is paid for not
 knowing. A ratio that is no whole number of bins is rounded so that the claim holds for the ratio that was asked for.
 
-Where in its bin the quantile lies is not known either. Let it be q, in bin i, so that a share of at least `tail` of the baseline
-is beyond the bin's lower edge and less than that beyond the upper one.
+Where in its bin the quantile lies is not known either. At the lower edge alone the comparison bounds it to a bin if both
+distributions are smooth, and says nothing of lumps: the baseline may have many times `tail` beyond that edge. So the candidate
+has to have more than `tail`, or less, beyond the ratio times the bin's **upper** edge as well (`proportion`); the comparison is
+the lesser of the two e-values. Whatever the distributions are,
 
-- *Longer* by more than the ratio is claimed only if more of the candidate is beyond the ratio times the **upper** edge than of
-  the baseline beyond the lower one. A candidate within the ratio has at most `tail` there, since q is below the upper edge: the
-  claim holds of any two distributions. The price is a bin: what is longer by the ratio and less than a bin may stay undecided.
-- *No longer* is claimed if, at the lower edge, less of the candidate is beyond the ratio times it than of the baseline beyond it.
-  That bounds the quantile to a bin if both are smooth; it says nothing where the baseline has a lump in the bin that is itself
-  more than `tail`. So less than `tail` of the candidate has to be beyond the ratio times the **upper** edge, too (`proportion`):
-  one whose quantile is longer by the ratio and a bin is never let by, whatever the distributions are.
+- one that is longer by no more than the ratio is not called longer: the baseline's quantile is below the upper edge, so the
+  candidate's is below the ratio times that;
+- one that is longer by the ratio and a bin is not called no longer: the baseline's is not below the lower edge.
+
+What is longer by the ratio and less than a bin may stay undecided, by where in its bin the baseline's quantile lies.
 """
 
 from bisect import bisect_right
@@ -69,14 +69,21 @@ class Sample:
 def log_e_longer(candidate: Sample, baseline: Sample, tail: float, shift: int) -> float:
     """log e-value against "the candidate's quantile (beyond which a share `tail` lies) is at most `shift` bins above the
     baseline's". Large if it is longer than that; 0 of a candidate that does not even look longer at the baseline's quantile."""
-    if _pair(candidate, baseline, baseline.bin_of(tail), shift + 1).difference <= 0.0:
+    if _pair(candidate, baseline, baseline.bin_of(tail), shift).difference <= 0.0:
         return NEVER if candidate.total > 0.0 < baseline.total else 0.0
-    return _least(baseline, tail, lambda edge: difference.log_e_above(_pair(candidate, baseline, edge, shift + 1), 0.0, tail))
+
+    def compare(edge: int) -> float:
+        return min(
+            difference.log_e_above(_pair(candidate, baseline, edge, shift), 0.0, tail),
+            proportion.log_e_above(candidate.above(edge + 1 + shift), candidate.total, tail),
+        )
+
+    return _least(baseline, tail, compare)
 
 
 def log_e_no_longer(candidate: Sample, baseline: Sample, tail: float, shift: int) -> float:
-    """log e-value against "it is at least `shift` bins above" at the lower edge of its bin, and against "it is at least `shift`
-    and a bin above", wherever it lies in it. Large if it is no longer than that."""
+    """log e-value against "it is at least `shift` bins above", where its lower edge stands for all of a bin, and against "it is
+    at least `shift` and a bin above", wherever it lies in one. Large if it is no longer than that."""
 
     def compare(edge: int) -> float:
         return min(
