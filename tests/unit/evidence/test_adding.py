@@ -14,15 +14,24 @@ from penstock.evidence.document import Bins, Entry, Evidence, Histogram, Latency
 COUNTS = st.dictionaries(st.integers(0, 20), st.integers(1, 9), max_size=6).map(lambda found: sorted(found.items()))
 KINDS = st.dictionaries(st.sampled_from(["internal", "overloaded", "deadline_exceeded"]), st.integers(1, 9))
 BINS = Bins(edges=(0.0, 1.0))
+FIVE = st.lists(st.integers(0, 9), min_size=5, max_size=5)
 HISTOGRAMS = st.dictionaries(
-    st.sampled_from(["label", "value"]), st.lists(st.integers(0, 9), min_size=5, max_size=5).map(lambda n: Histogram(BINS, n))
+    st.sampled_from(["label", "value"]),
+    st.tuples(FIVE, st.just([]) | FIVE).map(lambda told: Histogram(BINS, told[0], None, told[1])),
 )
 NUMBER = st.integers(0, 99)
 
 
 @st.composite
 def entries(draw: st.DrawFn) -> Entry:
-    pairs = Paired(requests=draw(NUMBER), agreeing=draw(NUMBER), slower=draw(NUMBER), score_differences=draw(COUNTS))
+    by_key = Paired(requests=draw(NUMBER), only_shadow_failed=draw(NUMBER), latency_ratios=draw(COUNTS))
+    pairs = Paired(
+        requests=draw(NUMBER),
+        agreeing=draw(NUMBER),
+        slower=draw(NUMBER),
+        score_differences=draw(COUNTS),
+        keys=by_key if draw(st.booleans()) else None,
+    )
     return Entry(
         draw(st.sampled_from(["sha256:a", "sha256:b"])),
         draw(st.integers(0, 1)),
@@ -33,7 +42,7 @@ def entries(draw: st.DrawFn) -> Entry:
         keys=draw(NUMBER),
         failed_keys=draw(KINDS),
         unkeyed=draw(NUMBER),
-        latency=Latency(draw(COUNTS), draw(COUNTS)),
+        latency=Latency(draw(COUNTS), draw(COUNTS), draw(COUNTS), draw(NUMBER)),
         outputs=draw(HISTOGRAMS),
         features=draw(HISTOGRAMS),
         paired=pairs if draw(st.booleans()) else None,
@@ -73,6 +82,22 @@ def test_what_is_written_is_read(several: list[Entry]) -> None:
     assert read_evidence(msgspec.json.encode(evidence)) == evidence
 
 
+def by_key(entry: Entry, counts: list[int]) -> Entry:
+    """With values of first requests told."""
+    (histogram,) = entry.outputs.values()
+    keys = [*counts, *[0] * (len(histogram.counts) - len(counts))]
+    return msgspec.structs.replace(entry, outputs={"scores.late": msgspec.structs.replace(histogram, keys=keys)})
+
+
+def test_what_an_older_transformer_tells_is_added_to_what_a_later_one_does(entry: Callable[..., Entry]) -> None:
+    old, new = entry(5), by_key(entry(7), [3])
+    for several in ([old, new], [new, old]):
+        total = added(several).outputs["scores.late"]
+        assert (total.counts, total.keys) == ([0, 12, 12, 0, 0, 0], [3, 0, 0, 0, 0, 0])
+    # A reader of the release before has left out what it did not know: all of that came since.
+    assert difference(new, old).outputs["scores.late"].keys == [3, 0, 0, 0, 0, 0]
+
+
 def test_a_count_that_falls_is_seen(entry: Callable[..., Entry]) -> None:
     for earlier, later in (
         (entry(5), entry(4)),
@@ -80,6 +105,8 @@ def test_a_count_that_falls_is_seen(entry: Callable[..., Entry]) -> None:
         (entry(5, shadow=True), msgspec.structs.replace(entry(5, shadow=True), paired=None)),
         (entry(5), msgspec.structs.replace(entry(5), outputs={})),
         (entry(0), msgspec.structs.replace(entry(0), outputs={"scores.late": Histogram(BINS, [0] * 5)})),
+        (by_key(entry(5), [3]), by_key(entry(6), [2])),
+        (by_key(entry(5), [3]), entry(6)),
     ):
         with pytest.raises(Fallen):
             difference(later, earlier)

@@ -124,8 +124,26 @@ def test_requests_of_one_batch_are_counted_apart() -> None:
         # anna was seen once, and failed once.
         assert (entry.keys, entry.failed_keys) == (3, {"invalid_input": 2})
         assert [sum(n for _, n in counts) for counts in (entry.latency.call, entry.latency.request)] == [1, 2]
+        assert (sum(n for _, n in entry.latency.keys), entry.latency.batches) == (2, 1)
         assert entry.outputs["label"].counts == [1, 2, 0, 0]
         assert sum(entry.outputs["scores.late"].counts) == sum(entry.features["a"].counts) == 3
+        # One row of each request.
+        assert sum(entry.outputs["scores.late"].keys) == 2
+        assert entry.features["a"].keys == []
+
+    run(test)
+
+
+def test_latency_and_answers_of_a_key_are_those_of_its_first_request() -> None:
+    async def test(bench: Bench) -> None:
+        for late, key in ((0.9, "anna"), (0.1, "anna"), (0.1, "bert"), (0.1, "anna")):
+            await bench.send(late, route_key=key).future
+        entry = bench.entry()
+        assert (entry.requests, entry.keys) == (4, 2)
+        assert (sum(n for _, n in entry.latency.request), sum(n for _, n in entry.latency.keys)) == (4, 2)
+        assert (entry.outputs["label"].counts, entry.outputs["label"].keys) == ([1, 3, 0, 0], [1, 1, 0, 0])
+        shown = [line for metric in evidence_families(bench.recorder) for line in metric.samples]
+        assert [s.value for s in shown if s.name == "penstock_evidence_request_seconds_count"] == [4]
 
     run(test)
 

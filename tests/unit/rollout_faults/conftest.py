@@ -28,6 +28,7 @@ from penstock_operator.simulation.memory_cluster import MemoryCluster
 from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Died
 from penstock_operator.simulation.world import World
 from penstock_transformer.evidence.backlog import Backlog
+from penstock_transformer.evidence.keys import KeyWindow
 from penstock_transformer.evidence.pairs import Pair
 from penstock_transformer.evidence.sums import Sums
 from penstock_transformer.work import PredictWork
@@ -57,7 +58,7 @@ class Work:
 
     def __init__(self, key: str, failure: str | None) -> None:
         self.counted, self.waiting, self.rows = False, False, 1
-        self.sticky, self.failure, self.pairs = key, failure, None
+        self.sticky, self.failure, self.pairs, self.window = key, failure, None, None
         self.context, self.request = SimpleNamespace(route_key=None), SimpleNamespace(record_id=None)
 
 
@@ -71,12 +72,13 @@ class Transformer:
         self.sent = 0
         self.sums: dict[tuple[str, int, bool, str], Sums] = {}
         self._backlog = Backlog()
+        self._window = KeyWindow()
 
     def of(self, digest: str, revision: int, *, shadow: bool) -> Sums:
         key = digest, revision, shadow, ""
         if key not in self.sums:
             post = Postprocessor(LABELLED, Manifest("flights", "1", SIGNATURE, LABELLED, {}))
-            self.sums[key] = Sums(key, "1", post, self._backlog, outputs={}, features={}, spreads={})
+            self.sums[key] = Sums(key, "1", post, self._backlog, self._window, outputs={}, features={}, spreads={})
         return self.sums[key]
 
     def forget(self) -> None:

@@ -24,7 +24,8 @@ class PredictWork:
     `penstock.batcher.Work`; answered at most once.
 
     For the evidence: `counted`, or not to be, because it names its bundle; `failure`, the kind of its error; `sticky`, the key
-    that it was routed by; `pairs`, what shadows say to the same."""
+    that it was routed by; `pairs`, what shadows say to the same; `window`, in which its key counts, None for that in which it is
+    counted."""
 
     __slots__ = (
         "asked",
@@ -43,6 +44,7 @@ class PredictWork:
         "sticky",
         "tensors_only",
         "waiting",
+        "window",
         "without_data",
     )
 
@@ -72,6 +74,7 @@ class PredictWork:
         self.failure: str | None = None
         self.sticky: bytes | None = None
         self.pairs: list[Pair] | None = None
+        self.window: int | None = None
         self.without_data = request.options is not None and not request.options.get("data", True)
         rows, columns = request.rows, request.columns
         if rows is not None:

@@ -16,6 +16,7 @@ from penstock.evidence.document import Counts, Entry, EntryKey, Histogram, Laten
 
 _PAIRED_NUMBERS = (
     "requests", "agreeing", "differing", "slower", "faster", "only_shadow_failed", "only_answer_failed", "both_failed",
+    "left_out",
 )  # fmt: skip
 _PAIRED_COUNTS = ("score_differences", "latency_ratios")
 _NUMBERS = ("requests", "rows", "keys", "unkeyed", "moved")
@@ -43,7 +44,10 @@ def added(entries: Sequence[Entry]) -> Entry:
         errors=_summed(entry.errors for entry in entries),
         failed_keys=_summed(entry.failed_keys for entry in entries),
         latency=Latency(
-            add_counts(entry.latency.call for entry in entries), add_counts(entry.latency.request for entry in entries)
+            add_counts(entry.latency.call for entry in entries),
+            add_counts(entry.latency.request for entry in entries),
+            add_counts(entry.latency.keys for entry in entries),
+            sum(entry.latency.batches for entry in entries),
         ),
         outputs=_histograms([entry.outputs for entry in entries]),
         features=_histograms([entry.features for entry in entries]),
@@ -76,6 +80,8 @@ def difference(later: Entry, earlier: Entry | None) -> Entry:
         latency=Latency(
             subtract_counts(later.latency.call, earlier.latency.call),
             subtract_counts(later.latency.request, earlier.latency.request),
+            subtract_counts(later.latency.keys, earlier.latency.keys),
+            _less(later.latency.batches, earlier.latency.batches),
         ),
         outputs=_since(later.outputs, earlier.outputs),
         features=_since(later.features, earlier.features),
@@ -100,6 +106,8 @@ def _pairs(pairs: Sequence[Paired]) -> Paired:
         setattr(total, name, sum(getattr(one, name) for one in pairs))
     for name in _PAIRED_COUNTS:
         setattr(total, name, add_counts(getattr(one, name) for one in pairs))
+    by_keys = [one.keys for one in pairs if one.keys is not None]
+    total.keys = _pairs(by_keys) if by_keys else None
     return total
 
 
@@ -113,6 +121,7 @@ def _paired_since(later: Paired | None, earlier: Paired | None) -> Paired | None
         setattr(since, name, _less(getattr(later, name), getattr(earlier, name)))
     for name in _PAIRED_COUNTS:
         setattr(since, name, subtract_counts(getattr(later, name), getattr(earlier, name)))
+    since.keys = _paired_since(later.keys, earlier.keys)
     return since
 
 
@@ -126,12 +135,13 @@ def _histograms(several: Sequence[dict[str, Histogram]]) -> dict[str, Histogram]
 
 def _histogram(several: Sequence[Histogram]) -> Histogram:
     first = several[0]
-    same = [histogram.counts for histogram in several if histogram.bins == first.bins]
+    same = [histogram for histogram in several if histogram.bins == first.bins]
     training = next((histogram.training for histogram in several if histogram.training is not None), None)
-    counts = same[0]
-    for others in same[1:]:
-        counts = list(map(add, counts, others))
-    return Histogram(first.bins, counts, training)
+    counts, keys = first.counts, first.keys
+    for one in same[1:]:
+        counts = list(map(add, counts, one.counts))
+        keys = list(map(add, keys, one.keys)) if keys and one.keys else keys or one.keys
+    return Histogram(first.bins, counts, training, keys)
 
 
 def _since(later: dict[str, Histogram], earlier: dict[str, Histogram]) -> dict[str, Histogram]:
@@ -142,9 +152,10 @@ def _since(later: dict[str, Histogram], earlier: dict[str, Histogram]) -> dict[s
             found[name] = histogram
         elif before.bins == histogram.bins:
             counts = list(map(sub, histogram.counts, before.counts))
-            if min(counts, default=0) < 0:
+            keys = list(map(sub, histogram.keys, before.keys)) if before.keys else histogram.keys
+            if min(counts, default=0) < 0 or min(keys, default=0) < 0 or len(keys) < len(before.keys):
                 raise Fallen(f"a count of {name}")
-            found[name] = Histogram(histogram.bins, counts, histogram.training)
+            found[name] = Histogram(histogram.bins, counts, histogram.training, keys)
         else:
             raise Fallen(f"the bins of {name}")
     if earlier.keys() - later.keys():

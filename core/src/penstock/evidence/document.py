@@ -5,6 +5,9 @@
 Invariant: within one `incarnation` no count ever falls, and everything in an entry belongs to one bundle, one revision of the
 route, one arm of it, and live requests or copies for a shadow alone. Hence entries of different processes may be added, and two
 looks at one process subtracted. A field that a reader does not know is ignored, one that a writer does not know is empty.
+
+Most is told twice: of all requests, for whoever watches a service, and `keys`, of each key's first request in 60 s, for whoever
+tests a version. What sticks to a bundle is no independent trial, however many requests it makes.
 """
 
 from typing import Annotated
@@ -37,11 +40,13 @@ class Bins(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Histogram(msgspec.Struct, omit_defaults=True):
-    """How many values each bin holds, and what the bundle's profile says of the same (`training`, in its own bins, or empty)."""
+    """How many values each bin holds, and what the bundle's profile says of the same (`training`, in its own bins, or empty).
+    `keys`: of one row of each request that was the first of its key, drawn by chance; empty of features, and if there is none."""
 
     bins: Bins
     counts: list[Count]
     training: "Training | None" = None
+    keys: list[Count] = []
 
 
 class Training(msgspec.Struct, frozen=True):
@@ -53,10 +58,13 @@ class Training(msgspec.Struct, frozen=True):
 
 class Latency(msgspec.Struct, omit_defaults=True):
     """Seconds, in bins. `call`: calls of the predictor, one a batch. `request`: requests, from the start of their batch to the
-    answer. Both count what was answered and what its deadline ended; what failed otherwise, often at once, is in neither."""
+    answer. Both count what was answered and what its deadline ended; what failed otherwise, often at once, is in neither. `keys`:
+    those of `request` that were the first of their key, and in how many `batches` they were, for those of one are alike."""
 
     call: Counts = []
     request: Counts = []
+    keys: Counts = []
+    batches: Count = 0
 
 
 class Paired(msgspec.Struct, omit_defaults=True):
@@ -64,7 +72,10 @@ class Paired(msgspec.Struct, omit_defaults=True):
 
     Both answered: `agreeing` or `differing` by the labels of all rows (neither for models without labels), `score_differences` by
     the greatest difference of any score or value (values in standard deviations of the training), and the calls' latencies:
-    `slower` and `faster` of the shadow, `latency_ratios` its seconds by those of the other.
+    `slower` and `faster` of the shadow, `latency_ratios` its seconds by those of the other. `left_out`, and in nothing else, are
+    those of which a side was given up, because the caller had left.
+
+    `keys`: the same of each key once in 60 s (`requests` are then keys): by its first pair, or by its first one that failed.
     """
 
     requests: Count = 0
@@ -77,6 +88,8 @@ class Paired(msgspec.Struct, omit_defaults=True):
     only_shadow_failed: Count = 0
     only_answer_failed: Count = 0
     both_failed: Count = 0
+    left_out: Count = 0
+    keys: "Paired | None" = None
 
 
 class Entry(msgspec.Struct, omit_defaults=True):
@@ -84,8 +97,8 @@ class Entry(msgspec.Struct, omit_defaults=True):
     answer a part of its requests; "" for all others. What one arm did is in no other.
 
     `keys`: a route key until it fails, or a request without one, counts once a window of 60 s; `failed_keys`: those that met an
-    error, by its kind, so that their sum is at most `keys`. `unkeyed` requests came when the window's keys had no more room: they
-    are in neither. `moved` requests were its own, and found no pod of it: another live bundle answered them, and has
+    error, by its kind, so that their sum is at most `keys`. `unkeyed` requests have a key that is not looked at, because too many
+    came: they are in neither. `moved` requests were its own, and found no pod of it: another live bundle answered them, and has
     them in its sums. Requests that name their bundle or version are in nothing here: no route chose for them.
     """
 
@@ -147,7 +160,8 @@ def read_evidence(body: bytes) -> Evidence:
         for entry in process.entries:
             for kind, found in (("outputs", entry.outputs), ("features", entry.features)):
                 for name, histogram in found.items():
-                    if len(histogram.counts) != histogram.bins.size:
-                        what = f"expected {histogram.bins.size} counts, got {len(histogram.counts)}"
-                        raise InvalidInput(what, field=f"evidence.{kind}.{name[:80]}")
+                    for counts in (histogram.counts, histogram.keys or histogram.counts):
+                        if len(counts) != histogram.bins.size:
+                            what = f"expected {histogram.bins.size} counts, got {len(counts)}"
+                            raise InvalidInput(what, field=f"evidence.{kind}.{name[:80]}")
     return evidence

@@ -8,7 +8,7 @@ Outputs are named as predictions are: `label`, `value`, and `scores.<label>`. Bu
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -62,9 +62,9 @@ def common(bins: Iterable[Bins]) -> Bins | None:
     return Bins(edges=tuple(sorted({edge for one in several for edge in one.edges})))
 
 
-def coarsened(bins: Bins, counts: list[int], onto: Bins) -> list[int]:
+def coarsened(bins: Bins, counts: Sequence[float], onto: Bins) -> list[float]:
     """Counts of fine bins as counts of coarser ones whose edges, or values, are among the fine ones'."""
-    found = [0] * onto.size
+    found: list[float] = [0] * onto.size
     found[-1] = counts[-1]
     if onto.edges:
         _put_numbers(bins.edges, counts, onto.edges, found)
@@ -76,15 +76,16 @@ def coarsened(bins: Bins, counts: list[int], onto: Bins) -> list[int]:
     return found
 
 
-def against_training(histogram: Histogram) -> tuple[list[int], list[int]] | None:
-    """Live counts and training's, bin by bin, for a test of distance; None without a training to compare with.
+def against_training(histogram: Histogram, counts: Sequence[float] | None = None) -> tuple[list[float], list[int]] | None:
+    """Live counts and training's, bin by bin, for a test of distance; None without a training to compare with. `counts`: others
+    than all that the histogram has, in its bins.
 
     The bins are the training's: a profile's last bin holds its last edge too. Live values that training never saw, below, above
     or other, are bins of their own, with 0 of training."""
     training = histogram.training
     if training is None:
         return None
-    live = coarsened(histogram.bins, histogram.counts, training.bins)
+    live = coarsened(histogram.bins, histogram.counts if counts is None else counts, training.bins)
     return closed(live, training.bins), closed(list(training.counts), training.bins)
 
 
@@ -97,7 +98,7 @@ def closed(counts: list[N], bins: Bins) -> list[N]:
     return inner + counts[-2:]
 
 
-def _put_numbers(edges: tuple[float, ...], counts: list[int], onto: tuple[float, ...], found: list[int]) -> None:
+def _put_numbers(edges: tuple[float, ...], counts: Sequence[float], onto: tuple[float, ...], found: list[float]) -> None:
     """Each fine bin goes where its lower edge lies; the one value of the last edge has a bin of its own."""
     found[0] += counts[0]
     last = onto[-1]

@@ -37,6 +37,9 @@ MOST_ROWS: Final = 256
 
 _FAULTS = (PenstockError, ValueError, TypeError, IndexError, KeyError)
 
+_Rows = tuple[Array, list[int] | None]
+"""A batch's outputs, and which of their rows are first of their keys; None: all."""
+
 
 class Backlog:
     """One process's, on the event loop's thread."""
@@ -44,24 +47,24 @@ class Backlog:
     __slots__ = ("_elements", "_features", "_outputs", "_pairs", "_timer", "_told")
 
     def __init__(self) -> None:
-        self._outputs: dict[Sums, list[Array]] = {}
+        self._outputs: dict[Sums, list[_Rows]] = {}
         self._features: list[tuple[Sums, dict[str, Column]]] = []
         self._pairs: list[Pair] = []
         self._elements = 0
         self._timer: asyncio.TimerHandle | None = None
         self._told = False
 
-    def outputs(self, sums: "Sums", outputs: dict[str, Array]) -> None:
-        """Count a batch's outputs soon."""
+    def outputs(self, sums: "Sums", outputs: dict[str, Array], first: list[int] | None = None) -> None:
+        """Count a batch's outputs soon, and once more the rows that are `first` of their keys; None: all of them."""
         array = outputs.get(sums.postprocessor.source)
         if array is None or not array.ndim:
             return
         if array.size > MOST_ELEMENTS // 8:
-            array = array[:: -(-array.size * 8 // MOST_ELEMENTS)].copy()
+            array, first = _thinned(array, -(-array.size * 8 // MOST_ELEMENTS), first)
         waiting = self._outputs.get(sums)
         if waiting is None:
             waiting = self._outputs[sums] = []
-        waiting.append(array)
+        waiting.append((array, first))
         self._elements += array.size
         if self._elements >= MOST_ELEMENTS:
             self.flush()
@@ -69,7 +72,7 @@ class Backlog:
         if len(waiting) >= MOST:
             # Features wait on: twenty columns cost as much for a few batches as for many, and these are one in FEATURES_EVERY.
             del self._outputs[sums]
-            self._elements -= sum([array.size for array in waiting])
+            self._elements -= sum([array.size for array, _ in waiting])
             self._try(_count_outputs, sums, waiting)
         if self._timer is None:
             self._arm()
@@ -125,10 +128,35 @@ class Backlog:
                 logger.warning("outputs are not counted", extra={"reason": str(fault)[:200]})
 
 
-def _count_outputs(sums: "Sums", arrays: list[Array]) -> None:
-    array = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+def _thinned(array: Array, step: int, first: list[int] | None) -> "_Rows":
+    """Every so-manieth row, and of those that are first of their keys all that remain."""
+    if first is not None:
+        kept = np.union1d(np.arange(0, len(array), step), first).astype(np.intp)
+        return array[kept], np.searchsorted(kept, first).tolist()
+    return array[::step].copy(), None
+
+
+def _count_outputs(sums: "Sums", waiting: list[_Rows]) -> None:
+    array = waiting[0][0] if len(waiting) == 1 else np.concatenate([array for array, _ in waiting])
     if len(array):
-        count_judged(sums.outputs, sums.postprocessor.judge({sums.postprocessor.source: array}))
+        judged = sums.postprocessor.judge({sums.postprocessor.source: array})
+        count_judged(sums.outputs, judged, _first_rows(waiting, len(array)))
+
+
+def _first_rows(waiting: list[_Rows], total: int) -> Array | None:
+    """bool `[rows]`: which rows of the batches, one after the other, are first of their keys; None: all."""
+    found: Array | None = None
+    start = 0
+    for array, first in waiting:
+        stop = start + len(array)
+        if first is not None:
+            if found is None:
+                found = np.ones(total, np.bool_)
+            found[start:stop] = False
+            if first:
+                found[[start + row for row in first]] = True
+        start = stop
+    return found
 
 
 def _joined(features: list[tuple["Sums", dict[str, Column]]]) -> Iterable[tuple["Sums", dict[str, list[Column]]]]:

@@ -16,33 +16,43 @@ from penstock.tensors import Array
 
 
 class Counter:
-    """The histogram of one output or feature. `training` is what its bundle's profile has of it."""
+    """The histogram of one output or feature, of all values and of those that are the `first` of their keys. `training` is what
+    its bundle's profile has of it."""
 
-    __slots__ = ("_codes", "_edges", "_places", "bins", "counts", "training")
+    __slots__ = ("_codes", "_edges", "_places", "bins", "counts", "keys", "training")
 
     def __init__(self, bins: Bins, training: Training | None) -> None:
         self.bins = bins
         self.training = training
         self.counts = np.zeros(bins.size, np.int64)
+        self.keys = np.zeros(bins.size, np.int64)
         self._edges = np.array(bins.edges, np.float64)
         self._places = {value: place for place, value in enumerate(bins.values)}
         self._codes: dict[tuple[str, ...], Array] = {}
 
-    def numbers(self, values: Array, missing: Array | None = None) -> None:
-        """Count numbers; those that are NaN, or marked in `missing`, as missing."""
+    def numbers(self, values: Array, first: Array | None = None) -> None:
+        """Count numbers; those that are NaN as missing. `first`, bool: which are the first of their keys; None: all."""
+        if len(self._edges):
+            self._count(self._numbered(values, None), first)
+
+    def _numbered(self, values: Array, missing: Array | None) -> Array:
+        """The places of numbers; those that are NaN, or marked in `missing`, are missing."""
         edges = self._edges
-        if not len(edges):
-            return
         values = values.astype(np.float64)
         places = np.searchsorted(edges, values, side="right")
         # The last edge itself has a bin; what is above it comes behind that.
         places[values > edges[-1]] = len(edges) + 1
         gone = np.isnan(values) if missing is None else np.isnan(values) | missing
         places[gone] = len(edges) + 2
-        self.counts += np.bincount(places, minlength=len(self.counts))
+        return places
 
-    def codes(self, names: tuple[str, ...], codes: Array) -> None:
-        """Count texts given as places in `names`; -1 is missing."""
+    def _count(self, places: Array, first: Array | None) -> None:
+        counts = np.bincount(places, minlength=len(self.counts))
+        self.counts += counts
+        self.keys += counts if first is None else np.bincount(places[first], minlength=len(self.counts))
+
+    def codes(self, names: tuple[str, ...], codes: Array, first: Array | None = None) -> None:
+        """Count texts given as places in `names`; -1 is missing. `first` as of `numbers`."""
         if not self._places:
             return
         table = self._codes.get(names)
@@ -51,13 +61,13 @@ class Counter:
             # The last entry is where code -1 looks.
             table = np.array([*(self._places.get(name, other) for name in names), other + 1])
             self._codes = {names: table}
-        self.counts += np.bincount(table[codes], minlength=len(self.counts))
+        self._count(table[codes], first)
 
     def column(self, column: Column) -> None:
-        """Count a feature's raw values."""
+        """Count a feature's raw values, whosever they are."""
         if self._edges.size:
             if column.values.dtype.kind in "fiub":
-                self.numbers(column.values, column.missing)
+                self.counts += np.bincount(self._numbered(column.values, column.missing), minlength=len(self.counts))
             return
         other, places = len(self._places), self._places
         for value, gone in zip(column.values.tolist(), column.missing.tolist(), strict=True):
@@ -65,17 +75,18 @@ class Counter:
 
     def told(self) -> Histogram:
         """As the document has it."""
-        return Histogram(self.bins, self.counts.tolist(), self.training)
+        return Histogram(self.bins, self.counts.tolist(), self.training, self.keys.tolist() if self.keys.any() else [])
 
 
-def count_judged(counters: dict[str, Counter], judged: Judged) -> None:
-    """Count what a batch's predictions say, whatever of it has bins."""
+def count_judged(counters: dict[str, Counter], judged: Judged, first: Array | None) -> None:
+    """Count what a batch's predictions say, whatever of it has bins. `first`, bool `[rows]`: which are of requests that are the
+    first of their keys; None: all."""
     for name, (names, codes) in judged.codes.items():
         if name in counters:
-            counters[name].codes(names, codes)
+            counters[name].codes(names, codes, first)
     for name, values in judged.numbers.items():
         if name in counters:
-            counters[name].numbers(values)
+            counters[name].numbers(values, first)
 
 
 def _text(value: Any) -> str:

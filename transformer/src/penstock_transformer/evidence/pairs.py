@@ -5,22 +5,27 @@
     its copy  ----> Pair.shadow --/
 
 Invariant: a pair is counted at most once, and not at all if either half is never known: a copy that the shadow's queue had no
-room for, a request that went where nothing is counted.
+room for, a request that went where nothing is counted. `Paired.keys` counts a key once in a window, and no more once one of its
+pairs has failed.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from msgspec.structs import replace
 
+from penstock.errors import ErrorKind
 from penstock.evidence.document import Counts, Paired
 from penstock.evidence.scales import DIFFERENCE_BINS, RATIO_BINS, difference_bin, ratio_bin
 from penstock.postprocess import Judged
 from penstock.tensors import Array
+from penstock_transformer.evidence.keys import KeySums, KeyWindow
 
 if TYPE_CHECKING:
     from penstock_transformer.evidence.sums import Sums
+
+CANCELLED: Final = ErrorKind.CANCELLED.value
 
 
 class Half:
@@ -40,18 +45,87 @@ class Half:
 
 
 class Pair:
-    """What one request got, and what a shadow said to its copy. `into`: where it is counted."""
+    """What one request got, and what a shadow said to its copy. `into`: where it is counted; `key` and number of
+    the `window`: by which the copy is counted; `first`: whether it is its key's first pair there, and so stands for it."""
 
-    __slots__ = ("answer", "into", "shadow")
+    __slots__ = ("answer", "first", "into", "key", "shadow", "window")
 
     def __init__(self, into: "PairSums") -> None:
         self.into = into
+        self.key: str | bytes | None = None
+        self.window: int | None = None
+        self.first = True
         self.answer: Half | None = None
         self.shadow: Half | None = None
 
 
 class PairSums:
-    """The sums of one shadow under one revision of the route."""
+    """The sums of one shadow under one revision of the route. `keys`: which keys had a pair, and which failed, by the `Paired`'s
+    name for how."""
+
+    __slots__ = ("_all", "_first", "keys")
+
+    def __init__(self, window: KeyWindow) -> None:
+        self.keys = KeySums(window)
+        self._all = _Tally()
+        self._first = _Tally()
+
+    def failed(self, pair: Pair) -> bool:
+        """Count a pair of which a half, or both, failed; False if neither did.
+
+        One of which a side was given up, because the caller had left, is no pair: what its version would have answered nobody
+        knows, and no caller leaves a copy. A half that came too late is one that failed: both had the same time.
+        """
+        assert pair.answer is not None
+        assert pair.shadow is not None
+        answer, shadow, counts = pair.answer.failure, pair.shadow.failure, self._all.counts
+        if CANCELLED in (answer, shadow):
+            counts.left_out += 1
+            return True
+        if answer is None and shadow is None:
+            pair.first = self._is_first(pair, None)
+            return False
+        counts.requests += 1
+        if answer is None:
+            counts.only_shadow_failed += 1
+            self._is_first(pair, "only_shadow_failed")
+        elif shadow is None:
+            counts.only_answer_failed += 1
+            self._is_first(pair, "only_answer_failed")
+        else:
+            counts.both_failed += 1
+            self._is_first(pair, "both_failed")
+        return True
+
+    def compare(self, pairs: Sequence[Pair], answered: Judged, shadowed: Judged, spreads: Mapping[str, float]) -> None:
+        """Count pairs that were both answered. `answered`, `shadowed`: the predictions of all their rows, one pair's after the
+        other's; `spreads`: the standard deviation that differences of a `value` are told in."""
+        rows = [_rows(pair) for pair in pairs]
+        starts = np.concatenate(([0], np.cumsum(rows)[:-1])).astype(np.intp)
+        differing, distance = _differing(answered, shadowed), _distance(answered, shadowed, spreads)
+        wrong = None if differing is None else np.logical_or.reduceat(differing, starts)
+        apart = None if distance is None else np.maximum.reduceat(distance, starts)
+        self._all.add(pairs, wrong, apart)
+        first = [at for at, pair in enumerate(pairs) if pair.first]
+        if first:
+            mine = [pairs[at] for at in first]
+            self._first.add(mine, None if wrong is None else wrong[first], None if apart is None else apart[first])
+
+    def told(self) -> Paired:
+        """As the document has it."""
+        failed, told = self.keys.failed_keys, self._all.told()
+        told.keys = replace(self._first.told(), requests=self.keys.keys, **failed) if self.keys.keys else None
+        return told
+
+    def _is_first(self, pair: Pair, failed: str | None) -> bool:
+        if pair.key is not None:
+            return self.keys.count(pair.key, failed, pair.window)
+        self.keys.count_lone(failed)
+        return True
+
+
+class _Tally:
+    """What pairs that were both answered came to, and what failed of all pairs in `counts`."""
 
     __slots__ = ("counts", "differences", "ratios")
 
@@ -60,42 +134,20 @@ class PairSums:
         self.differences = [0] * DIFFERENCE_BINS
         self.ratios = [0] * RATIO_BINS
 
-    def failed(self, pair: Pair) -> bool:
-        """Count a pair of which a half, or both, failed; False if neither did."""
-        assert pair.answer is not None
-        assert pair.shadow is not None
-        answer, shadow, counts = pair.answer.failure, pair.shadow.failure, self.counts
-        if answer is None and shadow is None:
-            return False
-        counts.requests += 1
-        if answer is None:
-            counts.only_shadow_failed += 1
-        elif shadow is None:
-            counts.only_answer_failed += 1
-        else:
-            counts.both_failed += 1
-        return True
-
-    def compare(self, pairs: Sequence[Pair], answered: Judged, shadowed: Judged, spreads: Mapping[str, float]) -> None:
-        """Count pairs that were both answered. `answered`, `shadowed`: the predictions of all their rows, one pair's after the
-        other's; `spreads`: the standard deviation that differences of a `value` are told in."""
-        rows = [_rows(pair) for pair in pairs]
-        starts = np.concatenate(([0], np.cumsum(rows)[:-1])).astype(np.intp)
-        differing = _differing(answered, shadowed)
-        if differing is not None:
-            wrong = int(np.logical_or.reduceat(differing, starts).sum())
-            self.counts.differing += wrong
-            self.counts.agreeing += len(pairs) - wrong
-        distance = _distance(answered, shadowed, spreads)
-        if distance is not None:
-            for greatest in np.maximum.reduceat(distance, starts).tolist():
+    def add(self, pairs: Sequence[Pair], wrong: Array | None, apart: Array | None) -> None:
+        """bool and float `[pairs]`: whose labels differ, and how far apart their scores are; None of models without."""
+        if wrong is not None:
+            differing = int(wrong.sum())
+            self.counts.differing += differing
+            self.counts.agreeing += len(pairs) - differing
+        if apart is not None:
+            for greatest in apart.tolist():
                 self.differences[difference_bin(greatest)] += 1
         for pair in pairs:
             self._latencies(pair)
         self.counts.requests += len(pairs)
 
     def told(self) -> Paired:
-        """As the document has it."""
         # A copy: who has read it must not see it change.
         return replace(self.counts, score_differences=sparse(self.differences), latency_ratios=sparse(self.ratios))
 

@@ -17,6 +17,7 @@ from penstock.evidence.profiles import common
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.evidence.backlog import Backlog
 from penstock_transformer.evidence.histograms import Counter
+from penstock_transformer.evidence.keys import KeyWindow
 from penstock_transformer.evidence.sums import Sums
 from penstock_transformer.routing import Route
 
@@ -38,6 +39,7 @@ class Recorder:
         self.live: Tallies = {}
         self.shadows: Tallies = {}
         self.backlog = Backlog()
+        self.window = KeyWindow()
         self._clock = clock
         self._began = clock()
         self.labels: dict[str, str] = {}
@@ -48,7 +50,9 @@ class Recorder:
         self.backlog.flush()
         live = {target.bundle: self._sums(route, target.bundle, arm=target.arm) for target in route.live}
         shadows = {target.bundle: self._sums(route, target.bundle, shadow=True) for target in route.shadows}
-        used = {sums.key for sums in (*live.values(), *shadows.values())}
+        together = [*live.values(), *shadows.values()]
+        self.window.keep([keys for sums in together for keys in sums.in_windows])
+        used = {sums.key for sums in together}
         for key in [key for key in self._kept if key not in used][: max(0, len(self._kept) - len(used) - MOST_ENTRIES)]:
             del self._kept[key]
         self.labels = {sums.bundle: self.labels.get(sums.bundle, sums.bundle) for sums in self._kept.values()}
@@ -78,6 +82,7 @@ class Recorder:
                 bundle.version,
                 bundle.postprocessor,
                 self.backlog,
+                self.window,
                 outputs=_counters(_output_bins, profile.outputs, together, MOST_OUTPUTS),
                 features=_counters(_feature_bins, profile.features, together, MOST_FEATURES),
                 spreads=profile.spreads,

@@ -4,7 +4,8 @@
                                   \\--> Backlog: outputs, features, pairs are counted later
 
 This is on the path of every request: one call a batch, a few additions a request, no arrays. Invariant: every request that the
-route assigned is counted exactly once, by `PredictWork.counted`, under the revision that its batch began with.
+route assigned is counted exactly once, by `PredictWork.counted`, under the revision that its batch began with; and of latency and
+outputs once more if it is the first of its key in the window (`keys`), so that no caller is more than one of them.
 """
 
 from collections.abc import Sequence
@@ -19,11 +20,10 @@ from penstock.postprocess import Postprocessor
 from penstock.tensors import Array
 from penstock_transformer.evidence.backlog import Backlog
 from penstock_transformer.evidence.histograms import Counter
-from penstock_transformer.evidence.keys import KeyWindow
-from penstock_transformer.evidence.pairs import Half, Pair, PairSums, sparse
+from penstock_transformer.evidence.keys import KeySums, KeyWindow
+from penstock_transformer.evidence.pairs import CANCELLED, Half, Pair, PairSums, sparse
 from penstock_transformer.work import PredictWork
 
-CANCELLED: Final = ErrorKind.CANCELLED.value
 LATE: Final = ErrorKind.DEADLINE_EXCEEDED.value
 FEATURES_EVERY: Final = 32
 """Of so many batches the features of one are counted, drawn by chance, and of every second at least one: twenty columns cost
@@ -37,11 +37,14 @@ class Sums:
         "_backlog",
         "_features_due_s",
         "_until_features",
+        "_window",
         "arm",
+        "batches",
         "bundle",
         "call",
         "errors",
         "features",
+        "first",
         "keys",
         "moved",
         "outputs",
@@ -62,6 +65,7 @@ class Sums:
         version: str,
         postprocessor: Postprocessor,
         backlog: Backlog,
+        window: KeyWindow,
         *,
         outputs: dict[str, Counter],
         features: dict[str, Counter],
@@ -72,14 +76,17 @@ class Sums:
         self.postprocessor = postprocessor
         self.requests = self.rows = self.moved = 0
         self.errors: dict[str, int] = {}
-        self.keys = KeyWindow()
+        self.keys = KeySums(window)
         self.call = [0] * LATENCY_BINS
         self.request = [0] * LATENCY_BINS
+        self.first = [0] * LATENCY_BINS
+        self.batches = 0
         self.outputs = outputs
         self.features = features
         self.spreads = spreads
-        self.paired = PairSums() if self.shadow else None
+        self.paired = PairSums(window) if self.shadow else None
         self._backlog = backlog
+        self._window = window
         self._until_features = 1
         self._features_due_s = 0.0
 
@@ -95,9 +102,9 @@ class Sums:
         batch took from its start, and its call; `columns`: the features, None for a bundle without."""
         now_s, took_s, call_s = times_s
         self.call[latency_bin(call_s)] += 1
-        whole, ended = self._count(works, now_s, (bounds, outputs, call_s))
+        whole, ended, late, first = self._count(works, now_s, (bounds, outputs, call_s))
         if ended:
-            self.request[latency_bin(took_s)] += ended
+            self._took(took_s, ended, late + len(first))
         if not whole:
             return
         if columns is not None and self.features:
@@ -107,14 +114,16 @@ class Sums:
                 self._features_due_s = now_s + 1.0
                 self._backlog.features(self, {name: columns[name] for name in self.features if name in columns})
         if self.outputs:
-            self._backlog.outputs(self, outputs)
+            # A row each, and all of them first of their keys: every row is one, which is not worth a list.
+            plain = len(first) == len(works) == bounds[-1]
+            self._backlog.outputs(self, outputs, None if plain else _one_row_each(first, bounds))
 
     def failed(self, works: Sequence[PredictWork], now_s: float, took_s: float) -> None:
         """A batch of these works is over: count those that nobody has counted yet. Each was answered with an error, or has
         nobody who waits for it."""
-        _, ended = self._count(works, now_s, None)
+        _, ended, late, _ = self._count(works, now_s, None)
         if ended:
-            self.request[latency_bin(took_s)] += ended
+            self._took(took_s, ended, late)
 
     def late_call(self, call_s: float) -> None:
         """A call of the predictor that its deadline ended."""
@@ -122,12 +131,15 @@ class Sums:
 
     def _count(
         self, works: Sequence[PredictWork], now_s: float, ran: tuple[Sequence[int], dict[str, Array], float] | None
-    ) -> tuple[bool, int]:
-        """Count works; whether all of them were new, and how many of them have a latency: were answered, or late."""
-        keys = self.keys
-        if now_s >= keys.end_s:
-            keys.begin(now_s)
-        requests = rows = lone = ended = 0
+    ) -> tuple[bool, int, int, list[int]]:
+        """Count works; whether all of them were new, and how many of them have a latency: were answered, or late. Of those that
+        are the first of their key: how many were late, and the places of those that were answered."""
+        keys, window = self.keys, self._window
+        if now_s >= window.end_s:
+            window.begin(now_s)
+        window.now_s = now_s
+        requests = rows = lone = ended = late = 0
+        first: list[int] = []
         for at, work in enumerate(works):
             if work.counted:
                 continue
@@ -140,24 +152,45 @@ class Sums:
                 ended += 1
                 if key is None:
                     lone += 1
-                else:
-                    keys.count(key, None)
+                    first.append(at)
+                elif keys.count(key, None, work.window):
+                    first.append(at)
             else:
-                ended += kind == LATE
                 self.errors[kind] = self.errors.get(kind, 0) + 1
-                if key is None:
+                if kind == CANCELLED:
+                    # Nobody knows what it would have come to, and no caller leaves a copy.
+                    is_first = False
+                elif key is None:
                     keys.count_lone(kind)
+                    is_first = True
                 else:
-                    keys.count(key, kind)
+                    is_first = keys.count(key, kind, work.window)
+                if kind == LATE:
+                    ended += 1
+                    late += is_first
             if work.pairs is not None:
-                self._settle(work.pairs, kind, at, ran)
+                self._settle(work.pairs, key, work.window, kind, at, ran)
         self.requests += requests
         self.rows += rows
         keys.keys += lone
-        return requests == len(works), ended
+        return requests == len(works), ended, late, first
+
+    def _took(self, took_s: float, requests: int, first: int) -> None:
+        """So many requests took so long in one batch, and so many of them were the first of their key."""
+        number = latency_bin(took_s)
+        self.request[number] += requests
+        if first:
+            self.first[number] += first
+            self.batches += 1
 
     def _settle(
-        self, pairs: list[Pair], kind: str | None, at: int, ran: tuple[Sequence[int], dict[str, Array], float] | None
+        self,
+        pairs: list[Pair],
+        key: "str | bytes | None",
+        window: int | None,
+        kind: str | None,
+        at: int,
+        ran: tuple[Sequence[int], dict[str, Array], float] | None,
     ) -> None:
         """This side of pairs is known."""
         if ran is None:
@@ -167,6 +200,7 @@ class Sums:
             half = Half(self, kind, outputs, bounds[at], bounds[at + 1], call_s)
         for pair in pairs:
             if self.shadow:
+                pair.key, pair.window = key, window
                 pair.shadow = half
             else:
                 pair.answer = half
@@ -177,6 +211,11 @@ class Sums:
     def key(self) -> EntryKey:
         """What tells it from other sums."""
         return self.bundle, self.revision, self.shadow, self.arm
+
+    @property
+    def in_windows(self) -> Sequence[KeySums]:
+        """What counts keys in the windows of the process."""
+        return (self.keys,) if self.paired is None else (self.keys, self.paired.keys)
 
     def told(self, *, with_features: bool = True) -> Entry:
         """As the document has it; call the backlog's `flush` first."""
@@ -192,9 +231,21 @@ class Sums:
             failed_keys=dict(self.keys.failed_keys),
             unkeyed=self.keys.unkeyed,
             moved=self.moved,
-            latency=Latency(sparse(self.call), sparse(self.request)),
+            latency=Latency(sparse(self.call), sparse(self.request), sparse(self.first), self.batches),
             outputs={name: counter.told() for name, counter in self.outputs.items()},
             features={name: counter.told() for name, counter in self.features.items()} if with_features else {},
             paired=self.paired.told() if self.paired is not None else None,
             arm=self.arm,
         )
+
+
+def _one_row_each(places: list[int], bounds: Sequence[int]) -> list[int]:
+    """Of each of these works a row, drawn by chance: one that sends a thousand is one request."""
+    rows = []
+    for at in places:
+        start, stop = bounds[at], bounds[at + 1]
+        if stop - start == 1:
+            rows.append(start)
+        elif stop > start:
+            rows.append(randrange(start, stop))
+    return rows
