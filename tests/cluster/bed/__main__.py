@@ -3,14 +3,15 @@
 up       build what is missing, start our own cluster, install KServe        down      end it, leaving only what was built
 build    only build; `programs` without the images                           chart     install our chart, with images built now
 status   which daemons run                                                   example   chart and flights example
-kind-up, kind-down   the same with kind                               api-server   build etcd and the API server alone
+check    why this machine can start none, if it cannot               api-server   build etcd and the API server alone
+kind-up, kind-down   the same with kind
 """
 
 import sys
 import time
 from collections.abc import Callable
 
-from bed import builder, chart, daemons, example, images, kind, kserve, own
+from bed import builder, chart, daemons, example, images, kind, kserve, machine, own
 from bed.cluster import chosen
 from bed.places import KUBECONFIG, PROGRAMS
 from bed.trouble import BedError
@@ -50,6 +51,12 @@ def install_example() -> None:
     print(f"export KUBECONFIG={cluster.kubeconfig} PATH={PROGRAMS}:$PATH")
 
 
+def check() -> None:
+    """Raises BedError with the reason why this machine cannot."""
+    if reason := machine.why_not():
+        raise BedError(reason)
+
+
 def status() -> None:
     """A line a daemon."""
     for name in own.DAEMONS:
@@ -58,6 +65,7 @@ def status() -> None:
 
 COMMANDS: dict[str, Callable[[], None]] = {
     "build": build,
+    "check": check,
     "programs": builder.build_programs,
     "api-server": builder.build_api_server,
     "up": up,

@@ -66,6 +66,11 @@ def alive(name: str) -> bool:
     return _started_at(int(pid)) == started_at
 
 
+def running() -> set[int]:
+    """The ids of all that run, each the first of a session of its own."""
+    return {int(file.read_text().split()[0]) for file in RUN.glob("*.pid") if alive(file.stem)}
+
+
 def last_words(name: str, characters: int = 1500) -> str:
     """The end of its log."""
     log = RUN / "logs" / f"{name}.log"

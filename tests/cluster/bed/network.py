@@ -5,6 +5,7 @@
 Pods reach the host's own address and nothing behind it; the host reaches pods and Services through two routes.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,14 +32,19 @@ def exists() -> bool:
     return _HANDLE.exists()
 
 
-def make() -> None:
-    """Namespace, cable, routes. Raises BedError."""
+def taken() -> str:
+    """Which of the cluster's addresses another network of this machine has, in a line; empty if none. Raises BedError."""
     for address in (HOST, SERVICES.split("/")[0], PODS.split("/")[0]):
         route = run(["ip", "-o", "route", "get", address]) if succeeds(["ip", "-o", "route", "get", address]) else ""
         if " via " not in route and " dev " in route and "default" not in route:
-            raise BedError(
-                f"{address} belongs to another network of this machine ({route.strip()}); the cluster needs 10.199.0.0/16"
-            )
+            return f"{address} belongs to another network of this machine ({route.strip()}); the cluster needs 10.199.0.0/16"
+    return ""
+
+
+def make() -> None:
+    """Namespace, cable, routes. Raises BedError."""
+    if reason := taken():
+        raise BedError(reason)
     run(["ip", "netns", "add", NAMESPACE])
     run(["ip", "link", "add", CABLE, "type", "veth", "peer", "name", "eth0", "netns", NAMESPACE])
     run(["ip", "address", "add", f"{HOST}/30", "dev", CABLE])
@@ -55,6 +61,8 @@ def make() -> None:
 
 def left_behind() -> list[str]:
     """What is still there of it."""
+    if shutil.which("ip") is None:
+        return []
     routes = run(["ip", "-o", "route", "show"]).splitlines()
     found = [f"route {route.strip()}" for route in routes if f"dev {CABLE}" in route or f"via {NODE}" in route]
     return [*found, *([f"network namespace {NAMESPACE}"] if exists() else [])]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bed import control_plane, daemons, engine, host, images, mounts, network, node
+from bed import control_plane, daemons, engine, host, images, mounts, network, node, ownership
 from bed.builder import build_programs
 from bed.command import run, succeeds
 from bed.keys import NODE_NAME, make_keys
@@ -36,6 +36,7 @@ DAEMONS: dict[str, Callable[[], list[str]]] = {
 UP_S = 120.0
 _PROGRAMS = {"containerd": "containerd", "runc": "runc", "iptables": "iptables", "conntrack": "conntrack", "ip": "iproute2",
              "nsenter": "util-linux", "sysctl": "procps", "gcc": "gcc"}  # fmt: skip
+_LOCK = CACHE / "lock"
 _CTR = ["ctr", "--address", str(node.SOCKET), "--namespace", "k8s.io"]
 
 
@@ -45,9 +46,13 @@ def up() -> None:
     with _alone():
         build_programs()
         images.build(images.PAUSE)
-        if is_up():
+        already = is_up()
+        if already or (ownership.OWNER and remains()):
+            ownership.check()
+        if already:
             return
         _down()
+        ownership.claim()
         host.remember()
         make_keys()
         network.make()
@@ -56,14 +61,35 @@ def up() -> None:
 
 
 def down() -> None:
-    """End it and remove everything that it made, but what was built."""
+    """End it and remove everything that it made, but what was built; in an owner's name (bed/ownership.py) only the owner's."""
+    ownership.end_processes()
+    if ownership.OWNER and not ownership.is_ours():
+        return
     with _alone():
         _down()
+    ownership.end_processes()
 
 
 def is_up() -> bool:
     """Whether every daemon runs and the node is ready."""
     return all(daemons.alive(name) for name in DAEMONS) and _node_is_ready()
+
+
+def is_busy() -> bool:
+    """Whether a command makes or ends a cluster right now."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with _LOCK.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def missing_packages() -> list[str]:
+    """Debian's packages that the cluster needs and that are not here."""
+    missing = [package for program, package in _PROGRAMS.items() if shutil.which(program) is None]
+    return missing if Path("/usr/lib/cni/bridge").exists() else [*missing, "containernetworking-plugins"]
 
 
 def remains() -> list[str]:
@@ -155,10 +181,7 @@ def _check_machine() -> None:
         raise BedError(
             "the cluster needs root on Linux; elsewhere use kind (make test-kind) or your own (PENSTOCK_CLUSTER=kubeconfig)"
         )
-    missing = [package for program, package in _PROGRAMS.items() if shutil.which(program) is None]
-    if not Path("/usr/lib/cni/bridge").exists():
-        missing.append("containernetworking-plugins")
-    if missing:
+    if missing := missing_packages():
         raise BedError(f"missing Debian packages: {' '.join(missing)} (make cluster-up installs them as root)")
 
 
@@ -166,6 +189,6 @@ def _check_machine() -> None:
 def _alone() -> Iterator[None]:
     """One command at a time."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
+    with _LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
