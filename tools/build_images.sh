@@ -19,7 +19,8 @@ build() { # name, Dockerfile, suffix of the tag, further options
     docker build --quiet "${options[@]}" .
   elif command -v buildah >/dev/null; then
     # chroot isolation: builds inside containers and on machines where new namespaces are refused
-    buildah --storage-driver "${BUILDAH_STORAGE:-overlay}" bud --quiet --isolation chroot --layers "${options[@]}" .
+    # --force-rm: with --layers one that fails, or is told to end, leaves its container and a mount otherwise
+    buildah --storage-driver "${BUILDAH_STORAGE:-overlay}" bud --quiet --isolation chroot --layers --force-rm "${options[@]}" .
   else
     echo "needs docker or buildah" >&2; exit 1
   fi
