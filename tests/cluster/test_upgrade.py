@@ -1,5 +1,5 @@
-"""The chart upgraded under REST, gRPC and Kafka, in the middle of a rollout, and back again; and from the release before: no
-request fails, and every answer is by the bundle that it names.
+"""The chart upgraded under REST, gRPC and Kafka, in the middle of a rollout, and back again; and from the release before, and
+back to it: no request fails, and every answer is by the bundle that it names.
 
 What a release changes is its images' tag and its templates: the images here are the same ones under another tag, so that
 everything that an upgrade replaces is replaced.
@@ -161,21 +161,38 @@ def test_no_request_fails_while_the_chart_is_upgraded_and_rolled_back(
         assert all({one.name, one.label} & named for one in everyone)
 
 
-def test_no_request_fails_while_the_release_before_is_upgraded(release_before: Flights, next_bundle: Path, version: str) -> None:
-    """Its runtime is another then, under the old name and the new one; what was made of it is replaced."""
+def await_probe(served: Flights, tries: int) -> None:
+    """Until the predictor's pods are of the runtime whose liveness probe has so many tries: ours has other ones than the release
+    before had, and goes by one of its names, too."""
+    found = f"jsonpath={{.spec.template.spec.containers[0].livenessProbe.failureThreshold}}={tries}"
+    served.kubectl("wait", f"--for={found}", f"deployment/{MODEL}-predictor", "--timeout=60s")
+    await_pods(served)
+
+
+def test_no_request_fails_while_the_release_before_is_upgraded_and_gone_back_to(
+    release_before: Flights, next_bundle: Path, version: str
+) -> None:
+    """Its runtime is another then, under the old name and the new one; what was made of it is replaced. And back as
+    docs/operations.md says: without what the release before does not know, then the chart."""
     served = release_before
+    before = penstock_chart.revision(served.cluster)
     admitted = f"--set-json=transformer.namespaces={json.dumps([served.namespace])}"
     with load(served, f"/predict/{RECORD}") as end:
         penstock_chart.upgrade(served.cluster, admitted)
-        # What it makes of the old name, too, has a label that it had not.
-        labelled = r"jsonpath={.spec.template.metadata.labels.penstock\.dev/component}=predictor"
-        served.kubectl("wait", f"--for={labelled}", f"deployment/{MODEL}-predictor", "--timeout=60s")
-        await_pods(served)
+        await_probe(served, 6)
         serve(served, example.inference_service(), "now")
         penstock_chart.upgrade(served.cluster, "--set=predictor.previousNames=false")
         served.apply(manifest(version, next_bundle, strategy="immediate"))
         wait_live(served, version)
         penstock_rollout(served, "rollback", version)
         wait_for(served, version, "phase", "RolledBack")
+        # Without the operator nobody would take the finalizer off.
+        served.kubectl("delete", "modelversion", version, "--timeout=120s")
+        penstock_chart.upgrade(served.cluster, "--set=predictor.previousNames=true")
+        serve(served, of_the_release_before(), "back")
+        penstock_chart.roll_back(served.cluster, before)
+        await_probe(served, 3)
+        names = served.cluster.kubectl("get", "clusterservingruntimes", "--output=jsonpath={.items[*].metadata.name}").split()
+        assert ("penstock" in names, "penstock-predictor" in names) == (True, False)
         result = end()
     check_load(served, next_bundle, result)
