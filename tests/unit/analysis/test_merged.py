@@ -9,6 +9,7 @@ NEW, OLD = "sha256:new", "sha256:old"
 
 
 def _entry(bundle: str, revision: int, keys: int, *, shadow: bool = False) -> Entry:
+    by_key = Paired(requests=keys, agreeing=keys - 1, differing=1, latency_ratios=[(80, keys)])
     return Entry(
         bundle,
         revision,
@@ -16,9 +17,9 @@ def _entry(bundle: str, revision: int, keys: int, *, shadow: bool = False) -> En
         requests=2 * keys,
         keys=keys,
         failed_keys={"internal": 3, "unauthenticated": 5, "invalid_input": 1},
-        latency=Latency(call=[(60, keys)], request=[(61, keys), (62, keys)]),
-        outputs={"label": Histogram(Bins(values=("late", "on time")), [keys, keys, 0, 0])},
-        paired=Paired(requests=keys, agreeing=keys - 1, differing=1, latency_ratios=[(80, keys)]) if shadow else None,
+        latency=Latency([(60, keys)], [(61, keys), (62, keys)], [(61, keys)], keys - 1),
+        outputs={"label": Histogram(Bins(values=("late", "on time")), [keys, keys, 0, 0], None, [1, keys - 1, 0, 0])},
+        paired=Paired(requests=2 * keys, agreeing=keys, differing=keys, keys=by_key) if shadow else None,
     )
 
 
@@ -26,9 +27,9 @@ def test_a_stage_is_the_revisions_that_it_stood_in() -> None:
     totals = [_entry(NEW, 7, 10), _entry(NEW, 8, 20), _entry(NEW, 9, 400), _entry(OLD, 7, 100), _entry(OLD, 8, 200)]
     evidence = stage_evidence(totals, candidate=NEW, baseline=OLD, revisions={7, 8})
     assert (evidence.candidate.units, evidence.baseline.units) == (30, 300)
-    assert evidence.candidate.latency == {61: 30, 62: 30}
-    assert evidence.candidate.calls == 30
-    assert evidence.candidate.outputs == {"label": [30, 30, 0, 0]}
+    assert evidence.candidate.latency == {61: 30}
+    assert evidence.candidate.calls == 28
+    assert evidence.candidate.outputs == {"label": [2, 28, 0, 0]}
     assert evidence.pairs is None
 
 
@@ -37,7 +38,8 @@ def test_a_shadow_brings_its_pairs_and_live_requests_are_not_its_own() -> None:
     evidence = stage_evidence(totals, candidate=NEW, baseline=OLD, revisions={7}, shadow=True)
     assert evidence.candidate.units == 10
     assert evidence.pairs is not None
-    assert (evidence.pairs.requests, evidence.pairs.differing, evidence.pairs.ratios) == (10, 1, {80: 10})
+    assert (evidence.pairs.requests, evidence.pairs.units, evidence.pairs.differing) == (20, 10, 1)
+    assert evidence.pairs.ratios == {80: 10}
 
 
 def test_an_arm_stands_for_its_bundle_and_only_in_revisions_that_have_it() -> None:

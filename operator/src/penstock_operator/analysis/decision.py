@@ -77,8 +77,8 @@ def _measure(trial: Trial, evidence: Evidence) -> Iterator[Measured]:
     if pairs is not None:
         found = [
             measure_paired_errors(trial, pairs),
-            measure_disagreement(trial, evidence, pairs),
-            measure_paired_latency(trial, evidence, pairs),
+            measure_disagreement(trial, pairs),
+            measure_paired_latency(trial, pairs),
         ]
     else:
         found = [measure_error_rate(trial, evidence), measure_latency(trial, evidence)]

@@ -49,11 +49,10 @@ def measure_latency(trial: Trial, evidence: Evidence) -> Measured | None:
 
 
 def _sample(arm: Arm) -> Sample:
-    """Requests that shared a call, or a caller, are not observations by themselves: so many of them count as one. The geometric
-    mean of what they would have done to the capital is at most what one does (Hoelder), however alike they are."""
+    """Requests that shared a call are not observations by themselves: so many of them count as one. The geometric mean of what
+    they would have done to the capital is at most what one does (Hoelder), however alike they are."""
     total = sum(arm.latency.values())
-    apart = min(arm.calls or total, arm.units or total)
-    return Sample.of(arm.latency, min(1.0, apart / total) if total else 1.0)
+    return Sample.of(arm.latency, min(1.0, (arm.calls or total) / total) if total else 1.0)
 
 
 def _describe(trial: Trial, candidate: Sample, baseline: Sample, at: int, verdict: Verdict) -> str:

@@ -4,11 +4,16 @@
 
 Invariant: only entries of the same route revisions are compared, those in which the candidate had this stage's weight (or was
 its shadow). What one arm did under other weights was done to other requests.
+
+Latency, outputs and pairs are told by keys. A transformer of an older release tells them by requests only: these are then taken,
+each for as much of one as there were keys to requests. That is right for callers who are all as loud, and the same as that
+release's operator did. Of entries to which both kinds of transformers added, what was told by keys is taken, of both arms.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
+from penstock.evidence import document
 from penstock.evidence.adding import added
 from penstock.evidence.document import Entry
 from penstock.evidence.profiles import against_training
@@ -38,17 +43,27 @@ def read_arm(entry: Entry | None) -> Arm:
     if entry is None:
         return Arm()
     failed = sum(number for kind, number in entry.failed_keys.items() if kind not in NOT_BY_THE_VERSION)
+    latency = entry.latency
+    old = not latency.keys
     return Arm(
         units=entry.keys,
         failed=failed,
         requests=entry.requests,
         rows=entry.rows,
-        calls=sum(number for _, number in entry.latency.call),
-        latency=dict(entry.latency.request),
-        outputs={name: histogram.counts for name, histogram in entry.outputs.items()},
-        features={name: histogram.counts for name, histogram in entry.features.items()},
+        calls=min(sum(number for _, number in latency.call), entry.keys) if old else latency.batches,
+        latency=dict(latency.request if old else latency.keys),
+        outputs={name: _by_keys(histogram, entry) for name, histogram in entry.outputs.items()},
+        features={name: _by_keys(histogram, entry) for name, histogram in entry.features.items()},
         training=_Training(entry),
     )
+
+
+def _by_keys(histogram: document.Histogram, entry: Entry) -> Histogram:
+    if histogram.keys:
+        return histogram.keys
+    total = sum(histogram.counts)
+    weight = min(1.0, entry.keys / total) if entry.keys and total else 1.0
+    return [weight * number for number in histogram.counts]
 
 
 class _Training(Mapping[str, tuple[Histogram, Histogram]]):
@@ -69,7 +84,8 @@ class _Training(Mapping[str, tuple[Histogram, Histogram]]):
     @cached_property
     def _found(self) -> dict[str, tuple[Histogram, Histogram]]:
         told = (*self._entry.outputs.items(), *self._entry.features.items())
-        return {name: compared for name, one in told if (compared := against_training(one)) is not None}
+        found = ((name, against_training(one, _by_keys(one, self._entry))) for name, one in told)
+        return {name: compared for name, compared in found if compared is not None}
 
 
 def _of(entries: Sequence[Entry], bundle: str, *, shadow: bool, arm: str = "") -> Entry | None:
@@ -78,14 +94,18 @@ def _of(entries: Sequence[Entry], bundle: str, *, shadow: bool, arm: str = "") -
 
 
 def _read_pairs(entry: Entry | None) -> Pairs:
-    paired = entry.paired if entry is not None else None
-    if paired is None:
+    if entry is None or entry.paired is None:
         return Pairs()
+    weight, told = 1.0, entry.paired.keys
+    if told is None:
+        told = entry.paired
+        weight = min(1.0, entry.keys / entry.requests) if entry.keys and entry.requests else 1.0
     return Pairs(
-        requests=paired.requests,
-        agreeing=paired.agreeing,
-        differing=paired.differing,
-        ratios=dict(paired.latency_ratios),
-        only_shadow_failed=paired.only_shadow_failed,
-        only_answer_failed=paired.only_answer_failed,
+        requests=entry.paired.requests,
+        units=weight * told.requests,
+        agreeing=weight * told.agreeing,
+        differing=weight * told.differing,
+        ratios={number: weight * count for number, count in told.latency_ratios},
+        only_shadow_failed=weight * told.only_shadow_failed,
+        only_answer_failed=weight * told.only_answer_failed,
     )

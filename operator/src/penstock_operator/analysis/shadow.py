@@ -5,7 +5,7 @@ seconds what a step of a few per cent finds in minutes, and nobody was answered 
 """
 
 from penstock_operator.analysis.alpha import DISAGREEMENT, ERROR_RATE, LATENCY, harm_threshold, harmless_threshold
-from penstock_operator.analysis.arms import Evidence, Pairs
+from penstock_operator.analysis.arms import Pairs
 from penstock_operator.analysis.bins import BINS_PER_DOUBLING, EVEN, ratio_of
 from penstock_operator.analysis.finding import Measured, Verdict
 from penstock_operator.analysis.trial import Trial
@@ -17,15 +17,16 @@ _HALF = 0.5
 
 
 def measure_paired_errors(trial: Trial, pairs: Pairs) -> Measured:
-    """Copies that failed where the answer did not, against the other way round."""
+    """Copies that failed where the answer did not, against the other way round, each key once: a caller who always fails at one
+    of the two, or has many requests, is one."""
     margin = trial.rollout.margins.error_rate
-    counts = (float(pairs.only_shadow_failed), float(pairs.only_answer_failed), float(pairs.requests))
+    counts = (pairs.only_shadow_failed, pairs.only_answer_failed, pairs.units)
 
     def describe(verdict: Verdict) -> str:
         sure = confidence(trial.rollout.alpha)
         text = (
             f"{trial.candidate} failed on {count(counts[0])} of {count(counts[2])} copied requests that {trial.baseline}"
-            f" answered, {trial.baseline} on {count(counts[1])} that {trial.candidate} answered"
+            f" answered, {trial.baseline} on {count(counts[1])} that {trial.candidate} answered{_each(pairs)}"
         )
         if verdict is Verdict.HARMFUL:
             least = max(paired.lower_bound(*counts, harm_threshold(trial, ERROR_RATE)), margin)
@@ -37,61 +38,60 @@ def measure_paired_errors(trial: Trial, pairs: Pairs) -> Measured:
     return Measured(ERROR_RATE, paired.log_e_above(*counts, margin), lambda: paired.log_e_below(*counts, margin), describe)
 
 
-def measure_disagreement(trial: Trial, evidence: Evidence, pairs: Pairs) -> Measured | None:
+def measure_disagreement(trial: Trial, pairs: Pairs) -> Measured | None:
     """Pairs with other labels; None of models without labels."""
     compared = pairs.agreeing + pairs.differing
     if not compared:
         return None
-    margin, weight = trial.rollout.margins.disagreement, _weight(evidence)
-    differing, total = weight * pairs.differing, weight * compared
+    margin, differing = trial.rollout.margins.disagreement, pairs.differing
 
     def describe(verdict: Verdict) -> str:
         sure = confidence(trial.rollout.alpha)
         text = (
-            f"{trial.candidate} gives another label than {trial.baseline} to {percent(pairs.differing / compared)} of requests"
-            f" ({count(pairs.differing)} of {count(compared)} copied)"
+            f"{trial.candidate} gives another label than {trial.baseline} to {percent(differing / compared)} of requests"
+            f" ({count(differing)} of {count(compared)} copied{_each(pairs)})"
         )
         if verdict is Verdict.HARMFUL:
-            least = max(proportion.lower_bound(differing, total, harm_threshold(trial, DISAGREEMENT)), margin)
+            least = max(proportion.lower_bound(differing, compared, harm_threshold(trial, DISAGREEMENT)), margin)
             return f"{text}; {sure} to at least {percent(least)}, over the margin of {percent(margin)}"
-        most = proportion.upper_bound(differing, total, harmless_threshold(trial))
+        most = proportion.upper_bound(differing, compared, harmless_threshold(trial))
         kept = "within" if verdict is Verdict.HARMLESS else "not yet within"
         return f"{text}; {sure} to at most {percent(most)}, {kept} the margin of {percent(margin)}"
 
     return Measured(
         DISAGREEMENT,
-        proportion.log_e_above(differing, total, margin),
-        lambda: proportion.log_e_below(differing, total, margin),
+        proportion.log_e_above(differing, compared, margin),
+        lambda: proportion.log_e_below(differing, compared, margin),
         describe,
     )
 
 
-def measure_paired_latency(trial: Trial, evidence: Evidence, pairs: Pairs) -> Measured | None:
+def measure_paired_latency(trial: Trial, pairs: Pairs) -> Measured | None:
     """The median of the ratio of both latencies on the same request; None before there are pairs, undecided while of none both
     halves were answered."""
     total = sum(pairs.ratios.values())
     if not total:
         said = f"none of {several(pairs.requests, 'copied request')} was answered by both versions"
         return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: said) if pairs.requests else None
-    margin, weight = trial.rollout.margins.latency_p99, _weight(evidence)
+    margin = trial.rollout.margins.latency_p99
     over, within = shift_over(margin, BINS_PER_DOUBLING), shift_within(margin, BINS_PER_DOUBLING)
 
     def above(shift: int) -> float:
-        return weight * sum(number for place, number in pairs.ratios.items() if place >= EVEN + shift)
+        return sum(number for place, number in pairs.ratios.items() if place >= EVEN + shift)
 
     def describe(verdict: Verdict) -> str:
         return _describe_ratio(trial, pairs, total, verdict)
 
     return Measured(
         LATENCY,
-        proportion.log_e_above(above(over), weight * total, _HALF),
-        lambda: proportion.log_e_below(above(within), weight * total, _HALF),
+        proportion.log_e_above(above(over), total, _HALF),
+        lambda: proportion.log_e_below(above(within), total, _HALF),
         describe,
     )
 
 
-def _describe_ratio(trial: Trial, pairs: Pairs, total: int, verdict: Verdict) -> str:
-    margin, beyond = trial.rollout.margins.latency_p99, 0
+def _describe_ratio(trial: Trial, pairs: Pairs, total: float, verdict: Verdict) -> str:
+    margin, beyond = trial.rollout.margins.latency_p99, 0.0
     middle = EVEN
     for place in sorted(pairs.ratios, reverse=True):
         beyond, middle = beyond + pairs.ratios[place], place
@@ -99,7 +99,7 @@ def _describe_ratio(trial: Trial, pairs: Pairs, total: int, verdict: Verdict) ->
             break
     text = (
         f"on the same requests {trial.candidate} takes {factor(ratio_of(middle - EVEN))} times as long as {trial.baseline} in the"
-        f" median ({count(total)} copied)"
+        f" median ({count(total)} copied{_each(pairs)})"
     )
     said = {
         Verdict.HARMFUL: "established to be over",
@@ -109,7 +109,6 @@ def _describe_ratio(trial: Trial, pairs: Pairs, total: int, verdict: Verdict) ->
     return f"{text}; {confidence(trial.rollout.alpha)} {said} the margin of {factor(margin)}"
 
 
-def _weight(evidence: Evidence) -> float:
-    """Copies of one caller's requests count as its one unit."""
-    arm = evidence.candidate
-    return min(1.0, arm.units / arm.requests) if arm.units and arm.requests else 1.0
+def _each(pairs: Pairs) -> str:
+    """What was counted, where that is not every copy."""
+    return ", one of each route key in a minute" if round(pairs.units) < pairs.requests else ""
