@@ -18,7 +18,7 @@ from penstock_transformer.plan import plan_of
 from penstock_transformer.requests import PredictRequest
 from penstock_transformer.route.applying import live_targets
 from penstock_transformer.route_file import RouteEntry
-from penstock_transformer.routing import Route, Target, choose, copies, elsewhere, key_of, rendezvous
+from penstock_transformer.routing import Route, Target, choose, copies, elsewhere, key_of, rendezvous, unit_of
 
 
 def bundle(digit: str, version: str = "1", plan=None) -> ActiveBundle:
@@ -169,8 +169,49 @@ def test_versions_and_expected_digests():
         choose(None, request())
 
 
+SALT = bytes(16)
+
+
 def test_shadows_get_their_fraction_of_copies():
     route = Route(1, (Target(A, 1),), (Target(C, fraction=0.2),))
-    count = sum(len(copies(route, request())) for _ in range(5000))
+    count = sum(len(copies(route, request(), None, SALT)) for _ in range(5000))
     assert 800 < count < 1200
-    assert copies(route, request(expect_bundle=A.digest)) == []
+    keyed = [copies(route, request(), str(number).encode(), SALT) for number in range(5000)]
+    assert 800 < sum(map(len, keyed)) < 1200
+
+
+def test_who_names_a_bundle_or_version_has_no_copies():
+    route = Route(1, (Target(A, 1),), (Target(C, fraction=1.0),))
+    assert copies(route, request(), b"anna", SALT) == copies(route, request(), None, SALT) == [C]
+    for named in (request(expect_bundle=A.digest), request(version="1")):
+        assert copies(route, named, b"anna", SALT) == copies(route, named, None, SALT) == []
+
+
+def test_all_requests_of_a_key_are_copied_or_none_is_and_by_another_salt_it_is_drawn_anew():
+    route = Route(1, (Target(A, 1),), (Target(B, fraction=0.5), Target(C, fraction=0.5)))
+    drawn = {}
+    for salt in (SALT, b"\1" * 16):
+        for number in range(400):
+            key = str(number).encode()
+            found = {tuple(copies(route, request(), key, salt)) for _ in range(5)}
+            assert len(found) == 1
+            drawn[number, salt] = found.pop()
+    # The shadows draw for themselves, and so do the salts.
+    assert 60 < sum(drawn[number, SALT] == (B, C) for number in range(400)) < 140
+    assert 60 < sum(drawn[number, SALT] == drawn[number, b"\1" * 16] for number in range(400)) < 140
+
+
+def test_a_draw_for_copies_has_nothing_to_do_with_the_version_that_answers():
+    route = Route(1, (Target(A, 1), Target(B, 1)), (Target(B, fraction=0.5),))
+    copied = [number for number in range(2000) if copies(route, request(), str(number).encode(), SALT)]
+    answered = sum(choose(route, request(route_key=str(number))) is B for number in copied)
+    assert 0.42 < answered / len(copied) < 0.58
+
+
+def test_what_a_request_is_counted_by():
+    alone, several = Route(1, (Target(A, 1),)), Route(1, (Target(A, 1), Target(B, 1)))
+    for route in (alone, several):
+        assert unit_of(route, request(route_key="anna", record_id="7")) == b"anna"
+        assert unit_of(route, request(record_id="7")) == b"7"
+        assert unit_of(route, request(rows=[{}])) is None
+        assert unit_of(route, request(route_key="")) is None

@@ -59,7 +59,7 @@ class Pipeline:
         self._max_call_rows = max_call_rows
         self.log: AnswerLog | None = None
 
-    async def run(self, works: list[PredictWork]) -> None:
+    async def run(self, works: Sequence[PredictWork]) -> None:
         """Answer a batch. Works whose deadline passes meanwhile are answered then, without waiting for the others."""
         watch = DeadlineWatch(works) if any(w.context.deadline is not None for w in works) else None
         try:

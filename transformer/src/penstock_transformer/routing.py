@@ -1,6 +1,6 @@
 """Routing: which bundle answers a request, and which get a copy of it. Pure: no I/O, no clock.
 
-    PredictRequest -> choose(route) -> the live bundle;  copies(route) -> shadow bundles
+    PredictRequest -> choose(route) -> the live bundle;  unit_of, copies(route) -> shadow bundles
 
 Sticky: the same key (`Penstock-Route-Key`, else the first row's entity key) goes to the same bundle for as long as the weights
 stay. Weighted rendezvous hashing: every bundle draws a number from key and digest, the greatest draw for its weight wins. So
@@ -108,8 +108,9 @@ def _arm_of(first: Target, live: tuple[Target, ...], key: bytes) -> Target:
     return next((t for t in live if not t.arm and t.bundle.identity == first.bundle.identity), first)
 
 
-def _draw(key: bytes, identity: str) -> float:
-    number = int.from_bytes(blake2b(key, digest_size=8, key=identity[-64:].encode()[-64:]).digest(), "big")
+def _draw(key: bytes, identity: str, salt: bytes = b"", person: bytes = b"") -> float:
+    secret = identity[-64:].encode()[-64:]
+    number = int.from_bytes(blake2b(key, digest_size=8, key=secret, salt=salt, person=person).digest(), "big")
     return (number + 0.5) * _SCALE if number < 2**64 - 2048 else 1.0 - 2.0**-53
 
 
@@ -139,9 +140,22 @@ def _first(request: PredictRequest, column: str) -> Any:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-def copies(route: Route, request: PredictRequest) -> list[ActiveBundle]:
-    """The shadows that get a copy of one request, drawn by chance so that they see a fair sample; none of one that names its
-    bundle."""
-    if request.context.expect_bundle is not None:
+def unit_of(route: Route, request: PredictRequest) -> bytes | None:
+    """The key that the evidence counts a request by, as `evidence.sums` does; None for one that is a unit of its own."""
+    if len(route.live) > 1:
+        return key_of(route, request) or None
+    key = request.context.route_key or request.record_id
+    return key.encode() if key else None
+
+
+def copies(route: Route, request: PredictRequest, unit: bytes | None, salt: bytes) -> list[ActiveBundle]:
+    """The shadows that get a copy of one request; none of one that names its bundle or version, for no chance assigned it.
+
+    Drawn by chance, so that they see a fair sample: of units, for units are what is compared. The requests of one `unit` are all
+    copied or none is, as long as `salt` (16 bytes) stays; a new one is a new draw. A request without a unit is drawn by itself.
+    """
+    if request.context.expect_bundle is not None or request.version is not None:
         return []
-    return [t.bundle for t in route.shadows if random.random() < t.fraction]
+    if not unit:
+        return [t.bundle for t in route.shadows if random.random() < t.fraction]
+    return [t.bundle for t in route.shadows if _draw(unit, t.bundle.identity, salt, b"copies") < t.fraction]

@@ -8,7 +8,7 @@ taken has been answered.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ from penstock_transformer.requests import PredictReply, PredictRequest, PredictR
 from penstock_transformer.route.source import route_source
 from penstock_transformer.route.status import RouteStatus
 from penstock_transformer.route_families import route_families
-from penstock_transformer.routing import choose, copies
+from penstock_transformer.routing import choose
 from penstock_transformer.routing_table import RouteTable
 from penstock_transformer.settings import PipelineSettings
 from penstock_transformer.shadowing import Shadows
@@ -80,7 +80,7 @@ class Transformer:
             self.table, self.counters, call_timeout_s=settings.predictor_timeout_ms / 1e3, max_call_rows=settings.max_call_rows
         )
         self._batcher: Batcher[PredictWork, None] = Batcher(
-            self.pipeline.run, _delivered, _live_policy(settings), metrics=batch_metrics, coroutine=True
+            self._run, _delivered, _live_policy(settings), metrics=batch_metrics, coroutine=True
         )
         self.shadows = Shadows(self.pipeline, self.counters, _shadow_policy(settings), self.table.recorder)
 
@@ -212,10 +212,10 @@ class Transformer:
         plan = choose(route, probe).plan if route is None or encoded or len(route.live) == 1 else route.live[0].bundle.plan
         if encoded or plan is None:
             bundle = choose(route, probe)
-            pairs = None
+            pairs, window = None, None
             if route is not None and route.shadows:
-                pairs = self.shadows.copy_passed(request, copies(route, probe), encoded=bool(encoded))
-            pass_on(request, reply, bundle, self._pass_again, passed=self._passed(request, probe, bundle, pairs))
+                pairs, window = self.shadows.copy_passed(route, request, probe, encoded=bool(encoded))
+            pass_on(request, reply, bundle, self._pass_again, passed=self._passed(request, probe, bundle, pairs, window))
             return
         probe.columns = columns_of(request, plan)
         self._take(PredictWork(probe, TensorReply(request, reply), tensors_only=True))
@@ -224,11 +224,13 @@ class Transformer:
         if not work.rows:
             self._answer_nothing(work)
             return
+        self._batcher.submit(work)
+
+    def _run(self, works: list[PredictWork]) -> Coroutine[Any, Any, None]:
         route = self.table.route
         if route is not None and route.shadows:
-            pairs = [self.shadows.copy(work.request, bundle) for bundle in copies(route, work.request)]
-            work.pairs = [pair for pair in pairs if pair is not None] or None
-        self._batcher.submit(work)
+            self.shadows.copy(route, works)
+        return self.pipeline.run(works)
 
     def _answer_nothing(self, work: PredictWork) -> None:
         try:
@@ -266,13 +268,18 @@ class Transformer:
             reply.error(failure)
 
     def _passed(
-        self, request: InferRequest, probe: PredictRequest, bundle: ActiveBundle, pairs: list[Pair] | None = None
+        self,
+        request: InferRequest,
+        probe: PredictRequest,
+        bundle: ActiveBundle,
+        pairs: list[Pair] | None = None,
+        window: int | None = None,
     ) -> Passed | None:
         """What counts a request that passes through; None for one that names what answers it."""
         sums = self.table.recorder.live.get(bundle)
         if sums is None or request.context.expect_bundle is not None or request.version is not None:
             return None
-        return Passed(sums, request, probe, pairs)
+        return Passed(sums, request, probe, pairs, window)
 
     def _live(self, model: str, version: str | None = None) -> ActiveBundle:
         self._check_model(model)

@@ -108,11 +108,21 @@ class PredictWork:
 
 
 class CopiedWork(PredictWork):
-    """A copy of a request, for a shadow."""
+    """A copy of a request, for a shadow. `allowed_s`: how long its request had from the start of its batch, None for no deadline.
+    So long has the copy from the start of its own: what it waits for the shadow's queue is not the shadow's doing."""
 
-    __slots__ = ()
+    __slots__ = ("allowed_s",)
 
     copied = True
+
+    def __init__(self, request: PredictRequest, reply: PredictReply, *, bundle: ActiveBundle, allowed_s: float | None) -> None:
+        super().__init__(request, reply, tensors_only=True, bundle=bundle)
+        self.allowed_s = allowed_s
+
+    def begin(self, now_s: float) -> None:
+        """Its batch begins."""
+        if self.allowed_s is not None:
+            self.context.deadline = now_s + self.allowed_s
 
 
 def _rows_bytes(rows: list[Row]) -> int:

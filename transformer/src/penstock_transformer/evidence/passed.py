@@ -18,16 +18,24 @@ from penstock_transformer.work import PredictWork
 
 
 class Passed:
-    """One request on its way to the predictor of one bundle. `probe` is the same as the route saw it."""
+    """One request on its way to the predictor of one bundle. `probe` is the same as the route saw it; `window` as of its work."""
 
     __slots__ = ("_began_s", "_sums", "_work")
 
-    def __init__(self, sums: Sums, request: InferRequest, probe: PredictRequest, pairs: list[Pair] | None = None) -> None:
+    def __init__(
+        self,
+        sums: Sums,
+        request: InferRequest,
+        probe: PredictRequest,
+        pairs: list[Pair] | None = None,
+        window: int | None = None,
+    ) -> None:
         self._sums = sums
         self._work = work = PredictWork(probe, _NOBODY)
         inputs = request.inputs
         work.rows = inputs[0].shape[0] if inputs and inputs[0].shape else 0
         work.pairs = pairs
+        work.window = window
         self._began_s = time.monotonic()
 
     def answered(self, response: InferResponse) -> None:
