@@ -17,17 +17,20 @@ from typing import Any
 
 import msgspec
 
+from penstock.evidence.adding import merged
 from penstock.evidence.ledger import Ledger
 from penstock_operator.analysis import Analysis, Evidence, Move, Trial, analyse
+from penstock_operator.analysis.loaded import loaded_arm
 from penstock_operator.analysis.merged import stage_evidence
 from penstock_operator.analysis.outcomes import strata
-from penstock_operator.baseline import ARM, before_it, is_compared
+from penstock_operator.baseline import ARM, baseline_name, before_it, is_compared
 from penstock_operator.clock import read_moment
 from penstock_operator.ledger_text import read_ledger
 from penstock_operator.model_version import ModelVersion
 from penstock_operator.roles import stage_of
 from penstock_operator.seen import Seen
 from penstock_operator.stage import Stage
+from penstock_operator.warmth import Warmth, without_latency
 
 LOOK_S = 6.0
 """Pods are asked this often in the first minutes of a stage, when most is decided."""
@@ -51,7 +54,7 @@ class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     `looked` and `told` in words: the last time, in s since 1970; `spent_s`: how long the trial has been under way, `here_s` how
     long the version on trial has been seen to get requests in this stage, `requests` of them. `ledger`: text in a status that
     was read, a `Ledger` in one that has not been written. `drift`: which answers were far from those of training when words were
-    last found."""
+    last found. `begun`: how many times each place has begun, by its number in words; `warmth`: of the pods on trial."""
 
     ledger: str | Ledger = ""
     place: int = -1
@@ -67,6 +70,8 @@ class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     analysis: dict[str, Any] = {}
     arm: str = ""
     drift: list[str] = []
+    begun: dict[str, int] = {}
+    warmth: Warmth = msgspec.field(default_factory=Warmth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +139,7 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     if _is_new_stage(memory, version, place, digest, arm):
         _begin_stage(memory, version, place, digest, arm, seen.route.revision)
     ledger = read_ledger(memory.ledger)
-    ledger.take(list(seen.evidence), with_features=False)
+    cold = _take(ledger, memory.warmth, version, seen, passed_s)
     ledger.forget({version.spec.bundle.digest, digest})
     evidence = stage_evidence(
         ledger.totals,
@@ -144,6 +149,11 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
         shadow=stage_of(version) is Stage.SHADOW,
         arm=arm,
     )
+    evidence = replace(evidence, cold=cold)
+    if version.status.weight >= 100:
+        earlier = range(memory.first, memory.revision)
+        loaded = loaded_arm(ledger.totals, candidate=version.spec.bundle.digest, baseline=digest, revisions=earlier)
+        evidence = replace(evidence, loaded=loaded)
     if seen.quality:
         told = strata(seen.quality, candidate=version.spec.bundle.digest, baseline=digest, since=memory.first or memory.revision)
         evidence = replace(evidence, quality=told)
@@ -154,10 +164,12 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
         baseline=baseline.name if baseline is not None else seen.model,
         elapsed_s=memory.spent_s,
         outcomes=seen.quality is not None,
+        again=max(memory.begun.get(str(place), 1) - 1, 0),
     )
-    # A minute without requests shows nothing; only once the time is up none are waited for.
-    if evidence.candidate.requests > memory.requests or trial.time_is_up:
-        memory.here_s, memory.requests = memory.here_s + passed_s, evidence.candidate.requests
+    # A minute without requests shows nothing, nor one of a cold version; only once the time is up none are waited for.
+    if (evidence.candidate.requests > memory.requests and not cold) or trial.time_is_up:
+        memory.here_s += passed_s
+    memory.requests = evidence.candidate.requests
     analysis, in_words = _analysed(trial, evidence, memory, seen.now)
     memory.analysis = analysis.document
     if in_words:
@@ -165,6 +177,19 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     memory.ledger = ""
     remembered = {**msgspec.to_builtins(memory), "ledger": ledger}
     return Judgement(analysis.move, analysis.sentence if in_words else "", remembered, memory.here_s)
+
+
+def _take(ledger: Ledger, warmth: Warmth, version: ModelVersion, seen: Seen, passed_s: float) -> bool:
+    """Add up what came; whether it came of a cold version, so that its latencies were left out."""
+    before = ledger.totals
+    came = ledger.take(list(seen.evidence or ()), with_features=False)
+    services = (seen.services.get(name) for name in (version.predictor, baseline_name(version)))
+    pods = [start for service in services if service is not None for start in service.starts]
+    answers = any(entry.bundle == version.spec.bundle.digest and entry.requests for entry in came)
+    cold = warmth.look(passed_s, pods, answers=answers)
+    if cold:
+        ledger.totals = merged([*before, *map(without_latency, came)])
+    return cold
 
 
 def _pass_time(memory: Memory, now: float) -> float:
@@ -182,6 +207,11 @@ def _is_new_stage(memory: Memory, version: ModelVersion, place: int, baseline: s
 
 def _begin_stage(memory: Memory, version: ModelVersion, place: int, baseline: str, arm: str, revision: int) -> None:
     memory.first = memory.first or revision
+    memory.begun = {**memory.begun, str(place): memory.begun.get(str(place), 0) + 1}
+    # A baseline's pods get their first requests with its first step, whatever copies the candidate's have had.
+    if arm and not memory.arm:
+        memory.warmth.answered_s = 0.0
+    memory.warmth.left_out_s = 0.0
     memory.place, memory.since, memory.baseline, memory.arm = place, version.status.stage_since, baseline, arm
     memory.revision = revision
     memory.told, memory.here_s, memory.requests, memory.analysis = 0.0, 0.0, 0, {}

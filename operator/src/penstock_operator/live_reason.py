@@ -9,12 +9,12 @@ moment in `liveSince`. A version that went live by another strategy has none.
 from collections.abc import Mapping
 from typing import Any
 
-from penstock_operator.analysis.alpha import DISAGREEMENT, ERROR_RATE, FEATURES, LATENCY, OUTPUTS, QUALITY
+from penstock_operator.analysis.alpha import DISAGREEMENT, ERROR_RATE, LATENCY, OUTPUTS, QUALITY
 from penstock_operator.analysis.words import several
 from penstock_operator.model_version import PROMOTE, ModelVersion
 
 _NOUNS = {
-    LATENCY: "latency", OUTPUTS: "answers", FEATURES: "features", DISAGREEMENT: "labels", QUALITY: "outcomes",
+    LATENCY: "latency", OUTPUTS: "answers", DISAGREEMENT: "labels", QUALITY: "outcomes",
 }  # fmt: skip
 
 

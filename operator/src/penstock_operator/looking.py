@@ -20,7 +20,7 @@ from penstock_operator.cache import CachedReader
 from penstock_operator.clock import read_moment
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Kind, Missing, Object
 from penstock_operator.inference_service import read_service
-from penstock_operator.judgement import is_due
+from penstock_operator.judgement import is_due, is_tried
 from penstock_operator.model_version import ModelVersion
 from penstock_operator.remembering import Remembered, readable
 from penstock_operator.roles import stage_of
@@ -169,10 +169,10 @@ async def _or_none(call: Awaitable[Object]) -> Object | None:
 async def _of_versions(
     reader: Reader, namespace: str, versions: Sequence[ModelVersion], labelled: list[Object]
 ) -> list[InferenceService]:
-    """The versions' InferenceServices, with how many pods of each have started."""
+    """The versions' InferenceServices, with which pods of each have started."""
     named = await _named(reader, namespace, versions, labelled)
     started = await _started(reader, namespace, versions)
-    return [replace(read_service(one), pods=started.get(one["metadata"]["name"], 0)) for one in named]
+    return [replace(read_service(one), starts=started.get(one["metadata"]["name"], ())) for one in named]
 
 
 async def _named(reader: Reader, namespace: str, versions: Iterable[ModelVersion], labelled: list[Object]) -> list[Object]:
@@ -183,13 +183,19 @@ async def _named(reader: Reader, namespace: str, versions: Iterable[ModelVersion
     return [*labelled, *(one for one in found if one is not None)]
 
 
-async def _started(reader: Reader, namespace: str, versions: Iterable[ModelVersion]) -> dict[str, int]:
-    """Ready pods of the versions that wait for them, and of baselines, by InferenceService: KServe calls that ready with its
-    first pod. The pods of the other versions are their autoscaler's."""
-    names = [version.predictor for version in versions if stage_of(version) is Stage.WARMING]
+async def _started(reader: Reader, namespace: str, versions: Iterable[ModelVersion]) -> dict[str, tuple[str, ...]]:
+    """Ready pods of the versions that wait for them or are on trial, and of baselines, by InferenceService: KServe calls that
+    ready with its first pod. The pods of the other versions are their autoscaler's."""
+    names = [version.predictor for version in versions if stage_of(version) is Stage.WARMING or is_tried(version)]
     names += [baseline_name(version) for version in versions if is_asked(version) and has_step(version)]
     found = await _together(reader, [reader.list(PODS, namespace, labels=f"{SERVICE_LABEL}={name}") for name in names])
-    return {name: sum(map(_serves, pods)) for name, (pods, _) in zip(names, found, strict=True)}
+    return {name: tuple(map(_start, filter(_serves, pods))) for name, (pods, _) in zip(names, found, strict=True)}
+
+
+def _start(pod: Object) -> str:
+    """A pod as it runs now: another text once one of its containers was started again."""
+    states = (pod.get("status") or {}).get("containerStatuses") or []
+    return f"{pod['metadata']['uid']}.{sum(state.get('restartCount') or 0 for state in states)}"
 
 
 def _serves(pod: Object) -> bool:

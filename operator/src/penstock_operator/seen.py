@@ -58,8 +58,8 @@ class Pod:
 @dataclass(frozen=True, slots=True)
 class InferenceService:
     """An InferenceService. `made`: by this operator, to run a model's transformer; `owner`: uid of the ModelVersion whose
-    predictor it is; `routes`: it has a transformer. `pods`: how many of them are ready, if a version waits for that. `message`:
-    why it is not ready."""
+    predictor it is; `routes`: it has a transformer. `starts`: its pods that are ready, if a version waits for them or is on
+    trial, each by its uid and how often its containers were started again. `message`: why it is not ready."""
 
     name: str
     uid: str
@@ -68,10 +68,15 @@ class InferenceService:
     made: bool = False
     routes: bool = False
     ready: bool = False
-    pods: int = 0
+    starts: tuple[str, ...] = ()
     deleting: bool = False
     message: str = ""
     document: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def pods(self) -> int:
+        """How many of its pods are ready, as `starts` has them."""
+        return len(self.starts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Time goes as the test says. What a request comes to is drawn by chance, from a f
 """
 
 import asyncio
+import math
 import random
 from collections import deque
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from penstock_transformer.work import PredictWork
 OLD, NEW, FORMER = "sha256:" + "a" * 64, "sha256:" + "b" * 64, "sha256:" + "c" * 64
 NAMES = {"flights-0": FORMER, "flights-1": OLD, "flights-2": NEW}
 MEDIAN_S, SPREAD = 0.02, 0.4
+COLD_S = 20.0
 LABELLED = PostprocessSpec("classification", "y", labels=("on time", "late"))
 SIGNATURE = ModelSignature("model.onnx", (), (TensorMetadata("y", "FP32", (-1, 2)),), True)
 _ON_TIME, _LATE = np.array([[0.8, 0.2]], np.float32), np.array([[0.2, 0.8]], np.float32)
@@ -43,7 +45,8 @@ _ON_TIME, _LATE = np.array([[0.8, 0.2]], np.float32), np.array([[0.2, 0.8]], np.
 
 class Versions:
     """What is wrong with each version: the part of its requests that fails, how many times as long it takes, of the new one also
-    only with all requests; and whether its labels are swapped."""
+    only with all requests; and whether its labels are swapped. `cold`: how many times as long the new one takes for `COLD_S` from
+    its first request, or from `cold_since`. `load`: how busy the pods of either would be with all requests, as one queue each."""
 
     def __init__(self) -> None:
         self.failing = dict.fromkeys(NAMES.values(), 0.0)
@@ -51,6 +54,16 @@ class Versions:
         self.slower = dict.fromkeys(NAMES.values(), 1.0)
         self.slower_alone = 1.0
         self.swapped = False
+        self.cold, self.cold_since = 1.0, math.nan
+        self.load = 0.0
+
+    def slowness(self, digest: str, now: float, share: float) -> float:
+        """How many times as long a request takes as of an idle pod. `share`: the part of all requests that the version gets."""
+        slower = self.slower[digest] / (1.0 - self.load * share)
+        if digest == NEW and self.cold > 1.0:
+            self.cold_since = now if math.isnan(self.cold_since) else self.cold_since
+            slower *= self.cold if 0.0 <= now - self.cold_since < COLD_S else 1.0
+        return slower
 
 
 class Work:
@@ -204,8 +217,9 @@ class Story:
                     assert sums.paired is not None
                     pair = Pair(sums.paired)
                     work.pairs, copy.pairs = [pair], [pair]  # type: ignore[assignment]
-                    self._answer(sums, copy, shadow, now, took[at][1])
+                    self._answer(sums, copy, shadow, now, took[at][1] * self.versions.slowness(shadow, now, fraction))
             took_s = took[at][0] * (self.versions.slower_alone if live.get(NEW) == 100 else 1.0)
+            took_s *= self.versions.slowness(digest, now, live[digest] / 100)
             self._answer(transformer.of(digest, revision, shadow=False), work, digest, now, took_s)
 
     def _failure(self, digest: str, failed: bool, live: dict[str, float]) -> str | None:
@@ -215,7 +229,6 @@ class Story:
         return "internal" if failed or self._random.random() < part else None
 
     def _answer(self, sums: Sums, work: Work, digest: str, now: float, took_s: float) -> None:
-        took_s *= self.versions.slower[digest]
         late = self.versions.swapped and digest == NEW
         outputs = {"y": _LATE if late else _ON_TIME}
         sums.answered([cast(PredictWork, work)], [0, 1], (now, took_s, took_s), outputs, None)

@@ -189,6 +189,7 @@ def test_a_step_that_is_come_to_again_counts_anew(story: Make) -> None:
     it.run(TELL_S + 2 * LOOK_S)
     assert (it.phase, it.status["weight"]) == ("Canary", 50)
     assert it.status["evidence"]["revision"] > first
+    assert it.status["evidence"]["begun"] == {"0": 2}
     counted = it.status["evidence"]["analysis"]
     assert counted["baseline"]["requests"] < 2 * counted["candidate"]["requests"]
 

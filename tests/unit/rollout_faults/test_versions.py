@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from penstock_operator.cluster import PODS
+from penstock_operator.simulation.watched_cluster import NAMESPACE
+
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 SHADOW = {"fraction": 0.3, "minRequests": 500}
 Make = Callable[..., Any]
@@ -37,6 +40,83 @@ def test_one_that_is_slow_only_with_all_requests_is_taken_back_too(story: Make) 
     it.run(900, it.is_over)
     assert (it.phase, it.weights[-2:]) == ("RolledBack", [100, 0])
     assert "latency of flights-2 is" in it.message
+
+
+@pytest.mark.parametrize("rollout", [{}, {"steps": [10, 100]}, {"shadow": SHADOW}])
+def test_an_equal_version_whose_pods_are_slow_at_first_is_not_rolled_back(story: Make, rollout: dict[str, Any]) -> None:
+    it = story(**rollout)
+    it.versions.cold = 6.0
+    it.run(24)
+    assert "the latency of flights-2 is not looked at before its pods have answered for 30 s" in words(it)
+    it.run(1500, it.is_over)
+    assert it.phase == "Live", it.message
+
+
+def words(it: Any) -> str:
+    """All that is said of all tests."""
+    return " ".join(test["says"] for test in it.status["evidence"]["analysis"]["tests"].values())
+
+
+@pytest.mark.parametrize("how", ["replaced", "restarted"])
+def test_nor_is_one_whose_pod_is_replaced_or_restarted_on_its_way(story: Make, how: str) -> None:
+    it = story()
+    it.run(48)
+    name = next(
+        name for plural, _, name in it.world.cluster.objects if plural == "pods" and name.startswith("flights-2-predictor")
+    )
+    if how == "replaced":
+        it.world.remove(PODS, NAMESPACE, name)
+        it.world.make_pods()
+    else:
+        pod = it.world.cluster.objects["pods", NAMESPACE, name]
+        states = [{"restartCount": 1, "state": {"running": {}}}]
+        it.world.cluster.put(PODS, {**pod, "status": {**pod["status"], "containerStatuses": states}})
+    it.versions.cold, it.versions.cold_since = 6.0, it.world.now
+    it.run(1500, it.is_over)
+    assert it.phase == "Live", it.message
+
+
+def test_a_version_whose_pods_are_replaced_all_the_time_is_taken_back_for_its_latency_nevertheless(story: Make) -> None:
+    it = story()
+    it.versions.slower[NEW] = 2.5
+
+    def replace() -> None:
+        for plural, _, name in list(it.world.cluster.objects):
+            if plural == "pods" and name.startswith("flights-2-predictor"):
+                it.world.remove(PODS, NAMESPACE, name)
+
+    for _ in range(20):
+        replace()
+        it.run(18, it.is_over)
+    assert it.phase == "RolledBack"
+    assert "latency of flights-2 is" in it.message
+
+
+def test_a_version_that_is_twice_as_slow_is_found_within_a_minute_of_its_first_request(story: Make) -> None:
+    it = story(margins={})
+    it.rate, it.versions.slower[NEW] = 200.0, 2.0
+    began = it.world.now
+    it.run(300, it.is_over)
+    assert it.phase == "RolledBack"
+    assert it.world.now - began <= 60
+
+
+LOADED = {"steps": [10, 100], "margins": {"latencyP99": 1.5}}
+
+
+def test_an_equal_version_is_not_rolled_back_for_having_all_the_load(story: Make) -> None:
+    it = story(**LOADED)
+    it.rate, it.versions.load = 200.0, 0.5
+    it.run(900, it.is_over)
+    assert it.phase == "Live", it.message
+
+
+def test_one_that_doubles_latency_only_with_all_requests_is_taken_back_under_load_too(story: Make) -> None:
+    it = story(**LOADED)
+    it.rate, it.versions.load, it.versions.slower_alone = 200.0, 0.5, 2.0
+    it.run(900, it.is_over)
+    assert (it.phase, it.weights[-2:]) == ("RolledBack", [100, 0])
+    assert "it is over the margin beside flights-1 as it was with most of the requests, too" in it.message
 
 
 def test_a_stable_version_that_is_rolled_back_meanwhile_is_compared_with_no_longer(story: Make) -> None:

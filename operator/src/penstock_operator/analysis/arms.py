@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from penstock_operator.analysis.outcomes import Stratum
 
-Histogram = Sequence[float]
+Histogram = Sequence[int]
 """Counts by bin, the same bins in both arms, the last one for values that were missing."""
 
 
@@ -16,10 +16,9 @@ Histogram = Sequence[float]
 class Arm:
     """What one version did.
 
-    `units` and how many of them `failed`; `requests` and `rows` that they sent. Of each unit its first request, where that was
-    answered: `latency`, by the number of its logarithmic bin, and `calls` to the predictor that several of them shared (0: as
-    many); `outputs`, histograms of one row of it by name. `features`: histograms by name. `training`: by name, live counts and
-    those of the bundle's profile in the same bins.
+    `units` and how many of them `failed`; `requests` and `rows` that they sent. `latency`: answered requests by the number of
+    their logarithmic bin, `calls` to the predictor that they shared (0: as many). `outputs`, `features`: histograms by name.
+    `training`: by name, live counts and those of the bundle's profile in the same bins.
     """
 
     units: int = 0
@@ -35,30 +34,29 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """A shadow beside what was answered, on the same `requests`, all the rest by `units`.
+    """A shadow beside what was answered, on the same requests.
 
-    Of each unit its first pair, or the first that failed: `only_shadow_failed`, `only_answer_failed`, one of the two halves;
-    `agreeing` and `differing`: labels were all equal, or not. `ratios`: by the logarithmic bin of the shadow's latency divided by
-    the answer's.
+    `agreeing` and `differing`: pairs whose labels were all equal, or not. `ratios`: pairs by the logarithmic bin of the shadow's
+    latency divided by the answer's. `only_shadow_failed`, `only_answer_failed`: pairs in which one of the two failed.
     """
 
     requests: int = 0
-    units: float = 0.0
-    agreeing: float = 0.0
-    differing: float = 0.0
-    ratios: Mapping[int, float] = field(default_factory=dict)
-    only_shadow_failed: float = 0.0
-    only_answer_failed: float = 0.0
+    agreeing: int = 0
+    differing: int = 0
+    ratios: Mapping[int, int] = field(default_factory=dict)
+    only_shadow_failed: int = 0
+    only_answer_failed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """Both arms of a stage. `pairs` of a shadow only. `past_baseline`: the baseline's counts are from before this stage, because
-    it has no requests any more. Then nothing cancels what hits everything, and only the error rate is judged, and outcomes.
-    `quality`: by outcomes, of every revision of the rollout's routes, not of this stage alone."""
+    """Both arms of a stage. `pairs` of a shadow only. `loaded`: the baseline as it was when it had most of the requests, where it
+    has few now (`loaded.py`). `cold`: latencies of these moments are not counted. `quality`: by outcomes, of every revision of
+    the rollout's routes, not of this stage alone."""
 
     candidate: Arm
     baseline: Arm
     pairs: Pairs | None = None
-    past_baseline: bool = False
+    loaded: Arm | None = None
+    cold: bool = False
     quality: tuple[Stratum, ...] = ()

@@ -4,25 +4,29 @@ any harmful -> roll back     all harmless (and enough copies, for a shadow) -> a
 
 The test by outcomes is of the first kind only: undecided, or without any outcome, it holds up no step.
 
-At 100 % there is nothing left to advance to: what is asked is only whether harm shows, and whether it could have shown. The
-baseline may then be a shadow of the candidate (all tests hold), or its counts from before (`past_baseline`).
+At 100 % there is nothing left to advance to: what is asked is only whether harm shows, and whether so much as a version that
+fails everything would have shown. The baseline is then a shadow of the candidate, which gets copies of a part of the requests:
+all tests hold, but its pods have little to do, and any version is slower under load. So latency is harmful there only if it is so
+beside the copies, which were answered in the same moments, and beside the baseline as it was when it had most of the requests
+itself (`Evidence.loaded`). The lesser of the two e-values is at most the first, an e-process.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from penstock_operator.analysis.alpha import ERROR_RATE, QUALITY, harm_threshold, harmless_threshold
+from penstock_operator.analysis.alpha import ERROR_RATE, LATENCY, QUALITY, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Evidence
-from penstock_operator.analysis.error_rate import measure_error_rate, measure_past_error_rate, would_tell
+from penstock_operator.analysis.error_rate import measure_error_rate, unit, would_tell
 from penstock_operator.analysis.finding import Finding, Measured, Verdict, judge
 from penstock_operator.analysis.latency import measure_latency
-from penstock_operator.analysis.outputs import drift, measure_features, measure_outputs
+from penstock_operator.analysis.outputs import drift, measure_outputs
 from penstock_operator.analysis.quality import measure_quality
 from penstock_operator.analysis.shadow import measure_disagreement, measure_paired_errors, measure_paired_latency
 from penstock_operator.analysis.trial import Trial
 from penstock_operator.analysis.words import several
+from penstock_operator.warmth import WARM_S
 
 
 class Move(StrEnum):
@@ -71,19 +75,40 @@ def _measure(trial: Trial, evidence: Evidence) -> Iterator[Measured]:
     """The tests of this stage that have something to go by. A shadow is compared pair by pair, a step arm by arm."""
     pairs = evidence.pairs if trial.stage.shadow else None
     found: list[Measured | None]
-    by_outcomes = measure_quality(trial, evidence.quality)
-    if evidence.past_baseline:
-        return (one for one in (measure_past_error_rate(trial, evidence), by_outcomes) if one is not None)
     if pairs is not None:
-        found = [
-            measure_paired_errors(trial, pairs),
-            measure_disagreement(trial, pairs),
-            measure_paired_latency(trial, pairs),
-        ]
+        found = [measure_paired_errors(trial, pairs), measure_disagreement(trial, evidence, pairs)]
     else:
-        found = [measure_error_rate(trial, evidence), measure_latency(trial, evidence)]
-    found += [measure_outputs(trial, evidence), measure_features(trial, evidence), by_outcomes]
+        found = [measure_error_rate(trial, evidence)]
+    found += [_latency(trial, evidence), measure_outputs(trial, evidence), measure_quality(trial, evidence.quality)]
     return (one for one in found if one is not None)
+
+
+def _latency(trial: Trial, evidence: Evidence) -> Measured | None:
+    """Pair by pair or arm by arm, as the stage has it."""
+    pairs = evidence.pairs if trial.stage.shadow else None
+    counted = pairs.ratios if pairs is not None else evidence.candidate.latency
+    if evidence.cold and not counted:
+        said = f"the latency of {trial.candidate} is not looked at before its pods have answered for {WARM_S:g} s"
+        return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: said)
+    if pairs is not None:
+        return measure_paired_latency(trial, evidence, pairs)
+    now = measure_latency(trial, evidence)
+    if now is None or evidence.loaded is None:
+        return now
+    then = measure_latency(trial, replace(evidence, baseline=evidence.loaded))
+    return now if then is None else _both(trial, now, then)
+
+
+def _both(trial: Trial, now: Measured, then: Measured) -> Measured:
+    """Longer than the baseline is beside it, and than it was under as much load."""
+
+    def describe(verdict: Verdict) -> str:
+        words = now.describe(verdict)
+        if verdict is not Verdict.HARMFUL:
+            return words
+        return f"{words}; it is over the margin beside {trial.baseline} as it was with most of the requests, too"
+
+    return replace(now, harm=min(now.harm, then.harm), describe=describe)
 
 
 def _decide(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> tuple[Move, str]:
@@ -111,14 +136,14 @@ def _decide(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> 
 def _unseen(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> str:
     """Why harm that comes only with all requests might not have shown yet: callers went, transformers were replaced a minute ago,
     or nothing is answered at all. Empty if it would have."""
-    candidate, baseline = evidence.candidate, evidence.baseline
+    candidate, baseline, noun = evidence.candidate, evidence.baseline, unit(evidence)
     if candidate.failed >= candidate.units:
-        return f"{trial.candidate} has answered none of {several(candidate.units, 'request')} so far"
+        return f"{trial.candidate} has answered none of {several(candidate.units, noun)} so far"
     harmless = any(one.test == ERROR_RATE and one.verdict is Verdict.HARMLESS for one in findings)
     if harmless or would_tell(trial, evidence):
         return ""
     return (
-        f"{several(candidate.units, 'request')} to {trial.candidate} and {several(baseline.units, 'request')} to {trial.baseline}"
+        f"{several(candidate.units, noun)} to {trial.candidate} and {several(baseline.units, noun)} to {trial.baseline}"
         " are too few to tell even a version that fails all of them"
     )
 

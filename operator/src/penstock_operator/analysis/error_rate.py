@@ -1,15 +1,16 @@
 """The error rate: do more of the candidate's units fail than of the baseline's, by more than `margins.errorRate`?"""
 
 from dataclasses import replace
-from math import log
 
 from penstock_operator.analysis.alpha import ERROR_RATE, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Arm, Evidence
 from penstock_operator.analysis.finding import Measured, Verdict
 from penstock_operator.analysis.trial import Trial
 from penstock_operator.analysis.words import confidence, count, percent, points
-from penstock_operator.statistics import proportion
 from penstock_operator.statistics.difference import Pair, log_e_above, log_e_below, lower_bound, upper_bound
+
+_NEARLY_ALL = 0.99
+"""Units by requests: a few that came twice are not worth another word."""
 
 
 def measure_error_rate(trial: Trial, evidence: Evidence) -> Measured:
@@ -19,39 +20,37 @@ def measure_error_rate(trial: Trial, evidence: Evidence) -> Measured:
     margin = trial.rollout.margins.error_rate
 
     def describe(verdict: Verdict) -> str:
-        return f"{_counted(trial, candidate, baseline)}; {_bound(trial, pair, verdict)} of {points(margin)}"
+        return f"{_counted(trial, evidence)}; {_bound(trial, pair, verdict)} of {points(margin)}"
 
     return Measured(ERROR_RATE, log_e_above(pair, margin), lambda: log_e_below(pair, margin), describe)
-
-
-def measure_past_error_rate(trial: Trial, evidence: Evidence) -> Measured:
-    """The candidate's error rate against the most that the baseline's is likely to have been, when it still had requests. An
-    outage of what both need looks like harm here: nothing concurrent is left to compare with."""
-    candidate, baseline = evidence.candidate, evidence.baseline
-    needed, margin = harm_threshold(trial, ERROR_RATE) + log(2.0), trial.rollout.margins.error_rate
-    most = proportion.upper_bound(baseline.failed, baseline.units, needed) if baseline.units else 1.0
-    # Half of this test's alpha is for the bound on the baseline.
-    harm = proportion.log_e_above(candidate.failed, candidate.units, most + margin) - log(2.0)
-
-    def describe(_: Verdict) -> str:
-        return f"{_counted(trial, candidate, baseline)} before; the margin is {points(margin)} points"
-
-    return Measured(ERROR_RATE, harm, lambda: 0.0, describe)
 
 
 def would_tell(trial: Trial, evidence: Evidence) -> bool:
     """Whether there are requests enough that a candidate which failed all of them would be known to be harmful."""
     candidate = evidence.candidate
     failing = replace(evidence, candidate=replace(candidate, failed=candidate.units))
-    measured = (measure_past_error_rate if evidence.past_baseline else measure_error_rate)(trial, failing)
-    return measured.harm >= harm_threshold(trial, ERROR_RATE)
+    return measure_error_rate(trial, failing).harm >= harm_threshold(trial, ERROR_RATE)
 
 
-def _counted(trial: Trial, candidate: Arm, baseline: Arm) -> str:
+def unit(evidence: Evidence) -> str:
+    """What was counted, in a word: requests, or callers, where many requests had a key in common, which count once a minute."""
+    arms = evidence.candidate, evidence.baseline
+    return "caller" if any(arm.units < _NEARLY_ALL * arm.requests for arm in arms) else "request"
+
+
+def _counted(trial: Trial, evidence: Evidence) -> str:
+    candidate, baseline = evidence.candidate, evidence.baseline
+    ours, theirs = (
+        f"{count(candidate.failed)} of {count(candidate.units)}",
+        f"{count(baseline.failed)} of {count(baseline.units)}",
+    )
+    if unit(evidence) == "request":
+        what = "requests failed"
+    else:
+        what, ours = "callers met an error", f"{ours}, each counted once a minute"
     return (
-        f"{percent(_rate(candidate))} of {trial.candidate}'s requests failed"
-        f" ({count(candidate.failed)} of {count(candidate.units)}) against {percent(_rate(baseline))}"
-        f" of {trial.baseline}'s ({count(baseline.failed)} of {count(baseline.units)})"
+        f"{percent(_rate(candidate))} of {trial.candidate}'s {what} ({ours}) against {percent(_rate(baseline))}"
+        f" of {trial.baseline}'s ({theirs})"
     )
 
 

@@ -1,15 +1,14 @@
-"""Outputs and features: do the two versions' answers, or what they are made of, differ by more than `margins.outputDrift`?
+"""Outputs: do the two versions' answers differ by more than `margins.outputDrift`?
 
-Answers are expected to differ a little: that is why a model is replaced. Features of the same requests are not: if they do, one
-of the two reads, defaults or encodes them otherwise. Both are compared arm with arm. The distance from what training looked
-like is no reason to roll back, traffic and honest models change: `drift` only tells.
+Answers are expected to differ a little: that is why a model is replaced. They are compared arm with arm. The distance from what
+training looked like is no reason to roll back, traffic and honest models change: `drift` only tells.
 """
 
 from collections.abc import Mapping
 from functools import cache
 from math import log
 
-from penstock_operator.analysis.alpha import FEATURES, OUTPUTS, harm_threshold, harmless_threshold
+from penstock_operator.analysis.alpha import OUTPUTS, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Evidence, Histogram
 from penstock_operator.analysis.finding import Measured, Verdict
 from penstock_operator.analysis.trial import Trial
@@ -22,12 +21,7 @@ _Counts = tuple[list[float], list[float]]
 
 def measure_outputs(trial: Trial, evidence: Evidence) -> Measured | None:
     """The distance of the arms' answers; None if they have no histogram in common."""
-    return _measure(trial, OUTPUTS, "answers", _common(evidence.candidate.outputs, evidence.baseline.outputs))
-
-
-def measure_features(trial: Trial, evidence: Evidence) -> Measured | None:
-    """The distance of the arms' features; None if they have no histogram in common."""
-    return _measure(trial, FEATURES, "features", _common(evidence.candidate.features, evidence.baseline.features))
+    return _measure(trial, OUTPUTS, "answers", _common(evidence, evidence.candidate.outputs, evidence.baseline.outputs))
 
 
 def drift(trial: Trial, evidence: Evidence) -> tuple[str, ...]:
@@ -39,18 +33,25 @@ def drift(trial: Trial, evidence: Evidence) -> tuple[str, ...]:
         f"{name} of {trial.candidate} is {decimal(distance.total_variation(live, trained))} of 1 away from its training, over"
         f" {decimal(margin)}"
         for name, (live, trained) in sorted(arm.training.items())
-        if distance.log_e_drifted(live, trained, margin + distance.by_chance(trained, chance)) >= -log(chance)
+        if distance.log_e_drifted(_deflated(live, arm.units), trained, margin + distance.by_chance(trained, chance))
+        >= -log(chance)
     )
 
 
-def _common(candidate: Mapping[str, Histogram], baseline: Mapping[str, Histogram]) -> dict[str, _Counts]:
-    """Histograms that both arms have, in the same bins."""
+def _common(evidence: Evidence, candidate: Mapping[str, Histogram], baseline: Mapping[str, Histogram]) -> dict[str, _Counts]:
+    """Histograms that both arms have, in the same bins; rows count as their units do, for rows of one caller are alike."""
     found = {}
     for name in sorted(candidate.keys() & baseline.keys()):
         ours, theirs = candidate[name], baseline[name]
         if len(ours) == len(theirs) and len(ours) > 1 and any(ours) and any(theirs):
-            found[name] = (list(ours), list(theirs))
+            found[name] = (_deflated(ours, evidence.candidate.units), _deflated(theirs, evidence.baseline.units))
     return found
+
+
+def _deflated(counts: Histogram, units: int) -> list[float]:
+    total = sum(counts)
+    weight = min(1.0, units / total) if units else 1.0
+    return [weight * number for number in counts]
 
 
 def _measure(trial: Trial, test: str, noun: str, common: dict[str, _Counts]) -> Measured | None:

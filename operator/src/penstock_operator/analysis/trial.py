@@ -25,7 +25,7 @@ class Stage:
 class Trial:
     """`place` is the stage's number among `stages`; `elapsed_s` counts from the first look at the first stage, whether requests
     come or not. `candidate` and `baseline` are the names that sentences use. `outcomes`: whether outcomes can be known, told or
-    not."""
+    not. `again`: how many times this stage has begun anew."""
 
     rollout: Rollout
     place: int
@@ -33,6 +33,7 @@ class Trial:
     baseline: str
     elapsed_s: float = 0.0
     outcomes: bool = False
+    again: int = 0
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -1,0 +1,47 @@
+"""Which looks' latencies are left out: those of pods that have not answered for long."""
+
+from penstock.evidence.document import Entry, Latency, Paired
+from penstock_operator.warmth import MOST_S, WARM_S, Warmth, without_latency
+
+
+def cold_looks(warmth: Warmth, pods: list[str], looks: int = 20, *, answers: bool = True) -> int:
+    return sum(warmth.look(6.0, pods, answers=answers) for _ in range(looks))
+
+
+def test_half_a_minute_of_requests_is_left_out() -> None:
+    warmth = Warmth()
+    assert [warmth.look(6.0, ["a.0"], answers=True) for _ in range(7)] == [True] * 5 + [False] * 2
+    assert warmth.answered_s >= WARM_S
+
+
+def test_time_without_requests_warms_nothing_and_uses_up_nothing() -> None:
+    warmth = Warmth()
+    assert cold_looks(warmth, ["a.0"], 100, answers=False) == 100
+    assert cold_looks(warmth, ["a.0"]) == 5
+
+
+def test_a_pod_that_is_new_or_was_restarted_is_cold_and_one_that_went_or_came_back_is_not() -> None:
+    warmth = Warmth()
+    cold_looks(warmth, ["a.0", "b.0"])
+    assert cold_looks(warmth, ["a.0"]) == 0
+    assert cold_looks(warmth, ["a.0", "b.0"]) == 0
+    assert cold_looks(warmth, ["a.1", "b.0"]) == 5
+    assert cold_looks(warmth, ["a.1", "c.0"]) == 5
+
+
+def test_pods_that_never_stay_hide_two_minutes_of_a_stage_at_most() -> None:
+    warmth = Warmth()
+    looks = [warmth.look(6.0, [f"{number}.0"], answers=True) for number in range(100)]
+    assert sum(looks) * 6.0 == MOST_S
+    assert not any(looks[20:])
+    assert len(warmth.pods) <= 256
+
+
+def test_only_times_are_left_out() -> None:
+    by_keys = Paired(requests=4, agreeing=4, slower=4, latency_ratios=[(80, 4)])
+    paired = Paired(requests=5, agreeing=5, slower=3, faster=2, latency_ratios=[(80, 5)], only_shadow_failed=1, keys=by_keys)
+    entry = Entry("b", 1, requests=9, keys=7, failed_keys={"internal": 1}, latency=Latency([(3, 9)], [(3, 9)]), paired=paired)
+    left = without_latency(entry)
+    assert (left.requests, left.keys, left.failed_keys, left.latency) == (9, 7, {"internal": 1}, Latency())
+    assert left.paired == Paired(requests=5, agreeing=5, only_shadow_failed=1, keys=Paired(requests=4, agreeing=4))
+    assert entry.latency.call
