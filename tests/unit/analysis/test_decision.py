@@ -69,7 +69,7 @@ def test_requests_that_shared_a_call_count_as_one() -> None:
 
 
 def test_a_shadow_that_swaps_labels_is_out_within_a_few_copies() -> None:
-    pairs = Pairs(requests=20, agreeing=1, differing=19)
+    pairs = Pairs(requests=20, units=20, agreeing=1, differing=19)
     analysis = analyse(SHADOWED, Evidence(candidate=Arm(), baseline=Arm(), pairs=pairs), {})
     assert analysis.move is Move.ROLL_BACK
     assert analysis.sentence.startswith(
@@ -80,8 +80,14 @@ def test_a_shadow_that_swaps_labels_is_out_within_a_few_copies() -> None:
 @pytest.mark.parametrize(
     ("pairs", "told"),
     [
-        (Pairs(requests=600, agreeing=580, differing=2, only_shadow_failed=30), "flights-8 failed on 30 of 600 copied requests"),
-        (Pairs(requests=600, agreeing=598, differing=2, ratios={88: 500, 80: 98}), "takes 2 times as long as flights-7"),
+        (
+            Pairs(requests=600, units=600, agreeing=580, differing=2, only_shadow_failed=30),
+            "flights-8 failed on 30 of 600 copied requests",
+        ),
+        (
+            Pairs(requests=600, units=600, agreeing=598, differing=2, ratios={88: 500, 80: 98}),
+            "takes 2 times as long as flights-7",
+        ),
     ],
 )
 def test_a_shadow_that_fails_or_is_slow_is_out(pairs: Pairs, told: str) -> None:
@@ -91,8 +97,8 @@ def test_a_shadow_that_fails_or_is_slow_is_out(pairs: Pairs, told: str) -> None:
 
 
 def test_a_shadow_goes_on_once_it_has_its_copies() -> None:
-    few = Pairs(requests=400, agreeing=399, differing=1, ratios={80: 400})
-    enough = Pairs(requests=3000, agreeing=2995, differing=5, ratios={80: 3000})
+    few = Pairs(requests=400, units=400, agreeing=399, differing=1, ratios={80: 400})
+    enough = Pairs(requests=3000, units=3000, agreeing=2995, differing=5, ratios={80: 3000})
     assert analyse(SHADOWED, Evidence(candidate=Arm(), baseline=Arm(), pairs=few), {}).move is Move.WAIT
     assert analyse(SHADOWED, Evidence(candidate=Arm(), baseline=Arm(), pairs=enough), {}).move is Move.ADVANCE
     waiting = replace(SHADOWED, rollout=Rollout(shadow=Shadow(0.2, 5000)))
@@ -153,7 +159,7 @@ def test_two_versions_whose_callers_all_left_are_not_known_to_be_equally_fast() 
     dead = Evidence(candidate=Arm(units=10_000), baseline=Arm(units=40_000))
     analysis = analyse(STEPS, dead, {})
     assert (analysis.move, analysis.sentence) == (Move.WAIT, "Undecided at 5 %: none of 50,000 requests was answered.")
-    pairs = Pairs(requests=3000)
+    pairs = Pairs(requests=3000, units=3000)
     analysis = analyse(SHADOWED, replace(dead, pairs=pairs), {})
     assert analysis.sentence == "Undecided at shadow: none of 3,000 copied requests was answered by both versions."
 

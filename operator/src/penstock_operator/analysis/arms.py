@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from penstock_operator.analysis.outcomes import Stratum
 
-Histogram = Sequence[int]
+Histogram = Sequence[float]
 """Counts by bin, the same bins in both arms, the last one for values that were missing."""
 
 
@@ -16,9 +16,10 @@ Histogram = Sequence[int]
 class Arm:
     """What one version did.
 
-    `units` and how many of them `failed`; `requests` and `rows` that they sent. `latency`: answered requests by the number of
-    their logarithmic bin, `calls` to the predictor that they shared (0: as many). `outputs`, `features`: histograms by name.
-    `training`: by name, live counts and those of the bundle's profile in the same bins.
+    `units` and how many of them `failed`; `requests` and `rows` that they sent. Of each unit its first request, where that was
+    answered: `latency`, by the number of its logarithmic bin, and `calls` to the predictor that several of them shared (0: as
+    many); `outputs`, histograms of one row of it by name. `training`: by name, live counts and those of the bundle's profile in
+    the same bins.
     """
 
     units: int = 0
@@ -28,24 +29,25 @@ class Arm:
     calls: int = 0
     latency: Mapping[int, int] = field(default_factory=dict)
     outputs: Mapping[str, Histogram] = field(default_factory=dict)
-    features: Mapping[str, Histogram] = field(default_factory=dict)
     training: Mapping[str, tuple[Histogram, Histogram]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """A shadow beside what was answered, on the same requests.
+    """A shadow beside what was answered, on the same `requests`, all the rest by `units`.
 
-    `agreeing` and `differing`: pairs whose labels were all equal, or not. `ratios`: pairs by the logarithmic bin of the shadow's
-    latency divided by the answer's. `only_shadow_failed`, `only_answer_failed`: pairs in which one of the two failed.
+    Of each unit its first pair, or the first that failed: `only_shadow_failed`, `only_answer_failed`, one of the two halves;
+    `agreeing` and `differing`: labels were all equal, or not. `ratios`: by the logarithmic bin of the shadow's latency divided by
+    the answer's.
     """
 
     requests: int = 0
-    agreeing: int = 0
-    differing: int = 0
-    ratios: Mapping[int, int] = field(default_factory=dict)
-    only_shadow_failed: int = 0
-    only_answer_failed: int = 0
+    units: float = 0.0
+    agreeing: float = 0.0
+    differing: float = 0.0
+    ratios: Mapping[int, float] = field(default_factory=dict)
+    only_shadow_failed: float = 0.0
+    only_answer_failed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,7 +76,7 @@ def _measure(trial: Trial, evidence: Evidence) -> Iterator[Measured]:
     pairs = evidence.pairs if trial.stage.shadow else None
     found: list[Measured | None]
     if pairs is not None:
-        found = [measure_paired_errors(trial, pairs), measure_disagreement(trial, evidence, pairs)]
+        found = [measure_paired_errors(trial, pairs), measure_disagreement(trial, pairs)]
     else:
         found = [measure_error_rate(trial, evidence)]
     found += [_latency(trial, evidence), measure_outputs(trial, evidence), measure_quality(trial, evidence.quality)]
@@ -91,7 +91,7 @@ def _latency(trial: Trial, evidence: Evidence) -> Measured | None:
         said = f"the latency of {trial.candidate} is not looked at before its pods have answered for {WARM_S:g} s"
         return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: said)
     if pairs is not None:
-        return measure_paired_latency(trial, evidence, pairs)
+        return measure_paired_latency(trial, pairs)
     now = measure_latency(trial, evidence)
     if now is None or evidence.loaded is None:
         return now

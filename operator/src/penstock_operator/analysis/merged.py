@@ -53,7 +53,6 @@ def read_arm(entry: Entry | None) -> Arm:
         calls=min(sum(number for _, number in latency.call), entry.keys) if old else latency.batches,
         latency=dict(latency.request if old else latency.keys),
         outputs={name: _by_keys(histogram, entry) for name, histogram in entry.outputs.items()},
-        features={name: _by_keys(histogram, entry) for name, histogram in entry.features.items()},
         training=_Training(entry),
     )
 

@@ -21,7 +21,7 @@ _Counts = tuple[list[float], list[float]]
 
 def measure_outputs(trial: Trial, evidence: Evidence) -> Measured | None:
     """The distance of the arms' answers; None if they have no histogram in common."""
-    return _measure(trial, OUTPUTS, "answers", _common(evidence, evidence.candidate.outputs, evidence.baseline.outputs))
+    return _measure(trial, OUTPUTS, "answers", _common(evidence.candidate.outputs, evidence.baseline.outputs))
 
 
 def drift(trial: Trial, evidence: Evidence) -> tuple[str, ...]:
@@ -33,25 +33,18 @@ def drift(trial: Trial, evidence: Evidence) -> tuple[str, ...]:
         f"{name} of {trial.candidate} is {decimal(distance.total_variation(live, trained))} of 1 away from its training, over"
         f" {decimal(margin)}"
         for name, (live, trained) in sorted(arm.training.items())
-        if distance.log_e_drifted(_deflated(live, arm.units), trained, margin + distance.by_chance(trained, chance))
-        >= -log(chance)
+        if distance.log_e_drifted(live, trained, margin + distance.by_chance(trained, chance)) >= -log(chance)
     )
 
 
-def _common(evidence: Evidence, candidate: Mapping[str, Histogram], baseline: Mapping[str, Histogram]) -> dict[str, _Counts]:
-    """Histograms that both arms have, in the same bins; rows count as their units do, for rows of one caller are alike."""
+def _common(candidate: Mapping[str, Histogram], baseline: Mapping[str, Histogram]) -> dict[str, _Counts]:
+    """Histograms that both arms have, in the same bins."""
     found = {}
     for name in sorted(candidate.keys() & baseline.keys()):
         ours, theirs = candidate[name], baseline[name]
         if len(ours) == len(theirs) and len(ours) > 1 and any(ours) and any(theirs):
-            found[name] = (_deflated(ours, evidence.candidate.units), _deflated(theirs, evidence.baseline.units))
+            found[name] = (list(ours), list(theirs))
     return found
-
-
-def _deflated(counts: Histogram, units: int) -> list[float]:
-    total = sum(counts)
-    weight = min(1.0, units / total) if units else 1.0
-    return [weight * number for number in counts]
 
 
 def _measure(trial: Trial, test: str, noun: str, common: dict[str, _Counts]) -> Measured | None:
