@@ -1,25 +1,27 @@
 """Whole rollouts with something wrong in them: callers, transformers' own counting, the operator's own loop, a cluster in memory.
 
-    requests --Sums, KeyWindow, Pair (transformer)--> GET /evidence --Controller (operator)--> status, route --> next requests
+    requests --Shadows, Sums, KeyWindow, Pair (transformer)--> GET /evidence --Controller (operator)--> status, route --> requests
 
-Time goes as the test says. What a request comes to is drawn by chance, from a fixed seed.
+Time goes as the test says. What a request comes to is drawn by chance, from a fixed seed, where the pipeline would have run it.
 """
 
 import asyncio
 import math
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from penstock.batcher import BatchPolicy
 from penstock.bundle.manifest import Manifest, ModelSignature, PostprocessSpec
-from penstock.dataplane import TensorMetadata
+from penstock.dataplane import Context, TensorMetadata
+from penstock.errors import DeadlineExceeded, Internal, PenstockError
 from penstock.evidence.document import Evidence, Process
-from penstock.postprocess import Postprocessor
+from penstock.testing.bundles import FakePredictor
 from penstock_operator import looking
 from penstock_operator.cluster import MODEL_VERSIONS
 from penstock_operator.controller import Controller
@@ -28,11 +30,16 @@ from penstock_operator.ledger_text import read_ledger
 from penstock_operator.simulation.memory_cluster import MemoryCluster
 from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Died
 from penstock_operator.simulation.world import World
+from penstock_transformer import shadowing
+from penstock_transformer.active import ActiveBundle
+from penstock_transformer.counters import Counters
 from penstock_transformer.evidence.backlog import Backlog
 from penstock_transformer.evidence.keys import KeyWindow
-from penstock_transformer.evidence.pairs import Pair
 from penstock_transformer.evidence.sums import Sums
-from penstock_transformer.work import PredictWork
+from penstock_transformer.requests import PredictRequest, PredictResponse
+from penstock_transformer.routing import Route, Target, assign
+from penstock_transformer.shadowing import Shadows
+from penstock_transformer.work import CopiedWork, PredictWork
 
 OLD, NEW, FORMER = "sha256:" + "a" * 64, "sha256:" + "b" * 64, "sha256:" + "c" * 64
 NAMES = {"flights-0": FORMER, "flights-1": OLD, "flights-2": NEW}
@@ -40,6 +47,10 @@ MEDIAN_S, SPREAD = 0.02, 0.4
 COLD_S = 20.0
 LABELLED = PostprocessSpec("classification", "y", labels=("on time", "late"))
 SIGNATURE = ModelSignature("model.onnx", (), (TensorMetadata("y", "FP32", (-1, 2)),), True)
+BUNDLES = {
+    digest: ActiveBundle(Manifest("flights", name, SIGNATURE, LABELLED, {}), digest, FakePredictor({}), "flights")
+    for name, digest in NAMES.items()
+}
 _ON_TIME, _LATE = np.array([[0.8, 0.2]], np.float32), np.array([[0.2, 0.8]], np.float32)
 
 
@@ -66,19 +77,34 @@ class Versions:
         return slower
 
 
-class Work:
-    """As much of a `PredictWork` as is counted."""
+class Nobody:
+    """Whom requests are answered to. `disconnected`: who has left."""
 
-    def __init__(self, key: str, failure: str | None) -> None:
-        self.counted, self.waiting, self.rows = False, False, 1
-        self.sticky, self.failure, self.pairs, self.window = key, failure, None, None
-        self.context, self.request = SimpleNamespace(route_key=None), SimpleNamespace(record_id=None)
+    disconnected = False
+
+    def put(self, _response: PredictResponse) -> None:
+        pass
+
+    def error(self, _error: PenstockError) -> None:
+        pass
+
+
+class Copies:
+    """In the pipeline's place, for copies: each comes to what the story says."""
+
+    def __init__(self, answer: Callable[[CopiedWork], None]) -> None:
+        self._answer = answer
+
+    async def run(self, works: Sequence[CopiedWork]) -> None:
+        for work in works:
+            self._answer(work)
 
 
 class Transformer:
-    """A process that counts. `lies`: it tells zeros, whatever it has counted; `sent`: live requests that it has got."""
+    """A process that counts. `lies`: it tells zeros, whatever it has counted; `sent`: live requests that it has got. `answer`
+    says what a copy comes to."""
 
-    def __init__(self, incarnation: str, now: float) -> None:
+    def __init__(self, incarnation: str, now: float, answer: "Callable[[Transformer, CopiedWork], None]") -> None:
         self.incarnation, self.born = incarnation, now
         self.lies = False
         self.answers = True
@@ -86,20 +112,28 @@ class Transformer:
         self.sums: dict[tuple[str, int, bool, str], Sums] = {}
         self._backlog = Backlog()
         self._window = KeyWindow()
+        self.recorder = SimpleNamespace(window=self._window, shadows={})
+        pipeline = cast(Any, Copies(lambda work: answer(self, work)))
+        self.shadows = Shadows(pipeline, Counters(), BatchPolicy(max_queue_items=10_000), cast(Any, self.recorder))
+        self.shadows._secret = incarnation.encode()[:8].ljust(8)
+
+    async def settle(self) -> None:
+        """All copies are answered, and all is counted."""
+        batcher = self.shadows._batcher
+        while batcher.queued_items or batcher.in_flight:  # noqa: ASYNC110 they are answered on this loop
+            await asyncio.sleep(0)
+        self._backlog.flush()
 
     def of(self, digest: str, revision: int, *, shadow: bool) -> Sums:
         key = digest, revision, shadow, ""
         if key not in self.sums:
-            post = Postprocessor(LABELLED, Manifest("flights", "1", SIGNATURE, LABELLED, {}))
+            post = BUNDLES[digest].postprocessor
             self.sums[key] = Sums(key, "1", post, self._backlog, self._window, outputs={}, features={}, spreads={})
         return self.sums[key]
 
     def forget(self) -> None:
         """Its counters are reset, in the same process."""
         self.sums = {}
-
-    def flush(self) -> None:
-        self._backlog.flush()
 
     def told(self, now: float) -> Evidence:
         entries = [sums.told() for sums in self.sums.values()]
@@ -109,13 +143,17 @@ class Transformer:
 
 
 class Story:
-    """A version on trial beside another. `rate`: requests a second, each with a key of its own but for the part of `loud`, whose
-    one caller comes to version `loud_at` and fails if `loud_fails`."""
+    """A version on trial beside another. `rate`: requests a second, each with a key of its own, or that of one of `callers`; but
+    for the part of `loud`, whose one caller comes to version `loud_at` and fails if `loud_fails`. `deadline_s`: the time that
+    callers give a request; `leaving`: the part of requests that they do not wait for."""
 
     def __init__(self, rollout: dict[str, Any]) -> None:
         self.world = World()
         self.versions = Versions()
         self.rate, self.loud, self.loud_at, self.loud_fails = 80.0, 0.0, NEW, False
+        self.callers, self.deadline_s, self.leaving = 0, math.inf, 0.0
+        self.moment = self.world.now
+        """That of the request on its way: the clock of the transformers."""
         self.now_error_s = 0.0
         """What the operator's clock is ahead."""
         self.late = 0
@@ -128,6 +166,8 @@ class Story:
         self._random = random.Random(8)
         self._latencies = np.random.default_rng(8)
         self._requests = 0
+        self._copied: dict[str, tuple[float, float, float, bool]] = {}
+        self._runner = asyncio.Runner()
         self._rollout = {"steps": [50, 100], "margins": {"latencyP99": 1.5}, **rollout}
 
     async def begin(self, *, former: bool) -> None:
@@ -138,7 +178,7 @@ class Story:
     # --- what goes wrong
 
     def started(self, incarnation: str, ago_s: float = 0.0) -> Transformer:
-        return Transformer(incarnation, self.world.now + ago_s)
+        return Transformer(incarnation, self.world.now + ago_s, self._answer_copy)
 
     def new_operator(self) -> Controller:
         """Another process: it remembers nothing."""
@@ -155,7 +195,11 @@ class Story:
 
     def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
         """So many seconds of requests, and the operator's looks meanwhile; or until something is so."""
-        asyncio.run(self._run(seconds, until))
+        self._runner.run(self._run(seconds, until))
+
+    def close(self) -> None:
+        """The story is over."""
+        self._runner.close()
 
     async def _run(self, seconds: float, until: Callable[[], bool]) -> None:
         for _ in range(round(seconds / LOOK_S)):
@@ -163,7 +207,7 @@ class Story:
                 return
             self._send(LOOK_S)
             for transformer in self.transformers:
-                transformer.flush()
+                await transformer.settle()
             self.world.now += LOOK_S
             await self.settle()
 
@@ -194,44 +238,70 @@ class Story:
             self.operator = self.new_operator()
 
     def _send(self, seconds: float) -> None:
-        route = {NAMES[name]: given for name, given in self.world.route().items()}
-        live = {digest: weight for digest, (weight, fraction) in route.items() if fraction is None}
-        shadows = {digest: fraction for digest, (_, fraction) in route.items() if fraction is not None}
+        told = {NAMES[name]: given for name, given in self.world.route().items()}
+        live = {digest: weight for digest, (weight, fraction) in told.items() if fraction is None}
+        shadows = {digest: fraction for digest, (_, fraction) in told.items() if fraction is not None}
         count, revision = int(seconds * self.rate), self.world.route_revision()
+        route = Route(
+            revision,
+            tuple(Target(BUNDLES[digest], weight) for digest, weight in live.items()),
+            tuple(Target(BUNDLES[digest], fraction=fraction) for digest, fraction in shadows.items()),
+        )
+        for transformer in self.transformers:
+            transformer.recorder.shadows = {BUNDLES[one]: transformer.of(one, revision, shadow=True) for one in shadows}
         took = MEDIAN_S * np.exp(SPREAD * self._latencies.standard_normal((count, 2)))
         for at in range(count):
             self._requests += 1
-            now = self.world.now + seconds * at / count
+            now = self.moment = self.world.now + seconds * at / count
             transformer = self.transformers[at % len(self.transformers)]
-            if self._random.random() < self.loud:
-                key, digest, failed = "loud", self.loud_at if live.get(self.loud_at) else next(iter(live)), self.loud_fails
+            work = self._work(now)
+            if work.context.route_key == "loud":
+                digest, failed = self.loud_at if live.get(self.loud_at) else next(iter(live)), self.loud_fails
             else:
-                key, failed = str(self._requests), False
-                digest = self._random.choices(list(live), list(live.values()))[0]
+                digest, failed = assign(route, work.request)[0].digest, False
             transformer.sent += 1
-            work = Work(key, self._failure(digest, failed, live))
-            for shadow, fraction in shadows.items():
-                if self._random.random() < fraction:
-                    copy = Work(key, self._failure(shadow, failed, live))
-                    sums = transformer.of(shadow, revision, shadow=True)
-                    assert sums.paired is not None
-                    pair = Pair(sums.paired)
-                    work.pairs, copy.pairs = [pair], [pair]  # type: ignore[assignment]
-                    self._answer(sums, copy, shadow, now, took[at][1] * self.versions.slowness(shadow, now, fraction))
+            if shadows:
+                fraction = next(iter(shadows.values()))
+                self._copied[work.context.request_id] = now, took[at][1], fraction, failed
+                transformer.shadows.copy(route, [work])
             took_s = took[at][0] * (self.versions.slower_alone if live.get(NEW) == 100 else 1.0)
             took_s *= self.versions.slowness(digest, now, live[digest] / 100)
-            self._answer(transformer.of(digest, revision, shadow=False), work, digest, now, took_s)
+            failed = failed or self._fails(digest, alone=live.get(NEW) == 100)
+            self._answer(transformer.of(digest, revision, shadow=False), work, failed, now, took_s, self.deadline_s)
 
-    def _failure(self, digest: str, failed: bool, live: dict[str, float]) -> str | None:
+    def _work(self, now: float) -> PredictWork:
+        """A request of somebody."""
+        if self._random.random() < self.loud:
+            key = "loud"
+        else:
+            key = f"caller {self._random.randrange(self.callers)}" if self.callers else str(self._requests)
+        deadline = now + self.deadline_s if self.deadline_s < math.inf else None
+        return PredictWork(PredictRequest("flights", Context(str(self._requests), deadline, route_key=key), rows=[{}]), Nobody())
+
+    def _fails(self, digest: str, *, alone: bool) -> bool:
         part = self.versions.failing[digest]
-        if digest == NEW and live.get(NEW) == 100:
+        if digest == NEW and alone:
             part = max(part, self.versions.failing_alone)
-        return "internal" if failed or self._random.random() < part else None
+        return self._random.random() < part
 
-    def _answer(self, sums: Sums, work: Work, digest: str, now: float, took_s: float) -> None:
-        late = self.versions.swapped and digest == NEW
-        outputs = {"y": _LATE if late else _ON_TIME}
-        sums.answered([cast(PredictWork, work)], [0, 1], (now, took_s, took_s), outputs, None)
+    def _answer_copy(self, transformer: Transformer, work: CopiedWork) -> None:
+        bundle, allowed_s = work.bundle, math.inf if work.allowed_s is None else work.allowed_s
+        assert bundle is not None
+        now, took_s, fraction, failed = self._copied.pop(work.context.request_id.removesuffix("-shadow"))
+        took_s *= self.versions.slowness(bundle.digest, now, fraction)
+        failed = failed or self._fails(bundle.digest, alone=False)
+        self._answer(transformer.recorder.shadows[bundle], work, failed, now, took_s, allowed_s)
+
+    def _answer(self, sums: Sums, work: PredictWork, failed: bool, now: float, took_s: float, allowed_s: float) -> None:
+        if not work.copied and self._random.random() < self.leaving:
+            sums.failed([work], now, took_s)
+        elif failed or took_s > allowed_s:
+            work.error(Internal("as the story wants it") if failed else DeadlineExceeded("too late"))
+            sums.failed([work], now, min(took_s, allowed_s))
+        else:
+            work.put(cast(Any, None))
+            late = self.versions.swapped and sums.bundle == NEW
+            sums.answered([work], [0, 1], (now, took_s, took_s), {"y": _LATE if late else _ON_TIME}, None)
 
     # --- what is so now
 
@@ -276,13 +346,19 @@ def requests_of(evidence: dict[str, Any]) -> int:
 
 
 @pytest.fixture
-def story(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Story]:
+def story(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Story]]:
     """Makes stories that have begun; the operator's clock is theirs. `former`: the stable version has one before it."""
+
+    stories: list[Story] = []
 
     def make(former: bool = False, **rollout: Any) -> Story:
         made = Story(rollout)
+        stories.append(made)
+        monkeypatch.setattr(shadowing, "time", SimpleNamespace(monotonic=lambda: made.moment))
         monkeypatch.setattr(looking, "time", SimpleNamespace(time=lambda: made.world.now + made.now_error_s))
-        asyncio.run(made.begin(former=former))
+        made._runner.run(made.begin(former=former))
         return made
 
-    return make
+    yield make
+    for made in stories:
+        made.close()
