@@ -1,13 +1,13 @@
-"""Every file of manifests/ is applied as it stands, but for what a small machine does not have: cores, GPUs, brokers.
+"""Every file of manifests/ is applied as it stands, but for what a small machine does not have: cores, GPUs.
 
-inferenceservice.yaml is the fixture `served`, with tests of its own, and collocated.yaml has test_collocated.py; here are the
-others.
+inferenceservice.yaml is the fixture `served`, with tests of its own, collocated.yaml has test_collocated.py and async-kafka.yaml
+test_async.py; here are the others.
 """
 
 from pathlib import Path
 
 import pytest
-from bed.flights import MODEL, RECORD, Flights, digest
+from bed.flights import RECORD, Flights, digest
 from bed.manifests import MANIFESTS, documents
 from bed.trouble import BedError
 from bed.underway import load
@@ -56,22 +56,3 @@ def test_a_model_version_takes_its_steps_to_live_and_back(served: Flights, next_
     finally:
         served.kubectl("delete", "modelversion", name, "--ignore-not-found", "--timeout=120s")
     check_load(served, next_bundle, result)
-
-
-def test_async_pods_start(flights: Flights) -> None:
-    """There is no broker here (tests/integration has one): the pods run, look for it and say why they are not ready."""
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "predictions-database"},
-              "stringData": {"url": "postgresql://penstock:penstock@postgres/penstock"}}  # fmt: skip
-    flights.apply(secret, *documents("async-kafka"))
-    try:
-        for name in (f"{MODEL}-worker", "penstock-relay", "penstock-sink"):
-            path = "--for=jsonpath={.status.replicas}=2"
-            flights.kubectl("wait", path, f"deployment/{name}", "--timeout=60s")
-            flights.kubectl("wait", "--for=jsonpath={.status.updatedReplicas}=2", f"deployment/{name}", "--timeout=60s")
-        selector = "--selector=penstock.dev/component in (worker, relay, sink)"
-        flights.kubectl("wait", "--for=jsonpath={.status.phase}=Running", "pods", selector, "--timeout=120s")
-        shown = flights.kubectl("get", "pods", selector, "--output=jsonpath={..reason}")
-        assert "CreateContainer" not in shown
-    finally:
-        for name in (f"{MODEL}-worker", "penstock-relay", "penstock-sink"):
-            flights.kubectl("delete", "deployment", name, "--timeout=60s")

@@ -17,15 +17,13 @@ from bed.broker import WORKER, kafka_with_worker
 from bed.cluster import Cluster
 from bed.flights import MODEL, RECORD, Flights
 from bed.places import ROOT
+from bed.serving import REPLACED_S, await_pods, serve
 from bed.traffic import traffic
 from bed.underway import load
 from bed.variants import Variant, own_variant
 from bed.versions import check_load, manifest, penstock_rollout, wait_for, wait_live
 
 RELEASE_BEFORE = ROOT / "tests" / "unit" / "chart" / "releases" / "0.1.0"
-REPLACED_S = 240
-PARTS = ("predictor", "transformer")
-MARK = "penstock.dev/test-release"
 _IMAGE = "jsonpath={.spec.template.spec.containers[0].image}"
 _ASK = f"""
 import json, sys, urllib.request
@@ -75,24 +73,6 @@ def of_the_release_before() -> dict[str, Any]:
     for part in ("serviceAccountName", "labels"):
         del transformer[part]
     return document
-
-
-def serve(served: Flights, document: dict[str, Any], mark: str) -> None:
-    """Apply it, and wait until every pod is of it; the mark tells its pods from those before."""
-    for part in PARTS:
-        document["spec"][part]["annotations"] = {MARK: mark}
-    served.apply(document)
-    marked = rf"jsonpath={{.spec.template.metadata.annotations.penstock\.dev/test-release}}={mark}"
-    for part in PARTS:
-        served.kubectl("wait", f"--for={marked}", f"deployment/{MODEL}-{part}", "--timeout=60s")
-    await_pods(served)
-
-
-def await_pods(served: Flights) -> None:
-    """Until the pods are those that KServe wants, and ready."""
-    for part in PARTS:
-        limit = f"--timeout={REPLACED_S}s"
-        served.kubectl("rollout", "status", f"deployment/{MODEL}-{part}", limit, timeout_s=REPLACED_S + 10)
 
 
 def await_image(served: Flights, name: str, tag: str) -> None:

@@ -18,6 +18,8 @@ from penstock.testing.kafka import KafkaServer
 REQUESTS, PREDICTIONS, DEAD_LETTERS = (f"{MODEL}.{kind}" for kind in ("requests", "predictions", "dead-letters"))
 WORKER = f"{MODEL}-worker"
 PARTITIONS = 4
+# On a machine that is busy a heartbeat is late, and the broker would be taken for dead.
+PATIENCE = {"broker.heartbeat.interval.ms": "2000", "broker.session.timeout.ms": "30000"}
 
 
 @contextmanager
@@ -25,8 +27,7 @@ def kafka_with_worker(flights: Flights, *, cpu: str = "50m") -> Iterator[str]:
     """The broker's address, with its topics and the model's worker ready. Raises BedError."""
     if flights.cluster.kind != "own":
         raise BedError("the broker stands on this machine, where only our own cluster's pods reach it")
-    # On a machine that is busy a heartbeat is late, and the broker would be taken for dead.
-    server = KafkaServer(settings={"broker.heartbeat.interval.ms": "2000", "broker.session.timeout.ms": "30000"})
+    server = KafkaServer(settings=PATIENCE)
     server.host = HOST
     with server as broker:
         for topic in (REQUESTS, PREDICTIONS, DEAD_LETTERS):

@@ -24,6 +24,7 @@ PAUSE = "localhost/penstock-bed/pause:3"
 CONTROLLER = f"localhost/penstock-bed/kserve-controller:{KSERVE_VERSION}"
 STORAGE = f"localhost/penstock-bed/storage-initializer:{KSERVE_VERSION}"
 REDIS = "localhost/penstock-bed/redis:7"
+POSTGRES = "localhost/penstock-bed/postgres:1"
 S3 = "localhost/penstock-bed/s3:1"
 OWN = ("predictor", "transformer", "operator")
 CHOICE = "PENSTOCK_IMAGES"
@@ -126,6 +127,10 @@ def _dockerfile(tag: str, folder: Path) -> str:
     if tag == REDIS:
         start = 'ENTRYPOINT ["redis-server", "--save", "", "--protected-mode", "no"]'
         return f"FROM {engine.base()}\n{_APT.format('redis-server')}\nUSER 65532\nWORKDIR /tmp\n{start}\n"
+    if tag == POSTGRES:
+        # It asks who it is by name, and what nobody has a name for it refuses.
+        user = "RUN echo penstock:x:65532:65532::/tmp:/bin/sh >> /etc/passwd"
+        return f"FROM {engine.base()}\n{_APT.format('postgresql')}\n{user}\nUSER 65532\nWORKDIR /tmp\n"
     raise BedError(f"no recipe for {tag}")
 
 

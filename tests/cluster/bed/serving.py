@@ -1,0 +1,28 @@
+"""The example's InferenceService applied anew in the middle of a test, and waited for: every pod is of it, and none of before."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from bed.flights import MODEL, Flights
+
+PARTS = ("predictor", "transformer")
+REPLACED_S = 240
+MARK = "penstock.dev/test-release"
+
+
+def serve(served: Flights, document: dict[str, Any], mark: str, parts: Sequence[str] = PARTS) -> None:
+    """Apply it, and wait until every pod of these parts is of it; the mark tells its pods from those before."""
+    for part in parts:
+        document["spec"][part]["annotations"] = {MARK: mark}
+    served.apply(document)
+    marked = rf"jsonpath={{.spec.template.metadata.annotations.penstock\.dev/test-release}}={mark}"
+    for part in parts:
+        served.kubectl("wait", f"--for={marked}", f"deployment/{MODEL}-{part}", "--timeout=60s")
+    await_pods(served)
+
+
+def await_pods(served: Flights) -> None:
+    """Until the pods are those that KServe wants, and ready."""
+    for part in PARTS:
+        limit = f"--timeout={REPLACED_S}s"
+        served.kubectl("rollout", "status", f"deployment/{MODEL}-{part}", limit, timeout_s=REPLACED_S + 10)
