@@ -17,6 +17,7 @@ from penstock.testing.bundles import FakePredictor, bundle_files
 from penstock.testing.tokenizer import SPECIAL, WORDS, tokenizer_json
 from penstock_cli.greeting import greeting
 from penstock_transformer import active
+from penstock_transformer.routing import Route, Target
 
 PARTS = ("input_ids", "attention_mask", "token_type_ids")
 WIDTH = len(SPECIAL) + len(WORDS)
@@ -245,3 +246,32 @@ def test_a_predictor_that_rolls_meanwhile_is_asked_again_about_the_same_labels(
             assert predictor.calls[-1].inputs[0].shape[0] == 2
 
     run(body())
+
+
+@pytest.mark.parametrize(("features", "postprocess", "compute"), [(TEXT, SIMILAR, bag_of_words), (PAIRS, ENTAILED, shared_words)])
+def test_copies_for_a_shadow_are_judged_by_the_labels_that_came_with_the_request(
+    features: str, postprocess: PostprocessSpec, compute: Any, bench: Callable[..., Any], run: Callable[..., Any]
+) -> None:
+    async def body() -> None:
+        width = WIDTH if postprocess is SIMILAR else 3
+        async with bench(text_files(features, postprocess, width), store=False) as b:
+            b.predictor.compute = compute
+            live = b.transformer.table.route.live[0].bundle
+            shadow = FakePredictor(b.predictor.files, compute=compute)
+            copied = active.ActiveBundle(live.manifest, shadow.digest, shadow, "flights", plan=live.plan, encoder=live.encoder)
+            b.transformer.table.apply(Route(1, (Target(live),), (Target(copied, fraction=1.0),)))
+            await b.ask([{"text": "the team won"}], options={"labels": ["team", "flight"]})
+            entry = await told_of_copies(b)
+            assert (entry.requests, entry.errors) == (1, {})
+            assert (entry.paired.requests, entry.paired.only_shadow_failed) == (1, 0)
+
+    run(body())
+
+
+async def told_of_copies(bench: Any) -> Any:
+    """What is counted of copies, once there is one."""
+    while True:
+        (entry,) = [one for one in bench.transformer.table.recorder.entries() if one.shadow]
+        if entry.requests:
+            return entry
+        await asyncio.sleep(0.001)

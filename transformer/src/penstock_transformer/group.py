@@ -147,7 +147,7 @@ class Group:
         for work, stop in zip(self.works, self.bounds[1:], strict=True):
             request = work.request
             mine = [] if work.tensors_only else predictions[start:stop]
-            if work.asked is not None:
+            if work.asked is not None and not work.tensors_only:
                 mine = work.asked.own(mine)
             if work.without_data:
                 for prediction in mine:
