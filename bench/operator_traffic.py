@@ -59,7 +59,12 @@ def _entry(digest: str, revision: int, count: int, *, with_features: bool) -> En
     failing = _FAILING + (_MARGIN if digest == "sha256:" + "2" * 64 else 0.0)
     failed = {"internal": round(count * failing)} if count * failing >= 1 else {}
     latency = [(number, n) for number, share in _LATENCY if (n := int(count * share))]
-    outputs = {"label": Histogram(_LABELS, [count // 5, count - count // 5, 0, 0]), "scores.late": _histogram(count)}
+    labels = [count // 5, count - count // 5, 0, 0]
+    scores = _histogram(count)
+    outputs = {
+        "label": Histogram(_LABELS, labels, keys=labels),
+        "scores.late": Histogram(scores.bins, scores.counts, scores.training, scores.counts),
+    }
     features = {f"feature{number}": _histogram(count) for number in range(_FEATURES)} if with_features else {}
     return Entry(
         digest,
@@ -70,7 +75,7 @@ def _entry(digest: str, revision: int, count: int, *, with_features: bool) -> En
         errors=failed,
         keys=count,
         failed_keys=failed,
-        latency=Latency(latency, latency),
+        latency=Latency(latency, latency, latency, sum(n for _, n in latency)),
         outputs=outputs,
         features=features,
     )

@@ -21,7 +21,7 @@ WINDOW_S: Final = 60.0
 NO_WINDOW: Final = -1
 """Of requests whose key is not to be looked at."""
 MAX_KEYS: Final = 32_768
-"""Keys that a window has room for, those of all bundles together: 500 new ones a second before some are left out."""
+"""Keys that a window has room for, those of all bundles together: 400 new ones a second before some are left out."""
 _FILLED: Final = 0.75
 """Of the room, what a window like the one before would take."""
 _BITS_FROM: Final = 32
