@@ -18,11 +18,11 @@ def test_a_version_that_fails_is_rolled_back_with_its_numbers() -> None:
     )
 
 
-def test_callers_that_count_once_a_minute_are_called_so() -> None:
+def test_requests_of_which_one_a_minute_counts_of_each_key_are_called_so() -> None:
     candidate = Arm(units=1930, failed=41, requests=9650)
     analysis = analyse(TRIAL, Evidence(candidate=candidate, baseline=Arm(units=36_700, failed=38, requests=183_500)), {})
     assert analysis.sentence == (
-        "Rolled back: 2.1 % of flights-8's callers met an error (41 of 1,930, each counted once a minute) against 0.1 % of "
+        "Rolled back: 2.1 % of flights-8's requests failed (41 of 1,930, one of each route key in a minute) against 0.1 % of "
         "flights-7's (38 of 36,700); with 99 % confidence at least 0.98 points more, over the margin of 0.5."
     )
 

@@ -79,4 +79,4 @@ def test_behind_one_loud_caller_the_failures_of_the_others_are_seen(story: Make)
     it.rate, it.loud, it.versions.failing[NEW] = 200.0, 0.9, 0.2
     it.run(300, it.is_over)
     assert it.phase == "RolledBack"
-    assert "of flights-2's callers met an error" in it.message
+    assert "of flights-2's requests failed" in it.message

@@ -33,9 +33,9 @@ def would_tell(trial: Trial, evidence: Evidence) -> bool:
 
 
 def unit(evidence: Evidence) -> str:
-    """What was counted, in a word: requests, or callers, where many requests had a key in common, which count once a minute."""
+    """What was counted, in a word: requests, or route keys, where many requests had one in common and counted once a minute."""
     arms = evidence.candidate, evidence.baseline
-    return "caller" if any(arm.units < _NEARLY_ALL * arm.requests for arm in arms) else "request"
+    return "route key" if any(arm.units < _NEARLY_ALL * arm.requests for arm in arms) else "request"
 
 
 def _counted(trial: Trial, evidence: Evidence) -> str:
@@ -44,12 +44,9 @@ def _counted(trial: Trial, evidence: Evidence) -> str:
         f"{count(candidate.failed)} of {count(candidate.units)}",
         f"{count(baseline.failed)} of {count(baseline.units)}",
     )
-    if unit(evidence) == "request":
-        what = "requests failed"
-    else:
-        what, ours = "callers met an error", f"{ours}, each counted once a minute"
+    each = "" if unit(evidence) == "request" else ", one of each route key in a minute"
     return (
-        f"{percent(_rate(candidate))} of {trial.candidate}'s {what} ({ours}) against {percent(_rate(baseline))}"
+        f"{percent(_rate(candidate))} of {trial.candidate}'s requests failed ({ours}{each}) against {percent(_rate(baseline))}"
         f" of {trial.baseline}'s ({theirs})"
     )
 
