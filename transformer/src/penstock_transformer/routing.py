@@ -108,9 +108,8 @@ def _arm_of(first: Target, live: tuple[Target, ...], key: bytes) -> Target:
     return next((t for t in live if not t.arm and t.bundle.identity == first.bundle.identity), first)
 
 
-def _draw(key: bytes, identity: str, salt: bytes = b"", person: bytes = b"") -> float:
-    secret = identity[-64:].encode()[-64:]
-    number = int.from_bytes(blake2b(key, digest_size=8, key=secret, salt=salt, person=person).digest(), "big")
+def _draw(key: bytes, identity: str) -> float:
+    number = int.from_bytes(blake2b(key, digest_size=8, key=identity[-64:].encode()[-64:]).digest(), "big")
     return (number + 0.5) * _SCALE if number < 2**64 - 2048 else 1.0 - 2.0**-53
 
 
@@ -158,4 +157,10 @@ def copies(route: Route, request: PredictRequest, unit: bytes | None, salt: byte
         return []
     if not unit:
         return [t.bundle for t in route.shadows if random.random() < t.fraction]
-    return [t.bundle for t in route.shadows if _draw(unit, t.bundle.identity, salt, b"copies") < t.fraction]
+    return [t.bundle for t in route.shadows if _copied(unit, t.bundle.identity, salt) < t.fraction]
+
+
+def _copied(unit: bytes, identity: str, salt: bytes) -> float:
+    # Not keyed as the draws above are: that is another block to hash, of every request.
+    person = identity[-16:].encode()[-16:]
+    return int.from_bytes(blake2b(unit, digest_size=8, salt=salt, person=person).digest(), "big") * _SCALE
