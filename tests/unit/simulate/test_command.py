@@ -19,7 +19,7 @@ from penstock_operator.model_version import Margins, Rollout
 
 
 def simulate(*arguments: str) -> Result:
-    return CliRunner().invoke(rollout, ["simulate", "--processes", "1", "--look", "15", *arguments])
+    return CliRunner().invoke(rollout, ["simulate", "--processes", "1", "--look", "12", *arguments])
 
 
 def test_a_bad_version_is_rolled_back_with_its_reason() -> None:
@@ -42,14 +42,18 @@ def test_a_shadow_finds_other_labels_before_anybody_gets_them() -> None:
     assert rules["failedRequests"] == {"median": 0.0, "p95": 0.0}
 
 
-@pytest.mark.parametrize(("flag", "back"), [("--no-baseline", 3), ("--baseline", 0)])
-def test_cold_pods_take_nothing_back_where_those_beside_them_are_cold(flag: str, back: int) -> None:
-    found = simulate("--fault", "cold=6", "--steps", "25,100", "--runs", "3", "--rate", "50", flag, "-o", "json")
+@pytest.mark.parametrize(
+    "cold, flag, back", [("cold=6:5", "--no-baseline", 0), ("cold=6:60", "--no-baseline", 3), ("cold=6:60", "--baseline", 0)]
+)
+def test_cold_pods_take_nothing_back_within_half_a_minute_or_where_those_beside_them_are_cold(
+    cold: str, flag: str, back: int
+) -> None:
+    found = simulate("--fault", cold, "--steps", "25,100", "--runs", "3", "--rate", "50", flag, "-o", "json")
     assert json.loads(found.output)["rules"]["evidence"]["rolledBack"]["events"] == back
 
 
 def test_no_traffic_is_waited_for() -> None:
-    found = run(Trace(Scenario(Traffic(rate=0)), 300, 1), EvidenceRules(Plan(look_s=15.0)))
+    found = run(Trace(Scenario(Traffic(rate=0)), 300, 1), EvidenceRules(Plan(look_s=12.0)))
     assert (found.end, found.answered) == (End.WAITING, 0)
 
 
@@ -60,6 +64,8 @@ def test_no_traffic_is_waited_for() -> None:
         (["--margins", "errors=2"], "--margins: expected NAME=SIZE"),
         (["--steps", "50,5"], "--steps: expected rising per cents"),
         (["--steps", "5,50"], "--steps: expected rising per cents"),
+        (["--caller-speed", "fast"], "--caller-speed: expected TIMES"),
+        (["--caller-speed", "1:9"], "--caller-speed: expected TIMES"),
         (["--traffic", "odd"], "'odd' is not one of"),
         (["--file", "/nowhere.yaml"], "does not exist"),
     ],
@@ -92,17 +98,40 @@ def test_a_model_version_gives_its_rollout(tmp_path: Path) -> None:
 
 
 def test_looks_come_as_the_operators_do_unless_it_is_said() -> None:
-    """In slots of 5 s: seldom, once little can change between two looks."""
+    """In slots of 6 s: seldom, once little can change between two looks."""
     trace, rules, looks = Trace(Scenario(Traffic(rate=0)), 1000, 1), EvidenceRules(Plan()), [0.0]
     while looks[-1] < 900:
         until_s = looks[-1] + rules.look_s
         rules.look(until_s, trace.between(looks[-1], until_s, Shares()))
         looks.append(until_s)
     between = [after - before for before, after in pairwise(looks)]
-    assert between[:20] == [5.0] * 20
+    assert between[:20] == [6.0] * 20
     assert between == sorted(between)
     assert between[-1] == 30.0
-    assert EvidenceRules(Plan(look_s=15.0)).look_s == 15.0
+    assert EvidenceRules(Plan(look_s=12.0)).look_s == 12.0
+
+
+def test_callers_deadlines_and_busy_pods_are_asked_for_and_said() -> None:
+    arguments = (
+        "--sticky",
+        "0.5",
+        "--callers",
+        "40",
+        "--caller-speed",
+        "2:0.3",
+        "--caller-answers",
+        "0.8",
+        "--deadline-ms",
+        "90",
+    )
+    found = simulate(
+        *arguments, "--utilisation", "0.6", "--steps", "50,100", "--runs", "1", "--fault", "errors=0.5", "-o", "json"
+    )
+    assert found.exit_code == 0, found.output
+    assert json.loads(found.output)["scenario"] == (
+        "200 requests/s, constant; 0.1 % errors, 20 ms; 90 ms at most; pods 60 % busy; 50 % of them by 40 sticky callers, 2 times as"
+        " slow, each with a speed of its own (e^0.3 apart), 80 % of whose answers are their own; the new version has errors=0.5"
+    )
 
 
 def test_margins_and_rates_are_read(tmp_path: Path) -> None:

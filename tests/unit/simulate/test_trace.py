@@ -13,7 +13,7 @@ from penstock_cli.rollout.simulate.evidence import CANDIDATE, entry_of
 from penstock_cli.rollout.simulate.faults import Fault, read_faults
 from penstock_cli.rollout.simulate.service import Service, output_shares
 from penstock_cli.rollout.simulate.trace import Scenario, Seen, Shares, Trace
-from penstock_cli.rollout.simulate.traffic import KINDS, Outages, Sticky, Traffic, weather
+from penstock_cli.rollout.simulate.traffic import KINDS, SLOT_S, Outages, Sticky, Traffic, weather
 
 HOUR = 3600.0
 
@@ -30,18 +30,18 @@ def test_arrivals_follow_the_seed_alone(kind: str) -> None:
         each = [seen.stable.requests + seen.candidate.requests for seen in looks]
         return [sum(each[at : at + 60 // step]) for at in range(0, len(each), 60 // step)]
 
-    assert arrivals(5, 5) == arrivals(50, 60)
+    assert arrivals(5, 6) == arrivals(50, 60)
 
 
 @pytest.mark.parametrize("kind", ["constant", "bursty"])
 def test_the_mean_is_the_rate(kind: str) -> None:
     found = weather(Traffic(rate=100, kind=kind), 20 * HOUR, 3).requests
-    assert found.mean() / 5 == pytest.approx(100, rel=0.1)
+    assert found.mean() / SLOT_S == pytest.approx(100, rel=0.1)
     assert found.std() > (100 if kind == "bursty" else 20)
 
 
 def test_a_baseline_has_as_many_requests_as_the_candidate_and_is_as_cold() -> None:
-    scenario = Scenario(Traffic(sticky=Sticky(0.5, callers=200)), fault=read_faults(["cold=6"]))
+    scenario = Scenario(Traffic(sticky=Sticky(0.5, callers=2000)), fault=read_faults(["cold=6"]))
     usual, fresh = (whole(scenario, Shares(20, baseline=fresh), seconds=60) for fresh in (False, True))
     assert fresh.stable.requests == pytest.approx(fresh.candidate.requests, rel=0.2)
     assert usual.stable.requests == pytest.approx(4 * fresh.candidate.requests, rel=0.2)
@@ -51,7 +51,7 @@ def test_a_baseline_has_as_many_requests_as_the_candidate_and_is_as_cold() -> No
 
 def test_a_day_has_its_night() -> None:
     found = weather(Traffic(rate=100, kind="daily"), 24 * HOUR, 3).requests.reshape(24, -1).mean(axis=1)
-    assert found.min() < 150 < 850 < found.max()
+    assert found.min() < 30 * SLOT_S < 170 * SLOT_S < found.max()
 
 
 def test_an_unknown_kind_is_refused() -> None:
@@ -81,7 +81,7 @@ def test_a_part_of_requests_may_be_slow_and_pods_may_be_cold() -> None:
         np.repeat(np.arange(160), slow.stable.latency)
     )
     trace = Trace(Scenario(fault=read_faults(["cold=5"])), HOUR, 1)
-    early, late = (trace.between(at, at + 10, Shares(50)) for at in (0, 300))
+    early, late = (trace.between(at, at + 12, Shares(50)) for at in (0, 300))
     assert early.candidate.p99_s() > 2 * early.stable.p99_s()
     assert late.candidate.p99_s() < 1.5 * late.stable.p99_s()
 
@@ -119,7 +119,7 @@ def test_outputs_are_as_far_as_was_asked(distance: float) -> None:
 @given(st.integers(0, 2**31), st.sampled_from([0, 5, 50, 100]), st.sampled_from([0.0, 0.2]))
 def test_what_was_counted_is_evidence(seed: int, weight: int, shadow: float) -> None:
     trace = Trace(Scenario(Traffic(rate=30), fault=Fault(errors=0.1)), 60, seed)
-    looks = [trace.between(at, at + 5, Shares(weight, shadow)) for at in (0, 5, 10)]
+    looks = [trace.between(at, at + 6, Shares(weight, shadow)) for at in (0, 6, 12)]
     for is_shadow in (False, True):
         each = [entry_of(seen.shadow if is_shadow else seen.candidate, CANDIDATE, 3, "8", shadow=is_shadow) for seen in looks]
         total = added(each)

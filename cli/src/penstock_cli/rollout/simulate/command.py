@@ -4,6 +4,7 @@ options -> Scenario, Plan -> runs.py, in parallel -> summary -> a table, or JSON
 """
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,14 +21,14 @@ from penstock_cli.rollout.simulate.evidence_rules import EvidenceRules, Plan
 from penstock_cli.rollout.simulate.faults import read_faults
 from penstock_cli.rollout.simulate.mann_whitney import Horizon, RankJudge
 from penstock_cli.rollout.simulate.policy import End
-from penstock_cli.rollout.simulate.reading import read_margins, read_rates, read_rollout
+from penstock_cli.rollout.simulate.reading import read_margins, read_rates, read_rollout, read_speed
 from penstock_cli.rollout.simulate.run import Run
 from penstock_cli.rollout.simulate.runs import Job, run_all
 from penstock_cli.rollout.simulate.service import Service
 from penstock_cli.rollout.simulate.summary import summarise
 from penstock_cli.rollout.simulate.threshold import Bounds, ThresholdCheck
 from penstock_cli.rollout.simulate.trace import Scenario
-from penstock_cli.rollout.simulate.traffic import KINDS, Outages, Sticky, Traffic
+from penstock_cli.rollout.simulate.traffic import KINDS, SLOT_S, Outages, Sticky, Traffic
 from penstock_operator.clock import duration_s
 from penstock_operator.model_version import Rollout, Shadow
 
@@ -44,7 +45,16 @@ _AFTER_S = 60.0
 )
 @click.option("--errors", type=click.FloatRange(0, 1), default=0.001, show_default=True, help="Share that fails as things are.")
 @click.option("--latency-ms", type=click.FloatRange(0.1, 1e5), default=20.0, show_default=True, help="Their median latency.")
-@click.option("--sticky", type=click.FloatRange(0, 0.99), default=0.0, help="Share of requests by one caller with a route key.")
+@click.option("--deadline-ms", type=click.FloatRange(0.1, 1e5), help="Callers wait no longer: a later answer has failed.")
+@click.option(
+    "--utilisation", type=click.FloatRange(0, 0.95), default=0.0, help="How busy all requests keep a version's pods, of 1."
+)
+@click.option("--sticky", type=click.FloatRange(0, 1), default=0.0, help="Share of requests by callers with a route key.")
+@click.option("--callers", type=click.IntRange(1, 20000), default=1, show_default=True, help="How many callers these are.")
+@click.option(
+    "--caller-speed", metavar="TIMES[:SPREAD]", help="Their requests take TIMES as long; from caller to caller e^SPREAD apart."
+)
+@click.option("--caller-answers", type=click.FloatRange(0, 1), default=0.0, help="Share of a caller's answers that are its own.")
 @click.option("--outages", type=click.FloatRange(0, 60), default=0.0, help="Outages of both versions an hour, 30 s each.")
 @click.option("--fault", "faults", multiple=True, metavar="KIND=SIZE", help="What is wrong with the new version; see above.")
 @click.option("-f", "--file", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A ModelVersion: its rollout.")
@@ -53,7 +63,7 @@ _AFTER_S = 60.0
 @click.option("--steps", metavar="5,25,50,100", help="Other steps.")
 @click.option("--shadow", type=click.FloatRange(0, 1), help="Share of requests copied before the first step; 0: no shadow.")
 @click.option("--baseline/--no-baseline", default=None, help="Fresh pods of the version before to compare with, or none.")
-@click.option("--look", "look_s", type=click.IntRange(5, 300), help="Seconds between looks.  [as the operator looks]")
+@click.option("--look", "look_s", type=click.IntRange(SLOT_S, 42), help="Seconds between looks.  [as the operator looks]")
 @click.option("--runs", type=click.IntRange(1, 100000), default=200, show_default=True, help="How many rollouts.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed has the same requests.")
 @click.option("--processes", type=click.IntRange(1, 256), help="[one a core]")
@@ -69,7 +79,8 @@ def command(
       errors=0.02        2 % more requests fail          latency=2     every request takes twice as long
       latency=3:0.1      a tenth takes three times       scores=0.2    outputs move by that total variation distance
       labels=0.1         a tenth gets another label      cold=3        three times as slow in its first minute
-      stable-errors=0.1  the version before fails        errors=0.02@100  only once it has all requests
+      cold=6:5           six times, fading in 5 s        errors=0.02@100  only once it has all requests
+      stable-errors=0.1  the version before fails
 
     Everything is made on this machine: nothing is asked and nothing is sent.
     """
@@ -96,9 +107,29 @@ def _scenario(faults: tuple[str, ...], given: dict[str, Any]) -> Scenario:
         kind=given["traffic"],
         minutes=minutes,
         outages=Outages(given["outages"]),
-        sticky=Sticky(given["sticky"]),
+        sticky=_sticky(given),
     )
-    return Scenario(traffic, Service(given["errors"], given["latency_ms"] / 1000), read_faults(faults))
+    service = Service(
+        given["errors"],
+        given["latency_ms"] / 1000,
+        deadline_s=math.inf if given["deadline_ms"] is None else given["deadline_ms"] / 1000,
+        utilisation=given["utilisation"],
+    )
+    return Scenario(traffic, service, read_faults(faults))
+
+
+def _sticky(given: dict[str, Any]) -> Sticky:
+    slower, spread = read_speed(given["caller_speed"])
+    usual = Sticky()
+    return Sticky(
+        given["sticky"],
+        given["callers"],
+        # Of all of them, as of the one.
+        spells_an_hour=usual.spells_an_hour / given["callers"],
+        slower=slower,
+        spread=spread,
+        own=given["caller_answers"],
+    )
 
 
 def _plan(given: dict[str, Any]) -> Plan:
@@ -113,8 +144,8 @@ def _plan(given: dict[str, Any]) -> Plan:
         rollout = msgspec.structs.replace(rollout, shadow=shadow)
     if given["baseline"] is not None:
         rollout = msgspec.structs.replace(rollout, baseline=given["baseline"])
-    # Slots are of 5 s; so are looks multiples of it.
-    return Plan(rollout, look_s=None if given["look_s"] is None else given["look_s"] // 5 * 5)
+    # Looks are multiples of slots.
+    return Plan(rollout, look_s=None if given["look_s"] is None else given["look_s"] // SLOT_S * SLOT_S)
 
 
 def _steps(text: str) -> tuple[int, ...]:

@@ -27,44 +27,46 @@ class Paired:
     differences: NDArray[np.int64] = field(default_factory=lambda: np.zeros(DIFFERENCE_BINS, np.int64))
     ratios: NDArray[np.int64] = field(default_factory=lambda: np.zeros(RATIO_BINS, np.int64))
 
-    def __iadd__(self, other: "Paired") -> "Paired":
-        for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
-        return self
+    def __add__(self, other: "Paired") -> "Paired":
+        return Paired(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
 
 @dataclass
 class Counts:
     """One arm: requests and failures one by one, and by route key and minute; latencies int [160], outputs int [20].
 
-    `positives` have the second of two labels. Latencies, outputs and labels are those of requests that did not fail.
+    `positives` have the second of two labels. Latencies, outputs and labels are those of a key's first request in a minute, as
+    evidence has them, `all_latency` those of every request, as Prometheus has them. Outputs are of requests that did not fail,
+    latencies also of those that were `late`, which are errors. `paired_keys`: of a key's first pair in a minute, or of its first
+    that failed; their `requests` are keys.
     """
 
     requests: int = 0
     errors: int = 0
+    late: int = 0
     keys: int = 0
     failed_keys: int = 0
+    all_latency: NDArray[np.int64] = field(default_factory=lambda: np.zeros(LATENCY_BINS, np.int64))
     latency: NDArray[np.int64] = field(default_factory=lambda: np.zeros(LATENCY_BINS, np.int64))
     outputs: NDArray[np.int64] = field(default_factory=lambda: np.zeros(SCORE_BINS, np.int64))
     positives: int = 0
     paired: Paired = field(default_factory=Paired)
+    paired_keys: Paired = field(default_factory=Paired)
 
     def __iadd__(self, other: "Counts") -> "Counts":
-        self.paired += other.paired
         for one in fields(self):
-            if one.name != "paired":
-                setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
         return self
 
     def p99_s(self) -> float:
-        """The 99th percentile, between its bin's edges as Prometheus' histogram_quantile reads it; nan without requests."""
-        total = int(self.latency.sum())
+        """The 99th percentile of all requests, between its bin's edges as Prometheus' histogram_quantile has it; nan of none."""
+        total = int(self.all_latency.sum())
         if not total:
             return float("nan")
-        sums = np.cumsum(self.latency)
+        sums = np.cumsum(self.all_latency)
         place = int(np.searchsorted(sums, 0.99 * total))
         low_s, high_s = latency_bounds_s(place)
-        inside = (0.99 * total - (sums[place] - self.latency[place])) / self.latency[place]
+        inside = (0.99 * total - (sums[place] - self.all_latency[place])) / self.all_latency[place]
         return low_s + (high_s - low_s) * float(inside)
 
     def mean_output(self) -> float:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from penstock_cli.rollout.simulate.summary import Share, Spread, Summary
 from penstock_cli.rollout.simulate.trace import Scenario
+from penstock_cli.rollout.simulate.traffic import Sticky
 
 _ROWS: dict[str, Callable[[Summary], str]] = {
     "rolled back": lambda one: share_said(one.rolled_back),
@@ -42,12 +43,27 @@ def scenario_said(scenario: Scenario) -> str:
     traffic, service = scenario.traffic, scenario.service
     kind = "your own rates" if traffic.minutes else traffic.kind
     parts = [f"{traffic.rate:.4g} requests/s, {kind}", f"{100 * service.errors:g} % errors, {1000 * service.median_s:g} ms"]
+    if service.deadline_s < math.inf:
+        parts.append(f"{1000 * service.deadline_s:g} ms at most")
+    if service.utilisation:
+        parts.append(f"pods {100 * service.utilisation:g} % busy")
     if traffic.sticky.share:
-        parts.append(f"{100 * traffic.sticky.share:g} % of them by {traffic.sticky.callers} sticky callers")
+        parts.append(_callers_said(traffic.sticky))
     if traffic.outages.an_hour:
         parts.append(f"{traffic.outages.an_hour:g} shared outages an hour")
     fault = str(scenario.fault)
     return "; ".join(parts) + ("; the new version is as good" if fault == "none" else f"; the new version has {fault}")
+
+
+def _callers_said(sticky: Sticky) -> str:
+    said = f"{100 * sticky.share:g} % of them by {sticky.callers} sticky caller{'s' if sticky.callers > 1 else ''}"
+    if sticky.slower != 1:
+        said += f", {sticky.slower:g} times as slow"
+    if sticky.spread:
+        said += f", each with a speed of its own (e^{sticky.spread:g} apart)"
+    if sticky.own:
+        said += f", {100 * sticky.own:g} % of whose answers are their own"
+    return said
 
 
 def share_said(share: Share) -> str:

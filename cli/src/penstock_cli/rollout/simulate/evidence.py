@@ -16,10 +16,13 @@ _SCORES = document.Bins(edges=tuple(place / SCORE_BINS for place in range(SCORE_
 _LABELS = document.Bins(values=("late", "on time"))
 
 
-def entry_of(counts: Counts, bundle: str, revision: int, version: str, *, shadow: bool = False) -> document.Entry:
-    """What a pod would add to this entry for these counts."""
-    good = counts.requests - counts.errors
-    latency = sparse(counts.latency)
+def entry_of(counts: Counts, bundle: str, revision: int, version: str, *, shadow: bool = False, arm: str = "") -> document.Entry:
+    """What a pod would tell of these counts. Each request is a batch of its own; what answers are made of is told of keys alone,
+    for nobody decides by the rest."""
+    late, broken = counts.late, counts.errors - counts.late
+    every, first = sparse(counts.all_latency), sparse(counts.latency)
+    scores, answered = [0, *counts.outputs.tolist(), 0, 0, 0], int(counts.outputs.sum())
+    labels = [counts.positives, answered - counts.positives, 0, 0]
     return document.Entry(
         bundle,
         revision,
@@ -27,15 +30,16 @@ def entry_of(counts: Counts, bundle: str, revision: int, version: str, *, shadow
         version,
         requests=counts.requests,
         rows=counts.requests,
-        errors={"internal": counts.errors} if counts.errors else {},
+        errors={kind: number for kind, number in (("deadline_exceeded", late), ("internal", broken)) if number},
         keys=counts.keys,
         failed_keys={"internal": counts.failed_keys} if counts.failed_keys else {},
-        latency=document.Latency(call=latency, request=[] if shadow else latency),
+        latency=document.Latency(call=every, request=every, keys=first, batches=int(counts.latency.sum())),
         outputs={
-            "scores.late": document.Histogram(_SCORES, [0, *counts.outputs.tolist(), 0, 0, 0]),
-            "label": document.Histogram(_LABELS, [counts.positives, good - counts.positives, 0, 0]),
+            "scores.late": document.Histogram(_SCORES, scores, keys=scores),
+            "label": document.Histogram(_LABELS, labels, keys=labels),
         },
-        paired=_pairs(counts.paired) if shadow else None,
+        paired=_pairs(counts.paired, counts.paired_keys) if shadow else None,
+        arm=arm,
     )
 
 
@@ -45,7 +49,7 @@ def sparse(counts: NDArray[np.int64]) -> document.Counts:
     return list(zip(places.tolist(), counts[places].tolist(), strict=True))
 
 
-def _pairs(pairs: Paired) -> document.Paired:
+def _pairs(pairs: Paired, by_keys: Paired | None = None) -> document.Paired:
     return document.Paired(
         requests=pairs.requests,
         agreeing=pairs.agreeing,
@@ -57,4 +61,5 @@ def _pairs(pairs: Paired) -> document.Paired:
         only_shadow_failed=pairs.only_shadow_failed,
         only_answer_failed=pairs.only_answer_failed,
         both_failed=pairs.both_failed,
+        keys=None if by_keys is None else _pairs(by_keys),
     )

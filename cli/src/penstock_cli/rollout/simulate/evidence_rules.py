@@ -1,27 +1,39 @@
-"""Our own rules: the operator's analysis, called on made counts as the operator calls it on its transformers'.
+"""Our own rules: the operator's judgement, called on made counts as the operator calls it on its transformers'.
 
-    Seen of a look --summed over the stage--> Evidence --analyse--> stay | next stage | live | rolled back
+    Seen of a look --added up, as a transformer tells it--> Evidence --judge--> stay | next stage | live | rolled back
 
-Counts begin anew with each stage, for they belong to a revision of the route; those of the first look after a step are left out,
-as long as it takes every transformer to apply the new one. At 100 % the version before gets copies, to have something to compare
-with, and the rollout stays there for a minute at least.
+The ModelVersion that is judged stands where the operator would have put it, and remembers what its status would. Each stage is a
+revision of the route; what comes between a step and the next look is left out, as long as it takes every transformer to apply
+the new one. At 100 % the version before gets copies, to have something to compare with, and the rollout stays there for a minute
+at least.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
+from penstock.evidence.document import Entry, EntryKey, Evidence, Process
 from penstock_cli.rollout.simulate.counts import Counts
-from penstock_cli.rollout.simulate.evidence import sparse
+from penstock_cli.rollout.simulate.evidence import CANDIDATE, STABLE, entry_of
 from penstock_cli.rollout.simulate.policy import Decision, End
 from penstock_cli.rollout.simulate.trace import Seen, Shares
 from penstock_cli.rollout.simulate.traffic import SLOT_S
-from penstock_operator.analysis import Analysis, Arm, Evidence, Move, Pairs, Trial, analyse
-from penstock_operator.baseline import MOST
-from penstock_operator.judgement import BESIDE, FULL_S, look_at_age_s
-from penstock_operator.model_version import Rollout
+from penstock_operator import seen as operator
+from penstock_operator.analysis import Move, Trial
+from penstock_operator.analysis.alpha import harm_threshold
+from penstock_operator.baseline import ARM, MOST
+from penstock_operator.clock import write_moment
+from penstock_operator.judgement import BESIDE, FULL_S, Judgement, judge, look_at_age_s
+from penstock_operator.model_version import BundleSource, ModelVersion, Rollout, Spec, Status
+from penstock_operator.stage import Stage
 
-CANDIDATE, BASELINE = "the new version", "the one before"
+NAMES = {CANDIDATE: "the new version", STABLE: "the one before"}
+_MODEL = "simulated"
+_BEGAN = 1e9
+"""The moment at which every rollout begins, in s since 1970."""
+_OLD_S = 1e6
+"""The age of the one transformer, whose first minute is long over."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +42,22 @@ class Plan:
 
     rollout: Rollout = field(default_factory=Rollout)
     look_s: float | None = None
-    candidate: str = CANDIDATE
-    baseline: str = BASELINE
 
 
 class EvidenceRules:
-    """The rules of one rollout. `analysis` is that of the last look."""
+    """The rules of one rollout."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._place = 0
         self._settled = True
-        self._remembered: Mapping[str, Any] = {}
-        self._counts = Seen(Counts(), Counts(), Counts())
         self._begun_s, self._now_s = 0.0, 0.0
-        self.analysis: Analysis | None = None
+        # A transformer tells sums since it began; those of revisions that are over it tells as they were.
+        self._counts: dict[EntryKey, Counts] = {}
+        self._told: dict[EntryKey, Entry] = {}
+        self._remembered: dict[str, Any] = {}
+        self._stable = _version(STABLE, plan.rollout, Status(phase="Live", stage=Stage.LIVE, weight=100))
+        self._version = self._standing()
 
     @property
     def look_s(self) -> float:
@@ -57,79 +70,106 @@ class EvidenceRules:
 
     def look(self, now_s: float, seen: Seen) -> Decision:
         self._now_s = now_s
-        if not self._settled:
-            self._settled = True
-            return Decision(self._shares())
-        self._counts.stable += seen.stable
-        self._counts.candidate += seen.candidate
-        self._counts.shadow += seen.shadow
-        trial = self._trial(now_s)
-        analysis = analyse(trial, self._evidence(trial), self._remembered, tell_all=False)
-        self.analysis, self._remembered = analysis, analysis.document
-        if analysis.move is Move.ROLL_BACK:
-            return Decision(end=End.ROLLED_BACK, metric=_worst(analysis), why=analysis.sentence)
-        if analysis.move is Move.ADVANCE and (trial.stage.weight < 100 or now_s - self._begun_s >= FULL_S):
-            return self._advance(now_s, trial, analysis)
-        return Decision(self._shares(), why=self._told(trial, analysis))
+        if self._settled:
+            self._take(seen)
+        self._settled = True
+        judged = self._judge()
+        if judged.move is Move.ROLL_BACK:
+            return Decision(end=End.ROLLED_BACK, metric=self._worst(), why=judged.sentence)
+        if judged.move is Move.ADVANCE and (self._trial.stage.weight < 100 or judged.here_s >= FULL_S):
+            return self._advance(judged)
+        return Decision(self._shares(), why=judged.sentence)
 
-    def _told(self, trial: Trial, analysis: Analysis) -> str:
-        """Why a rollout waits: in words only once time is up, for they cost more than all else."""
-        if not trial.time_is_up:
-            return ""
-        return analyse(trial, self._evidence(trial), analysis.document).sentence
+    def _judge(self) -> Judgement:
+        now = _BEGAN + self._now_s
+        remembered = self._remembered
+        if remembered and not self._trial.time_is_up:
+            # Words about a version that waits cost more than all else, and are read only if time is up.
+            remembered = {**remembered, "told": now}
+        version = msgspec.structs.replace(
+            self._version, status=msgspec.structs.replace(self._version.status, evidence=remembered)
+        )
+        told = Evidence(_MODEL, [Process("one", _OLD_S, list(self._told.values()))])
+        route = operator.Route("", "", self._revision, ())
+        judged = judge(version, self._stable, operator.Seen("", _MODEL, now, route=route, evidence=(told,)))
+        assert judged is not None, "a version in a step of its rollout is judged"
+        self._remembered = judged.evidence
+        return judged
 
-    def _advance(self, now_s: float, trial: Trial, analysis: Analysis) -> Decision:
-        if self._place + 1 >= len(trial.stages):
-            return Decision(end=End.LIVE, why=analysis.sentence)
+    def _take(self, seen: Seen) -> None:
+        """What one transformer tells from now on."""
+        shares = self._shares()
+        for counts, bundle, shadow, arm in (
+            (seen.stable, STABLE, shares.beside > 0, ARM if shares.baseline else ""),
+            (seen.candidate, CANDIDATE, False, ""),
+            (seen.shadow, CANDIDATE, True, ""),
+        ):
+            if counts.requests:
+                key = bundle, self._revision, shadow, arm
+                total = self._counts.setdefault(key, Counts())
+                total += counts
+                self._told[key] = entry_of(total, bundle, self._revision, "", shadow=shadow, arm=arm)
+
+    def _advance(self, judged: Judgement) -> Decision:
+        if self._place + 1 >= len(self._trial.stages):
+            return Decision(end=End.LIVE, why=judged.sentence)
         self._place += 1
-        self._begun_s, self._settled = now_s, False
-        self._counts = Seen(Counts(), Counts(), Counts())
-        self._remembered = {}
+        self._begun_s, self._settled = self._now_s, False
+        self._version = self._standing()
         return Decision(self._shares())
 
-    def _trial(self, now_s: float) -> Trial:
-        plan = self._plan
-        return Trial(rollout=plan.rollout, place=self._place, candidate=plan.candidate, baseline=plan.baseline, elapsed_s=now_s)
+    @property
+    def _revision(self) -> int:
+        return self._place + 1
+
+    @property
+    def _trial(self) -> Trial:
+        return Trial(
+            rollout=self._plan.rollout,
+            place=self._place,
+            candidate=NAMES[CANDIDATE],
+            baseline=NAMES[STABLE],
+            elapsed_s=self._now_s,
+        )
+
+    def _standing(self) -> ModelVersion:
+        """The version on trial in its stage."""
+        rollout, stage = self._plan.rollout, self._trial.stage
+        name = Stage.SHADOW if stage.shadow else Stage.PROMOTING if stage.weight >= 100 else Stage.CANARY
+        status = Status(
+            phase=name,
+            stage=name,
+            weight=stage.weight,
+            stage_since=write_moment(_BEGAN + self._begun_s),
+            baseline=STABLE if rollout.baseline else "",
+        )
+        return _version(CANDIDATE, rollout, status)
 
     def _shares(self) -> Shares:
-        stage, shadow = self._trial(0.0).stage, self._plan.rollout.shadow
+        stage, shadow = self._trial.stage, self._plan.rollout.shadow
         if stage.shadow and shadow is not None:
             return Shares(0, shadow.fraction)
         baseline = self._plan.rollout.baseline and 0 < stage.weight <= MOST
         return Shares(stage.weight, beside=BESIDE if stage.weight >= 100 else 0.0, baseline=baseline)
 
-    def _evidence(self, trial: Trial) -> Evidence:
-        if trial.stage.shadow:
-            return Evidence(candidate=_arm(self._counts.shadow), baseline=_arm(self._counts.stable), pairs=_pairs(self._counts))
-        return Evidence(candidate=_arm(self._counts.candidate), baseline=_arm(self._counts.stable))
+    def _worst(self) -> str:
+        """The test that rolled back, by how far it is beyond what it needed; none when time was up."""
+        tests = self._remembered["analysis"]["tests"]
+        harmful = {name: test["harm"] for name, test in tests.items() if test["verdict"] == "harmful"}
+        return max(harmful, key=lambda name: harmful[name] - harm_threshold(self._trial, name), default="time")
 
 
-def _arm(counts: Counts) -> Arm:
-    good = counts.requests - counts.errors
-    return Arm(
-        units=counts.keys,
-        failed=counts.failed_keys,
-        requests=counts.requests,
-        rows=counts.requests,
-        calls=counts.requests,
-        latency=dict(sparse(counts.latency)),
-        outputs={"scores.late": [*counts.outputs.tolist(), 0], "label": [counts.positives, good - counts.positives, 0]},
+def _version(digest: str, rollout: Rollout, status: Status) -> ModelVersion:
+    return ModelVersion(
+        namespace="",
+        name=NAMES[digest],
+        uid=digest,
+        resource_version="",
+        generation=1,
+        created="",
+        deleted="",
+        finalizers=(),
+        annotations={},
+        spec=Spec(inference_service=_MODEL, bundle=BundleSource(uri="", digest=digest), rollout=rollout),
+        status=status,
     )
-
-
-def _pairs(seen: Seen) -> Pairs:
-    pairs = seen.shadow.paired
-    return Pairs(
-        requests=pairs.requests,
-        agreeing=pairs.agreeing,
-        differing=pairs.differing,
-        ratios=dict(sparse(pairs.ratios)),
-        only_shadow_failed=pairs.only_shadow_failed,
-        only_answer_failed=pairs.only_answer_failed,
-    )
-
-
-def _worst(analysis: Analysis) -> str:
-    """The test that rolled back, by how far it is beyond what it needed; none when time was up."""
-    harmful = [one for one in analysis.findings if one.harm >= one.needed_harm]
-    return max(harmful, key=lambda one: one.harm - one.needed_harm).test if harmful else "time"

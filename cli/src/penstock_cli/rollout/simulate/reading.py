@@ -1,7 +1,8 @@
-"""What users give a simulation: margins, a ModelVersion's file, a file of request rates; each told at fault by its field."""
+"""What users give a simulation: margins, speeds, a ModelVersion's file, a file of rates; each told at fault by its field."""
 
 import csv
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,14 @@ def read_margins(text: str, margins: Margins) -> Margins:
                 f"expected NAME=SIZE with a name of {', '.join(_MARGINS)}, got {part!r}", field="--margins"
             ) from None
     return msgspec.structs.replace(margins, **changed)
+
+
+def read_speed(text: str | None) -> tuple[float, float]:
+    """`2` or `1:0.5`: how many times as long, and the spread of its logarithm; (1, 0) of None. Raises InvalidInput."""
+    matched = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(?::([0-9]+(?:\.[0-9]+)?))?", text or "1")
+    if matched is None or not 0.01 <= float(matched[1]) <= 100 or float(matched[2] or 0) > 3:
+        raise InvalidInput(f"expected TIMES or TIMES:SPREAD, such as 2 or 1:0.5, got {text!r}", field="--caller-speed")
+    return float(matched[1]), float(matched[2] or 0)
 
 
 def read_rates(path: Path) -> tuple[float, ...]:

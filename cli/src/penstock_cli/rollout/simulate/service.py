@@ -16,6 +16,7 @@ from penstock.evidence.scales import (
     LATENCY_BINS,
     RATIO_BINS,
     difference_bounds,
+    latency_bin,
     latency_bounds_s,
     ratio_bounds,
 )
@@ -28,6 +29,9 @@ class Service:
     """A version that is as it should be: share of failures, latency's median and spread (of its logarithm).
 
     `disagreement`: the share of requests that an honest new version gives another label; `drift`: the distance of its outputs.
+    `deadline_s`: callers wait no longer, and a later answer is a failure (to the next lower edge of the bins that latencies are
+    counted in). `utilisation`: how busy its pods are with all requests, of 1; each version has pods for all, and latencies grow
+    with what it gets of them.
     """
 
     errors: float = 0.001
@@ -35,14 +39,33 @@ class Service:
     spread: float = 0.5
     disagreement: float = 0.01
     drift: float = 0.02
+    deadline_s: float = math.inf
+    utilisation: float = 0.0
+
+    @property
+    def late_bin(self) -> int:
+        """The first bin of latencies that are beyond the deadline; LATENCY_BINS for none."""
+        return latency_bin(self.deadline_s) if self.deadline_s < math.inf else LATENCY_BINS
+
+
+_BUSIEST = 0.95
+"""A queue that has more than it can serve would never be empty again."""
+
+
+def queueing(service: Service, load: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How many times as long requests take at this part of all requests (1: all that come on average) as at all of them: the time
+    in an M/M/1 queue, which is one by what is left of its server (Kleinrock, Queueing Systems I, 3.2)."""
+    idle = 1 - np.minimum(service.utilisation * load, _BUSIEST)
+    slower: NDArray[np.float64] = (1 - service.utilisation) / idle
+    return slower
 
 
 def latency_shares(service: Service, slowness: NDArray[np.float64], factor: float, slow_share: float) -> NDArray[np.float64]:
     """Shares of the 160 bins, float [slots, 160], where `slow_share` of requests are `factor` times as slow."""
     usual = (_edge_logs()[None, :] - math.log(service.median_s) - np.log(slowness)[:, None]) / service.spread
-    cumulative = _normal(usual)
+    cumulative = normal_shares(usual)
     if factor != 1:
-        cumulative = (1 - slow_share) * cumulative + slow_share * _normal(usual - math.log(factor) / service.spread)
+        cumulative = (1 - slow_share) * cumulative + slow_share * normal_shares(usual - math.log(factor) / service.spread)
     cumulative[:, 0], cumulative[:, -1] = 0.0, 1.0
     found: NDArray[np.float64] = np.diff(cumulative, axis=1)
     return found
@@ -69,8 +92,8 @@ def ratio_shares(service: Service, fault: Fault) -> NDArray[np.float64]:
     """Shares of the 160 bins of the shadow's latency by the answer's; their spreads are independent, so some are below one."""
     apart = service.spread * math.sqrt(2)
     usual = _ratio_logs() / apart
-    slow = _normal(usual - math.log(fault.latency) / apart)
-    cumulative = fault.slow_share * slow + (1 - fault.slow_share) * _normal(usual)
+    slow = normal_shares(usual - math.log(fault.latency) / apart)
+    cumulative = fault.slow_share * slow + (1 - fault.slow_share) * normal_shares(usual)
     cumulative[0], cumulative[-1] = 0.0, 1.0
     return np.diff(cumulative)
 
@@ -79,7 +102,7 @@ def ratio_shares(service: Service, fault: Fault) -> NDArray[np.float64]:
 def difference_shares(fault: Fault) -> NDArray[np.float64]:
     """Shares of the 42 bins of the scores' differences: a hundredth or so, of those that the fault moved a third or so."""
     moved = min(fault.scores + fault.labels, 1.0)
-    usual, far = (_normal((_difference_logs() - math.log(size)) / 1.0) for size in (0.01, 0.3))
+    usual, far = (normal_shares((_difference_logs() - math.log(size)) / 1.0) for size in (0.01, 0.3))
     cumulative = moved * far + (1 - moved) * usual
     cumulative[0], cumulative[-1] = 0.0, 1.0
     return np.diff(cumulative)
@@ -115,7 +138,14 @@ def _usual_outputs() -> NDArray[np.float64]:
     return found
 
 
-def _normal(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def normal_quantiles(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Where the normal distribution function has these values."""
+    places, values = _normal_table()
+    found: NDArray[np.float64] = np.interp(shares, values, places)
+    return found
+
+
+def normal_shares(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """The normal distribution function, read from a table: 1e-6 near, and all at once."""
     found: NDArray[np.float64] = np.interp(values, *_normal_table())
     return found

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SLOT_S = 5
+SLOT_S = 6
+"""As often as the operator looks when it looks most often."""
 KINDS = ("constant", "bursty", "daily")
 _BURST_S, _CALM_S = 20.0, 100.0
 _BURST, _CALM = 4.0, 0.4
@@ -32,9 +33,11 @@ class Outages:
 
 @dataclass(frozen=True)
 class Sticky:
-    """Few callers who make this share of all requests, each under one route key.
+    """Callers who make this share of all requests between them, each under one route key.
 
-    Now and then one of them sends what must fail: for `spell_s`, `spells_an_hour` times, this share of its requests.
+    Now and then one of them sends what must fail: for `spell_s`, `spells_an_hour` times, this share of its requests. Theirs take
+    `slower` times as long as other requests, more or less from caller to caller: `spread` is the standard deviation of the
+    logarithm. The share `own` of a caller's answers is one score and one label, its own; the others are anybody's.
     """
 
     share: float = 0.0
@@ -42,6 +45,9 @@ class Sticky:
     spells_an_hour: float = 6.0
     spell_s: float = 20.0
     failing: float = 0.5
+    slower: float = 1.0
+    spread: float = 0.0
+    own: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,11 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Weather:
-    """One trace's surroundings; arrays by slot. `sticky` int [slots, callers], `spells` bool of the same shape."""
+    """One trace's surroundings; arrays by slot. `requests` of callers who come once, `rate` what comes of all by the mean of all
+    time; `sticky` int [slots, callers], `spells` bool of the same shape."""
 
     requests: NDArray[np.int64]
+    rate: NDArray[np.float64]
     failing: NDArray[np.float64]
     slowness: NDArray[np.float64]
     sticky: NDArray[np.int64]
@@ -87,6 +95,7 @@ def weather(traffic: Traffic, seconds: float, seed: int) -> Weather:
     share = traffic.sticky.share
     return Weather(
         requests=rng.poisson(rate * (1 - share if callers else 1.0)),
+        rate=shape,
         failing=np.where(outage, traffic.outages.failing, 0.0),
         slowness=slowness,
         sticky=rng.poisson(np.repeat(rate[:, None] * share / max(callers, 1), callers, axis=1)),
@@ -118,6 +127,8 @@ def _shape(kind: str, slots: int, rng: np.random.Generator) -> NDArray[np.float6
 
 def _spells(an_hour: float, seconds: float, shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
     """Spells that begin so often an hour and last so long on average, by slot; each column has its own."""
+    if not an_hour:
+        return np.zeros(shape, np.bool_)
     found = np.zeros(shape, dtype=bool)
     if an_hour <= 0 or not shape[1]:
         return found
