@@ -18,9 +18,14 @@ build() { # name, Dockerfile, suffix of the tag, further options
   if docker info >/dev/null 2>&1; then
     docker build --quiet "${options[@]}" .
   elif command -v buildah >/dev/null; then
+    local engine=(buildah --storage-driver "${BUILDAH_STORAGE:-overlay}") before dangling
+    before=$("${engine[@]}" images --quiet --no-trunc --filter "reference=localhost/$tag")
     # chroot isolation: builds inside containers and on machines where new namespaces are refused
     # --force-rm: with --layers one that fails, or is told to end, leaves its container and a mount otherwise
-    buildah --storage-driver "${BUILDAH_STORAGE:-overlay}" bud --quiet --isolation chroot --layers --force-rm "${options[@]}" .
+    "${engine[@]}" bud --quiet --isolation chroot --layers --force-rm "${options[@]}" .
+    # What had the tag goes, with up to a gigabyte of its own: unless it has another tag, or a container of it is there.
+    dangling=$("${engine[@]}" images --quiet --no-trunc --filter dangling=true)
+    if [ -n "$before" ] && [[ $dangling = *$before* ]]; then "${engine[@]}" rmi "$before" >/dev/null 2>&1 || true; fi
   else
     echo "needs docker or buildah" >&2; exit 1
   fi
