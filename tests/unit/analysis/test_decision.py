@@ -96,6 +96,13 @@ def test_a_shadow_that_fails_or_is_slow_is_out(pairs: Pairs, told: str) -> None:
     assert told in analysis.sentence
 
 
+def test_copies_that_shared_a_call_are_one_observation_of_how_long_it_took() -> None:
+    slow = Pairs(requests=600, units=600, agreeing=600, ratios={88: 600}, calls=600)
+    for calls, move in ((600, Move.ROLL_BACK), (5, Move.WAIT)):
+        evidence = Evidence(candidate=Arm(), baseline=Arm(), pairs=replace(slow, calls=calls))
+        assert analyse(SHADOWED, evidence, {}).move is move
+
+
 def test_a_shadow_goes_on_once_it_has_its_copies() -> None:
     few = Pairs(requests=400, units=400, agreeing=399, differing=1, ratios={80: 400})
     enough = Pairs(requests=3000, units=3000, agreeing=2995, differing=5, ratios={80: 3000})

@@ -38,7 +38,7 @@ class Pairs:
 
     Of each unit its first pair, or the first that failed: `only_shadow_failed`, `only_answer_failed`, one of the two halves;
     `agreeing` and `differing`: labels were all equal, or not. `ratios`: by the logarithmic bin of the shadow's latency divided by
-    the answer's.
+    the answer's, of whose copies several shared one of the shadow's `calls` (0: none did).
     """
 
     requests: int = 0
@@ -46,6 +46,7 @@ class Pairs:
     agreeing: float = 0.0
     differing: float = 0.0
     ratios: Mapping[int, float] = field(default_factory=dict)
+    calls: int = 0
     only_shadow_failed: float = 0.0
     only_answer_failed: float = 0.0
 

@@ -43,18 +43,21 @@ def read_arm(entry: Entry | None) -> Arm:
     if entry is None:
         return Arm()
     failed = sum(number for kind, number in entry.failed_keys.items() if kind not in NOT_BY_THE_VERSION)
-    latency = entry.latency
-    old = not latency.keys
     return Arm(
         units=entry.keys,
         failed=failed,
         requests=entry.requests,
         rows=entry.rows,
-        calls=min(sum(number for _, number in latency.call), entry.keys) if old else latency.batches,
-        latency=dict(latency.request if old else latency.keys),
+        calls=_calls(entry),
+        latency=dict(entry.latency.keys or entry.latency.request),
         outputs={name: _by_keys(histogram, entry) for name, histogram in entry.outputs.items()},
         training=_Training(entry),
     )
+
+
+def _calls(entry: Entry) -> int:
+    latency = entry.latency
+    return latency.batches if latency.keys else min(sum(number for _, number in latency.call), entry.keys)
 
 
 def _by_keys(histogram: document.Histogram, entry: Entry) -> Histogram:
@@ -105,6 +108,7 @@ def _read_pairs(entry: Entry | None) -> Pairs:
         agreeing=weight * told.agreeing,
         differing=weight * told.differing,
         ratios={number: weight * count for number, count in told.latency_ratios},
+        calls=_calls(entry),
         only_shadow_failed=weight * told.only_shadow_failed,
         only_answer_failed=weight * told.only_answer_failed,
     )

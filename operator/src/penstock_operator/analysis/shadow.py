@@ -74,18 +74,20 @@ def measure_paired_latency(trial: Trial, pairs: Pairs) -> Measured | None:
         said = f"none of {several(pairs.requests, 'copied request')} was answered by both versions"
         return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: said) if pairs.requests else None
     margin = trial.rollout.margins.latency_p99
+    # As of `latency`: copies of one call took equally long, and are one observation.
+    weight = min(1.0, (pairs.calls or total) / total)
     over, within = shift_over(margin, BINS_PER_DOUBLING), shift_within(margin, BINS_PER_DOUBLING)
 
     def above(shift: int) -> float:
-        return sum(number for place, number in pairs.ratios.items() if place >= EVEN + shift)
+        return weight * sum(number for place, number in pairs.ratios.items() if place >= EVEN + shift)
 
     def describe(verdict: Verdict) -> str:
         return _describe_ratio(trial, pairs, total, verdict)
 
     return Measured(
         LATENCY,
-        proportion.log_e_above(above(over), total, _HALF),
-        lambda: proportion.log_e_below(above(within), total, _HALF),
+        proportion.log_e_above(above(over), weight * total, _HALF),
+        lambda: proportion.log_e_below(above(within), weight * total, _HALF),
         describe,
     )
 
