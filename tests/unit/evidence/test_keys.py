@@ -174,3 +174,33 @@ def test_an_outage_of_all_at_the_end_of_a_minute_cancels(monkeypatch: Any, most:
         assert pair.baseline_hits > 50
         # By chance alone once in 160,000 runs.
         assert log_e_above(pair, MARGIN) < 12.0
+
+
+def test_where_copies_are_drawn_anew_a_key_that_failed_counts_again_in_the_next_window() -> None:
+    window = KeyWindow()
+    first = window.at(0.0)
+    sums = KeySums(window, anew=True)
+    for kind in ("internal", "internal", None):
+        sums.count("anna", kind, first)
+    second = window.at(window.end_s)
+    # What began in the window before is late, and has been counted.
+    assert not sums.count("anna", "internal", first)
+    assert sums.failed_keys == {"internal": 1}
+    assert sums.count("anna", "internal", second)
+    assert (sums.keys, sums.failed_keys) == (2, {"internal": 2})
+
+
+@pytest.mark.parametrize(("anew", "fair"), [(True, True), (False, False)])
+def test_keys_that_always_fail_are_the_same_part_of_requests_and_of_copies(anew: bool, fair: bool) -> None:
+    """At 100 %: all keys beside a fifth of them, another one each minute."""
+    chance, window = Random(1), KeyWindow()
+    live, copied = KeySums(window, anew=anew), KeySums(window, anew=anew)
+    for minute in range(8):
+        number = window.at(minute * WINDOW_S)
+        for key in range(1000):
+            kind = "internal" if key < 50 else None
+            live.count(str(key), kind, number)
+            if chance.random() < 0.2:
+                copied.count(str(key), kind, number)
+    rates = [sums.failed_keys["internal"] / sums.keys for sums in (live, copied)]
+    assert (abs(rates[0] - rates[1]) < 0.015) == fair, rates

@@ -124,11 +124,12 @@ class Transformer:
             await asyncio.sleep(0)
         self._backlog.flush()
 
-    def of(self, digest: str, revision: int, *, shadow: bool) -> Sums:
+    def of(self, digest: str, revision: int, *, shadow: bool, anew: bool) -> Sums:
         key = digest, revision, shadow, ""
         if key not in self.sums:
             post = BUNDLES[digest].postprocessor
-            self.sums[key] = Sums(key, "1", post, self._backlog, self._window, outputs={}, features={}, spreads={})
+            counters: dict[str, Any] = {"outputs": {}, "features": {}, "spreads": {}}
+            self.sums[key] = Sums(key, "1", post, self._backlog, self._window, **counters, anew=anew)
         return self.sums[key]
 
     def forget(self) -> None:
@@ -247,8 +248,10 @@ class Story:
             tuple(Target(BUNDLES[digest], weight) for digest, weight in live.items()),
             tuple(Target(BUNDLES[digest], fraction=fraction) for digest, fraction in shadows.items()),
         )
+        anew = bool(shadows) and len(live) == 1
         for transformer in self.transformers:
-            transformer.recorder.shadows = {BUNDLES[one]: transformer.of(one, revision, shadow=True) for one in shadows}
+            copied = {BUNDLES[one]: transformer.of(one, revision, shadow=True, anew=anew) for one in shadows}
+            transformer.recorder.shadows = copied
         took = MEDIAN_S * np.exp(SPREAD * self._latencies.standard_normal((count, 2)))
         for at in range(count):
             self._requests += 1
@@ -267,7 +270,7 @@ class Story:
             took_s = took[at][0] * (self.versions.slower_alone if live.get(NEW) == 100 else 1.0)
             took_s *= self.versions.slowness(digest, now, live[digest] / 100)
             failed = failed or self._fails(digest, alone=live.get(NEW) == 100)
-            self._answer(transformer.of(digest, revision, shadow=False), work, failed, now, took_s, self.deadline_s)
+            self._answer(transformer.of(digest, revision, shadow=False, anew=anew), work, failed, now, took_s, self.deadline_s)
 
     def _work(self, now: float) -> PredictWork:
         """A request of somebody."""

@@ -342,3 +342,19 @@ def test_a_copy_of_a_request_that_waits_in_vain_is_not_made(bench, run):
             assert [one.requests for one in counted(b)] == [0, 0]
 
     run(go())
+
+
+def test_who_always_fails_does_so_in_each_window_of_requests_and_of_copies(bench, run, monkeypatch):
+    async def go():
+        async with bench() as b:
+            shadow = shadow_of(b)
+            b.predictor.failure = shadow.failure = lambda _: Internal("broken")
+            for minute in (1, 2):
+                monkeypatch.setattr(shadowing, "time", SimpleNamespace(monotonic=lambda minute=minute: 6e9 + 60.0 * minute))
+                for _ in range(3):
+                    with pytest.raises(Internal):
+                        await infer(b.transformer, encoded(context={"route_key": "anna"}))
+            await until(b, 6)
+            assert [(one.keys, one.failed_keys) for one in counted(b)] == [(2, {"internal": 2})] * 2
+
+    run(go())

@@ -5,7 +5,9 @@
     KeyWindow, one a process: when a window begins, which keys it looks at, how many more have room
 
 A key that has failed is out of the count under this revision of the route: a caller whose requests always fail stays with its
-bundle, and would be new evidence against it with every window, although chance chose for it only once.
+bundle, and would be new evidence against it with every window, although chance chose for it only once. Not so where one bundle
+answers everything and copies are drawn `anew` in each window: a key that was out would be so at once among requests, and among
+copies only once it was drawn, so that the shadow would look worse by all who always fail.
 
 Invariant: which keys are looked at is the same for all bundles at any moment, and has nothing to do with how their requests fare
 or when in the window they come. Else an outage of all bundles would be counted of those alone that still look. So keys are
@@ -116,17 +118,20 @@ class KeyWindow:
 
 class KeySums:
     """Of one bundle's requests, in the windows of its process. `seen`: hashes of the keys that have counted in this window,
-    `last`: in the one before; `failed`: of those that have failed."""
+    `last`: in the one before; `failed`: of those that have failed. `anew`: only of those that have in this window, and
+    `last_failed` in the one before."""
 
-    __slots__ = ("_window", "failed", "failed_keys", "keys", "last", "seen", "unkeyed")
+    __slots__ = ("_window", "anew", "failed", "failed_keys", "keys", "last", "last_failed", "seen", "unkeyed")
 
-    def __init__(self, window: KeyWindow) -> None:
+    def __init__(self, window: KeyWindow, *, anew: bool = False) -> None:
+        self.anew = anew
         self.keys = 0
         self.unkeyed = 0
         self.failed_keys: dict[str, int] = {}
         self.seen: set[int] = set()
         self.last: set[int] = set()
         self.failed: set[int] = set()
+        self.last_failed: set[int] = set()
         self._window = window
         window.join(self)
 
@@ -135,17 +140,19 @@ class KeySums:
         the window in which it counts, this one or the one before; None: this one."""
         # Python's own hash: salted by process, so that nobody can choose keys that fall together, or are looked at.
         hashed = hash(key)
-        window, seen = self._window, self.seen
+        window, seen, failed = self._window, self.seen, self.failed
         mask = window.mask
         if number is not None and number != window.number:
             if number == NO_WINDOW or number != window.number - 1:
                 self.unkeyed += 1
                 return False
             mask, seen = window.last_mask, self.last
+            if self.anew:
+                failed = self.last_failed
         if hashed & mask:
             self.unkeyed += 1
             return False
-        if hashed in self.failed:
+        if hashed in failed:
             return False
         first = hashed not in seen
         if first:
@@ -157,7 +164,7 @@ class KeySums:
             seen.add(hashed)
             self.keys += 1
         if kind is not None:
-            self.failed.add(hashed)
+            failed.add(hashed)
             self.failed_keys[kind] = self.failed_keys.get(kind, 0) + 1
         return first
 
@@ -165,6 +172,9 @@ class KeySums:
         """A new window begins; keep what was seen in this one for requests that began in it, or nothing."""
         self.last = self.seen if keep else set()
         self.seen = set()
+        if self.anew:
+            self.last_failed = self.failed if keep else set()
+            self.failed = set()
 
     def count_lone(self, kind: str | None) -> None:
         """A request without a key: a key of its own."""

@@ -65,8 +65,8 @@ class PairSums:
 
     __slots__ = ("_all", "_first", "keys")
 
-    def __init__(self, window: KeyWindow) -> None:
-        self.keys = KeySums(window)
+    def __init__(self, window: KeyWindow, *, anew: bool = False) -> None:
+        self.keys = KeySums(window, anew=anew)
         self._all = _Tally()
         self._first = _Tally()
 

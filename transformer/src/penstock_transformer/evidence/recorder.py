@@ -86,6 +86,8 @@ class Recorder:
                 outputs=_counters(_output_bins, profile.outputs, together, MOST_OUTPUTS),
                 features=_counters(_feature_bins, profile.features, together, MOST_FEATURES),
                 spreads=profile.spreads,
+                # One answers everything, and whose copies a shadow gets is drawn anew in each window.
+                anew=bool(route.shadows) and len(route.live) == 1,
             )
         self._kept[key] = sums
         return sums

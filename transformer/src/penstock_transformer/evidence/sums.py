@@ -31,7 +31,7 @@ three times what all the rest does."""
 
 
 class Sums:
-    """`outputs` and `features` are counted in fixed bins by name; `spreads` as of `PairSums.compare`."""
+    """`outputs` and `features` are counted in fixed bins by name; `spreads` as of `PairSums.compare`; `anew` as of `KeySums`."""
 
     __slots__ = (
         "_backlog",
@@ -70,13 +70,14 @@ class Sums:
         outputs: dict[str, Counter],
         features: dict[str, Counter],
         spreads: dict[str, float],
+        anew: bool = False,
     ) -> None:
         self.bundle, self.revision, self.shadow, self.arm = key
         self.version = version
         self.postprocessor = postprocessor
         self.requests = self.rows = self.moved = 0
         self.errors: dict[str, int] = {}
-        self.keys = KeySums(window)
+        self.keys = KeySums(window, anew=anew)
         self.call = [0] * LATENCY_BINS
         self.request = [0] * LATENCY_BINS
         self.first = [0] * LATENCY_BINS
@@ -84,7 +85,7 @@ class Sums:
         self.outputs = outputs
         self.features = features
         self.spreads = spreads
-        self.paired = PairSums(window) if self.shadow else None
+        self.paired = PairSums(window, anew=anew) if self.shadow else None
         self._backlog = backlog
         self._window = window
         self._until_features = 1
