@@ -38,6 +38,9 @@ _LOOKS_PER_AGE, _LONGEST_S = 20.0, 30.0
 """Later a look comes when a twentieth has been added to the stage's age, half a minute at most: less changes no verdict."""
 BESIDE = 0.2
 """The part of requests that is copied to the version before while all of them go to the one on trial."""
+_BEFORE = 2
+"""Revisions of the route just before a trial's first: in the one the candidate joined, in the other it was not there yet. The
+version before had all requests in both."""
 FULL_S = 60.0
 """With all requests the evidence of a step is there in seconds; faults that come only with them may take longer to show."""
 TELL_S = 30.0
@@ -139,7 +142,7 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     if _is_new_stage(memory, version, place, digest, arm):
         _begin_stage(memory, version, place, digest, arm, seen.route.revision)
     ledger = read_ledger(memory.ledger)
-    cold = _take(ledger, memory.warmth, version, seen, passed_s)
+    cold = _take(ledger, memory, version, seen, passed_s)
     ledger.forget({version.spec.bundle.digest, digest})
     evidence = stage_evidence(
         ledger.totals,
@@ -151,7 +154,7 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     )
     evidence = replace(evidence, cold=cold)
     if version.status.weight >= 100:
-        earlier = range(memory.first, memory.revision)
+        earlier = range(memory.first - _BEFORE, memory.revision)
         loaded = loaded_arm(ledger.totals, candidate=version.spec.bundle.digest, baseline=digest, revisions=earlier)
         evidence = replace(evidence, loaded=loaded)
     if seen.quality:
@@ -179,16 +182,18 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     return Judgement(analysis.move, analysis.sentence if in_words else "", remembered, memory.here_s)
 
 
-def _take(ledger: Ledger, warmth: Warmth, version: ModelVersion, seen: Seen, passed_s: float) -> bool:
-    """Add up what came; whether it came of a cold version, so that its latencies were left out."""
+def _take(ledger: Ledger, memory: Memory, version: ModelVersion, seen: Seen, passed_s: float) -> bool:
+    """Add up what came; whether it came of a cold version, so that its latencies were left out. What transformers tell of times
+    before the trial is of no cold version."""
     before = ledger.totals
     came = ledger.take(list(seen.evidence or ()), with_features=False)
     services = (seen.services.get(name) for name in (version.predictor, baseline_name(version)))
     pods = [start for service in services if service is not None for start in service.starts]
     answers = any(entry.bundle == version.spec.bundle.digest and entry.requests for entry in came)
-    cold = warmth.look(passed_s, pods, answers=answers)
+    cold = memory.warmth.look(passed_s, pods, answers=answers)
     if cold:
-        ledger.totals = merged([*before, *map(without_latency, came)])
+        kept = (without_latency(entry) if entry.revision >= memory.first else entry for entry in came)
+        ledger.totals = merged([*before, *kept])
     return cold
 
 

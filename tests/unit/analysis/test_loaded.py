@@ -1,0 +1,35 @@
+"""Which of a rollout's revisions shows the version before under load."""
+
+from penstock.evidence.document import Entry, Latency
+from penstock_operator.analysis.loaded import ENOUGH, loaded_arm
+
+OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+
+
+def _entry(bundle: str, revision: int, requests: int, *, shadow: bool = False, arm: str = "") -> Entry:
+    counts = [(50 + revision, requests)]
+    return Entry(bundle, revision, shadow, requests=requests, keys=requests, latency=Latency(counts, counts), arm=arm)
+
+
+def _chosen(*entries: Entry, revisions: range = range(1, 9)) -> int | None:
+    """The revision, of which each has a bin of its own."""
+    found = loaded_arm(entries, candidate=NEW, baseline=OLD, revisions=revisions)
+    return None if found is None else max(found.latency) - 50
+
+
+STEPS = [_entry(OLD, 4, 19_000), _entry(NEW, 4, 1000), _entry(OLD, 5, 10_000), _entry(NEW, 5, 10_000)]
+
+
+def test_the_newest_in_which_it_had_most_of_the_requests() -> None:
+    assert _chosen(*STEPS) == 4
+    assert _chosen(_entry(OLD, 3, 20_000), *STEPS) == 4
+    assert _chosen(_entry(OLD, 3, 20_000), *STEPS[2:]) == 3
+    assert _chosen(*STEPS[2:]) == 5
+
+
+def test_not_one_of_a_few_moments_nor_of_another_time_nor_of_copies_or_other_pods() -> None:
+    assert _chosen(_entry(OLD, 3, ENOUGH - 1), *STEPS[2:]) == 5
+    assert _chosen(_entry(OLD, 3, ENOUGH - 1)) is None
+    assert _chosen(*STEPS, revisions=range(5, 9)) == 5
+    assert _chosen(_entry(OLD, 6, 9000, shadow=True), _entry(NEW, 6, 9000)) is None
+    assert _chosen(_entry(OLD, 6, 9000, arm="baseline"), _entry(NEW, 6, 9000)) is None
