@@ -1,20 +1,23 @@
 """Rollouts on made traffic, ours beside a threshold's and a rank test's: docs/rollouts-simulated.md and its plots.
 
-    python bench/simulate.py [--runs 400] [--processes 2] [--only good,bad,power,edge]
+    python bench/simulate.py [--runs 368] [--processes 2] [--only good,bad,power,edge] [--into FOLDER]
 
 Every set of rules has the same requests: run k of a scenario follows from the seed k alone. The threshold is tuned on the good
 rollouts of the same kind of traffic, on seeds of its own, to our own chance of a false alarm. Results stay in .bench/ as JSON:
-with --only, the page is written from the new ones and those kept.
+with --only, the page is written from the new ones and those kept. A few runs of it, to see that it works, belong elsewhere:
+`--runs 4 --into /tmp/page`.
 """
 
 import argparse
 import json
 import os
+import resource
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from penstock_cli.rollout.simulate.faults import Fault, read_faults
 from penstock_cli.rollout.simulate.mann_whitney import Horizon, RankJudge
 from penstock_cli.rollout.simulate.run import run
 from penstock_cli.rollout.simulate.runs import Job, run_all
+from penstock_cli.rollout.simulate.service import Service
 from penstock_cli.rollout.simulate.summary import Share, Summary, summarise
 from penstock_cli.rollout.simulate.threshold import Bounds, ThresholdCheck, tuned
 from penstock_cli.rollout.simulate.trace import Scenario, Trace
@@ -36,6 +40,26 @@ from simulate_plot import plot_delays, plot_power
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / ".bench" / "simulate.json"
 PAGE = ROOT / "docs" / "rollouts-simulated.md"
+RUNS = 368
+"""None of so many is at most 1 % of all, with 97.5 % confidence."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of traffic and service, and the steps of the rollout on it. `shadowed`: whether it is tried with a shadow, too;
+    `rank`: whether the rank test has a go at it, whose three hours are dear; `part`: what part of the runs is enough, where all
+    wait for two hours or what they show is no rare event."""
+
+    scenario: Scenario
+    steps: tuple[int, ...] = Rollout().steps
+    shadowed: bool = True
+    rank: bool = True
+    part: float = 1.0
+
+
+def _sticky(share: float, callers: int, **more: float) -> Traffic:
+    return Traffic(sticky=Sticky(share, callers, **{"spells_an_hour": 0.0, **more}))
+
 
 TRAFFIC = {
     "constant": Traffic(),
@@ -45,6 +69,27 @@ TRAFFIC = {
     "one caller makes 90 %": Traffic(sticky=Sticky(share=0.9, callers=1)),
     "shared outages": Traffic(outages=Outages(an_hour=6.0)),
 }
+LATE, BUSY = Service(deadline_s=0.06), Service(utilisation=0.6)
+KINDS = {name: Kind(Scenario(traffic)) for name, traffic in TRAFFIC.items()} | {
+    "one caller makes 90 %, twice as slow": Kind(
+        Scenario(Traffic(sticky=Sticky(share=0.9, callers=1, slower=2.0))), shadowed=False, rank=False
+    ),
+    "300 callers make half, each with its speed and answers": Kind(Scenario(_sticky(0.5, 300, spread=0.5, own=0.8)), rank=False),
+    "100 callers make all, each with its speed and answers": Kind(
+        Scenario(_sticky(1.0, 100, spread=0.5, own=0.8)), shadowed=False, rank=False, part=0.125
+    ),
+    "1,000 callers make all, 1 % errors; straight to 100 %": Kind(
+        Scenario(_sticky(1.0, 1000), Service(errors=0.01)), (100,), shadowed=False, rank=False
+    ),
+    "2 % miss their deadline": Kind(Scenario(service=LATE), rank=False),
+    "2 % miss their deadline, shared outages": Kind(
+        Scenario(Traffic(outages=Outages(an_hour=6.0)), LATE), shadowed=False, rank=False, part=0.5
+    ),
+    "pods 60 % busy": Kind(Scenario(service=BUSY), rank=False),
+    "pods 60 % busy; straight to 100 %": Kind(Scenario(service=BUSY), (100,), rank=False),
+    "fresh pods six times as slow, fading in 5 s": Kind(Scenario(fault=Fault(cold=6.0, warm_s=5.0)), shadowed=False, rank=False),
+    "fresh pods six times as slow, fading in 20 s": Kind(Scenario(fault=Fault(cold=6.0)), rank=False),
+}
 BAD = {
     "2 % errors": "errors=0.02",
     "every request twice as slow": "latency=2",
@@ -52,118 +97,137 @@ BAD = {
     "scores moved by 0.3": "scores=0.3",
     "labels swapped in 30 %": "labels=0.3",
     "2 % errors, at 100 % only": "errors=0.02@100",
+    "twice as slow, at 100 % only": "latency=2@100",
 }
 SIZES = (0.0, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05)
 FACTORS = (1.0, 1.1, 1.25, 1.4, 1.6, 2.0, 3.0)
 STEPS = Rollout()
-WITH_SHADOW = Rollout(shadow=Shadow(fraction=0.2))
+SHADOW = Shadow(fraction=0.2)
 TUNED = Bounds(interval_s=60.0, window_s=60.0, pause_s=120.0)
 """As good as such a check gets: measured every minute, over that minute, with the field's own failureLimit of 0."""
-GOOD_S, TUNING_SEED = 7260.0, 1_000_000
+GOOD_S, POWER_S, TUNING_SEED = 7260.0, 1800.0, 1_000_000
+TUNING = 400
+Asked = tuple[Any, Any, float]
+"""Rules, their settings, seconds."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--runs", type=int, default=400, help="good rollouts of each kind of traffic; a quarter of it for the rest"
-    )
+    parser.add_argument("--runs", type=int, default=RUNS, help="good rollouts of each kind, and versions on the edge")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default="good,bad,power,edge", help="parts, comma-separated")
+    parser.add_argument("--into", type=Path, default=PAGE.parent, help="where the page and its plots go")
     given = parser.parse_args()
-    kept: dict[str, Any] = {}
     parts = {"good": good, "bad": bad, "power": power, "edge": edge}
-    RESULTS.parent.mkdir(exist_ok=True)
+    results = RESULTS if given.into == PAGE.parent else given.into / "simulate.json"
+    results.parent.mkdir(exist_ok=True, parents=True)
     for name in given.only.split(","):
-        began = time.monotonic()
+        began, cpu_s = time.monotonic(), _cpu_s()
         print(f"\n{name}", flush=True)
         # Kept as far as it has come: a part takes minutes.
         for part in parts[name](given.runs, given.processes):
-            kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-            spent = {"seconds": round(time.monotonic() - began), "date": datetime.now(UTC).date().isoformat()}
-            RESULTS.write_text(json.dumps(kept | {name: part | spent}, indent=1))
-    kept = json.loads(RESULTS.read_text())
-    PAGE.write_text("\n".join(page(kept)) + "\n")
+            kept = json.loads(results.read_text()) if results.exists() else {}
+            spent = {"seconds": round(time.monotonic() - began), "cpu_seconds": round(_cpu_s() - cpu_s)}
+            today = {"date": datetime.now(UTC).date().isoformat()}
+            results.write_text(json.dumps(kept | {name: part | spent | today}, indent=1))
+        print(f"  {_cpu_s() - cpu_s:.0f} s of CPU, {time.monotonic() - began:.0f} s", flush=True)
+    kept = json.loads(results.read_text())
+    written = given.into / PAGE.name
+    written.write_text("\n".join(page(kept)) + "\n")
     if "power" in kept:
-        plot_power(kept["power"], PAGE.with_name("rollouts-power.png"))
+        plot_power(kept["power"], written.with_name("rollouts-power.png"))
     if "bad" in kept:
-        plot_delays(kept["bad"], PAGE.with_name("rollouts-delays.png"))
-    print(f"\nwrote {PAGE.relative_to(ROOT)}")
+        plot_delays(kept["bad"], written.with_name("rollouts-delays.png"))
+    print(f"\nwrote {written}")
 
 
-def rules(traffic: Traffic, bounds: Bounds, *, shadow: bool = True) -> dict[str, tuple[Any, Any, float]]:
-    """Name, settings and seconds of every set of rules for a kind of traffic. Looks are rarer where requests are."""
-    look_s = 60.0 if traffic.rate < 10 else 5.0
-    ours = {"evidence": (EvidenceRules, Plan(STEPS, look_s), GOOD_S)}
-    if shadow:
-        ours["evidence, with a shadow"] = (EvidenceRules, Plan(WITH_SHADOW, look_s), GOOD_S)
-    return ours | {
+def rules(kind: Kind, bounds: Bounds) -> dict[str, Asked]:
+    """Name, settings and seconds of every set of rules for a kind of traffic; ours looks as often as the operator does."""
+    ours: dict[str, Asked] = {"evidence": (EvidenceRules, Plan(Rollout(steps=kind.steps)), GOOD_S)}
+    if kind.shadowed:
+        ours["evidence, with a shadow"] = (EvidenceRules, Plan(Rollout(steps=kind.steps, shadow=SHADOW)), GOOD_S)
+    rivals: dict[str, Asked] = {
         "threshold, tuned": (ThresholdCheck, bounds, 3600.0),
         "threshold, Argo's example": (ThresholdCheck, Bounds(), 3600.0),
-        "Mann-Whitney, Kayenta's": (RankJudge, Horizon(), 10800.0),
     }
+    if kind.rank:
+        rivals["Mann-Whitney, Kayenta's"] = (RankJudge, Horizon(), 10800.0)
+    return ours | rivals
 
 
-def tune(traffic: Traffic, count: int) -> Bounds:
+@cache
+def tune(scenario: Scenario) -> Bounds:
     """The threshold that good rollouts of this traffic trip with the chance that ours have, at most."""
     worst = []
-    for seed in range(TUNING_SEED, TUNING_SEED + count):
+    for seed in range(TUNING_SEED, TUNING_SEED + TUNING):
         check = ThresholdCheck(replace(TUNED, success_rate=-1.0))
-        run(Trace(Scenario(traffic), 3600.0, seed), check)
+        # Until it is live; it looks at nothing after that.
+        run(Trace(scenario, TUNED.pause_s * len(TUNED.steps) + 60.0, seed), check)
         worst.append(check.highest)
     return tuned(TUNED, worst, STEPS.alpha)
 
 
 def good(runs: int, processes: int) -> Iterator[dict[str, Any]]:
     """False roll-backs, and how long a good version takes, by traffic."""
-    found: dict[str, Any] = {"runs": runs, "table": {name: {} for name in TRAFFIC}}
+    found: dict[str, Any] = {"runs": runs, "tuning": TUNING, "table": {name: {} for name in KINDS}}
+    steady = (ThresholdCheck, tune(KINDS["constant"].scenario), 3600.0)
     # Set of rules by set of rules, ours first: what is kept half-way says something of every kind of traffic.
-    for who in rules(Traffic(), TUNED):
-        for name, traffic in TRAFFIC.items():
-            bounds = tune(traffic, max(runs, 400)) if who == "threshold, tuned" else TUNED
-            asked = {who: rules(traffic, bounds)[who]}
-            if who == "threshold, tuned":
+    for who in rules(KINDS["constant"], TUNED):
+        asked: dict[tuple[str, str], tuple[Scenario, Asked]] = {}
+        for name, kind in KINDS.items():
+            given = rules(kind, tune(kind.scenario) if who == "threshold, tuned" else TUNED)
+            if who in given:
+                asked[name, who] = kind.scenario, given[who]
+            if who == "threshold, tuned" and name in TRAFFIC and name != "constant":
                 # What becomes of the same bounds where traffic is not what they were made for.
-                steady = tune(TRAFFIC["constant"], max(runs, 400))
-                asked["threshold, tuned on constant traffic"] = (ThresholdCheck, steady, 3600.0)
-            table = _all(Scenario(traffic), asked, runs, processes)
-            found["table"][name] |= table
-            _say(name, table)
-            yield found
+                asked[name, "threshold, tuned on constant traffic"] = kind.scenario, steady
+        parts = {name: kind.part for name, kind in KINDS.items()}
+        for (name, rule), one in _all(asked, runs, processes, parts):
+            found["table"][name][rule] = one
+            _say(name, rule, one)
+        yield found
 
 
 def bad(runs: int, processes: int) -> Iterator[dict[str, Any]]:
     """How often and how soon a fault is rolled back, at 200 requests a second."""
-    count = max(runs // 2, 20)
-    bounds = tune(TRAFFIC["constant"], max(runs, 400))
-    found: dict[str, Any] = {"runs": count, "table": {}}
-    for name, fault in BAD.items():
-        scenario = Scenario(TRAFFIC["constant"], fault=read_faults([fault]))
-        found["table"][name] = _all(scenario, rules(scenario.traffic, bounds), count, processes)
-        _say(name, found["table"][name])
-        yield found
+    count = _half(runs)
+    found: dict[str, Any] = {"runs": count, "table": {name: {} for name in BAD}}
+    constant = KINDS["constant"]
+    given = rules(constant, tune(constant.scenario))
+    asked = {
+        (name, who): (Scenario(constant.scenario.traffic, fault=read_faults([fault])), one)
+        for name, fault in BAD.items()
+        for who, one in given.items()
+    }
+    for (name, who), one in _all(asked, count, processes):
+        found["table"][name][who] = one
+        _say(name, who, one)
+    yield found
 
 
 def power(runs: int, processes: int) -> Iterator[dict[str, Any]]:
     """Share of rollouts that are rolled back, by size of the fault; within half an hour for ours."""
-    count = max(runs // 8, 20)
-    bounds = tune(TRAFFIC["constant"], max(runs, 400))
-    found: dict[str, Any] = {"runs": count, "errors": [], "latency": []}
+    count = _half(runs)
+    constant = KINDS["constant"]
+    given = rules(replace(constant, shadowed=False), tune(constant.scenario))
+    given["evidence"] = (EvidenceRules, Plan(STEPS), POWER_S)
     sizes = [("errors", size, Fault(errors=size)) for size in SIZES] + [
         ("latency", factor, Fault(latency=factor)) for factor in FACTORS
     ]
-    for kind, size, fault in sizes:
-        asked = rules(TRAFFIC["constant"], bounds, shadow=False)
-        asked["evidence"] = (EvidenceRules, Plan(STEPS, 15.0), 1800.0)
-        table = _all(Scenario(fault=fault), asked, count, processes)
-        found[kind].append({"size": size, "rules": table})
-        _say(f"{kind} {size:g}", table)
-        yield found
+    found: dict[str, Any] = {"runs": count, "errors": [], "latency": []}
+    for kind, size, _ in sizes:
+        found[kind].append({"size": size, "rules": {}})
+    asked = {(f"{kind} {size:g}", who): (Scenario(fault=fault), one) for kind, size, fault in sizes for who, one in given.items()}
+    table = {f"{kind} {point['size']:g}": point["rules"] for kind in ("errors", "latency") for point in found[kind]}
+    for (name, who), one in _all(asked, count, processes):
+        table[name][who] = one
+        _say(name, who, one)
+    yield found
 
 
 def edge(runs: int, processes: int) -> Iterator[dict[str, Any]]:
     """Versions on the margin: rolled back with alpha at most, and beyond it: live with alpha at most."""
-    count = max(runs // 2, 20)
-    found: dict[str, Any] = {"runs": count, "table": {}}
+    found: dict[str, Any] = {"runs": runs, "table": {}}
     margins = STEPS.margins
     versions = {
         "errors at the margin": Fault(errors=margins.error_rate),
@@ -171,19 +235,42 @@ def edge(runs: int, processes: int) -> Iterator[dict[str, Any]]:
         "latency just beyond its margin": Fault(latency=margins.latency_p99 * 1.05),
         "outputs just beyond their margin": Fault(scores=margins.output_drift),
     }
-    for name, fault in versions.items():
-        asked = {"evidence": (EvidenceRules, Plan(STEPS, 15.0), GOOD_S)}
-        found["table"][name] = _all(Scenario(fault=fault), asked, count, processes)
-        _say(name, found["table"][name])
-        yield found
+    given: Asked = (EvidenceRules, Plan(STEPS), GOOD_S)
+    asked = {(name, "evidence"): (Scenario(fault=fault), given) for name, fault in versions.items()}
+    for (name, who), one in _all(asked, runs, processes):
+        found["table"][name] = {who: one}
+        _say(name, who, one)
+    yield found
 
 
-def _all(scenario: Scenario, asked: dict[str, tuple[Any, Any, float]], count: int, processes: int) -> dict[str, Any]:
-    # The rank test is the costliest, and the one whose figures leave the least doubt.
-    counts = {name: max(count // 4, 20) if make is RankJudge else count for name, (make, _, _) in asked.items()}
-    jobs = [Job(scenario, make, settings, seconds, counts[name]) for name, (make, settings, seconds) in asked.items()]
-    results = run_all(jobs, processes)
-    return {name: _plain(summarise(each)) for name, each in zip(asked, results, strict=True)}
+def _half(runs: int) -> int:
+    return max(runs * 200 // RUNS, 2)
+
+
+def _count(who: str, make: Any, runs: int) -> int:
+    """Half as many of what nothing is promised of, and few of the costliest, whose figures leave the least doubt."""
+    if make is RankJudge:
+        return max(runs // 8, 2)
+    return max(runs, 2) if who == "evidence" else max(runs // 2, 2)
+
+
+def _all(
+    asked: dict[tuple[str, str], tuple[Scenario, Asked]], runs: int, processes: int, parts: Mapping[str, float] | None = None
+) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+    """A summary of each, all from one pool of processes."""
+    jobs = [
+        Job(scenario, make, settings, seconds, _count(who, make, round(runs * (parts or {}).get(name, 1.0))))
+        for (name, who), (scenario, (make, settings, seconds)) in asked.items()
+    ]
+    for key, results in zip(asked, run_all(jobs, processes), strict=True):
+        yield key, _plain(summarise(results))
+
+
+def _cpu_s() -> float:
+    """Of this process and of those that it has waited for."""
+    return sum(
+        used.ru_utime + used.ru_stime for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
 
 
 def _plain(summary: Summary) -> dict[str, Any]:
@@ -194,10 +281,8 @@ def _plain(summary: Summary) -> dict[str, Any]:
     return found
 
 
-def _say(name: str, table: dict[str, Any]) -> None:
-    for who, one in table.items():
-        back, live = one["rolled_back"], one["live"]
-        print(f"  {name:32} {who:28} {'  '.join(_said(back, live, one))}", flush=True)
+def _say(name: str, who: str, one: dict[str, Any]) -> None:
+    print(f"  {name:54} {who:28} {'  '.join(_said(one['rolled_back'], one['live'], one))}", flush=True)
 
 
 def _said(back: dict[str, Any], live: dict[str, Any], one: dict[str, Any]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Our rules on traffic that is not kind: an equally good version stays, and would not if callers were counted as they once were."""
+"""Our rules on unkind traffic: an equally good version stays, and would not if callers were counted as they once were."""
 
 from dataclasses import replace
 

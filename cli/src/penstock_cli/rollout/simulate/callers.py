@@ -76,7 +76,7 @@ class Callers:
 
     def __init__(self, own: Sticky, service: Service, weather: Weather, seed: int) -> None:
         self._own, self._service, self._weather, self._seed = own, service, weather, seed
-        self.number = weather.sticky.shape[1]
+        self.number = int(weather.sticky.shape[1])
         rng = np.random.default_rng([seed, 3])
         self._speeds = own.slower * np.exp(own.spread * rng.standard_normal(self.number))
         # Where each one's own score and label lie among all: a version that moves its answers moves these with them.
@@ -97,11 +97,12 @@ class Callers:
     def copied(self, slots: slice, fraction: float) -> NDArray[np.bool_]:
         """Whose requests are copied when, bool [slots, callers]: all of a key's in a minute, or none."""
         found = np.zeros((slots.stop - slots.start, self.number), np.bool_)
-        last, drawn = -1, found[:1]
+        last, drawn = -1, np.zeros(self.number, np.bool_)
         for place in range(len(found)):
             minute = (slots.start + place) * SLOT_S // WINDOW_S
             if minute != last:
-                last, drawn = minute, np.random.default_rng([self._seed, 2, minute]).random(self.number) < fraction
+                last, draws = minute, np.random.default_rng([self._seed, 2, minute]).random(self.number)
+                drawn[:] = draws < fraction
             found[place] = drawn
         return found
 
