@@ -78,9 +78,11 @@ def _beyond(table: dict[str, dict[str, Any]]) -> str:
     if not found:
         return "Nowhere are more good versions taken back by evidence than alpha allows.\n"
     return (
-        f"**By evidence more good versions than alpha allows are taken back: {'; '.join(found)}.** Few callers with answers of"
-        " their own are counted anew each minute, and are no more of them for it; and where all requests come at once there are"
-        " only copies to compare a busy version with. [What it cannot see](rollouts.md#what-it-cannot-see) says what to do.\n"
+        f"**By evidence more good versions than alpha allows are taken back: {'; '.join(found)}.** What few callers with answers"
+        " of their own say is counted anew each minute, and is no more for it. A busy version that has all requests is compared"
+        " with copies, whose pods have little to do, and with what was at another time, if anything was. Pods that are cold for"
+        " longer than half a minute still are when they are looked at."
+        " [What it cannot see](rollouts.md#what-it-cannot-see) says what to do.\n"
     )
 
 
