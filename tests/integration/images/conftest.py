@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,11 @@ def images() -> Iterator[Images]:
 
 
 class Container:
-    """A container that was started; `port` is known once it is ready."""
+    """A container that was started; `label` says of what. `port` is known once it is ready."""
 
-    def __init__(self, image: Image, name: str, bundle: Path, log: Path) -> None:
+    def __init__(self, label: str, name: str, bundle: Path, log: Path) -> None:
         self.port = 0
-        self._image = image.name
+        self._label = label
         self._name = name
         self._log = log
         self._began = time.monotonic()
@@ -109,11 +110,11 @@ class Container:
         """The same by another sign: what `ready` gives once it gives something."""
 
         def look() -> Any:
-            assert self._process.poll() is None, f"{self._image} ended; its log:\n{self._log.read_text()}"
+            assert self._process.poll() is None, f"{self._label} ended; its log:\n{self._log.read_text()}"
             return ready()
 
-        found = until(look, READY_S, lambda: f"{self._image} is ready; its log:\n{self._log.read_text()}")
-        print(f"the container of {self._image} was ready after {time.monotonic() - self._began:.1f} s")
+        found = until(look, READY_S, lambda: f"{self._label} is ready; its log:\n{self._log.read_text()}")
+        print(f"the container of {self._label} was ready after {time.monotonic() - self._began:.1f} s")
         return found
 
     def ask(self, path: str, body: object = None) -> tuple[dict[str, Any], str | None]:
@@ -152,7 +153,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Container]]:
         spec.mkdir()
         command = ["python3"] if python else image.entrypoint
         (spec / "config.json").write_text(json.dumps(runtime_spec(image, [*command, *arguments], folder, writable)))
-        started.append(Container(image, name, spec, tmp_path / f"{name}.log"))
+        # `worker` and its like come before all options.
+        label = " ".join([image.name, *takewhile(lambda argument: not argument.startswith("-"), arguments)])
+        started.append(Container(label, name, spec, tmp_path / f"{name}.log"))
         return started[-1]
 
     yield start
