@@ -29,6 +29,7 @@ CHART = ROOT / "charts" / "penstock"
 CHART_TESTS = ROOT / "tests" / "unit" / "chart"
 PREVIOUS = CHART_TESTS / "releases" / "0.1.0"
 MODEL_VERSIONS = "/apis/penstock.dev/v1alpha1/namespaces/default/modelversions"
+PATHS = {"ConfigMap": "/api/v1/namespaces/default/configmaps", "Deployment": "/apis/apps/v1/namespaces/default/deployments"}
 RUNTIMES = "/apis/serving.kserve.io/v1alpha1/clusterservingruntimes"
 
 Document = dict[str, Any]
@@ -238,5 +239,5 @@ def test_manifests_are_taken_by_the_api_server(server: KubernetesServer, release
     taken = [server.request("POST", path, yaml.safe_load(text.replace("$digest", "1" * 64))) for text in pasted]
     assert [one["spec"]["rollout"]["strategy"] for one in taken] == ["immediate", "evidence", "evidence"]
     for each in yaml.safe_load_all((ROOT / "manifests/async-kafka.yaml").read_text()):
-        path = "/apis/apps/v1/namespaces/default/deployments?dryRun=All&fieldValidation=Strict"
+        path = f"{PATHS[each['kind']]}?dryRun=All&fieldValidation=Strict"
         assert server.request("POST", path, each)["metadata"]["name"] == each["metadata"]["name"]
