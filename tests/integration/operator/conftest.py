@@ -47,6 +47,7 @@ class Bed:
         self._directory = directory
         self._pods: dict[str, tuple[str, ThreadingHTTPServer]] = {}
         self._revision: dict[str, Any] = {"revision": 0, "applied": []}
+        self._asked: dict[tuple[int, int], int] = {}
         self._thread = threading.Thread(target=self._play, daemon=True)
         self._operators: list[subprocess.Popen[bytes]] = []
         (directory / "kubeconfig").write_text(yaml.safe_dump(server.kubeconfig(self.namespace)))
@@ -241,15 +242,19 @@ class Bed:
         return Handler
 
     def _evidence(self, process: int) -> dict[str, Any]:
+        """Ten thousand requests more each time that this revision is asked for."""
+        revision = self._revision["revision"]
+        asked = self._asked[process, revision] = self._asked.get((process, revision), 0) + 1
+        number = 10_000 * asked
         entries = [
             {
                 "bundle": digest,
-                "revision": self._revision["revision"],
-                "requests": 10_000,
-                "rows": 10_000,
-                "keys": 10_000,
-                "failed_keys": {"internal": self.failed.get(digest, 0)},
-                "latency": {"call": [[60, 10_000]], "request": [[60, 10_000]]},
+                "revision": revision,
+                "requests": number,
+                "rows": number,
+                "keys": number,
+                "failed_keys": {"internal": self.failed.get(digest, 0) * asked},
+                "latency": {"call": [[60, number]], "request": [[60, number]]},
             }
             for digest in self._revision["applied"]
         ]
