@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from bed import flights as example
+from bed import manifests
 from bed.flights import CLAIM, RECORD, Flights
-from bed.manifests import documents
 from bed.underway import load
 from bed.variants import Variant
 from bed.versions import check_load, manifest, penstock_rollout, told, wait_for, wait_live
@@ -23,16 +23,7 @@ MARK = "penstock.dev/test-roll"
 @pytest.fixture(scope="module")
 def collocated(flights: Flights) -> Iterator[Flights]:
     """Applied under a name of its own beside the others, and ready."""
-    (document,) = documents("collocated")
-    document["metadata"]["name"] = NAME
-    transformer = document["spec"]["predictor"]["containers"][0]
-    transformer["args"] = [argument.replace("flights", NAME) for argument in transformer["args"]]
-    transformer["env"].append({"name": "PENSTOCK_TRANSFORMER_STORE_TIMEOUT_MS", "value": "10000"})
-    document["spec"]["predictor"]["model"]["resources"] = {
-        "requests": {"cpu": "50m", "memory": "128Mi"},
-        "limits": {"memory": "1Gi"},
-    }
-    flights.apply(document)
+    flights.apply(manifests.collocated(NAME))
     flights.kubectl("wait", "--for=condition=Ready", f"inferenceservice/{NAME}", "--timeout=180s", timeout_s=200)
     flights.kubectl("rollout", "status", f"deployment/{SERVICE}", "--timeout=60s")
     yield flights

@@ -16,6 +16,20 @@ def documents(name: str) -> list[dict[str, Any]]:
     return found
 
 
+def collocated(name: str) -> dict[str, Any]:
+    """manifests/collocated.yaml under a name of its own, with patience."""
+    (document,) = documents("collocated")
+    document["metadata"]["name"] = name
+    transformer = document["spec"]["predictor"]["containers"][0]
+    transformer["args"] = [argument.replace("flights", name) for argument in transformer["args"]]
+    transformer["env"].append({"name": "PENSTOCK_TRANSFORMER_STORE_TIMEOUT_MS", "value": "10000"})
+    document["spec"]["predictor"]["model"]["resources"] = {
+        "requests": {"cpu": "50m", "memory": "128Mi"},
+        "limits": {"memory": "1Gi"},
+    }
+    return document
+
+
 def _shrink(node: Any) -> None:
     if isinstance(node, dict):
         requests = node.get("requests")
