@@ -1,6 +1,8 @@
 """A bundle from every place that KServe fetches from, into a predictor of our runtime: `https://` as a packed bundle, `s3://` as
 a folder, `oci://` as an image; `pvc://` is what the flights example itself uses. A ModelVersion is also verified from there, an
 image by its digest.
+
+A place that takes its readers' credentials no more is the end of a version that was not verified yet, and of no pod that serves.
 """
 
 import subprocess
@@ -14,15 +16,21 @@ import httpx
 import pytest
 from bed import engine, images, objects, own
 from bed import flights as example
-from bed.flights import Flights
-from bed.versions import manifest, wait_for
+from bed.disturbing import delete_one
+from bed.flights import RECORD, Flights
+from bed.underway import load
+from bed.versions import check_load, manifest, penstock_rollout, told, wait_for, wait_live
 
 from penstock.testing.models import mlp
+from penstock.testing.waiting import until
 
 # The first time it builds an S3 server of Go's modules, which takes a busy machine longer than a test may.
 pytestmark = pytest.mark.timeout(2700)
 BUCKET = "bundles"
 IMAGE = "localhost/penstock-bed/flights-bundle"
+# What KServe's storage initializer says of a server that does not take its key.
+REFUSED = "An error occurred (403)"
+FETCHED_S = 180.0
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +110,13 @@ def test_a_bundle_comes_from_its_place(flights: Flights, place: tuple[str, dict[
     assert answer.headers["Penstock-Bundle"].endswith(example.digest(flights.bundle))
 
 
+def from_bucket(name: str, bundle: Path, **more: Any) -> dict[str, Any]:
+    """A ModelVersion of the next bundle as the bucket has it, fetched with the account's credentials."""
+    document = manifest(name, bundle, uri=f"s3://{BUCKET}/flights-8", **more)
+    document["spec"]["runtime"]["serviceAccountName"] = objects.ACCOUNT
+    return document
+
+
 @pytest.mark.parametrize("kind", ["https", "s3", "oci"])
 def test_a_model_version_comes_from_its_place(
     served: Flights, next_bundle: Path, version: str, kind: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -112,8 +127,7 @@ def test_a_model_version_comes_from_its_place(
         document = manifest(version, next_bundle, uri=uri, strategy="manual")
     elif kind == "s3":
         request.getfixturevalue("bucket")
-        document = manifest(version, next_bundle, uri=f"s3://{BUCKET}/flights-8", strategy="manual")
-        document["spec"]["runtime"]["serviceAccountName"] = objects.ACCOUNT
+        document = from_bucket(version, next_bundle, strategy="manual")
     else:
         image = make_image(served, next_bundle, f"{IMAGE}:8", tmp_path)
         uri = f"oci://{own.pin(image) if served.cluster.kind == 'own' else image}"
@@ -121,6 +135,82 @@ def test_a_model_version_comes_from_its_place(
     served.apply(document)
     wait_for(served, version, "reason", "AwaitingPromotion")
     served.kubectl("wait", "--for=condition=Ready", f"modelversion/{version}", "--timeout=60s")
+
+
+@pytest.fixture
+def again(flights: Flights, version: str) -> Iterator[str]:
+    """The name of another ModelVersion, which is gone after the test as the first one is."""
+    name = f"{version}-again"
+    yield name
+    flights.kubectl("delete", "modelversion", name, "--ignore-not-found", "--timeout=120s")
+
+
+def said_by_place(flights: Flights, selector: str) -> str:
+    """What fetches bundles for the pods of a selector said when it ended, as `kubectl describe pod` shows it."""
+    ended = ("state", "lastState")
+    paths = "".join(f"{{.items[*].status.initContainerStatuses[*].{state}.terminated.message}}" for state in ended)
+    return flights.kubectl("get", "pods", f"--selector={selector}", f"--output=jsonpath={paths}")
+
+
+def field(flights: Flights, version: str, *paths: str) -> str:
+    """Of a ModelVersion's status, a space between two."""
+    wanted = " ".join(f"{{.status.{path}}}" for path in paths)
+    return flights.kubectl("get", "modelversion", version, f"--output=jsonpath={wanted}")
+
+
+def test_with_credentials_that_have_ended_a_version_gets_no_request(
+    served: Flights, bucket: Flights, next_bundle: Path, version: str, again: str
+) -> None:
+    """Its job is run five times; then it has failed for good. With credentials that count the same bundle goes Live as another
+    version."""
+    with load(served, f"/predict/{RECORD}") as end:
+        with objects.credentials_ended(bucket):
+            served.apply(from_bucket(version, next_bundle, strategy="immediate"))
+            wait_for(served, version, "phase", "Failed")
+        result = end()
+    print(field(served, version, "reason", "message"))
+    assert field(served, version, "weight", "reason") == "0 VerificationBroken"
+    assert field(served, version, "conditions[?(@.type=='Verified')].status") == "False"
+    assert REFUSED in said_by_place(served, f"batch.kubernetes.io/job-name={version}-verify")
+    assert not served.cluster.succeeds("--namespace", served.namespace, "get", "inferenceservice", version)
+    print(told(result))
+    assert result["failures"] == []
+    assert set(result["statuses"]) == {"200"}
+    assert {label.rpartition("@")[2] for label in result["bundles"]} == {example.digest(served.bundle)}
+    with load(served, f"/predict/{RECORD}") as end:
+        served.apply(from_bucket(again, next_bundle, strategy="immediate"))
+        wait_live(served, again)
+        assert field(served, version, "phase", "reason") == "Failed VerificationBroken"
+        penstock_rollout(served, "rollback", again)
+        wait_for(served, again, "phase", "RolledBack")
+        result = end()
+    check_load(served, next_bundle, result)
+
+
+def test_credentials_that_end_while_a_version_is_live(served: Flights, bucket: Flights, next_bundle: Path, version: str) -> None:
+    """A pod that starts anew cannot fetch the bundle: the other one answers, and `Ready` says what the place said. With
+    credentials that count the pod comes up by itself."""
+    pods = f"serving.kserve.io/inferenceservice={version},component=predictor"
+    ready = "conditions[?(@.type=='Ready')]"
+    with load(served, f"/predict/{RECORD}") as end:
+        served.apply(from_bucket(version, next_bundle, replicas=2, strategy="immediate"))
+        wait_live(served, version)
+        with objects.credentials_ended(bucket):
+            delete_one(served, pods)
+            until(lambda: REFUSED in said_by_place(served, pods), FETCHED_S, "a pod that may not fetch the bundle")
+            until(
+                lambda: REFUSED in field(served, version, f"{ready}.message"),
+                FETCHED_S,
+                lambda: field(served, version, "reason", "message", f"{ready}.reason", f"{ready}.message"),
+            )
+            print(field(served, version, "message"))
+            assert field(served, version, "phase", "weight", f"{ready}.reason") == "Live 100 PredictorNotReady"
+        # The kubelet starts it again by itself, after longer and longer.
+        served.kubectl("wait", "--for=condition=Ready", f"modelversion/{version}", f"--timeout={FETCHED_S:g}s")
+        penstock_rollout(served, "rollback", version)
+        wait_for(served, version, "phase", "RolledBack")
+        result = end()
+    check_load(served, next_bundle, result)
 
 
 def test_a_plain_model_is_served(flights: Flights, tmp_path: Path) -> None:

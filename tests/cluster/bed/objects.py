@@ -10,7 +10,7 @@ from typing import Any
 from bed import engine
 from bed.authority import Authority
 from bed.cluster import Cluster
-from bed.flights import CLAIM
+from bed.flights import CLAIM, Flights
 from bed.images import S3, STORAGE, name_own
 from bed.pods import pod, service
 
@@ -80,17 +80,32 @@ def s3_server(namespace: str) -> list[dict[str, Any]]:
         "readinessProbe": {"tcpSocket": {"port": S3_PORT}, "periodSeconds": 1},
     }
     volumes: list[dict[str, Any]] = [{"name": "buckets", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}, "secrets": [{"name": "bucket"}]}
+    return [s3_secret(namespace, SECRET), account, pod("s3", container, volumes), service("s3", S3_PORT)]
+
+
+def s3_secret(namespace: str, key: str) -> dict[str, Any]:
+    """The account's secret with a key, which the server takes or not."""
     annotations = {
         "serving.kserve.io/s3-endpoint": f"s3.{namespace}:{S3_PORT}",
         "serving.kserve.io/s3-usehttps": "0",
         "serving.kserve.io/s3-region": "us-east-1",
     }
-    values = {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET}
-    secret = {
+    values = {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": key}
+    return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {"name": "bucket", "annotations": annotations},
         "data": {name: base64.b64encode(value.encode()).decode() for name, value in values.items()},
     }
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}, "secrets": [{"name": "bucket"}]}
-    return [secret, account, pod("s3", container, volumes), service("s3", S3_PORT)]
+
+
+@contextmanager
+def credentials_ended(flights: Flights) -> Iterator[None]:
+    """The server does not take what the secret has, as when a key has ended; afterwards it does again. Who has fetched already
+    keeps what it fetched."""
+    flights.apply(s3_secret(flights.namespace, "ended"))
+    try:
+        yield
+    finally:
+        flights.apply(s3_secret(flights.namespace, SECRET))
