@@ -84,6 +84,15 @@ def build_own() -> dict[str, str]:
     return {member: name_own(member) for member in members()}
 
 
+def build_feast() -> str:
+    """The transformer's image with pyarrow and the Feast SDK, in which the chart runs the log's sink and the retrain trigger; too
+    large to be loaded for every run. Raises BedError."""
+    tag = f"{name_own('transformer')}-feast"
+    if os.environ.get(CHOICE) != "kept" or not engine.identify(tag):
+        run([ROOT / "tools" / "build_images.sh", engine.base(), "transformer-feast"], timeout_s=1800)
+    return tag
+
+
 def archive(tag: str) -> Path:
     """The image as a file, made anew if the image changed. Who asks for it at the same time waits, and gets the same file."""
     name = _file_name(tag)
