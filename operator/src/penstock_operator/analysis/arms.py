@@ -12,6 +12,11 @@ Histogram = Sequence[float]
 """Counts by bin, the same bins in both arms, the last one for values that were missing."""
 
 
+def weight_of(total: float, apart: float) -> float:
+    """What each of `total` counts for, if only so many of them are observations by themselves; 1 where that is not known."""
+    return min(1.0, apart / total) if apart and total else 1.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
     """What one version did.

@@ -9,7 +9,7 @@ from functools import cache
 from math import log
 
 from penstock_operator.analysis.alpha import LATENCY, harm_threshold, harmless_threshold
-from penstock_operator.analysis.arms import Arm, Evidence
+from penstock_operator.analysis.arms import Arm, Evidence, weight_of
 from penstock_operator.analysis.bins import BINS_PER_DOUBLING, middle_s, ratio_of
 from penstock_operator.analysis.finding import Measured, Verdict
 from penstock_operator.analysis.trial import Trial
@@ -52,7 +52,7 @@ def _sample(arm: Arm) -> Sample:
     """Requests that shared a call are not observations by themselves: so many of them count as one. The geometric mean of what
     they would have done to the capital is at most what one does (Hoelder), however alike they are."""
     total = sum(arm.latency.values())
-    return Sample.of(arm.latency, min(1.0, (arm.calls or total) / total) if total else 1.0)
+    return Sample.of(arm.latency, weight_of(total, arm.calls))
 
 
 def _describe(trial: Trial, candidate: Sample, baseline: Sample, at: int, verdict: Verdict) -> str:

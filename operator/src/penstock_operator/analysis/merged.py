@@ -17,7 +17,7 @@ from penstock.evidence import document
 from penstock.evidence.adding import added
 from penstock.evidence.document import Entry
 from penstock.evidence.profiles import against_training
-from penstock_operator.analysis.arms import Arm, Evidence, Histogram, Pairs
+from penstock_operator.analysis.arms import Arm, Evidence, Histogram, Pairs, weight_of
 
 NOT_BY_THE_VERSION = frozenset({"unauthenticated", "forbidden", "cancelled"})
 """Errors that no bundle had a part in. Refused requests count: a version whose feature spec refuses more of them is worse."""
@@ -63,8 +63,7 @@ def _calls(entry: Entry) -> int:
 def _by_keys(histogram: document.Histogram, entry: Entry) -> Histogram:
     if histogram.keys:
         return histogram.keys
-    total = sum(histogram.counts)
-    weight = min(1.0, entry.keys / total) if entry.keys and total else 1.0
+    weight = weight_of(sum(histogram.counts), entry.keys)
     return [weight * number for number in histogram.counts]
 
 
@@ -101,7 +100,7 @@ def _read_pairs(entry: Entry | None) -> Pairs:
     weight, told = 1.0, entry.paired.keys
     if told is None:
         told = entry.paired
-        weight = min(1.0, entry.keys / entry.requests) if entry.keys and entry.requests else 1.0
+        weight = weight_of(entry.requests, entry.keys)
     return Pairs(
         requests=entry.paired.requests,
         units=weight * told.requests,

@@ -5,7 +5,7 @@ seconds what a step of a few per cent finds in minutes, and nobody was answered 
 """
 
 from penstock_operator.analysis.alpha import DISAGREEMENT, ERROR_RATE, LATENCY, harm_threshold, harmless_threshold
-from penstock_operator.analysis.arms import Pairs
+from penstock_operator.analysis.arms import Pairs, weight_of
 from penstock_operator.analysis.bins import BINS_PER_DOUBLING, EVEN, ratio_of
 from penstock_operator.analysis.finding import Measured, Verdict
 from penstock_operator.analysis.trial import Trial
@@ -75,7 +75,7 @@ def measure_paired_latency(trial: Trial, pairs: Pairs) -> Measured | None:
         return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: said) if pairs.requests else None
     margin = trial.rollout.margins.latency_p99
     # As of `latency`: copies of one call took equally long, and are one observation.
-    weight = min(1.0, (pairs.calls or total) / total)
+    weight = weight_of(total, pairs.calls)
     over, within = shift_over(margin, BINS_PER_DOUBLING), shift_within(margin, BINS_PER_DOUBLING)
 
     def above(shift: int) -> float:
