@@ -8,7 +8,6 @@ Invariant: a rule that goes by a label which is not made here raises, since it w
 """
 
 import base64
-import json
 import re
 import ssl
 import threading
@@ -20,6 +19,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import yaml
+from bed.answering import send_json
 from bed.cluster import Cluster
 from bed.trouble import BedError
 
@@ -114,12 +114,7 @@ def _handler(api: httpx.Client) -> type[BaseHTTPRequestHandler]:
                 for address, labels in found
                 if namespaces is None or labels[f"{_META}_namespace"] in namespaces
             ]
-            body = json.dumps(groups).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            send_json(self, 200, groups)
 
         def log_message(self, *_: object) -> None:
             """Not a line a look."""

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from bed.answering import send_json
 from bed.authority import Authority
 from bed.cluster import Cluster
 from bed.network import HOST
@@ -85,12 +86,7 @@ def _handler(cluster: Cluster) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             answer = _answer(cluster, self.path)
-            body = json.dumps(answer).encode()
-            self.send_response(404 if answer is None else 200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            send_json(self, 404 if answer is None else 200, answer)
 
         def log_message(self, *_: object) -> None:
             """Not a line a look."""
