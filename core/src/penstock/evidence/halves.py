@@ -40,16 +40,14 @@ def are_known(bins: Sparse, known: int) -> bool:
 
 def by_half(bins: Sparse, upper: Sparse, known: int) -> dict[int, int] | None:
     """Counts by half; None where it is not known of all of them."""
-    above = dict(upper)
-    if not are_known(bins, known) or above.keys() - dict(bins).keys():
-        return None
-    found = {}
+    above, found, total = dict(upper), {}, 0
     for number, count in bins:
-        high = above.get(number, 0)
-        if high > count:
-            return None
+        total += count
+        high = above.pop(number, 0)
         if high < count:
             found[2 * number] = count - high
+        elif high > count:
+            return None
         if high:
             found[2 * number + 1] = high
-    return found
+    return found if total == known and not above else None
