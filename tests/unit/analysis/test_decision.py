@@ -157,6 +157,18 @@ def test_a_shadow_does_not_go_on_before_its_latency_could_have_shown_harm() -> N
     assert analyse(SHADOWED, shared, {}).move is Move.WAIT
 
 
+def test_a_shadow_waits_while_it_looks_slower_than_the_margin() -> None:
+    pairs = Pairs(requests=3000, units=3000, agreeing=2995, differing=5, ratios={160: 1460, 170: 1540})
+    looks = Evidence(candidate=Arm(), baseline=Arm(), pairs=pairs)
+    analysis = analyse(SHADOWED, looks, {})
+    assert (analysis.move, analysis.sentence) == (
+        Move.WAIT,
+        "Undecided at shadow: on the same requests flights-8 takes 1.54 times as long as flights-7 in the median (3,000 copied);"
+        " not established to be over the margin of 1.25.",
+    )
+    assert analyse(SHADOWED, looks, {}, tell_all=False).move is Move.WAIT
+
+
 @pytest.mark.parametrize("per_doubling", [8, 16])
 def test_a_margin_of_a_quarter_is_kept_by_a_fifth_in_finer_bins_alone(per_doubling: int) -> None:
     def arm(slower: float, seed: int) -> Arm:

@@ -6,8 +6,8 @@ The test by outcomes is of the first kind only: undecided, or without any outcom
 
 So is that of a shadow's latency. Copies are called otherwise than requests (`shadow`), so that an equally fast version may look
 near the margin for as long as it is one, and need not be shown to be harmless there: the first step does that, of requests. What
-is asked is whether harm shows, and whether there were pairs enough that so much as a version which is slower on all of them would
-have shown it.
+is asked is whether harm shows; a shadow waits while it looks slower than the margin, and until there are pairs enough that so
+much as a version which is slower on all of them would have shown it.
 
 At 100 % there is nothing left to advance to: what is asked is only whether harm shows, and whether so much as a version that
 fails everything would have shown. The baseline is then a shadow of the candidate, which gets copies of a part of the requests:
@@ -30,6 +30,7 @@ from penstock_operator.analysis.outputs import drift, measure_outputs
 from penstock_operator.analysis.quality import measure_quality
 from penstock_operator.analysis.shadow import (
     latency_would_tell,
+    looks_slower,
     measure_disagreement,
     measure_paired_errors,
     measure_paired_latency,
@@ -166,12 +167,12 @@ def _copies_missing(trial: Trial, evidence: Evidence, findings: tuple[Finding, .
         return ""
     if pairs.requests < shadow.min_requests:
         return f"{several(pairs.requests, 'request')} copied of the {shadow.min_requests:,} that shadow.minRequests asks for"
-    if latency_would_tell(trial, pairs):
-        return ""
-    return next((one.words for one in findings if one.test == LATENCY and one.words and not pairs.ratios), "") or (
-        f"the latencies of {several(sum(pairs.ratios.values()), 'copied request')} are too few to tell even a version that takes"
-        " longer for all of them"
-    )
+    if pairs.ratios and not looks_slower(trial, pairs):
+        if latency_would_tell(trial, pairs):
+            return ""
+        counted = several(sum(pairs.ratios.values()), "copied request")
+        return f"the latencies of {counted} are too few to tell even a version that takes longer for all of them"
+    return next((one.words for one in findings if one.test == LATENCY), "") or "its latency is not known"
 
 
 def _wait(trial: Trial, why: str) -> tuple[Move, str]:

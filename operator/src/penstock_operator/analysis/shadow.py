@@ -83,10 +83,8 @@ def measure_paired_latency(trial: Trial, pairs: Pairs) -> Measured | None:
     if not total:
         said = f"none of {several(pairs.requests, 'copied request')} was answered by both versions"
         return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: said) if pairs.requests else None
-    margin = trial.rollout.margins.latency_p99
-    over = even(pairs.per_doubling) + shift_over(margin, pairs.per_doubling)
     weight = _weight(pairs, total)
-    above = weight * sum(number for place, number in pairs.ratios.items() if place >= over)
+    above = weight * _over(trial, pairs)
 
     def describe(verdict: Verdict) -> str:
         return _describe_ratio(trial, pairs, total, verdict)
@@ -94,11 +92,22 @@ def measure_paired_latency(trial: Trial, pairs: Pairs) -> Measured | None:
     return Measured(LATENCY, proportion.log_e_above(above, weight * total, _HALF), lambda: 0.0, describe)
 
 
+def looks_slower(trial: Trial, pairs: Pairs) -> bool:
+    """Whether a shadow takes longer than the margin in the median of the pairs so far: established or not."""
+    return _over(trial, pairs) > _HALF * sum(pairs.ratios.values())
+
+
 def latency_would_tell(trial: Trial, pairs: Pairs) -> bool:
     """Whether there are so many pairs that a shadow which is slower than the margin on all of them would be known to be."""
     total = sum(pairs.ratios.values())
     alone = _weight(pairs, total) * total
     return proportion.log_e_above(alone, alone, _HALF) >= harm_threshold(trial, LATENCY)
+
+
+def _over(trial: Trial, pairs: Pairs) -> float:
+    """How many pairs are over the margin."""
+    over = even(pairs.per_doubling) + shift_over(trial.rollout.margins.latency_p99, pairs.per_doubling)
+    return sum(number for place, number in pairs.ratios.items() if place >= over)
 
 
 def _weight(pairs: Pairs, total: float) -> float:
