@@ -59,6 +59,8 @@ def _entry(digest: str, revision: int, count: int, *, with_features: bool) -> En
     failing = _FAILING + (_MARGIN if digest == "sha256:" + "2" * 64 else 0.0)
     failed = {"internal": round(count * failing)} if count * failing >= 1 else {}
     latency = [(number, n) for number, share in _LATENCY if (n := int(count * share))]
+    upper = [(number, n // 2) for number, n in latency if n > 1]
+    total = sum(n for _, n in latency)
     labels = [count // 5, count - count // 5, 0, 0]
     scores = _histogram(count)
     outputs = {
@@ -75,7 +77,7 @@ def _entry(digest: str, revision: int, count: int, *, with_features: bool) -> En
         errors=failed,
         keys=count,
         failed_keys=failed,
-        latency=Latency(latency, latency, latency, sum(n for _, n in latency)),
+        latency=Latency(latency, latency, latency, total, upper, total),
         outputs=outputs,
         features=features,
     )

@@ -57,4 +57,6 @@ def without_latency(entry: Entry) -> Entry:
 def _untimed(paired: Paired | None) -> Paired | None:
     if paired is None:
         return None
-    return msgspec.structs.replace(paired, slower=0, faster=0, latency_ratios=[], keys=_untimed(paired.keys))
+    return msgspec.structs.replace(
+        paired, slower=0, faster=0, latency_ratios=[], ratios_upper=[], ratios_halved=0, keys=_untimed(paired.keys)
+    )

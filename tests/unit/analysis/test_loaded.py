@@ -33,3 +33,11 @@ def test_not_one_of_a_few_moments_nor_of_another_time_nor_of_copies_or_other_pod
     assert _chosen(*STEPS, revisions=range(5, 9)) == 5
     assert _chosen(_entry(OLD, 6, 9000, shadow=True), _entry(NEW, 6, 9000)) is None
     assert _chosen(_entry(OLD, 6, 9000, arm="baseline"), _entry(NEW, 6, 9000)) is None
+
+
+def test_it_is_told_in_the_wider_bins() -> None:
+    wide = [(50, 2000)]
+    entry = Entry(OLD, 4, requests=2000, keys=2000, latency=Latency(wide, wide, wide, 2000, [(50, 700)], 2000))
+    found = loaded_arm([entry], candidate=NEW, baseline=OLD, revisions=range(1, 9))
+    assert found is not None
+    assert (found.latency, found.per_doubling) == ({50: 2000}, 8)

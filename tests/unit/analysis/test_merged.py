@@ -23,11 +23,21 @@ def _entry(bundle: str, revision: int, keys: int, *, shadow: bool = False) -> En
     )
 
 
+def _in_halves(entry: Entry, upper: int) -> Entry:
+    """So many of its latencies, and ratios, in the upper half of their bin."""
+    latency = replace(entry.latency, keys_upper=[(61, upper)], keys_halved=entry.keys)
+    if entry.paired is None:
+        return replace(entry, latency=latency)
+    assert entry.paired.keys is not None
+    keys = replace(entry.paired.keys, ratios_upper=[(80, upper)], ratios_halved=entry.keys)
+    return replace(entry, latency=latency, paired=replace(entry.paired, keys=keys))
+
+
 def test_a_stage_is_the_revisions_that_it_stood_in() -> None:
     totals = [_entry(NEW, 7, 10), _entry(NEW, 8, 20), _entry(NEW, 9, 400), _entry(OLD, 7, 100), _entry(OLD, 8, 200)]
     evidence = stage_evidence(totals, candidate=NEW, baseline=OLD, revisions={7, 8})
     assert (evidence.candidate.units, evidence.baseline.units) == (30, 300)
-    assert evidence.candidate.latency == {61: 30}
+    assert (evidence.candidate.latency, evidence.candidate.per_doubling) == ({61: 30}, 8)
     assert evidence.candidate.calls == 28
     assert evidence.candidate.outputs == {"label": [2, 28, 0, 0]}
     assert evidence.pairs is None
@@ -39,7 +49,21 @@ def test_a_shadow_brings_its_pairs_and_live_requests_are_not_its_own() -> None:
     assert evidence.candidate.units == 10
     assert evidence.pairs is not None
     assert (evidence.pairs.requests, evidence.pairs.units, evidence.pairs.differing) == (20, 10, 1)
-    assert evidence.pairs.ratios == {80: 10}
+    assert (evidence.pairs.ratios, evidence.pairs.per_doubling) == ({80: 10}, 8)
+
+
+def test_what_was_counted_in_halves_of_bins_is_read_in_them_unless_some_of_it_was_not() -> None:
+    finer = [_in_halves(_entry(NEW, 7, 10, shadow=True), 4), _in_halves(_entry(OLD, 7, 100), 30)]
+    evidence = stage_evidence(finer, candidate=NEW, baseline=OLD, revisions={7}, shadow=True)
+    assert (evidence.candidate.latency, evidence.candidate.per_doubling) == ({122: 6, 123: 4}, 16)
+    assert (evidence.baseline.latency, evidence.baseline.per_doubling) == ({122: 70, 123: 30}, 16)
+    assert evidence.pairs is not None
+    assert (evidence.pairs.ratios, evidence.pairs.per_doubling) == ({160: 6, 161: 4}, 16)
+    mixed = [finer[0], _entry(NEW, 8, 5, shadow=True)]
+    evidence = stage_evidence(mixed, candidate=NEW, baseline=OLD, revisions={7, 8}, shadow=True)
+    assert (evidence.candidate.latency, evidence.candidate.per_doubling) == ({61: 15}, 8)
+    assert evidence.pairs is not None
+    assert (evidence.pairs.ratios, evidence.pairs.per_doubling) == ({80: 15}, 8)
 
 
 def test_an_arm_stands_for_its_bundle_and_only_in_revisions_that_have_it() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.evidence.adding import Fallen, add_counts, added, difference, merged, subtract_counts
 from penstock.evidence.document import Bins, Entry, Evidence, Histogram, Latency, Paired, Process, read_evidence
+from penstock.evidence.halves import halved
 
 COUNTS = st.dictionaries(st.integers(0, 20), st.integers(1, 9), max_size=6).map(lambda found: sorted(found.items()))
 KINDS = st.dictionaries(st.sampled_from(["internal", "overloaded", "deadline_exceeded"]), st.integers(1, 9))
@@ -20,11 +21,20 @@ HISTOGRAMS = st.dictionaries(
     st.tuples(FIVE, st.just([]) | FIVE).map(lambda told: Histogram(BINS, told[0], None, told[1])),
 )
 NUMBER = st.integers(0, 99)
+DENSE = st.lists(st.integers(0, 9), max_size=20)
 
 
 @st.composite
 def entries(draw: st.DrawFn) -> Entry:
-    by_key = Paired(requests=draw(NUMBER), only_shadow_failed=draw(NUMBER), latency_ratios=draw(COUNTS))
+    ratios, ratios_upper, ratios_halved = halved(draw(DENSE))
+    keys, keys_upper, keys_halved = halved(draw(DENSE))
+    by_key = Paired(
+        requests=draw(NUMBER),
+        only_shadow_failed=draw(NUMBER),
+        latency_ratios=ratios,
+        ratios_upper=ratios_upper,
+        ratios_halved=ratios_halved,
+    )
     pairs = Paired(
         requests=draw(NUMBER),
         agreeing=draw(NUMBER),
@@ -42,7 +52,7 @@ def entries(draw: st.DrawFn) -> Entry:
         keys=draw(NUMBER),
         failed_keys=draw(KINDS),
         unkeyed=draw(NUMBER),
-        latency=Latency(draw(COUNTS), draw(COUNTS), draw(COUNTS), draw(NUMBER)),
+        latency=Latency(draw(COUNTS), draw(COUNTS), keys, draw(NUMBER), keys_upper, keys_halved),
         outputs=draw(HISTOGRAMS),
         features=draw(HISTOGRAMS),
         paired=pairs if draw(st.booleans()) else None,

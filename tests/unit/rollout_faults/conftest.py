@@ -57,7 +57,8 @@ _ON_TIME, _LATE = np.array([[0.8, 0.2]], np.float32), np.array([[0.2, 0.8]], np.
 class Versions:
     """What is wrong with each version: the part of its requests that fails, how many times as long it takes, of the new one also
     only with all requests; and whether its labels are swapped. `cold`: how many times as long the new one takes for `COLD_S` from
-    its first request, or from `cold_since`. `load`: how busy the pods of either would be with all requests, as one queue each."""
+    its first request, or from `cold_since`. `load`: how busy the pods of either would be with all requests, as one queue each.
+    `copied`: how many times as long a copy takes as a request, of either."""
 
     def __init__(self) -> None:
         self.failing = dict.fromkeys(NAMES.values(), 0.0)
@@ -67,6 +68,7 @@ class Versions:
         self.swapped = False
         self.cold, self.cold_since = 1.0, math.nan
         self.load = 0.0
+        self.copied = 1.0
 
     def slowness(self, digest: str, now: float, share: float) -> float:
         """How many times as long a request takes as of an idle pod. `share`: the part of all requests that the version gets."""
@@ -101,12 +103,13 @@ class Copies:
 
 
 class Transformer:
-    """A process that counts. `lies`: it tells zeros, whatever it has counted; `sent`: live requests that it has got. `answer`
-    says what a copy comes to."""
+    """A process that counts. `lies`: it tells zeros, whatever it has counted; `earlier`: it is of the release before, and knows
+    no halves of bins; `sent`: live requests that it has got. `answer` says what a copy comes to."""
 
     def __init__(self, incarnation: str, now: float, answer: "Callable[[Transformer, CopiedWork], None]") -> None:
         self.incarnation, self.born = incarnation, now
         self.lies = False
+        self.earlier = False
         self.answers = True
         self.sent = 0
         self.sums: dict[tuple[str, int, bool, str], Sums] = {}
@@ -140,6 +143,8 @@ class Transformer:
         entries = [sums.told() for sums in self.sums.values()]
         if self.lies:
             entries = [type(one)(one.bundle, one.revision, one.shadow) for one in entries]
+        for one in entries if self.earlier else ():
+            one.latency.keys_upper, one.latency.keys_halved = [], 0
         return Evidence(MODEL, [Process(self.incarnation, now - self.born, entries)])
 
 
@@ -291,7 +296,7 @@ class Story:
         bundle, allowed_s = work.bundle, math.inf if work.allowed_s is None else work.allowed_s
         assert bundle is not None
         now, took_s, fraction, failed = self._copied.pop(work.context.request_id.removesuffix("-shadow"))
-        took_s *= self.versions.slowness(bundle.digest, now, fraction)
+        took_s *= self.versions.slowness(bundle.digest, now, fraction) * self.versions.copied
         failed = failed or self._fails(bundle.digest, alone=False)
         self._answer(transformer.recorder.shadows[bundle], work, failed, now, took_s, allowed_s)
 

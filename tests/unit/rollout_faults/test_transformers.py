@@ -96,3 +96,19 @@ def test_one_that_is_answered_for_twice_is_counted_once(story: Make) -> None:
     it.transformers.append(it.transformers[0])
     it.run(30)
     assert it.learnt() == sum(one.sent for one in it.transformers[:2])
+
+
+@pytest.mark.parametrize(("slower", "phase"), [(1.0, "Live"), (2.0, "RolledBack")])
+def test_of_the_release_before_and_of_this_one_they_are_counted_in_the_bins_of_the_former(
+    story: Make, slower: float, phase: str
+) -> None:
+    it = story()
+    it.versions.slower[NEW] = slower
+    it.transformers[0].earlier = True
+    for turn in range(2):
+        it.run(30, it.is_over)
+        # Replaced by one of this release, in the middle of the step.
+        it.transformers[turn] = it.started(f"new {turn}")
+    it.run(900, it.is_over)
+    assert it.phase == phase, it.message
+    assert phase == "Live" or "latency of flights-2 is" in it.message

@@ -187,6 +187,15 @@ def test_a_shadow_that_is_slow_is_out_before_anybody_was_answered_by_it(story: M
     assert it.message.endswith("established to be over the margin of 1.5.")
 
 
+def test_an_equal_version_whose_copies_take_longer_than_requests_does_not_stay_a_shadow(story: Make) -> None:
+    it = story(shadow=SHADOW)
+    it.versions.copied = 1.5
+    it.run(120)
+    assert max(it.weights) > 0
+    it.run(900, it.is_over)
+    assert it.phase == "Live", it.message
+
+
 def test_a_shadow_that_gives_other_labels_is_out(story: Make) -> None:
     it = story(shadow=SHADOW)
     it.versions.swapped = True

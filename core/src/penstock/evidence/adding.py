@@ -4,7 +4,7 @@
 
 Invariant: `added` knows no order, and `added([earlier, difference(later, earlier)])` is `later`. A histogram whose bins are not
 those of the first of its name is left out: counts of other bins cannot be added, and under one revision only a process that is
-wrong has others.
+wrong has others. Of what came after a look of which not all halves were known (`halves`), none is.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,12 +13,13 @@ from operator import add, sub
 from typing import TypeVar
 
 from penstock.evidence.document import Counts, Entry, EntryKey, Histogram, Latency, Paired
+from penstock.evidence.halves import are_known
 
 _PAIRED_NUMBERS = (
     "requests", "agreeing", "differing", "slower", "faster", "only_shadow_failed", "only_answer_failed", "both_failed",
-    "left_out",
+    "left_out", "ratios_halved",
 )  # fmt: skip
-_PAIRED_COUNTS = ("score_differences", "latency_ratios")
+_PAIRED_COUNTS = ("score_differences", "latency_ratios", "ratios_upper")
 _NUMBERS = ("requests", "rows", "keys", "unkeyed", "moved")
 
 K = TypeVar("K")
@@ -48,6 +49,8 @@ def added(entries: Sequence[Entry]) -> Entry:
             add_counts(entry.latency.request for entry in entries),
             add_counts(entry.latency.keys for entry in entries),
             sum(entry.latency.batches for entry in entries),
+            add_counts(entry.latency.keys_upper for entry in entries),
+            sum(entry.latency.keys_halved for entry in entries),
         ),
         outputs=_histograms([entry.outputs for entry in entries]),
         features=_histograms([entry.features for entry in entries]),
@@ -77,12 +80,7 @@ def difference(later: Entry, earlier: Entry | None) -> Entry:
         **numbers,
         errors=_remaining(later.errors, earlier.errors),
         failed_keys=_remaining(later.failed_keys, earlier.failed_keys),
-        latency=Latency(
-            subtract_counts(later.latency.call, earlier.latency.call),
-            subtract_counts(later.latency.request, earlier.latency.request),
-            subtract_counts(later.latency.keys, earlier.latency.keys),
-            _less(later.latency.batches, earlier.latency.batches),
-        ),
+        latency=_latency_since(later.latency, earlier.latency),
         outputs=_since(later.outputs, earlier.outputs),
         features=_since(later.features, earlier.features),
         paired=_paired_since(later.paired, earlier.paired),
@@ -98,6 +96,19 @@ def add_counts(several: Iterable[list[tuple[int, N]]]) -> list[tuple[int, N]]:
 def subtract_counts(later: Counts, earlier: Counts) -> Counts:
     """What came to sparse counts. Raises Fallen."""
     return sorted(_remaining(dict(later), dict(earlier)).items())
+
+
+def _latency_since(later: Latency, earlier: Latency) -> Latency:
+    since = Latency(
+        subtract_counts(later.call, earlier.call),
+        subtract_counts(later.request, earlier.request),
+        subtract_counts(later.keys, earlier.keys),
+        _less(later.batches, earlier.batches),
+    )
+    if are_known(earlier.keys, earlier.keys_halved):
+        since.keys_upper = subtract_counts(later.keys_upper, earlier.keys_upper)
+        since.keys_halved = _less(later.keys_halved, earlier.keys_halved)
+    return since
 
 
 def _pairs(pairs: Sequence[Paired]) -> Paired:
@@ -121,6 +132,8 @@ def _paired_since(later: Paired | None, earlier: Paired | None) -> Paired | None
         setattr(since, name, _less(getattr(later, name), getattr(earlier, name)))
     for name in _PAIRED_COUNTS:
         setattr(since, name, subtract_counts(getattr(later, name), getattr(earlier, name)))
+    if not are_known(earlier.latency_ratios, earlier.ratios_halved):
+        since.ratios_upper, since.ratios_halved = [], 0
     since.keys = _paired_since(later.keys, earlier.keys)
     return since
 

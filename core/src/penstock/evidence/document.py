@@ -59,12 +59,15 @@ class Training(msgspec.Struct, frozen=True):
 class Latency(msgspec.Struct, omit_defaults=True):
     """Seconds, in bins. `call`: calls of the predictor, one a batch. `request`: requests, from the start of their batch to the
     answer. Both count what was answered and what its deadline ended; what failed otherwise, often at once, is in neither. `keys`:
-    those of `request` that were the first of their key, and in how many `batches` they were, for those of one are alike."""
+    those of `request` that were the first of their key, and in how many `batches` they were, for those of one are alike.
+    `keys_upper`: how many of `keys` lay in the upper half of each bin; `keys_halved`: of how many `keys` that is known."""
 
     call: Counts = []
     request: Counts = []
     keys: Counts = []
     batches: Count = 0
+    keys_upper: Counts = []
+    keys_halved: Count = 0
 
 
 class Paired(msgspec.Struct, omit_defaults=True):
@@ -72,8 +75,9 @@ class Paired(msgspec.Struct, omit_defaults=True):
 
     Both answered: `agreeing` or `differing` by the labels of all rows (neither for models without labels), `score_differences` by
     the greatest difference of any score or value (values in standard deviations of the training), and the calls' latencies:
-    `slower` and `faster` of the shadow, `latency_ratios` its seconds by those of the other. `left_out`, and in nothing else, are
-    those of which a side was given up, because the caller had left.
+    `slower` and `faster` of the shadow, `latency_ratios` its seconds by those of the other, of which `ratios_upper` lay in the
+    upper half of their bin, known of `ratios_halved`. `left_out`, and in nothing else, are those of which a side was given up,
+    because the caller had left.
 
     `keys`: the same of each key once in 60 s (`requests` are then keys): by its first pair, or by its first one that failed.
     """
@@ -90,6 +94,8 @@ class Paired(msgspec.Struct, omit_defaults=True):
     both_failed: Count = 0
     left_out: Count = 0
     keys: "Paired | None" = None
+    ratios_upper: Counts = []
+    ratios_halved: Count = 0
 
 
 class Entry(msgspec.Struct, omit_defaults=True):

@@ -11,8 +11,8 @@ others share what is left.
 False advance: a version goes on only if every test says harmless, each at the whole of alpha. That is enough. If it is worse in
 some metric, going on needs that one test to be wrong (an intersection-union test: Berger 1982); and if it is worse in several
 stages, it comes to the second of them only by having been wrong in the first (testing in a fixed order: Maurer, Hothorn &
-Lehmacher 1995). So the shares need not be split over metrics or stages. The last stage asks for less (`decision`): there it is
-not bounded.
+Lehmacher 1995). So the shares need not be split over metrics or stages. The last stage asks for less, and of latency a shadow
+does (`decision`): there it is not bounded.
 
 A stage that begins anew (its pods were deleted, another version answers) tests anew. The n-th time it has half of the share that
 it had the time before, of both kinds: all its beginnings together have less than twice what one has.

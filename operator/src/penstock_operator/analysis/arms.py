@@ -6,6 +6,7 @@ Invariant: a unit is what chance gave to an arm by itself: a route key (or a req
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from penstock_operator.analysis.bins import FINE
 from penstock_operator.analysis.outcomes import Stratum
 
 Histogram = Sequence[float]
@@ -22,9 +23,9 @@ class Arm:
     """What one version did.
 
     `units` and how many of them `failed`; `requests` and `rows` that they sent. Of each unit its first request, where that was
-    answered: `latency`, by the number of its logarithmic bin, and `calls` to the predictor that several of them shared (0: as
-    many); `outputs`, histograms of one row of it by name. `training`: by name, live counts and those of the bundle's profile in
-    the same bins.
+    answered: `latency`, by the number of its logarithmic bin, of which `per_doubling` make a factor of 2, and `calls` to the
+    predictor that several of them shared (0: as many); `outputs`, histograms of one row of it by name. `training`: by name, live
+    counts and those of the bundle's profile in the same bins.
     """
 
     units: int = 0
@@ -35,6 +36,7 @@ class Arm:
     latency: Mapping[int, int] = field(default_factory=dict)
     outputs: Mapping[str, Histogram] = field(default_factory=dict)
     training: Mapping[str, tuple[Histogram, Histogram]] = field(default_factory=dict)
+    per_doubling: int = FINE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +44,8 @@ class Pairs:
     """A shadow beside what was answered, on the same `requests`, all the rest by `units`.
 
     Of each unit its first pair, or the first that failed: `only_shadow_failed`, `only_answer_failed`, one of the two halves;
-    `agreeing` and `differing`: labels were all equal, or not. `ratios`: by the logarithmic bin of the shadow's latency divided by
-    the answer's, of whose copies several shared one of the shadow's `calls` (0: none did).
+    `agreeing` and `differing`: labels were all equal, or not. `ratios`: by the logarithmic bin, `per_doubling` as of `Arm`, of
+    the shadow's latency divided by the answer's, of whose copies several shared one of the shadow's `calls` (0: none did).
     """
 
     requests: int = 0
@@ -54,6 +56,7 @@ class Pairs:
     calls: int = 0
     only_shadow_failed: float = 0.0
     only_answer_failed: float = 0.0
+    per_doubling: int = FINE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

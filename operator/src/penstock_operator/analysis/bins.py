@@ -1,24 +1,47 @@
 """The logarithmic bins that latencies and their ratios are counted in, as shifts and seconds.
 
-Taken from `penstock.evidence.scales`, so that a change there is a change here.
+Taken from `penstock.evidence.scales`, so that a change there is a change here. They are sixteenths of a doubling; eighths where
+some transformer, or the operator of a while ago, knew no others: of each stage's counts one of the two, for bins cannot be split.
 """
 
+from collections.abc import Mapping
 from math import log2, sqrt
+from typing import TypeVar
 
-from penstock.evidence.scales import latency_bounds_s, ratio_bin
+from penstock.evidence.scales import half_bounds_s, latency_bounds_s, ratio_half
 
-_LOW, _HIGH = latency_bounds_s(0)
-BINS_PER_DOUBLING = round(1.0 / log2(_HIGH / _LOW))
-EVEN = ratio_bin(1.0)
-"""The bin of ratios whose lower edge is 1."""
+_LOW, _HIGH = half_bounds_s(0)
+FINE = round(1.0 / log2(_HIGH / _LOW))
+"""Bins to a doubling."""
+COARSE = FINE // 2
+"""The same of transformers that do not tell halves of bins."""
+_DOUBLINGS = ratio_half(1.0) // FINE
+
+N = TypeVar("N", int, float)
 
 
-def middle_s(number: int) -> float:
+def middle_s(number: int, per_doubling: int) -> float:
     """Seconds in the middle of a bin, by ratio."""
-    low, high = latency_bounds_s(number)
+    low, high = (half_bounds_s if per_doubling == FINE else latency_bounds_s)(number)
     return sqrt(low * high)
 
 
-def ratio_of(shift: int) -> float:
+def ratio_of(shift: int, per_doubling: int) -> float:
     """The ratio that so many bins make."""
-    return float(2.0 ** (shift / BINS_PER_DOUBLING))
+    return float(2.0 ** (shift / per_doubling))
+
+
+def even(per_doubling: int) -> int:
+    """The bin of ratios whose lower edge is 1."""
+    return _DOUBLINGS * per_doubling
+
+
+def coarsened(counts: Mapping[int, N], per_doubling: int, wanted: int) -> Mapping[int, N]:
+    """Counts in bins as wide as `wanted` of a doubling, which is no more than `per_doubling`; exact."""
+    if per_doubling == wanted:
+        return counts
+    found: dict[int, N] = {}
+    for number, count in counts.items():
+        wide = number * wanted // per_doubling
+        found[wide] = found.get(wide, 0) + count
+    return found

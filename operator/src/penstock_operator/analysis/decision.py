@@ -4,6 +4,11 @@ any harmful -> roll back     all harmless (and enough copies, for a shadow) -> a
 
 The test by outcomes is of the first kind only: undecided, or without any outcome, it holds up no step.
 
+So is that of a shadow's latency. Copies are called otherwise than requests (`shadow`), so that an equally fast version may look
+near the margin for as long as it is one, and need not be shown to be harmless there: the first step does that, of requests. What
+is asked is whether harm shows; a shadow waits while it looks slower than the margin, and until there are pairs enough that so
+much as a version which is slower on all of them would have shown it.
+
 At 100 % there is nothing left to advance to: what is asked is only whether harm shows, and whether so much as a version that
 fails everything would have shown. The baseline is then a shadow of the candidate, which gets copies of a part of the requests:
 all tests hold, but its pods have little to do, and any version is slower under load. So latency is harmful there only if it is so
@@ -23,7 +28,13 @@ from penstock_operator.analysis.finding import Finding, Measured, Verdict, judge
 from penstock_operator.analysis.latency import measure_latency
 from penstock_operator.analysis.outputs import drift, measure_outputs
 from penstock_operator.analysis.quality import measure_quality
-from penstock_operator.analysis.shadow import measure_disagreement, measure_paired_errors, measure_paired_latency
+from penstock_operator.analysis.shadow import (
+    latency_would_tell,
+    looks_slower,
+    measure_disagreement,
+    measure_paired_errors,
+    measure_paired_latency,
+)
 from penstock_operator.analysis.trial import Trial
 from penstock_operator.analysis.words import several
 from penstock_operator.warmth import WARM_S
@@ -121,9 +132,10 @@ def _decide(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> 
         if why:
             return _wait(trial, why)
         return Move.ADVANCE, f"{trial.candidate} answers everything, and no harm over the margins was found."
-    # Outcomes may never come: they take a version back, and hold none up.
-    waiting = [one for one in findings if one.verdict is Verdict.UNDECIDED and one.test != QUALITY]
-    missing = _copies_missing(trial, evidence)
+    # Outcomes may never come, and copies are not called as requests are: they take a version back, and hold none up.
+    only_harm = {QUALITY, LATENCY} if trial.stage.shadow else {QUALITY}
+    waiting = [one for one in findings if one.verdict is Verdict.UNDECIDED and one.test not in only_harm]
+    missing = _copies_missing(trial, evidence, findings)
     if not waiting and not missing:
         return (
             Move.ADVANCE,
@@ -148,11 +160,19 @@ def _unseen(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> 
     )
 
 
-def _copies_missing(trial: Trial, evidence: Evidence) -> str:
-    shadow = trial.rollout.shadow
-    if not trial.stage.shadow or shadow is None or evidence.pairs is None or evidence.pairs.requests >= shadow.min_requests:
+def _copies_missing(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> str:
+    """What a shadow still lacks of what would show harm; empty if nothing, or of a step."""
+    shadow, pairs = trial.rollout.shadow, evidence.pairs
+    if not trial.stage.shadow or shadow is None or pairs is None:
         return ""
-    return f"{several(evidence.pairs.requests, 'request')} copied of the {shadow.min_requests:,} that shadow.minRequests asks for"
+    if pairs.requests < shadow.min_requests:
+        return f"{several(pairs.requests, 'request')} copied of the {shadow.min_requests:,} that shadow.minRequests asks for"
+    if pairs.ratios and not looks_slower(trial, pairs):
+        if latency_would_tell(trial, pairs):
+            return ""
+        counted = several(sum(pairs.ratios.values()), "copied request")
+        return f"the latencies of {counted} are too few to tell even a version that takes longer for all of them"
+    return next((one.words for one in findings if one.test == LATENCY), "") or "its latency is not known"
 
 
 def _wait(trial: Trial, why: str) -> tuple[Move, str]:

@@ -10,7 +10,7 @@ from math import log
 
 from penstock_operator.analysis.alpha import LATENCY, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Arm, Evidence, weight_of
-from penstock_operator.analysis.bins import BINS_PER_DOUBLING, middle_s, ratio_of
+from penstock_operator.analysis.bins import coarsened, middle_s, ratio_of
 from penstock_operator.analysis.finding import Measured, Verdict
 from penstock_operator.analysis.trial import Trial
 from penstock_operator.analysis.words import confidence, factor, seconds, several
@@ -19,18 +19,20 @@ from penstock_operator.statistics.quantile import Sample, log_e_longer, log_e_no
 
 _TAILS = ((0.5, "p50", 0.3), (0.1, "p90", 0.2), (0.01, "p99", 0.5))
 """What is beyond the quantile, its name, and its share of the capital."""
-_FARTHEST = 8 * BINS_PER_DOUBLING
+_DOUBLINGS = 8
+"""How far bounds are looked for, either way."""
 
 
 def measure_latency(trial: Trial, evidence: Evidence) -> Measured | None:
     """The test on answered requests; None before there are any requests. Requests of which none was answered leave it undecided:
     two versions that fail alike are not known to be equally fast."""
-    candidate, baseline = _sample(evidence.candidate), _sample(evidence.baseline)
+    scale = min(evidence.candidate.per_doubling, evidence.baseline.per_doubling)
+    candidate, baseline = _sample(evidence.candidate, scale), _sample(evidence.baseline, scale)
     if not candidate.total and not baseline.total:
         sent = evidence.candidate.units + evidence.baseline.units
         return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: f"none of {several(sent, 'request')} was answered") if sent else None
     margin = trial.rollout.margins.latency_p99
-    over, within = shift_over(margin, BINS_PER_DOUBLING), shift_within(margin, BINS_PER_DOUBLING)
+    over, within = shift_over(margin, scale), shift_within(margin, scale)
     longer = [log_e_longer(candidate, baseline, tail, over) for tail, _, _ in _TAILS]
 
     @cache
@@ -42,32 +44,32 @@ def measure_latency(trial: Trial, evidence: Evidence) -> Measured | None:
             at = max(range(len(_TAILS)), key=lambda place: longer[place] + log(_TAILS[place][2]))
         else:
             at = min(range(len(_TAILS)), key=lambda place: (kept()[place], place))
-        return _describe(trial, candidate, baseline, at, verdict)
+        return _describe(trial, candidate, baseline, at, verdict, scale)
 
     harm = log_mean((share, value) for (_, _, share), value in zip(_TAILS, longer, strict=True))
     return Measured(LATENCY, harm, lambda: min(kept()), describe)
 
 
-def _sample(arm: Arm) -> Sample:
+def _sample(arm: Arm, scale: int) -> Sample:
     """Requests that shared a call are not observations by themselves: so many of them count as one. The geometric mean of what
     they would have done to the capital is at most what one does (Hoelder), however alike they are."""
     total = sum(arm.latency.values())
-    return Sample.of(arm.latency, weight_of(total, arm.calls))
+    return Sample.of(coarsened(arm.latency, arm.per_doubling, scale), weight_of(total, arm.calls))
 
 
-def _describe(trial: Trial, candidate: Sample, baseline: Sample, at: int, verdict: Verdict) -> str:
+def _describe(trial: Trial, candidate: Sample, baseline: Sample, at: int, verdict: Verdict, scale: int) -> str:
     tail, name, share = _TAILS[at]
     margin, sure = trial.rollout.margins.latency_p99, confidence(trial.rollout.alpha)
     text = (
-        f"{name} latency of {trial.candidate} is {_at(candidate, tail)} ({_counted(candidate)})"
-        f" against {_at(baseline, tail)} of {trial.baseline} ({_counted(baseline)})"
+        f"{name} latency of {trial.candidate} is {_at(candidate, tail, scale)} ({_counted(candidate)})"
+        f" against {_at(baseline, tail, scale)} of {trial.baseline} ({_counted(baseline)})"
     )
     if verdict is Verdict.HARMFUL:
         needed = harm_threshold(trial, LATENCY) - log(share)
-        least = _greatest(lambda shift: log_e_longer(candidate, baseline, tail, shift) >= needed, margin)
+        least = _greatest(lambda shift: log_e_longer(candidate, baseline, tail, shift) >= needed, margin, scale)
         return f"{text}; {sure} at least {factor(max(least, margin))} times as long, over the margin of {factor(margin)}"
     needed = harmless_threshold(trial)
-    most = _least(lambda shift: log_e_no_longer(candidate, baseline, tail, shift) >= needed)
+    most = _least(lambda shift: log_e_no_longer(candidate, baseline, tail, shift) >= needed, scale)
     if most is None:
         return f"{text}; too few to bound how much longer"
     if verdict is Verdict.HARMLESS:
@@ -75,27 +77,28 @@ def _describe(trial: Trial, candidate: Sample, baseline: Sample, at: int, verdic
     return f"{text}; {sure} at most {factor(most)} times as long, not yet within the margin of {factor(margin)}"
 
 
-def _at(sample: Sample, tail: float) -> str:
-    return seconds(middle_s(sample.bin_of(tail))) if sample.total else "unknown"
+def _at(sample: Sample, tail: float, scale: int) -> str:
+    return seconds(middle_s(sample.bin_of(tail), scale)) if sample.total else "unknown"
 
 
 def _counted(sample: Sample) -> str:
     return several(sample.beyond[0] if sample.beyond else 0, "request")
 
 
-def _greatest(holds: Callable[[int], bool], start: float) -> float:
+def _greatest(holds: Callable[[int], bool], start: float, scale: int) -> float:
     """The greatest ratio, in whole bins from `start` up, that is still established."""
-    low, high = shift_over(start, BINS_PER_DOUBLING), _FARTHEST + 1
+    low, high = shift_over(start, scale), _DOUBLINGS * scale + 1
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if holds(middle) else (low, middle)
-    return ratio_of(low)
+    return ratio_of(low, scale)
 
 
-def _least(holds: Callable[[int], bool]) -> float | None:
+def _least(holds: Callable[[int], bool], scale: int) -> float | None:
     """The least ratio, in whole bins, that is established as a bound; None if none is. What is above a bound is one, too."""
-    low, high = -_FARTHEST - 1, _FARTHEST
+    farthest = _DOUBLINGS * scale
+    low, high = -farthest - 1, farthest
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle, high)
-    return ratio_of(high) if high < _FARTHEST else None
+    return ratio_of(high, scale) if high < farthest else None

@@ -5,15 +5,18 @@
 With all requests at the candidate the version before gets copies of a part of them. Its pods wait less, its batches are
 smaller: in a queue that is half full any version takes 1.8 times as long as with a fifth of the load. What it did earlier in the
 rollout, with a shadow or at a small step beside it, or just before, it did under nearly as much load as the candidate has now.
-That was at another time, so it proves no harm alone (`decision`).
+That was at another time, so it proves no harm alone (`decision`). Nor was the load quite the same, or anything else: its
+latencies are given in the wider bins, in which harm has to be the greater.
 
 Invariant: pods of a baseline of its own are no part of it.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from penstock.evidence.document import Entry
 from penstock_operator.analysis.arms import Arm
+from penstock_operator.analysis.bins import COARSE, coarsened
 from penstock_operator.analysis.merged import read_arm
 
 _MOST = 0.85
@@ -36,7 +39,10 @@ def loaded_arm(totals: Iterable[Entry], *, candidate: str, baseline: str, revisi
         key=lambda entry: (min(entry.requests / max(sent[entry.revision], 1), _MOST), entry.revision),
         default=None,
     )
-    return None if chosen is None else read_arm(chosen)
+    if chosen is None:
+        return None
+    arm = read_arm(chosen)
+    return replace(arm, latency=coarsened(arm.latency, arm.per_doubling, COARSE), per_doubling=COARSE)
 
 
 def _measured(entry: Entry) -> int:

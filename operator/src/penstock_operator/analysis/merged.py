@@ -8,6 +8,8 @@ its shadow). What one arm did under other weights was done to other requests.
 Latency, outputs and pairs are told by keys. A transformer of an older release tells them by requests only: these are then taken,
 each for as much of one as there were keys to requests. That is right for callers who are all as loud, and the same as that
 release's operator did. Of entries to which both kinds of transformers added, what was told by keys is taken, of both arms.
+
+The release before told latencies by keys, and in bins twice as wide. Where any of an arm's were counted so, all of it is read so.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,8 +18,10 @@ from functools import cached_property
 from penstock.evidence import document
 from penstock.evidence.adding import added
 from penstock.evidence.document import Entry
+from penstock.evidence.halves import by_half
 from penstock.evidence.profiles import against_training
 from penstock_operator.analysis.arms import Arm, Evidence, Histogram, Pairs, weight_of
+from penstock_operator.analysis.bins import COARSE, FINE
 
 NOT_BY_THE_VERSION = frozenset({"unauthenticated", "forbidden", "cancelled"})
 """Errors that no bundle had a part in. Refused requests count: a version whose feature spec refuses more of them is worse."""
@@ -43,15 +47,19 @@ def read_arm(entry: Entry | None) -> Arm:
     if entry is None:
         return Arm()
     failed = sum(number for kind, number in entry.failed_keys.items() if kind not in NOT_BY_THE_VERSION)
+    latency = entry.latency
+    wide = latency.keys or latency.request
+    halves = by_half(wide, latency.keys_upper, latency.keys_halved)
     return Arm(
         units=entry.keys,
         failed=failed,
         requests=entry.requests,
         rows=entry.rows,
         calls=_calls(entry),
-        latency=dict(entry.latency.keys or entry.latency.request),
+        latency=dict(wide) if halves is None else halves,
         outputs={name: _by_keys(histogram, entry) for name, histogram in entry.outputs.items()},
         training=_Training(entry),
+        per_doubling=COARSE if halves is None else FINE,
     )
 
 
@@ -101,13 +109,16 @@ def _read_pairs(entry: Entry | None) -> Pairs:
     if told is None:
         told = entry.paired
         weight = weight_of(entry.requests, entry.keys)
+    halves = by_half(told.latency_ratios, told.ratios_upper, told.ratios_halved)
+    ratios = dict(told.latency_ratios) if halves is None else halves
     return Pairs(
         requests=entry.paired.requests,
         units=weight * told.requests,
         agreeing=weight * told.agreeing,
         differing=weight * told.differing,
-        ratios={number: weight * count for number, count in told.latency_ratios},
+        ratios={number: weight * count for number, count in ratios.items()},
         calls=_calls(entry),
         only_shadow_failed=weight * told.only_shadow_failed,
         only_answer_failed=weight * told.only_answer_failed,
+        per_doubling=COARSE if halves is None else FINE,
     )

@@ -2,16 +2,19 @@
 
 What happens to a request happens to both of its answers, so that nothing but the versions is left to differ: a shadow finds in
 seconds what a step of a few per cent finds in minutes, and nobody was answered by it.
+
+Of failures and labels, that is. Calls of a request and of its copy are not made alike (`measure_paired_latency`): how long a
+shadow takes can take it back, and holds it up no longer than until it would have.
 """
 
 from penstock_operator.analysis.alpha import DISAGREEMENT, ERROR_RATE, LATENCY, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Pairs, weight_of
-from penstock_operator.analysis.bins import BINS_PER_DOUBLING, EVEN, ratio_of
+from penstock_operator.analysis.bins import even, ratio_of
 from penstock_operator.analysis.finding import Measured, Verdict
 from penstock_operator.analysis.trial import Trial
 from penstock_operator.analysis.words import confidence, count, factor, percent, points, several
 from penstock_operator.statistics import paired, proportion
-from penstock_operator.statistics.quantile import shift_over, shift_within
+from penstock_operator.statistics.quantile import shift_over
 
 _HALF = 0.5
 
@@ -68,47 +71,61 @@ def measure_disagreement(trial: Trial, pairs: Pairs) -> Measured | None:
 
 def measure_paired_latency(trial: Trial, pairs: Pairs) -> Measured | None:
     """The median of the ratio of both latencies on the same request; None before there are pairs, undecided while of none both
-    halves were answered."""
+    halves were answered. Harm only: it is never called harmless.
+
+    What is compared is the call that a request was in with the call that its copy was in, and these differ by more than the
+    version. Requests have several batches under way at once, copies one: others wait meanwhile and go together, so that a copy's
+    call has other rows, and another number of them. It is made while its request's is under way, by the process that has that
+    one's answers to give and the next batches to begin before it reads what the copy got. And it goes to pods with a part of the
+    requests. The first step has none of the first two, and all its requests wait alike.
+    """
     total = sum(pairs.ratios.values())
     if not total:
         said = f"none of {several(pairs.requests, 'copied request')} was answered by both versions"
         return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: said) if pairs.requests else None
-    margin = trial.rollout.margins.latency_p99
     # As of `latency`: copies of one call took equally long, and are one observation.
     weight = weight_of(total, pairs.calls)
-    over, within = shift_over(margin, BINS_PER_DOUBLING), shift_within(margin, BINS_PER_DOUBLING)
-
-    def above(shift: int) -> float:
-        return weight * sum(number for place, number in pairs.ratios.items() if place >= EVEN + shift)
+    above = weight * _over(trial, pairs)
 
     def describe(verdict: Verdict) -> str:
         return _describe_ratio(trial, pairs, total, verdict)
 
-    return Measured(
-        LATENCY,
-        proportion.log_e_above(above(over), weight * total, _HALF),
-        lambda: proportion.log_e_below(above(within), weight * total, _HALF),
-        describe,
-    )
+    return Measured(LATENCY, proportion.log_e_above(above, weight * total, _HALF), lambda: 0.0, describe)
+
+
+def looks_slower(trial: Trial, pairs: Pairs) -> bool:
+    """Whether a shadow takes longer than the margin in the median of the pairs so far: established or not."""
+    return _over(trial, pairs) > _HALF * sum(pairs.ratios.values())
+
+
+def latency_would_tell(trial: Trial, pairs: Pairs) -> bool:
+    """Whether there are so many pairs that a shadow which is slower than the margin on all of them would be known to be."""
+    total = sum(pairs.ratios.values())
+    alone = weight_of(total, pairs.calls) * total
+    return proportion.log_e_above(alone, alone, _HALF) >= harm_threshold(trial, LATENCY)
+
+
+def _over(trial: Trial, pairs: Pairs) -> float:
+    """How many pairs are over the margin."""
+    over = even(pairs.per_doubling) + shift_over(trial.rollout.margins.latency_p99, pairs.per_doubling)
+    return sum(number for place, number in pairs.ratios.items() if place >= over)
 
 
 def _describe_ratio(trial: Trial, pairs: Pairs, total: float, verdict: Verdict) -> str:
     margin, beyond = trial.rollout.margins.latency_p99, 0.0
-    middle = EVEN
+    equal = even(pairs.per_doubling)
+    middle = equal
     for place in sorted(pairs.ratios, reverse=True):
         beyond, middle = beyond + pairs.ratios[place], place
         if 2 * beyond >= total:
             break
+    ratio = factor(ratio_of(middle - equal, pairs.per_doubling))
     text = (
-        f"on the same requests {trial.candidate} takes {factor(ratio_of(middle - EVEN))} times as long as {trial.baseline} in the"
+        f"on the same requests {trial.candidate} takes {ratio} times as long as {trial.baseline} in the"
         f" median ({count(total)} copied{_each(pairs)})"
     )
-    said = {
-        Verdict.HARMFUL: "established to be over",
-        Verdict.HARMLESS: "established to be within",
-        Verdict.UNDECIDED: "not yet known to be within",
-    }[verdict]
-    return f"{text}; {confidence(trial.rollout.alpha)} {said} the margin of {factor(margin)}"
+    said = f"{confidence(trial.rollout.alpha)} established" if verdict is Verdict.HARMFUL else "not established"
+    return f"{text}; {said} to be over the margin of {factor(margin)}"
 
 
 def _each(pairs: Pairs) -> str:

@@ -17,7 +17,8 @@ from msgspec.structs import replace
 
 from penstock.errors import ErrorKind
 from penstock.evidence.document import Counts, Paired
-from penstock.evidence.scales import DIFFERENCE_BINS, RATIO_BINS, difference_bin, ratio_bin
+from penstock.evidence.halves import halved
+from penstock.evidence.scales import DIFFERENCE_BINS, RATIO_HALVES, difference_bin, ratio_half
 from penstock.postprocess import Judged
 from penstock.tensors import Array
 from penstock_transformer.evidence.keys import KeySums, KeyWindow
@@ -132,7 +133,7 @@ class _Tally:
     def __init__(self) -> None:
         self.counts = Paired()
         self.differences = [0] * DIFFERENCE_BINS
-        self.ratios = [0] * RATIO_BINS
+        self.ratios = [0] * RATIO_HALVES
 
     def add(self, pairs: Sequence[Pair], wrong: Array | None, apart: Array | None) -> None:
         """bool and float `[pairs]`: whose labels differ, and how far apart their scores are; None of models without."""
@@ -149,14 +150,21 @@ class _Tally:
 
     def told(self) -> Paired:
         # A copy: who has read it must not see it change.
-        return replace(self.counts, score_differences=sparse(self.differences), latency_ratios=sparse(self.ratios))
+        ratios, upper, known = halved(self.ratios)
+        return replace(
+            self.counts,
+            score_differences=sparse(self.differences),
+            latency_ratios=ratios,
+            ratios_upper=upper,
+            ratios_halved=known,
+        )
 
     def _latencies(self, pair: Pair) -> None:
         assert pair.answer is not None
         assert pair.shadow is not None
         answer_s, shadow_s = pair.answer.call_s, pair.shadow.call_s
         if answer_s > 0.0:
-            self.ratios[ratio_bin(shadow_s / answer_s)] += 1
+            self.ratios[ratio_half(shadow_s / answer_s)] += 1
         if shadow_s > answer_s:
             self.counts.slower += 1
         elif shadow_s < answer_s:

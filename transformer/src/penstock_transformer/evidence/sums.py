@@ -15,7 +15,8 @@ from typing import Final
 from penstock.columns import Column
 from penstock.errors import ErrorKind
 from penstock.evidence.document import Entry, EntryKey, Latency
-from penstock.evidence.scales import LATENCY_BINS, latency_bin
+from penstock.evidence.halves import halved
+from penstock.evidence.scales import LATENCY_BINS, LATENCY_HALVES, latency_bin, latency_half
 from penstock.postprocess import Postprocessor
 from penstock.tensors import Array
 from penstock_transformer.evidence.backlog import Backlog
@@ -80,7 +81,7 @@ class Sums:
         self.keys = KeySums(window, anew=anew)
         self.call = [0] * LATENCY_BINS
         self.request = [0] * LATENCY_BINS
-        self.first = [0] * LATENCY_BINS
+        self.first = [0] * LATENCY_HALVES
         self.batches = 0
         self.outputs = outputs
         self.features = features
@@ -178,10 +179,10 @@ class Sums:
 
     def _took(self, took_s: float, requests: int, first: int) -> None:
         """So many requests took so long in one batch, and so many of them were the first of their key."""
-        number = latency_bin(took_s)
-        self.request[number] += requests
+        half = latency_half(took_s)
+        self.request[half >> 1] += requests
         if first:
-            self.first[number] += first
+            self.first[half] += first
             self.batches += 1
 
     def _settle(
@@ -220,6 +221,7 @@ class Sums:
 
     def told(self, *, with_features: bool = True) -> Entry:
         """As the document has it; call the backlog's `flush` first."""
+        first, upper, known = halved(self.first)
         return Entry(
             self.bundle,
             self.revision,
@@ -232,7 +234,7 @@ class Sums:
             failed_keys=dict(self.keys.failed_keys),
             unkeyed=self.keys.unkeyed,
             moved=self.moved,
-            latency=Latency(sparse(self.call), sparse(self.request), sparse(self.first), self.batches),
+            latency=Latency(sparse(self.call), sparse(self.request), first, self.batches, upper, known),
             outputs={name: counter.told() for name, counter in self.outputs.items()},
             features={name: counter.told() for name, counter in self.features.items()} if with_features else {},
             paired=self.paired.told() if self.paired is not None else None,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.evidence.scales import LATENCY_BINS, latency_bin, latency_bounds_s
+from penstock.evidence.scales import LATENCY_HALVES, half_bounds_s, latency_half
 from penstock_cli.rollout.simulate.counts import SCORE_BINS, Counts
 from penstock_cli.rollout.simulate.faults import Fault
 from penstock_cli.rollout.simulate.service import (
@@ -122,7 +122,7 @@ class Callers:
 
     def _late(self, conduct: Conduct) -> NDArray[np.float64]:
         """The chance that a request has its answer too late, [slots, callers]."""
-        if self._service.late_bin >= LATENCY_BINS:
+        if self._service.late_bin >= LATENCY_HALVES:
             return np.zeros((len(conduct.slowness), self.number))
         usual, slow = (normal_shares(self._room(conduct, factor)) for factor in (1.0, conduct.fault.latency))
         part = conduct.fault.slow_share
@@ -130,7 +130,7 @@ class Callers:
 
     def _room(self, conduct: Conduct, factor: float) -> NDArray[np.float64]:
         """How far the deadline is from the middle of the latencies, in their spread, [slots, callers]."""
-        deadline_s = latency_bounds_s(self._service.late_bin)[0]
+        deadline_s = half_bounds_s(self._service.late_bin)[0]
         usual_s = self._service.median_s * factor * conduct.slowness[:, None] * self._speeds
         found: NDArray[np.float64] = np.log(deadline_s / usual_s) / self._service.spread
         return found
@@ -195,17 +195,17 @@ class Callers:
         alone = (fate >= shared) & (fate < fell)
         if alone.any():
             late = int((rng.random(len(new)) < fates.late[place, new])[alone].sum())
-            counts.latency[min(service.late_bin, LATENCY_BINS - 1)] += late
+            counts.latency[min(service.late_bin, LATENCY_HALVES - 1)] += late
         good = new[fate >= fell]
         if not len(good):
             return
         factor = np.where(rng.random(len(good)) < fault.slow_share, fault.latency, 1.0)
         usual_s = service.median_s * conduct.slowness[place] * factor * self._speeds[good]
         drawn = rng.random(len(good))
-        if service.late_bin < LATENCY_BINS:
-            drawn *= normal_shares(np.log(latency_bounds_s(service.late_bin)[0] / usual_s) / service.spread)
+        if service.late_bin < LATENCY_HALVES:
+            drawn *= normal_shares(np.log(half_bounds_s(service.late_bin)[0] / usual_s) / service.spread)
         for seconds in (usual_s * np.exp(service.spread * normal_quantiles(drawn))).tolist():
-            counts.latency[latency_bin(seconds)] += 1
+            counts.latency[latency_half(seconds)] += 1
         self._answers(counts, good, conduct, rng)
 
     def _answers(self, counts: Counts, good: NDArray[np.intp], conduct: Conduct, rng: np.random.Generator) -> None:
@@ -236,12 +236,12 @@ class Callers:
 def drawn_latencies(
     good: NDArray[np.int64], late: int, shares: NDArray[np.float64], late_bin: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Latencies int [160] of so many good answers by slot, of these shares float [slots, 160] before the deadline, and of so
+    """Latencies int [320] of so many good answers by slot, of these shares float [slots, 320] before the deadline, and of so
     many that their deadline ended."""
     mixed = good @ shares
     mixed[late_bin:] = 0.0
     total, sum_of_all = int(good.sum()), float(mixed.sum())
-    found: NDArray[np.int64] = np.zeros(LATENCY_BINS, np.int64)
+    found: NDArray[np.int64] = np.zeros(LATENCY_HALVES, np.int64)
     if total and sum_of_all:
         found = rng.multinomial(total, mixed / sum_of_all)
     if late:

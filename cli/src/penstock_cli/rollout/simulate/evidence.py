@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.evidence import document
-from penstock_cli.rollout.simulate.counts import SCORE_BINS, Counts, Paired
+from penstock.evidence.halves import halved
+from penstock_cli.rollout.simulate.counts import SCORE_BINS, Counts, Paired, whole_bins
 
 STABLE, CANDIDATE = "sha256:" + "5" * 64, "sha256:" + "c" * 64
 """The digests of the two bundles."""
@@ -20,7 +21,8 @@ def entry_of(counts: Counts, bundle: str, revision: int, version: str, *, shadow
     """What a pod would tell of these counts. Each request is a batch of its own; what answers are made of is told of keys alone,
     for nobody decides by the rest."""
     late, broken = counts.late, counts.errors - counts.late
-    every, first = sparse(counts.all_latency), sparse(counts.latency)
+    every = sparse(whole_bins(counts.all_latency))
+    first, upper, known = halved(counts.latency.tolist())
     scores, answered = [0, *counts.outputs.tolist(), 0, 0, 0], int(counts.outputs.sum())
     labels = [counts.positives, answered - counts.positives, 0, 0]
     return document.Entry(
@@ -33,7 +35,7 @@ def entry_of(counts: Counts, bundle: str, revision: int, version: str, *, shadow
         errors={kind: number for kind, number in (("deadline_exceeded", late), ("internal", broken)) if number},
         keys=counts.keys,
         failed_keys={"internal": counts.failed_keys} if counts.failed_keys else {},
-        latency=document.Latency(call=every, request=every, keys=first, batches=int(counts.latency.sum())),
+        latency=document.Latency(every, every, first, known, upper, known),
         outputs={
             "scores.late": document.Histogram(_SCORES, scores, keys=scores),
             "label": document.Histogram(_LABELS, labels, keys=labels),
@@ -50,6 +52,7 @@ def sparse(counts: NDArray[np.int64]) -> document.Counts:
 
 
 def _pairs(pairs: Paired, by_keys: Paired | None = None) -> document.Paired:
+    ratios, upper, known = halved(pairs.ratios.tolist())
     return document.Paired(
         requests=pairs.requests,
         agreeing=pairs.agreeing,
@@ -57,9 +60,11 @@ def _pairs(pairs: Paired, by_keys: Paired | None = None) -> document.Paired:
         score_differences=sparse(pairs.differences),
         slower=pairs.slower,
         faster=pairs.agreeing + pairs.differing - pairs.slower,
-        latency_ratios=sparse(pairs.ratios),
+        latency_ratios=ratios,
         only_shadow_failed=pairs.only_shadow_failed,
         only_answer_failed=pairs.only_answer_failed,
         both_failed=pairs.both_failed,
         keys=None if by_keys is None else _pairs(by_keys),
+        ratios_upper=upper,
+        ratios_halved=known,
     )

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from penstock.evidence.scales import (
     DIFFERENCE_BINS,
-    LATENCY_BINS,
-    RATIO_BINS,
+    LATENCY_HALVES,
+    RATIO_HALVES,
     difference_bounds,
-    latency_bin,
-    latency_bounds_s,
-    ratio_bounds,
+    half_bounds_s,
+    latency_half,
+    ratio_half_bounds,
 )
 from penstock_cli.rollout.simulate.counts import SCORE_BINS
 from penstock_cli.rollout.simulate.faults import Fault
@@ -44,8 +44,8 @@ class Service:
 
     @property
     def late_bin(self) -> int:
-        """The first bin of latencies that are beyond the deadline; LATENCY_BINS for none."""
-        return latency_bin(self.deadline_s) if self.deadline_s < math.inf else LATENCY_BINS
+        """The first half of a bin of latencies that are beyond the deadline; LATENCY_HALVES for none."""
+        return latency_half(self.deadline_s) if self.deadline_s < math.inf else LATENCY_HALVES
 
 
 _BUSIEST = 0.95
@@ -61,7 +61,7 @@ def queueing(service: Service, load: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def latency_shares(service: Service, slowness: NDArray[np.float64], factor: float, slow_share: float) -> NDArray[np.float64]:
-    """Shares of the 160 bins, float [slots, 160], where `slow_share` of requests are `factor` times as slow."""
+    """Shares of the halves of bins, float [slots, 320], where `slow_share` of requests are `factor` times as slow."""
     usual = (_edge_logs()[None, :] - math.log(service.median_s) - np.log(slowness)[:, None]) / service.spread
     cumulative = normal_shares(usual)
     if factor != 1:
@@ -89,7 +89,8 @@ def output_shares(distance: float) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=256)
 def ratio_shares(service: Service, fault: Fault) -> NDArray[np.float64]:
-    """Shares of the 160 bins of the shadow's latency by the answer's; their spreads are independent, so some are below one."""
+    """Shares of the 320 halves of bins of the shadow's latency by the answer's; their spreads are independent, so some are below
+    one."""
     apart = service.spread * math.sqrt(2)
     usual = _ratio_logs() / apart
     slow = normal_shares(usual - math.log(fault.latency) / apart)
@@ -117,12 +118,12 @@ def positive_share(service: Service, fault: Fault, *, is_candidate: bool) -> flo
 
 @cache
 def _edge_logs() -> NDArray[np.float64]:
-    return np.log([latency_bounds_s(number)[0] for number in range(LATENCY_BINS + 1)])
+    return np.log([half_bounds_s(number)[0] for number in range(LATENCY_HALVES + 1)])
 
 
 @cache
 def _ratio_logs() -> NDArray[np.float64]:
-    return np.log([ratio_bounds(number)[0] for number in range(RATIO_BINS + 1)])
+    return np.log([ratio_half_bounds(number)[0] for number in range(RATIO_HALVES + 1)])
 
 
 @cache

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.evidence.scales import LATENCY_BINS, RATIO_BINS
+from penstock.evidence.scales import LATENCY_HALVES, RATIO_HALVES
 from penstock_cli.rollout.simulate.callers import CANDIDATE, STABLE, Callers, Conduct, Fates, drawn_latencies
 from penstock_cli.rollout.simulate.counts import Counts, Paired
 from penstock_cli.rollout.simulate.faults import Fault
@@ -141,7 +141,7 @@ class Trace:
     def _late(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
         """The chance that an answer is too late, by slot."""
         late_bin = self.scenario.service.late_bin
-        if late_bin >= LATENCY_BINS:
+        if late_bin >= LATENCY_HALVES:
             return np.zeros(len(shares))
         found: NDArray[np.float64] = np.clip(shares[:, late_bin:].sum(axis=1), 0.0, 1.0)
         return found
@@ -224,8 +224,8 @@ class Trace:
             good + sum(failed),
             good - differing,
             differing,
-            # Bin 80 begins at equal latencies.
-            int(ratios[RATIO_BINS // 2 :].sum()),
+            # The upper ones begin at equal latencies.
+            int(ratios[RATIO_HALVES // 2 :].sum()),
             shadow,
             answer,
             both,
