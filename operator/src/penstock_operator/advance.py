@@ -186,11 +186,11 @@ def _verify(version: ModelVersion, stage: Stage, here: Situation) -> Step:
         return Step(stage, 0, "Verifying", message)
     verdict = read_verdict(job, version)
     if verdict is None:
+        why = f": {job.message}" if job.message else ""
         if version.status.verify_attempts + 1 >= here.policy.verify_attempts:
-            return Step(
-                Stage.FAILED, 0, "VerificationBroken", f"its job ended {here.policy.verify_attempts} times without a verdict"
-            )
-        return Step(stage, 0, "Verifying", "its job ended without a verdict, and is run again", again=True)
+            told = f"its job ended {here.policy.verify_attempts} times without a verdict{why}"
+            return Step(Stage.FAILED, 0, "VerificationBroken", told)
+        return Step(stage, 0, "Verifying", f"its job ended without a verdict, and is run again{why}", again=True)
     if not verdict.ok:
         return Step(Stage.FAILED, 0, verdict.reason, verdict.message, verdict=verdict)
     return Step(Stage.VERIFYING, 0, "Verified", verdict=verdict)

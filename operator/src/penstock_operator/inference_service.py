@@ -195,4 +195,5 @@ def _why(conditions: dict[str, dict[str, Any]], status: dict[str, Any]) -> str:
     # What is only told for information, as `Stopped`, is not waited for.
     waiting = {name: c for name, c in conditions.items() if c.get("status") != "True" and c.get("severity") != "Info"}
     told = [f"{name}: {c.get('message') or c.get('reason') or c.get('status')}" for name, c in waiting.items()]
-    return str(failed or "; ".join(told))[:512]
+    # Of a log, which that is, the end has the reason.
+    return str(failed)[-512:] if failed else "; ".join(told)[:512]

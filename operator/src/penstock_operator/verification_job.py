@@ -154,7 +154,7 @@ def read_job(document: dict[str, Any], pods: list[dict[str, Any]]) -> Job:
         deleting=bool(metadata.get("deletionTimestamp")),
         killed_for_memory=killed,
         report=report,
-        message=_why(waiting, pods),
+        message=_why(waiting, pods) or _unfetched(pods),
         has_pod=bool(pods),
         made=metadata.get("creationTimestamp") or "",
     )
@@ -182,4 +182,15 @@ def _why(waiting: dict[str, Any], pods: list[dict[str, Any]]) -> str:
         for condition in (pod.get("status") or {}).get("conditions") or []:
             if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
                 return str(condition.get("message", ""))[:512]
+    return ""
+
+
+def _unfetched(pods: list[dict[str, Any]]) -> str:
+    """What a container that was to fetch the bundle said when it ended in vain: the end of its log, where the reason is."""
+    for pod in pods:
+        for one in (pod.get("status") or {}).get("initContainerStatuses") or []:
+            ended = (one.get("state") or {}).get("terminated") or {}
+            if ended.get("exitCode"):
+                said = str(ended.get("message") or ended.get("reason") or "").strip()
+                return f"{one.get('name', '')}: {said[-400:]}"
     return ""
