@@ -251,7 +251,7 @@ def _count(who: str, make: Any, runs: int) -> int:
     """Half as many of what nothing is promised of, and few of the costliest, whose figures leave the least doubt."""
     if make is RankJudge:
         return max(runs // 8, 2)
-    return max(runs, 2) if who == "evidence" else max(runs // 2, 2)
+    return max(runs, 2) if who.startswith("evidence") else max(runs // 2, 2)
 
 
 def _all(
