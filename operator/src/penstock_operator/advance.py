@@ -9,54 +9,21 @@ operator that dies in between leaves behind what was meant, and the next one doe
 Invariant: no step towards more requests is taken unless every transformer acknowledges the route as it is.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
-from penstock_operator.acknowledgement import Acknowledgement
 from penstock_operator.analysis import Move
 from penstock_operator.baseline import MOST, WITHOUT, has_step, is_asked, missing, wanted_digest
 from penstock_operator.clock import duration_s, read_moment, write_moment
-from penstock_operator.cluster import INFERENCE_SERVICES, JOBS, Kind
+from penstock_operator.cluster import INFERENCE_SERVICES
 from penstock_operator.judgement import FULL_S, is_tried, judge, place_of
 from penstock_operator.live_reason import kept_reason, live_again, live_by_evidence, live_by_hand
 from penstock_operator.model_version import PROMOTE, ROLLBACK, ModelVersion
-from penstock_operator.policy import Policy
-from penstock_operator.roles import Roles, is_leaving, is_verified, live_moment, stage_of
+from penstock_operator.patience import is_given_up, is_overdue, since_s
+from penstock_operator.roles import is_leaving, is_verified, live_moment, stage_of
 from penstock_operator.seen import InferenceService, Seen
 from penstock_operator.stage import ENDED, JOINED, Stage
-from penstock_operator.verdict import Verdict, read_verdict
-
-_NO_POD_S = 15.0
-"""Pods of a job come at once, unless a quota or a policy refuses them; only the job's events have their words."""
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Where a version stands next, and why. `kept_until` only of one that is kept; `verdict` of one that was just verified;
-    `again`: its verification ended without one. `evidence`: what the status is to remember of this look, if it was one.
-    `baseline`: what its status is to say of that from now on, None for what it says; `without`: reason and message of doing
-    without one."""
-
-    stage: Stage
-    weight: int
-    reason: str
-    message: str = ""
-    kept_until: str = ""
-    verdict: Verdict | None = None
-    again: bool = False
-    evidence: dict[str, Any] | None = None
-    baseline: str | None = None
-    without: tuple[str, str] = ("", "")
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What all versions of a model share in one look."""
-
-    seen: Seen
-    roles: Roles
-    acknowledged: Acknowledgement
-    policy: Policy
+from penstock_operator.step import Situation, Step
+from penstock_operator.verifying import step_by_job
 
 
 def own_service(seen: Seen, version: ModelVersion) -> InferenceService | None:
@@ -152,7 +119,7 @@ def _rise(version: ModelVersion, stage: Stage, here: Situation) -> Step:
     if lost is not None:
         return replace(stay, baseline=WITHOUT, without=lost)
     untried = stage is Stage.JOINING or (stage is Stage.PROMOTING and here.roles.base is None and not here.roles.users_own)
-    if ack.refused and ack.written and untried and _since(version, here) >= here.policy.rejected_s:
+    if ack.refused and ack.written and untried and since_s(version, here) >= here.policy.rejected_s:
         return Step(Stage.FAILED, 0, "RouteRefused", ack.refused[0][:512])
     if not ack.complete:
         return Step(stage, stay.weight, *ack.describe())
@@ -171,29 +138,7 @@ def _verify(version: ModelVersion, stage: Stage, here: Situation) -> Step:
         return Step(Stage.PENDING, 0, "InferenceServiceMissing", f"InferenceService {seen.model} was deleted")
     if stage is Stage.PENDING:
         return Step(Stage.VERIFYING, 0, "Verifying")
-    job = seen.jobs.get(version.job)
-    if job is None or job.owner != version.uid or job.deleting or job.attempt != version.status.verify_attempts:
-        why_not = here.seen.why_not(JOBS, version.job)
-        if why_not and _is_given_up(version, JOBS, version.job, here):
-            return Step(Stage.FAILED, 0, "VerificationTimedOut", why_not)
-        return Step(stage, 0, "JobRefused", why_not) if why_not else Step(stage, 0, "Verifying", "its job is being made")
-    if not job.ended:
-        message = job.message
-        if not job.has_pod and seen.now - read_moment(job.made, seen.now) >= _NO_POD_S:
-            message = f"its job has no pod: kubectl describe job {job.name}"
-        if _is_overdue(version, here):
-            return Step(Stage.FAILED, 0, "VerificationTimedOut", message or "its job did not end within maxDuration")
-        return Step(stage, 0, "Verifying", message)
-    verdict = read_verdict(job, version)
-    if verdict is None:
-        why = f": {job.message}" if job.message else ""
-        if version.status.verify_attempts + 1 >= here.policy.verify_attempts:
-            told = f"its job ended {here.policy.verify_attempts} times without a verdict{why}"
-            return Step(Stage.FAILED, 0, "VerificationBroken", told)
-        return Step(stage, 0, "Verifying", f"its job ended without a verdict, and is run again{why}", again=True)
-    if not verdict.ok:
-        return Step(Stage.FAILED, 0, verdict.reason, verdict.message, verdict=verdict)
-    return Step(Stage.VERIFYING, 0, "Verified", verdict=verdict)
+    return step_by_job(version, here)
 
 
 def _no_predictor(version: ModelVersion, here: Situation, otherwise: str) -> tuple[str, str]:
@@ -211,13 +156,13 @@ def _warm(version: ModelVersion, service: InferenceService | None, here: Situati
         return Step(Stage.WARMING, 0, "NameTaken", f"InferenceService {other.name} is there and is not this version's")
     if service is None:
         reason, message = _no_predictor(version, here, "StartingPredictor")
-        if _is_given_up(version, INFERENCE_SERVICES, version.predictor, here):
+        if is_given_up(version, INFERENCE_SERVICES, version.predictor, here):
             return Step(Stage.FAILED, 0, "WarmingTimedOut", message)
         return Step(Stage.WARMING, 0, reason, message)
     missing = pods_missing(version, service)
     if not service.ready or missing:
         message = missing if service.ready else service.message
-        if _is_overdue(version, here):
+        if is_overdue(version, here):
             return Step(Stage.FAILED, 0, "WarmingTimedOut", message or "its pods were not ready within maxDuration")
         return Step(Stage.WARMING, 0, "StartingPredictor", message)
     if here.roles.base is None and here.roles.users_own and not here.seen.held:
@@ -291,7 +236,7 @@ def _await_baseline(version: ModelVersion, here: Situation) -> Step | None:
         return None
     stay = Step(stage_of(version), version.status.weight, "StartingBaseline")
     lacks = missing(version, digest, here.seen)
-    if lacks and _is_overdue(version, here):
+    if lacks and is_overdue(version, here):
         return replace(stay, baseline=WITHOUT, without=("BaselineTimedOut", f"not ready within maxDuration: {lacks}"))
     if lacks:
         return replace(stay, message=lacks)
@@ -309,7 +254,7 @@ def _lost_baseline(version: ModelVersion, here: Situation) -> tuple[str, str] | 
         return "VersionBeforeChanged", "another version answers by now than the one that its pods hold"
     ack = here.acknowledged
     # One that refuses only the arm, as an older transformer does, would stay behind for ever, and a new one not come up.
-    if ack.refused and ack.written and _since(version, here) >= here.policy.rejected_s:
+    if ack.refused and ack.written and since_s(version, here) >= here.policy.rejected_s:
         return "RouteRefused", ack.refused[0][:512]
     return None
 
@@ -326,21 +271,3 @@ def _awaiting(version: ModelVersion) -> tuple[str, str]:
 
 def _live_moment(here: Situation) -> str:
     return live_moment(here.seen.versions, here.seen.now)
-
-
-def _since(version: ModelVersion, here: Situation) -> float:
-    """Seconds since it came to its stage."""
-    return here.seen.now - read_moment(version.status.stage_since, here.seen.now)
-
-
-def _is_overdue(version: ModelVersion, here: Situation) -> bool:
-    """Whether it has been in its stage for `maxDuration`."""
-    return _since(version, here) >= duration_s(version.spec.rollout.max_duration, 7200.0)
-
-
-def _is_given_up(version: ModelVersion, kind: Kind, name: str, here: Situation) -> bool:
-    """Whether what it waits for is refused for good: at a try as well that was made when it was overdue."""
-    refusal = here.seen.refused.get((kind, name))
-    if refusal is None or not refusal.is_lasting:
-        return False
-    return _is_overdue(version, replace(here, seen=replace(here.seen, now=refusal.tried)))

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from penstock_operator.acknowledgement import Acknowledgement, is_unused, is_written
-from penstock_operator.advance import Situation, Step, own_service, step_of
+from penstock_operator.advance import own_service, step_of
 from penstock_operator.baseline import BUNDLE, annotations_of, baseline_name, is_asked, is_current, wanted_digest
 from penstock_operator.clock import duration_s, read_moment
 from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Kind
@@ -31,6 +31,7 @@ from penstock_operator.route import own_address, predictor_address, route_docume
 from penstock_operator.seen import Entry, Route, Seen
 from penstock_operator.stage import ENDED, JOINED, Stage
 from penstock_operator.status import next_status
+from penstock_operator.step import Situation, Step
 from penstock_operator.verification_job import verification_job
 
 

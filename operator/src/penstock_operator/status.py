@@ -5,13 +5,14 @@ Invariant: a look that finds nothing new writes nothing; a condition's time is t
 
 import msgspec
 
-from penstock_operator.advance import Situation, Step, own_service, pods_missing
+from penstock_operator.advance import own_service, pods_missing
 from penstock_operator.baseline import MOST, WITHOUT, baseline_name, has_step, in_route, is_asked, missing, wanted_digest
 from penstock_operator.clock import write_moment
 from penstock_operator.cluster import INFERENCE_SERVICES
 from penstock_operator.model_version import Condition, ModelVersion, Status
 from penstock_operator.roles import is_verified, live_moment, stage_of
 from penstock_operator.stage import JOINED, UNFINISHED, Stage, phase_of
+from penstock_operator.step import Situation, Step
 
 _ROUTED = JOINED | {Stage.LIVE, Stage.KEPT}
 
