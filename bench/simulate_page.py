@@ -54,9 +54,8 @@ def page(found: dict[str, Any]) -> Iterator[str]:
 
 def _good(part: dict[str, Any]) -> Iterator[str]:
     yield (
-        f"## A good version\n\n{part['runs']} rollouts of most kinds of traffic by evidence without a shadow, half as many with"
-        f" one and by thresholds, an eighth by the rank test, {part['date']}. The threshold was tuned on {part['tuning']} other"
-        " rollouts than these.\n"
+        f"## A good version\n\n{part['runs']} rollouts of most kinds of traffic by evidence, half as many by thresholds, an eighth"
+        f" by the rank test, {_made(part)}. The threshold was tuned on {part['tuning']} other rollouts than these.\n"
     )
     rows = [
         [traffic, rules, _runs(one), _share(one["rolled_back"]), _share(one["waiting"]), _times(one["seconds_live"])]
@@ -95,8 +94,8 @@ def _ours(table: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, dict[str
 
 def _bad(part: dict[str, Any], good: dict[str, Any]) -> Iterator[str]:
     yield (
-        f"## A faulty version\n\nConstant traffic; {part['runs']} rollouts of each fault by evidence, half as many with a shadow"
-        f" and by thresholds, an eighth by the rank test, {part['date']}. Requests: those that it failed.\n"
+        f"## A faulty version\n\nConstant traffic; {part['runs']} rollouts of each fault by evidence, half as many by"
+        f" thresholds, an eighth by the rank test, {_made(part)}. Requests: those that it failed.\n"
     )
     rows = [
         [
@@ -156,7 +155,7 @@ def _found(one: dict[str, Any]) -> float:
 
 def _power(part: dict[str, Any]) -> Iterator[str]:
     said = "ours without a shadow, given half an hour; half as many by thresholds, an eighth by the rank test"
-    yield f"## By size of the fault\n\n{part['runs']} rollouts of each size by evidence, {part['date']}; {said}.\n"
+    yield f"## By size of the fault\n\n{part['runs']} rollouts of each size by evidence, {_made(part)}; {said}.\n"
     yield "![What is rolled back, by size of the fault](rollouts-power.png)\n"
     yield (
         "What is within its margin ours lets on, as it was asked to; a rule without margins takes back what is a little worse,\n"
@@ -166,7 +165,7 @@ def _power(part: dict[str, Any]) -> Iterator[str]:
 
 def _edge(part: dict[str, Any]) -> Iterator[str]:
     said = "On a margin a version may be rolled back with a chance of alpha (1 %), beyond it go live with that."
-    yield f"## On the edge\n\n{part['runs']} rollouts of each, {part['date']}, two hours at most, without a shadow. {said}\n"
+    yield f"## On the edge\n\n{part['runs']} rollouts of each, {_made(part)}, two hours at most, without a shadow. {said}\n"
     rows = [
         [name, _share(one["rolled_back"]), _share(one["live"]), _share(one["waiting"])]
         for name, table in part["table"].items()
@@ -174,6 +173,11 @@ def _edge(part: dict[str, Any]) -> Iterator[str]:
     ]
     yield from table_lines(["version", "rolled back", "live", "still waiting after 2 h"], rows)
     yield ""
+
+
+def _made(part: dict[str, Any]) -> str:
+    """When, and what it took."""
+    return f"{part['date']} (in {seconds_said(part['seconds'])}, {seconds_said(part['cpu_seconds'])} of CPU)"
 
 
 def _runs(one: dict[str, Any]) -> str:
