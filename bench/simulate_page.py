@@ -54,8 +54,8 @@ def page(found: dict[str, Any]) -> Iterator[str]:
 
 def _good(part: dict[str, Any]) -> Iterator[str]:
     yield (
-        f"## A good version\n\n{part['runs']} rollouts of most kinds of traffic by evidence, half as many by thresholds, an eighth"
-        f" by the rank test, {_made(part)}. The threshold was tuned on {part['tuning']} other rollouts than these.\n"
+        f"## A good version\n\n{part['runs']} rollouts of most kinds of traffic by evidence, half as many by thresholds, an"
+        f" eighth by the rank test, {_made(part)}. The threshold was tuned on {part['tuning']} other rollouts than these.\n"
     )
     rows = [
         [traffic, rules, _runs(one), _share(one["rolled_back"]), _share(one["waiting"]), _times(one["seconds_live"])]
