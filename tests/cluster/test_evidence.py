@@ -38,7 +38,7 @@ FAULTS = {
     "2 % errors": Fault("refuses", "errorRate", ("requests failed", "points more, over the margin of 0.5")),
     "doubled latency": Fault("slow", "latencyP99", ("latency of", "times as long, over the margin of 1.25")),
     "swapped labels": Fault("swapped", "disagreement", ("gives another label", "over the margin of 5 %"), {"shadow": SHADOW}),
-    "shifted scores": Fault("shifted", "outputDrift", ("the answers (", "over the margin of 0.15")),
+    "shifted scores": Fault("shifted", "outputDrift", ("'s answers (", "over the margin of 15 %")),
 }
 
 

@@ -9,13 +9,10 @@ moment in `liveSince`. A version that went live by another strategy has none.
 from collections.abc import Mapping
 from typing import Any
 
-from penstock_operator.analysis.alpha import DISAGREEMENT, ERROR_RATE, LATENCY, OUTPUTS, QUALITY
+from penstock_operator.analysis.alpha import ERROR_RATE
+from penstock_operator.analysis.nouns import none_found
 from penstock_operator.analysis.words import several
 from penstock_operator.model_version import PROMOTE, ModelVersion
-
-_NOUNS = {
-    LATENCY: "latency", OUTPUTS: "answers", DISAGREEMENT: "labels", QUALITY: "outcomes",
-}  # fmt: skip
 
 
 def live_by_evidence(said: str, verdicts: Mapping[str, Any], since: str) -> tuple[str, dict[str, Any]]:
@@ -25,13 +22,10 @@ def live_by_evidence(said: str, verdicts: Mapping[str, Any], since: str) -> tupl
     tests = analysis.get("tests") or {}
     requests = int((analysis.get("candidate") or {}).get("requests") or 0)
     numbers = (tests.get(ERROR_RATE) or {}).get("says") or ""
-    others = [noun for test, noun in _NOUNS.items() if test in tests]
     text = f"after {several(requests, 'request')} at 100 %: {said}"
     if numbers:
         text += f" {numbers[:1].upper()}{numbers[1:]}."
-    if others:
-        text += f" No harm over its margin was found in {_listed(others)} either."
-    return _kept(text, verdicts, since)
+    return _kept(text + none_found(tests), verdicts, since)
 
 
 def live_by_hand(version: ModelVersion, since: str) -> tuple[str, dict[str, Any]]:
@@ -59,7 +53,3 @@ def _kept(text: str, evidence: Mapping[str, Any], since: str) -> tuple[str, dict
 
 def _beginning(moment: str) -> str:
     return f"Live since {moment}: "
-
-
-def _listed(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

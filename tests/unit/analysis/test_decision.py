@@ -36,6 +36,7 @@ def test_a_good_version_goes_on_and_its_sentence_says_that_it_is_no_worse() -> N
     assert analysis.move is Move.ADVANCE
     assert [one.verdict for one in analysis.findings] == [Verdict.HARMLESS] * 3
     assert analysis.sentence.startswith("No worse than flights-7 at 5 %: 0.1 % of flights-8's requests failed")
+    assert analysis.sentence.endswith(" margin of 0.5. Nor is it worse by more than its margins in latency or answers.")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,11 @@ def test_a_good_version_goes_on_and_its_sentence_says_that_it_is_no_worse() -> N
     [
         (_arm(2000, failed=80), "errorRate", "4 % of flights-8's requests failed (80 of 2,000)"),
         (_arm(2000, failed=2, slower=2.0), "latencyP99", "latency of flights-8 is"),
-        (_arm(2000, failed=2, moved=0.4), "outputDrift", "the answers (label) of flights-8 and flights-7 differ by 0.4"),
+        (
+            _arm(2000, failed=2, moved=0.4),
+            "outputDrift",
+            "40 % of flights-8's answers (label) would have to change to be distributed as flights-7's (2,000 against 40,000 req",
+        ),
     ],
 )
 def test_each_fault_is_rolled_back_by_its_own_test_and_words(bad: Arm, test: str, told: str) -> None:
@@ -89,7 +94,8 @@ def test_a_shadow_that_swaps_labels_is_out_within_a_few_copies() -> None:
         ),
         (
             Pairs(requests=600, units=600, agreeing=598, differing=2, ratios={176: 500, 160: 98}),
-            "takes 2 times as long as flights-7",
+            "takes 2 times as long as flights-7 in the median (598 copied); with 99 % confidence at least 2 times as long, over"
+            " the margin of 1.25",
         ),
     ],
 )
@@ -128,7 +134,8 @@ def test_a_shadow_whose_copies_take_longer_by_less_than_the_margin_is_left_to_th
     assert latency is not None
     assert latency.verdict is Verdict.UNDECIDED
     assert latency.words.endswith(
-        "takes 1.19 times as long as flights-7 in the median (3,000 copied); not established to be over the margin of 1.25"
+        "takes 1.19 times as long as flights-7 in the median (3,000 copied); with 99 % confidence at least 1.19 times as long,"
+        " not known to be over the margin of 1.25"
     )
     # There it is asked for, of requests.
     step = replace(SHADOWED, place=1)
@@ -164,7 +171,7 @@ def test_a_shadow_waits_while_it_looks_slower_than_the_margin() -> None:
     assert (analysis.move, analysis.sentence) == (
         Move.WAIT,
         "Undecided at shadow: on the same requests flights-8 takes 1.54 times as long as flights-7 in the median (3,000 copied);"
-        " not established to be over the margin of 1.25.",
+        " with 99 % confidence at least 1 times as long, not known to be over the margin of 1.25.",
     )
     assert analyse(SHADOWED, looks, {}, tell_all=False).move is Move.WAIT
 
@@ -250,7 +257,9 @@ def test_drift_from_training_tells_and_decides_nothing() -> None:
     candidate = replace(GOOD.candidate, training={"label": ((3000, 7000), (700, 300))})
     analysis = analyse(STEPS, replace(GOOD, candidate=candidate), {})
     assert analysis.move is Move.ADVANCE
-    assert analysis.alerts == ("label of flights-8 is 0.4 of 1 away from its training, over 0.15",)
+    assert analysis.alerts == (
+        "40 % of flights-8's answers (label) would have to change to be distributed as in its training, over the margin of 15 %",
+    )
 
 
 def test_what_chance_did_to_a_small_profile_is_no_drift() -> None:

@@ -198,7 +198,10 @@ def test_answers_far_from_those_of_training_are_told_and_decide_nothing() -> Non
     assert conditions(world).keys() & {"Drifted"} == set()
     traffic.late = 0.5
     traffic.run(300)
-    assert conditions(world)["Drifted"] == ("True", "label of flights-2 is 0.4 of 1 away from its training, over 0.15")
+    assert conditions(world)["Drifted"] == (
+        "True",
+        "40 % of flights-2's answers (label) would have to change to be distributed as in its training, over the margin of 15 %",
+    )
     told = [document for (plural, _, _), document in world.cluster.objects.items() if plural == "events"]
     assert [(one["type"], one["reason"]) for one in told].count(("Warning", "FarFromTraining")) == 1
     traffic.run(1800)

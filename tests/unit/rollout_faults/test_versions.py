@@ -184,7 +184,8 @@ def test_a_shadow_that_is_slow_is_out_before_anybody_was_answered_by_it(story: M
     assert (it.phase, max(it.weights)) == ("RolledBack", 0)
     assert "on the same requests flights-2 takes" in it.message
     assert "times as long as flights-1 in the median" in it.message
-    assert it.message.endswith("established to be over the margin of 1.5.")
+    assert "with 99 % confidence at least" in it.message
+    assert it.message.endswith("times as long, over the margin of 1.5.")
 
 
 def test_an_equal_version_whose_copies_take_longer_than_requests_does_not_stay_a_shadow(story: Make) -> None:

@@ -22,8 +22,9 @@ def weight_of(total: float, apart: float) -> float:
 class Arm:
     """What one version did.
 
-    `units` and how many of them `failed`; `requests` and `rows` that they sent. Of each unit its first request, where that was
-    answered: `latency`, by the number of its logarithmic bin, of which `per_doubling` make a factor of 2, and `calls` to the
+    `units` and how many of them `failed`; `requests` and `rows` that they sent, of which `uncounted` requests are of no unit:
+    their caller had left, or too many came to look at their key. Of each unit its first request, where that was answered:
+    `latency`, by the number of its logarithmic bin, of which `per_doubling` make a factor of 2, and `calls` to the
     predictor that several of them shared (0: as many); `outputs`, histograms of one row of it by name. `training`: by name, live
     counts and those of the bundle's profile in the same bins.
     """
@@ -31,6 +32,7 @@ class Arm:
     units: int = 0
     failed: int = 0
     requests: int = 0
+    uncounted: int = 0
     rows: int = 0
     calls: int = 0
     latency: Mapping[int, int] = field(default_factory=dict)
@@ -43,12 +45,14 @@ class Arm:
 class Pairs:
     """A shadow beside what was answered, on the same `requests`, all the rest by `units`.
 
-    Of each unit its first pair, or the first that failed: `only_shadow_failed`, `only_answer_failed`, one of the two halves;
-    `agreeing` and `differing`: labels were all equal, or not. `ratios`: by the logarithmic bin, `per_doubling` as of `Arm`, of
-    the shadow's latency divided by the answer's, of whose copies several shared one of the shadow's `calls` (0: none did).
+    About `uncounted` of the requests are of no unit. Of each unit its first pair, or the first that failed: `only_shadow_failed`,
+    `only_answer_failed`, one of the two halves; `agreeing` and `differing`: labels were all equal, or not. `ratios`: by the
+    logarithmic bin, `per_doubling` as of `Arm`, of the shadow's latency divided by the answer's, of whose copies several shared
+    one of the shadow's `calls` (0: none did).
     """
 
     requests: int = 0
+    uncounted: float = 0.0
     units: float = 0.0
     agreeing: float = 0.0
     differing: float = 0.0

@@ -4,7 +4,7 @@ Taken from `penstock.evidence.scales`, so that a change there is a change here. 
 some transformer, or the operator of a while ago, knew no others: of each stage's counts one of the two, for bins cannot be split.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import log2, sqrt
 from typing import TypeVar
 
@@ -16,6 +16,8 @@ FINE = round(1.0 / log2(_HIGH / _LOW))
 COARSE = FINE // 2
 """The same of transformers that do not tell halves of bins."""
 _DOUBLINGS = ratio_half(1.0) // FINE
+SOUGHT = 8
+"""How many doublings away a bound of a ratio is looked for, either way."""
 
 N = TypeVar("N", int, float)
 
@@ -34,6 +36,14 @@ def ratio_of(shift: int, per_doubling: int) -> float:
 def even(per_doubling: int) -> int:
     """The bin of ratios whose lower edge is 1."""
     return _DOUBLINGS * per_doubling
+
+
+def greatest_shift(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """The greatest shift below `high` for which a falling condition holds, by bisection; `low` if for none above that."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
 
 
 def coarsened(counts: Mapping[int, N], per_doubling: int, wanted: int) -> Mapping[int, N]:

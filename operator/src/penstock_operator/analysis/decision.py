@@ -23,9 +23,10 @@ from typing import Any
 
 from penstock_operator.analysis.alpha import ERROR_RATE, LATENCY, QUALITY, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Evidence
-from penstock_operator.analysis.error_rate import measure_error_rate, unit, would_tell
+from penstock_operator.analysis.error_rate import measure_error_rate, would_tell
 from penstock_operator.analysis.finding import Finding, Measured, Verdict, judge
 from penstock_operator.analysis.latency import measure_latency
+from penstock_operator.analysis.nouns import METRICS, none_found, noun
 from penstock_operator.analysis.outputs import drift, measure_outputs
 from penstock_operator.analysis.quality import measure_quality
 from penstock_operator.analysis.shadow import (
@@ -36,7 +37,7 @@ from penstock_operator.analysis.shadow import (
     measure_paired_latency,
 )
 from penstock_operator.analysis.trial import Trial
-from penstock_operator.analysis.words import several
+from penstock_operator.analysis.words import listed, several
 from penstock_operator.warmth import WARM_S
 
 
@@ -137,25 +138,32 @@ def _decide(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> 
     waiting = [one for one in findings if one.verdict is Verdict.UNDECIDED and one.test not in only_harm]
     missing = _copies_missing(trial, evidence, findings)
     if not waiting and not missing:
-        return (
-            Move.ADVANCE,
-            f"No worse than {trial.baseline} at {trial.stage.name}: {'; '.join(one.words for one in findings[:1])}.",
-        )
+        return Move.ADVANCE, _no_worse(trial, findings)
     slowest = min(waiting, key=lambda one: one.harmless, default=None)
     return _wait(trial, missing if slowest is None else slowest.words)
+
+
+def _no_worse(trial: Trial, findings: tuple[Finding, ...]) -> str:
+    """Why it goes on: the numbers of the first test, and of the others which have shown that there is no harm, which none yet."""
+    kept = [METRICS[one.test] for one in findings[1:] if one.verdict is Verdict.HARMLESS]
+    text = f"No worse than {trial.baseline} at {trial.stage.name}: {findings[0].words}."
+    if kept:
+        text += f" Nor is it worse by more than its margins in {listed(kept, 'or')}."
+    return text + none_found([one.test for one in findings[1:] if one.verdict is not Verdict.HARMLESS])
 
 
 def _unseen(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> str:
     """Why harm that comes only with all requests might not have shown yet: callers went, transformers were replaced a minute ago,
     or nothing is answered at all. Empty if it would have."""
-    candidate, baseline, noun = evidence.candidate, evidence.baseline, unit(evidence)
+    candidate, baseline = evidence.candidate, evidence.baseline
+    called = noun(candidate, baseline)
     if candidate.failed >= candidate.units:
-        return f"{trial.candidate} has answered none of {several(candidate.units, noun)} so far"
+        return f"{trial.candidate} has answered none of {several(candidate.units, called)} so far"
     harmless = any(one.test == ERROR_RATE and one.verdict is Verdict.HARMLESS for one in findings)
     if harmless or would_tell(trial, evidence):
         return ""
     return (
-        f"{several(candidate.units, noun)} to {trial.candidate} and {several(baseline.units, noun)} to {trial.baseline}"
+        f"{several(candidate.units, called)} to {trial.candidate} and {several(baseline.units, called)} to {trial.baseline}"
         " are too few to tell even a version that fails all of them"
     )
 

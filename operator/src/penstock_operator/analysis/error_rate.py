@@ -5,12 +5,10 @@ from dataclasses import replace
 from penstock_operator.analysis.alpha import ERROR_RATE, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Arm, Evidence
 from penstock_operator.analysis.finding import Measured, Verdict
+from penstock_operator.analysis.nouns import each
 from penstock_operator.analysis.trial import Trial
 from penstock_operator.analysis.words import confidence, count, percent, points
 from penstock_operator.statistics.difference import Pair, log_e_above, log_e_below, lower_bound, upper_bound
-
-_NEARLY_ALL = 0.99
-"""Units by requests: a few that came twice are not worth another word."""
 
 
 def measure_error_rate(trial: Trial, evidence: Evidence) -> Measured:
@@ -32,22 +30,15 @@ def would_tell(trial: Trial, evidence: Evidence) -> bool:
     return measure_error_rate(trial, failing).harm >= harm_threshold(trial, ERROR_RATE)
 
 
-def unit(evidence: Evidence) -> str:
-    """What was counted, in a word: requests, or route keys, where many requests had one in common and counted once a minute."""
-    arms = evidence.candidate, evidence.baseline
-    return "route key" if any(arm.units < _NEARLY_ALL * arm.requests for arm in arms) else "request"
-
-
 def _counted(trial: Trial, evidence: Evidence) -> str:
     candidate, baseline = evidence.candidate, evidence.baseline
     ours, theirs = (
         f"{count(candidate.failed)} of {count(candidate.units)}",
         f"{count(baseline.failed)} of {count(baseline.units)}",
     )
-    each = "" if unit(evidence) == "request" else ", one of each route key in a minute"
     return (
-        f"{percent(_rate(candidate))} of {trial.candidate}'s requests failed ({ours}{each}) against {percent(_rate(baseline))}"
-        f" of {trial.baseline}'s ({theirs})"
+        f"{percent(_rate(candidate))} of {trial.candidate}'s requests failed ({ours}{each(candidate, baseline)})"
+        f" against {percent(_rate(baseline))} of {trial.baseline}'s ({theirs})"
     )
 
 

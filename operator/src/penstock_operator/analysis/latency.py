@@ -10,8 +10,9 @@ from math import log
 
 from penstock_operator.analysis.alpha import LATENCY, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Arm, Evidence, weight_of
-from penstock_operator.analysis.bins import coarsened, middle_s, ratio_of
+from penstock_operator.analysis.bins import SOUGHT, coarsened, greatest_shift, middle_s, ratio_of
 from penstock_operator.analysis.finding import Measured, Verdict
+from penstock_operator.analysis.nouns import each
 from penstock_operator.analysis.trial import Trial
 from penstock_operator.analysis.words import confidence, factor, seconds, several
 from penstock_operator.statistics.betting import log_mean
@@ -19,8 +20,6 @@ from penstock_operator.statistics.quantile import Sample, log_e_longer, log_e_no
 
 _TAILS = ((0.5, "p50", 0.3), (0.1, "p90", 0.2), (0.01, "p99", 0.5))
 """What is beyond the quantile, its name, and its share of the capital."""
-_DOUBLINGS = 8
-"""How far bounds are looked for, either way."""
 
 
 def measure_latency(trial: Trial, evidence: Evidence) -> Measured | None:
@@ -28,9 +27,11 @@ def measure_latency(trial: Trial, evidence: Evidence) -> Measured | None:
     two versions that fail alike are not known to be equally fast."""
     scale = min(evidence.candidate.per_doubling, evidence.baseline.per_doubling)
     candidate, baseline = _sample(evidence.candidate, scale), _sample(evidence.baseline, scale)
+    of_each = each(evidence.candidate, evidence.baseline)
     if not candidate.total and not baseline.total:
         sent = evidence.candidate.units + evidence.baseline.units
-        return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: f"none of {several(sent, 'request')} was answered") if sent else None
+        said = f"none of {several(sent, 'request')}{of_each} was answered"
+        return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: said) if sent else None
     margin = trial.rollout.margins.latency_p99
     over, within = shift_over(margin, scale), shift_within(margin, scale)
     longer = [log_e_longer(candidate, baseline, tail, over) for tail, _, _ in _TAILS]
@@ -44,7 +45,7 @@ def measure_latency(trial: Trial, evidence: Evidence) -> Measured | None:
             at = max(range(len(_TAILS)), key=lambda place: longer[place] + log(_TAILS[place][2]))
         else:
             at = min(range(len(_TAILS)), key=lambda place: (kept()[place], place))
-        return _describe(trial, candidate, baseline, at, verdict, scale)
+        return _describe(trial, candidate, baseline, at, verdict, scale, of_each)
 
     harm = log_mean((share, value) for (_, _, share), value in zip(_TAILS, longer, strict=True))
     return Measured(LATENCY, harm, lambda: min(kept()), describe)
@@ -57,17 +58,20 @@ def _sample(arm: Arm, scale: int) -> Sample:
     return Sample.of(coarsened(arm.latency, arm.per_doubling, scale), weight_of(total, arm.calls))
 
 
-def _describe(trial: Trial, candidate: Sample, baseline: Sample, at: int, verdict: Verdict, scale: int) -> str:
+def _describe(trial: Trial, candidate: Sample, baseline: Sample, at: int, verdict: Verdict, scale: int, of_each: str) -> str:
     tail, name, share = _TAILS[at]
     margin, sure = trial.rollout.margins.latency_p99, confidence(trial.rollout.alpha)
     text = (
-        f"{name} latency of {trial.candidate} is {_at(candidate, tail, scale)} ({_counted(candidate)})"
+        f"{name} latency of {trial.candidate} is {_at(candidate, tail, scale)} ({_counted(candidate)}{of_each})"
         f" against {_at(baseline, tail, scale)} of {trial.baseline} ({_counted(baseline)})"
     )
     if verdict is Verdict.HARMFUL:
         needed = harm_threshold(trial, LATENCY) - log(share)
-        least = _greatest(lambda shift: log_e_longer(candidate, baseline, tail, shift) >= needed, margin, scale)
-        return f"{text}; {sure} at least {factor(max(least, margin))} times as long, over the margin of {factor(margin)}"
+        established = greatest_shift(
+            lambda shift: log_e_longer(candidate, baseline, tail, shift) >= needed, shift_over(margin, scale), SOUGHT * scale + 1
+        )
+        least = max(ratio_of(established, scale), margin)
+        return f"{text}; {sure} at least {factor(least)} times as long, over the margin of {factor(margin)}"
     needed = harmless_threshold(trial)
     most = _least(lambda shift: log_e_no_longer(candidate, baseline, tail, shift) >= needed, scale)
     if most is None:
@@ -85,18 +89,9 @@ def _counted(sample: Sample) -> str:
     return several(sample.beyond[0] if sample.beyond else 0, "request")
 
 
-def _greatest(holds: Callable[[int], bool], start: float, scale: int) -> float:
-    """The greatest ratio, in whole bins from `start` up, that is still established."""
-    low, high = shift_over(start, scale), _DOUBLINGS * scale + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return ratio_of(low, scale)
-
-
 def _least(holds: Callable[[int], bool], scale: int) -> float | None:
     """The least ratio, in whole bins, that is established as a bound; None if none is. What is above a bound is one, too."""
-    farthest = _DOUBLINGS * scale
+    farthest = SOUGHT * scale
     low, high = -farthest - 1, farthest
     while high - low > 1:
         middle = (low + high) // 2

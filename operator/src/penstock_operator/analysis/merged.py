@@ -25,6 +25,8 @@ from penstock_operator.analysis.bins import COARSE, FINE
 
 NOT_BY_THE_VERSION = frozenset({"unauthenticated", "forbidden", "cancelled"})
 """Errors that no bundle had a part in. Refused requests count: a version whose feature spec refuses more of them is worse."""
+_LEFT = "cancelled"
+"""Of no key either: what became of these requests is not known."""
 
 
 def stage_evidence(
@@ -54,6 +56,7 @@ def read_arm(entry: Entry | None) -> Arm:
         units=entry.keys,
         failed=failed,
         requests=entry.requests,
+        uncounted=entry.unkeyed + entry.errors.get(_LEFT, 0),
         rows=entry.rows,
         calls=_calls(entry),
         latency=dict(wide) if halves is None else halves,
@@ -113,6 +116,8 @@ def _read_pairs(entry: Entry | None) -> Pairs:
     ratios = dict(told.latency_ratios) if halves is None else halves
     return Pairs(
         requests=entry.paired.requests,
+        # Told of copies alone; some of these are in no pair.
+        uncounted=entry.unkeyed * entry.paired.requests / max(entry.requests, 1),
         units=weight * told.requests,
         agreeing=weight * told.agreeing,
         differing=weight * told.differing,

@@ -11,8 +11,9 @@ from math import log
 from penstock_operator.analysis.alpha import OUTPUTS, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Evidence, Histogram
 from penstock_operator.analysis.finding import Measured, Verdict
+from penstock_operator.analysis.nouns import each
 from penstock_operator.analysis.trial import Trial
-from penstock_operator.analysis.words import confidence, decimal, several
+from penstock_operator.analysis.words import confidence, count, percent, several
 from penstock_operator.statistics import distance
 from penstock_operator.statistics.betting import log_mean
 
@@ -21,7 +22,8 @@ _Counts = tuple[list[float], list[float]]
 
 def measure_outputs(trial: Trial, evidence: Evidence) -> Measured | None:
     """The distance of the arms' answers; None if they have no histogram in common."""
-    return _measure(trial, OUTPUTS, "answers", _common(evidence.candidate.outputs, evidence.baseline.outputs))
+    common = _common(evidence.candidate.outputs, evidence.baseline.outputs)
+    return _measure(trial, OUTPUTS, "answers", evidence, common) if common else None
 
 
 def drift(trial: Trial, evidence: Evidence) -> tuple[str, ...]:
@@ -30,11 +32,15 @@ def drift(trial: Trial, evidence: Evidence) -> tuple[str, ...]:
     arm, margin = evidence.candidate, trial.rollout.margins.output_drift
     chance = trial.rollout.alpha / (2 * max(len(arm.training), 1))
     return tuple(
-        f"{name} of {trial.candidate} is {decimal(distance.total_variation(live, trained))} of 1 away from its training, over"
-        f" {decimal(margin)}"
+        f"{percent(distance.total_variation(live, trained))} of {trial.candidate}'s {_called(name, arm.outputs)} would have to"
+        f" change to be distributed as in its training, over the margin of {percent(margin)}"
         for name, (live, trained) in sorted(arm.training.items())
         if distance.log_e_drifted(live, trained, margin + distance.by_chance(trained, chance)) >= -log(chance)
     )
+
+
+def _called(name: str, outputs: Mapping[str, Histogram]) -> str:
+    return f"{'answers' if name in outputs else 'inputs'} ({name})"
 
 
 def _common(candidate: Mapping[str, Histogram], baseline: Mapping[str, Histogram]) -> dict[str, _Counts]:
@@ -47,9 +53,7 @@ def _common(candidate: Mapping[str, Histogram], baseline: Mapping[str, Histogram
     return found
 
 
-def _measure(trial: Trial, test: str, noun: str, common: dict[str, _Counts]) -> Measured | None:
-    if not common:
-        return None
+def _measure(trial: Trial, test: str, noun: str, evidence: Evidence, common: dict[str, _Counts]) -> Measured:
     margin = trial.rollout.margins.output_drift
     farther = {name: distance.log_e_farther(*counts, margin) for name, counts in common.items()}
 
@@ -59,22 +63,23 @@ def _measure(trial: Trial, test: str, noun: str, common: dict[str, _Counts]) -> 
 
     def describe(verdict: Verdict) -> str:
         name = max(farther, key=farther.__getitem__) if verdict is Verdict.HARMFUL else min(nearer(), key=nearer().__getitem__)
-        return _describe(trial, test, f"{noun} ({name})", common[name], len(common), verdict)
+        of_each = each(evidence.candidate, evidence.baseline)
+        return _describe(trial, test, f"{noun} ({name})", common[name], of_each, len(common), verdict)
 
     harm = log_mean((1.0 / len(common), value) for value in farther.values())
     return Measured(test, harm, lambda: min(nearer().values()), describe)
 
 
-def _describe(trial: Trial, test: str, noun: str, counts: _Counts, several_tests: int, verdict: Verdict) -> str:
+def _describe(trial: Trial, test: str, noun: str, counts: _Counts, of_each: str, several_tests: int, verdict: Verdict) -> str:
     margin, sure = trial.rollout.margins.output_drift, confidence(trial.rollout.alpha)
     text = (
-        f"the {noun} of {trial.candidate} and {trial.baseline} differ by {decimal(distance.total_variation(*counts))} of 1"
-        f" ({several(sum(counts[0]), 'request')} against {several(sum(counts[1]), 'request')})"
+        f"{percent(distance.total_variation(*counts))} of {trial.candidate}'s {noun} would have to change to be distributed as"
+        f" {trial.baseline}'s ({count(sum(counts[0]))} against {several(sum(counts[1]), 'request')}{of_each})"
     )
     if verdict is Verdict.HARMFUL:
         least = distance.lower_bound(*counts, harm_threshold(trial, test) + log(several_tests))
-        return f"{text}; {sure} by at least {decimal(max(least, margin))}, over the margin of {decimal(margin)}"
+        return f"{text}; {sure} at least {percent(max(least, margin))}, over the margin of {percent(margin)}"
     most = distance.upper_bound(*counts, harmless_threshold(trial))
     if verdict is Verdict.HARMLESS:
-        return f"{text}; {sure} by at most {decimal(min(most, margin))}, within the margin of {decimal(margin)}"
-    return f"{text}; {sure} by at most {decimal(most)}, not yet within the margin of {decimal(margin)}"
+        return f"{text}; {sure} at most {percent(min(most, margin))}, within the margin of {percent(margin)}"
+    return f"{text}; {sure} at most {percent(most)}, not yet within the margin of {percent(margin)}"

@@ -7,10 +7,13 @@ Of failures and labels, that is. Calls of a request and of its copy are not made
 shadow takes can take it back, and holds it up no longer than until it would have.
 """
 
+from collections.abc import Callable
+
 from penstock_operator.analysis.alpha import DISAGREEMENT, ERROR_RATE, LATENCY, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Pairs, weight_of
-from penstock_operator.analysis.bins import even, ratio_of
+from penstock_operator.analysis.bins import SOUGHT, even, greatest_shift, ratio_of
 from penstock_operator.analysis.finding import Measured, Verdict
+from penstock_operator.analysis.nouns import each
 from penstock_operator.analysis.trial import Trial
 from penstock_operator.analysis.words import confidence, count, factor, percent, points, several
 from penstock_operator.statistics import paired, proportion
@@ -29,7 +32,7 @@ def measure_paired_errors(trial: Trial, pairs: Pairs) -> Measured:
         sure = confidence(trial.rollout.alpha)
         text = (
             f"{trial.candidate} failed on {count(counts[0])} of {count(counts[2])} copied requests that {trial.baseline}"
-            f" answered, {trial.baseline} on {count(counts[1])} that {trial.candidate} answered{_each(pairs)}"
+            f" answered, {trial.baseline} on {count(counts[1])} that {trial.candidate} answered{each(pairs)}"
         )
         if verdict is Verdict.HARMFUL:
             least = max(paired.lower_bound(*counts, harm_threshold(trial, ERROR_RATE)), margin)
@@ -52,7 +55,7 @@ def measure_disagreement(trial: Trial, pairs: Pairs) -> Measured | None:
         sure = confidence(trial.rollout.alpha)
         text = (
             f"{trial.candidate} gives another label than {trial.baseline} to {percent(differing / compared)} of requests"
-            f" ({count(differing)} of {count(compared)} copied{_each(pairs)})"
+            f" ({count(differing)} of {count(compared)} copied{each(pairs)})"
         )
         if verdict is Verdict.HARMFUL:
             least = max(proportion.lower_bound(differing, compared, harm_threshold(trial, DISAGREEMENT)), margin)
@@ -85,17 +88,20 @@ def measure_paired_latency(trial: Trial, pairs: Pairs) -> Measured | None:
         return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: said) if pairs.requests else None
     # As of `latency`: copies of one call took equally long, and are one observation.
     weight = weight_of(total, pairs.calls)
-    above = weight * _over(trial, pairs)
+
+    def longer(shift: int) -> float:
+        """log e-value against "the median ratio is below that of so many bins"."""
+        return proportion.log_e_above(weight * _beyond(pairs, shift), weight * total, _HALF)
 
     def describe(verdict: Verdict) -> str:
-        return _describe_ratio(trial, pairs, total, verdict)
+        return f"{_median(trial, pairs, total)}; {_bound(trial, longer, pairs.per_doubling, verdict)}"
 
-    return Measured(LATENCY, proportion.log_e_above(above, weight * total, _HALF), lambda: 0.0, describe)
+    return Measured(LATENCY, longer(_margin(trial, pairs)), lambda: 0.0, describe)
 
 
 def looks_slower(trial: Trial, pairs: Pairs) -> bool:
     """Whether a shadow takes longer than the margin in the median of the pairs so far: established or not."""
-    return _over(trial, pairs) > _HALF * sum(pairs.ratios.values())
+    return _beyond(pairs, _margin(trial, pairs)) > _HALF * sum(pairs.ratios.values())
 
 
 def latency_would_tell(trial: Trial, pairs: Pairs) -> bool:
@@ -105,29 +111,39 @@ def latency_would_tell(trial: Trial, pairs: Pairs) -> bool:
     return proportion.log_e_above(alone, alone, _HALF) >= harm_threshold(trial, LATENCY)
 
 
-def _over(trial: Trial, pairs: Pairs) -> float:
-    """How many pairs are over the margin."""
-    over = even(pairs.per_doubling) + shift_over(trial.rollout.margins.latency_p99, pairs.per_doubling)
-    return sum(number for place, number in pairs.ratios.items() if place >= over)
+def _margin(trial: Trial, pairs: Pairs) -> int:
+    """From how many bins on a ratio is over the margin."""
+    return shift_over(trial.rollout.margins.latency_p99, pairs.per_doubling)
 
 
-def _describe_ratio(trial: Trial, pairs: Pairs, total: float, verdict: Verdict) -> str:
-    margin, beyond = trial.rollout.margins.latency_p99, 0.0
-    equal = even(pairs.per_doubling)
+def _beyond(pairs: Pairs, shift: int) -> float:
+    """How many pairs have at least the ratio that so many bins make."""
+    first = even(pairs.per_doubling) + shift
+    return sum(number for place, number in pairs.ratios.items() if place >= first)
+
+
+def _median(trial: Trial, pairs: Pairs, total: float) -> str:
+    equal, beyond = even(pairs.per_doubling), 0.0
     middle = equal
     for place in sorted(pairs.ratios, reverse=True):
         beyond, middle = beyond + pairs.ratios[place], place
         if 2 * beyond >= total:
             break
     ratio = factor(ratio_of(middle - equal, pairs.per_doubling))
-    text = (
+    return (
         f"on the same requests {trial.candidate} takes {ratio} times as long as {trial.baseline} in the"
-        f" median ({count(total)} copied{_each(pairs)})"
+        f" median ({count(total)} copied{each(pairs)})"
     )
-    said = f"{confidence(trial.rollout.alpha)} established" if verdict is Verdict.HARMFUL else "not established"
-    return f"{text}; {said} to be over the margin of {factor(margin)}"
 
 
-def _each(pairs: Pairs) -> str:
-    """What was counted, where that is not every copy."""
-    return ", one of each route key in a minute" if round(pairs.units) < pairs.requests else ""
+def _bound(trial: Trial, longer: Callable[[int], float], scale: int, verdict: Verdict) -> str:
+    """The greatest ratio that is established. There is no other: a shadow's latency is never called harmless."""
+    margin, sure, needed = trial.rollout.margins.latency_p99, confidence(trial.rollout.alpha), harm_threshold(trial, LATENCY)
+    farthest = SOUGHT * scale
+    established = greatest_shift(lambda shift: longer(shift) >= needed, -farthest - 1, farthest + 1)
+    least = ratio_of(established, scale)
+    if verdict is Verdict.HARMFUL:
+        return f"{sure} at least {factor(max(least, margin))} times as long, over the margin of {factor(margin)}"
+    if established < -farthest:
+        return f"too few to bound how much longer, not known to be over the margin of {factor(margin)}"
+    return f"{sure} at least {factor(least)} times as long, not known to be over the margin of {factor(margin)}"

@@ -1,5 +1,7 @@
 """Numbers as sentences use them: per cents and points with as many digits as tell them apart, thousands with commas."""
 
+from collections.abc import Sequence
+
 _DIGITS = ((10.0, 0), (1.0, 1), (0.01, 2))
 
 
@@ -28,6 +30,11 @@ def count(number: float) -> str:
 def several(number: float, singular: str) -> str:
     """`1 request`, `2 requests`."""
     return f"{count(number)} {singular}" if round(number) == 1 else f"{count(number)} {singular}s"
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`; of one name at least."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
 def confidence(alpha: float) -> str:
