@@ -78,9 +78,9 @@ def command(
     --fault KIND=SIZE, as often as you like; none: a version as good as the one before
       errors=0.02        2 % more requests fail          latency=2     every request takes twice as long
       latency=3:0.1      a tenth takes three times       scores=0.2    outputs move by that total variation distance
-      labels=0.1         a tenth gets another label      cold=3        three times as slow in its first minute
-      cold=6:5           six times, fading in 5 s        errors=0.02@100  only once it has all requests
-      stable-errors=0.1  the version before fails
+      labels=0.1         a tenth gets another label      errors=0.02@100  only once it has all requests
+      cold=3             three times as slow while its pods are young, which fades in 20 s to a third
+      cold=6:5           six times, fading in 5 s        stable-errors=0.1  the version before fails
 
     Everything is made on this machine: nothing is asked and nothing is sent.
     """
