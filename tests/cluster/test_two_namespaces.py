@@ -10,13 +10,10 @@ import pytest
 from bed import chart as penstock_chart
 from bed import flights as example
 from bed.flights import CLAIM, MODEL, RECORD, Flights
+from bed.serving import await_answers
 from bed.underway import SERVICE, load
 from bed.variants import Variant, own_variant
 from bed.versions import manifest, penstock_rollout, told, wait_for, wait_live
-
-from penstock.testing.waiting import until
-
-ANSWERS_S = 60.0
 
 
 @pytest.fixture
@@ -30,18 +27,11 @@ def beside(served: Flights, variants: list[Variant], version: str, own_images: d
         place.apply(example.inference_service())
         place.kubectl("wait", "--for=condition=Ready", f"inferenceservice/{MODEL}", "--timeout=180s", timeout_s=200)
         place.kubectl("rollout", "status", f"deployment/{MODEL}-transformer", "--timeout=60s")
-        await_service(place)
+        await_answers(place, SERVICE)
         yield place
         place.kubectl("delete", "modelversion", version, "--ignore-not-found", "--timeout=120s")
     finally:
         cluster.kubectl("delete", "namespace", name, "--wait=false")
-
-
-def await_service(place: Flights) -> None:
-    """Until pods of the node reach its transformers: those are ready a moment before the way to them is laid."""
-    ask = f"import urllib.request; urllib.request.urlopen('http://{SERVICE}.{place.namespace}/predict/{RECORD}', timeout=10)"
-    command = ("--namespace", place.namespace, "exec", "filler", "--", "python3", "-c", ask)
-    until(lambda: place.cluster.succeeds(*command), ANSWERS_S, f"{SERVICE} answers in {place.namespace}")
 
 
 def apply(place: Flights, name: str, variant: Variant) -> None:

@@ -20,7 +20,7 @@ from bed.flights import MODEL, Flights
 
 SCRIPT = Path(__file__).parents[1] / "load.py"
 THREADS, PER_SECOND = "6", "30"
-STOP = "/tmp/stop"
+STOP = "/tmp/stop-{}"
 SERVICE = f"{MODEL}-transformer"
 ENDED_S = 60.0
 End = Callable[[], dict[str, Any]]
@@ -28,11 +28,16 @@ End = Callable[[], dict[str, Any]]
 
 @contextmanager
 def load(flights: Flights, path: str, service: str = SERVICE) -> Iterator[End]:
-    """Requests from a pod of the same namespace; calling what this gives ends them and tells what came of them."""
+    """Requests from a pod of the same namespace; calling what this gives ends them and tells what came of them. One at a time
+    for a Service."""
     url = f"http://{service}.{flights.namespace}{path}"
     command = ["kubectl", "--namespace", flights.namespace, "exec", "-i", "filler", "--"]
-    stop = ["exec", "filler", "--", "touch", STOP]
-    with _running(flights, [*command, "python3", "-", url, THREADS, PER_SECOND, STOP], lambda: flights.kubectl(*stop)) as end:
+    stop = STOP.format(service)
+    with _running(
+        flights,
+        [*command, "python3", "-", url, THREADS, PER_SECOND, stop],
+        lambda: flights.kubectl("exec", "filler", "--", "touch", stop),
+    ) as end:
         yield end
 
 
