@@ -37,9 +37,11 @@ def helm_or_skip() -> str:
 
 
 @lru_cache
-def text_of(files: tuple[Path, ...], values: str = "") -> str:
-    """What helm renders with these files, and `values` (YAML) over them; each once a session, since it takes helm a while."""
+def text_of(files: tuple[Path, ...], values: str = "", apis: tuple[str, ...] = ()) -> str:
+    """What helm renders with these files, and `values` (YAML) over them, for a cluster that has `apis` beside what it takes for
+    granted; each once a session, since it takes helm a while."""
     options = [part for path in files for part in ("--values", str(path))]
+    options += [part for api in apis for part in ("--api-versions", api)]
     command = [
         helm_or_skip(),
         "template",
@@ -81,11 +83,11 @@ def rendered(rendering: str) -> tuple[Document, ...]:
 
 @pytest.fixture
 def render() -> Callable[..., tuple[Document, ...]]:
-    """Renders the chart with values of the test's own, over the files named. Raises ChartError."""
+    """Renders the chart with values of the test's own, over the files named, for a cluster with some APIs. Raises ChartError."""
 
-    def render(values: Document | None = None, *names: str) -> tuple[Document, ...]:
+    def render(values: Document | None = None, *names: str, apis: tuple[str, ...] = ()) -> tuple[Document, ...]:
         files = tuple(path for name in names for path in RENDERINGS[name])
-        return documents(text_of(files, yaml.safe_dump(values) if values else ""))
+        return documents(text_of(files, yaml.safe_dump(values) if values else "", apis))
 
     return render
 

@@ -111,3 +111,13 @@ def relabelled(rules: list[Document], labels: dict[str, str]) -> dict[str, str] 
 def test_nothing_of_it_without_being_asked(render: Render) -> None:
     kinds = {document["kind"] for document in render()}
     assert not {"ServiceMonitor", "PodMonitor", "PrometheusRule", "ConfigMap"} & kinds
+
+
+def test_a_cluster_without_the_prometheus_operator_is_told_of(render: Render, chart_error: type[Exception]) -> None:
+    """Of a cluster helm knows every kind; where it renders without one it knows none."""
+    values = {"monitoring": {"enabled": True}}
+    with pytest.raises(chart_error, match=r"monitoring\.enabled: .* monitoring\.enabled=false"):
+        render(values, apis=("v1/Namespace",))
+    there = render(values, apis=("v1/Namespace", "monitoring.coreos.com/v1"))
+    assert one(there, "PodMonitor") == one(render(values), "PodMonitor")
+    assert render(apis=("v1/Namespace",))
