@@ -52,7 +52,8 @@ def _of_versions() -> list[Alert]:
             lasting="6h",
             expression=f'{_PHASE}{{phase="Paused"}}) == 1',
             summary=f"{_VERSION} has been paused for six hours",
-            description="Somebody paused it, or the operator did; the ModelVersion says why. It goes on only when told to.",
+            description="Somebody paused it, and it goes on when told to; or transformers are silent, and it goes on "
+            "when they answer. The ModelVersion says which.",
         ),
     ]
 
