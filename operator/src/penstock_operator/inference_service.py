@@ -14,7 +14,15 @@ from penstock_operator.model_version import GROUP, KIND, ModelVersion, Replicas
 from penstock_operator.policy import Policy
 from penstock_operator.route import route_name
 from penstock_operator.seen import InferenceService, Seen
-from penstock_operator.verification_job import ATTEMPT, CONTAINER, MODEL_LABEL, VERSION_LABEL, on_gpu, owner_reference
+from penstock_operator.verification_job import (
+    ATTEMPT,
+    CONTAINER,
+    MODEL_LABEL,
+    VERSION_LABEL,
+    on_gpu,
+    owner_reference,
+    pull_secrets,
+)  # fmt: skip
 
 MADE_BY = f"{GROUP}/made-by"
 ARM_LABEL = f"{GROUP}/arm"
@@ -142,6 +150,7 @@ def caller_service(seen: Seen, policy: Policy) -> dict[str, Any]:
     predictor = {
         "minReplicas": policy.transformer_replicas,
         "serviceAccountName": policy.transformer_account,
+        **pull_secrets(policy),
         "containers": [container],
         "volumes": [{"name": "tmp", "emptyDir": {}}],
     }

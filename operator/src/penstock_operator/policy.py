@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from penstock_operator.runtime_pod import ON_CPU, ON_GPU, RuntimePod
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -12,6 +14,7 @@ class Policy:
     predictor_gpu_image: str = "penstock/predictor-gpu:0.1.0"
     transformer_image: str = "penstock/transformer:0.1.0"
     image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
     runtime: str = "penstock-predictor"
     gpu_runtime: str = "penstock-predictor-gpu"
     transformer_account: str = "penstock-transformer"
@@ -19,7 +22,8 @@ class Policy:
     transformer_cpu: str = "200m"
     transformer_memory: str = "1Gi"
     transformer_settings: str = "penstock-transformer-{model}"
-    predictor_memory: str = "2Gi"
+    predictor_pod: RuntimePod = ON_CPU
+    predictor_gpu_pod: RuntimePod = ON_GPU
     silent_s: float = 30.0
     rejected_s: float = 60.0
     unready_s: float = 60.0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from penstock.settings import setting
 from penstock_operator.policy import Policy
+from penstock_operator.runtime_pod import ON_CPU, ON_GPU, read_runtime_pod, write_runtime_pod
 
 PREFIX = "PENSTOCK_OPERATOR"
 
@@ -27,6 +28,9 @@ class OperatorSettings:
     predictor_gpu_image: str = setting("penstock/predictor-gpu:0.1.0", "Image that verifies a bundle that runs on a GPU.")
     transformer_image: str = setting("penstock/transformer:0.1.0", "Image of a transformer that the operator starts.")
     image_pull_policy: str = setting("IfNotPresent", "Of these images.", choices=("Always", "IfNotPresent", "Never"))
+    image_pull_secrets: tuple[str, ...] = setting(
+        (), "Secrets that verifications, and transformers that the operator starts, pull their images with, comma-separated."
+    )
     runtime: str = setting("penstock-predictor", "Serving runtime of predictors on CPUs.")
     gpu_runtime: str = setting("penstock-predictor-gpu", "Serving runtime of predictors on a GPU.")
     transformer_account: str = setting("penstock-transformer", "Service account of a transformer that the operator starts.")
@@ -38,7 +42,12 @@ class OperatorSettings:
         "Name of a ConfigMap and of a Secret in the model's namespace whose keys are environment variables of such a pod, "
         "PENSTOCK_TRANSFORMER_FEATURE_STORE for one; neither has to be there. Empty: none.",
     )
-    predictor_memory: str = setting("2Gi", "Memory limit of a verification whose ModelVersion names none: the runtime's.")
+    predictor_pod: str = setting(
+        write_runtime_pod(ON_CPU),
+        "What the serving runtime on CPUs gives its pods, and so a verification: JSON with resources, nodeSelector, tolerations, "
+        "affinity.",
+    )
+    predictor_gpu_pod: str = setting(write_runtime_pod(ON_GPU), "The same of the serving runtime on a GPU.")
     transformer_admin_port: int = setting(9090, "Port on which transformers are asked which route they apply.")
     log_sinks: tuple[str, ...] = setting(
         (), "URLs of the admin ports of prediction logs' sinks, comma-separated, which know of outcomes; none: rollouts do not."
@@ -47,6 +56,13 @@ class OperatorSettings:
     rejected_s: float = setting(60.0, "A version whose route transformers refuse for this long has failed.", unit="s")
     idle_s: float = setting(30.0, "A model of which nothing is heard is looked at this often.", unit="s", least=1.0)
 
+    def __post_init__(self) -> None:
+        for name in ("predictor_pod", "predictor_gpu_pod"):
+            try:
+                read_runtime_pod(getattr(self, name))
+            except ValueError as error:
+                raise ValueError(f"--{name}: {error}") from None
+
     def policy(self) -> Policy:
         """The part that decisions need."""
         return Policy(
@@ -54,6 +70,7 @@ class OperatorSettings:
             predictor_gpu_image=self.predictor_gpu_image,
             transformer_image=self.transformer_image,
             image_pull_policy=self.image_pull_policy,
+            image_pull_secrets=self.image_pull_secrets,
             runtime=self.runtime,
             gpu_runtime=self.gpu_runtime,
             transformer_account=self.transformer_account,
@@ -61,7 +78,8 @@ class OperatorSettings:
             transformer_cpu=self.transformer_cpu,
             transformer_memory=self.transformer_memory,
             transformer_settings=self.transformer_settings,
-            predictor_memory=self.predictor_memory,
+            predictor_pod=read_runtime_pod(self.predictor_pod),
+            predictor_gpu_pod=read_runtime_pod(self.predictor_gpu_pod),
             silent_s=self.silent_s,
             rejected_s=self.rejected_s,
             idle_s=self.idle_s,

@@ -2,9 +2,10 @@
 
     Job <version>-verify: the predictor's image, `penstock-predictor verify PLACE --digest … --report /dev/termination-log`
 
-It has the memory limit of the predictor's pods, so that a bundle that does not fit is found out here and not under load, and it
-gets the bundle as they do: a claim is mounted; an image's files are copied by a container of that image; everything else is
-fetched by KServe's own webhook, with the service account's credentials, because the pod is labelled as an InferenceService's.
+It has the resources of the predictor's pods, so that a bundle that does not fit is found out here and not under load, and runs
+where they may: a GPU's node may be tainted. It gets the bundle as they do: a claim is mounted; an image's files are copied by a
+container of that image; everything else is fetched by KServe's own webhook, with the service account's credentials, because the
+pod is labelled as an InferenceService's.
 """
 
 import json
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 from penstock_operator.model_version import API_VERSION, GROUP, KIND, ModelVersion
 from penstock_operator.policy import Policy
+from penstock_operator.runtime_pod import RuntimePod
 from penstock_operator.seen import Job
 
 ATTEMPT = f"{GROUP}/attempt"
@@ -41,6 +43,15 @@ def on_gpu(version: ModelVersion) -> bool:
         return True
     limits = (version.spec.runtime.resources or {}).get("limits") or {}
     return version.spec.runtime.device == "auto" and "nvidia.com/gpu" in limits
+
+
+def pull_secrets(policy: Policy) -> dict[str, Any]:
+    """What a pod's spec says of the registry's secrets; nothing without any."""
+    return {"imagePullSecrets": [{"name": name} for name in policy.image_pull_secrets]} if policy.image_pull_secrets else {}
+
+
+def _runtime_pod(version: ModelVersion, policy: Policy) -> RuntimePod:
+    return policy.predictor_gpu_pod if on_gpu(version) else policy.predictor_pod
 
 
 def verification_job(version: ModelVersion, policy: Policy) -> dict[str, Any]:
@@ -86,6 +97,8 @@ def _pod(version: ModelVersion, policy: Policy, labels: dict[str, str]) -> dict[
     if version.spec.runtime.service_account_name:
         pod["serviceAccountName"] = version.spec.runtime.service_account_name
     pod |= {
+        **_runtime_pod(version, policy).placement(),
+        **pull_secrets(policy),
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "securityContext": {
@@ -102,7 +115,6 @@ def _pod(version: ModelVersion, policy: Policy, labels: dict[str, str]) -> dict[
 
 def _container(version: ModelVersion, policy: Policy, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     name = version.predictor
-    resources = version.spec.runtime.resources or {"limits": {"memory": policy.predictor_memory}}
     return {
         "name": CONTAINER,
         "image": policy.predictor_gpu_image if on_gpu(version) else policy.predictor_image,
@@ -110,7 +122,7 @@ def _container(version: ModelVersion, policy: Policy, mounts: list[dict[str, Any
         "args": ["verify", _PLACE, f"--digest={version.spec.bundle.digest}", f"--model_name={name}", f"--report={_REPORT}"],
         "terminationMessagePath": _REPORT,
         "terminationMessagePolicy": "File",
-        "resources": resources,
+        "resources": _runtime_pod(version, policy).resources_with(version.spec.runtime.resources),
         "volumeMounts": mounts,
         "securityContext": _SECURITY,
     }

@@ -14,14 +14,23 @@
   value: {{ .Values.transformer.settings | quote }}
 - name: PENSTOCK_OPERATOR_IMAGE_PULL_POLICY
   value: {{ .Values.image.pullPolicy }}
+{{- with .Values.image.pullSecrets }}
+- name: PENSTOCK_OPERATOR_IMAGE_PULL_SECRETS
+  value: {{ join "," . | quote }}
+{{- end }}
 {{- if .Values.feedback.sink.enabled }}
 # Rollouts by evidence ask it what turned out to be true of predictions.
 - name: PENSTOCK_OPERATOR_LOG_SINKS
   value: http://{{ include "penstock.logSinkHost" . }}:9090
 {{- end }}
-{{- with dig "limits" "memory" "" .Values.predictor.cpu.resources }}
-# A bundle is verified with the memory that its pods will have.
-- name: PENSTOCK_OPERATOR_PREDICTOR_MEMORY
-  value: {{ . | quote }}
+# A bundle is verified with what its pods will have, where they may run.
+- name: PENSTOCK_OPERATOR_PREDICTOR_POD
+  value: {{ include "penstock.runtimePod" .Values.predictor.cpu }}
+- name: PENSTOCK_OPERATOR_PREDICTOR_GPU_POD
+  value: {{ include "penstock.runtimePod" .Values.predictor.gpu }}
 {{- end }}
+
+{{/* What a runtime gives its pods, as JSON in quotes. Takes a device's values. */}}
+{{- define "penstock.runtimePod" -}}
+{{- pick . "resources" "nodeSelector" "tolerations" "affinity" | toJson | quote }}
 {{- end }}
