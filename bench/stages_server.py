@@ -25,7 +25,7 @@ from typing import Any
 
 HTTP = ["penstock.serving.fast:FastProtocol.data_received", "penstock.serving.fast_exchange:FastExchange._respond"]
 BATCHER = "penstock.batcher.batcher:Batcher"
-BATCHING = [f"{BATCHER}.{name}" for name in ("submit", "_take", "_finish_task")]
+BATCHING = [f"{BATCHER}.submit", f"{BATCHER}._take", "penstock.batcher.tasks:Tasks._end"]
 OURS = "penstock_transformer"
 STAGES = {
     "transformer": {

@@ -2,7 +2,8 @@
 
 `queue` is the state machine (no I/O, no clock of its own) over a `lane` for each priority class, `policy` the bounds, `rate` the
 recent speed from which a refused caller learns when to come back, `pressure` what shells see of refusals, `batcher` the thin
-asyncio shell, `worker` its thread, `answering` how answers are written, `work` what it asks of a caller's work.
+asyncio shell, `worker` its thread, `tasks` its coroutines, `answering` how answers are written, `work` what it asks of a caller's
+work.
 """
 
 from penstock.batcher.batcher import Batcher

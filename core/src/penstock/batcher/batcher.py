@@ -23,10 +23,11 @@ from penstock.batcher.policy import BatchPolicy
 from penstock.batcher.pressure import Pressure
 from penstock.batcher.queue import Batch, DeadlineQueue
 from penstock.batcher.rate import ServiceRate
+from penstock.batcher.tasks import Tasks
 from penstock.batcher.work import BatchMetrics, W, answerable, count, fail
 from penstock.batcher.worker import Worker
 from penstock.dataplane import Context
-from penstock.errors import Cancelled, NotReady, PenstockError
+from penstock.errors import NotReady, PenstockError
 
 R = TypeVar("R")
 
@@ -47,8 +48,8 @@ class Batcher(Generic[W, R]):
     """
 
     __slots__ = (
-        "_alarm", "_answering", "_closed", "_compute", "_coroutine", "_direct_from", "_draining", "_idle", "_inline", "_loop",
-        "_metrics", "_policy", "_pressing", "_queue", "_rate", "_scheduled", "_tasks", "_worker", "in_flight", "pressure",
+        "_alarm", "_answering", "_compute", "_coroutine", "_direct_from", "_draining", "_idle", "_inline", "_loop", "_metrics",
+        "_policy", "_pressing", "_queue", "_rate", "_scheduled", "_tasks", "_worker", "in_flight", "pressure",
     )  # fmt: skip
 
     def __init__(
@@ -74,12 +75,11 @@ class Batcher(Generic[W, R]):
         self._queue: DeadlineQueue[W] = DeadlineQueue(policy, self._rate)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
-        self._tasks: set[asyncio.Future[Any]] = set()
+        self._tasks: Tasks[W] = Tasks(self._compute, self._finish)
         self._scheduled = False
         self._alarm = Alarm(self._wake)
         self._idle: asyncio.Event | None = None
         self._draining = False
-        self._closed = False
         # From this moment on a work runs at once; never while works come together, or while one is being answered.
         self._direct_from = _NEVER
         self.in_flight = 0
@@ -150,12 +150,10 @@ class Batcher(Generic[W, R]):
         A run in the worker thread ends in its own time and is delivered if the loop still runs. Call after `drain`.
         """
         self._draining = True
-        self._closed = True
         self._alarm.clear()
         for work in self._queue.clear():
             fail(work, NotReady("the server is shutting down"))
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.close()
         if self._worker is not None:
             self._worker.close()
             self._worker = None
@@ -244,7 +242,8 @@ class Batcher(Generic[W, R]):
             self.pressure.turns += 1
         count(self._metrics, batch.rows, [now - arrived for arrived in batch.arrivals])
         if self._coroutine:
-            self._start_task(works, now)
+            assert self._loop is not None
+            self._tasks.start(self._loop, works, now)
         elif batch.rows <= self._inline.rows and self.in_flight == 1:
             self._run_inline(works, now)
             return True
@@ -304,25 +303,6 @@ class Batcher(Generic[W, R]):
             self._loop.call_soon_threadsafe(self._finish, works, began, result, error)
         except RuntimeError:
             logger.warning("run ended after its event loop was closed", extra={"batch_size": len(works)})
-
-    def _start_task(self, works: list[W], began: float) -> None:
-        assert self._loop is not None
-        try:
-            task = asyncio.ensure_future(self._compute(works), loop=self._loop)
-        except Exception as caught:
-            self._loop.call_soon(self._finish, works, began, None, answerable(caught))
-            return
-        self._tasks.add(task)
-        task.add_done_callback(lambda done: self._finish_task(works, began, done))
-
-    def _finish_task(self, works: list[W], began: float, task: "asyncio.Future[Any]") -> None:
-        self._tasks.discard(task)
-        error: PenstockError | None = None
-        if task.cancelled():
-            error = NotReady("the server is shutting down") if self._closed else Cancelled("the run was cancelled")
-        elif (caught := task.exception()) is not None:
-            error = answerable(caught)
-        self._finish(works, began, task.result() if error is None else None, error)
 
     def _end_run(self, works: list[W], began: float) -> float:
         """The time at which the run ended."""
