@@ -1,8 +1,9 @@
-"""The README's Kubernetes section, pasted: every command as it stands, in one shell, on a cluster with the flights example.
+"""The README's Kubernetes section, pasted: every command as it stands, on a cluster with the flights example. Up to "Rollouts by
+evidence" in one shell; that subsection in another one, since it takes as long as its requests take to decide.
 
-    README.md --`bash` blocks of "On Kubernetes"--> one bash, from the repository's root --> what each block printed
+    README.md --`bash` blocks of "On Kubernetes" (bed/readme.py)--> one bash, from the repository's root --> what each printed
 
-Only two things differ from what a reader does: the cluster is up already (the first block is checked, not run), and the ports of
+Only two things differ from what a reader does: the cluster is up already (the section's first block is not run), and the ports of
 this machine are the kernel's choice, since 8080 may be somebody else's.
 """
 
@@ -20,25 +21,18 @@ from bed import example, kafka, versions
 from bed.cluster import Cluster
 from bed.flights import MODEL, RECORD
 from bed.places import ROOT
+from bed.readme import read_section
 
 from penstock.testing.servers import free_port
 
-SECTION = re.compile(r"^## On Kubernetes\n(.*?)^## ", re.MULTILINE | re.DOTALL)
-BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SECTION = read_section()
 MARK = "=== next block"
 LONGEST_S = 3600
 MADE = (versions.NEXT, versions.BAD, "flights-10")
 """The section's ModelVersions."""
 
 
-def pasted_blocks() -> list[str]:
-    """The section's commands, a block each."""
-    section = SECTION.search((ROOT / "README.md").read_text())
-    assert section is not None
-    return BLOCK.findall(section[1])
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def place(cluster: Cluster) -> Iterator[Cluster]:
     """The cluster as `make cluster-up` leaves it, also where somebody has followed the README before."""
     _clear(cluster)
@@ -96,23 +90,25 @@ def bundle_of(head: str) -> str:
 
 @pytest.mark.timeout(LONGEST_S + 600)
 def test_the_section_works_as_pasted(place: Cluster) -> None:
-    first, *blocks = pasted_blocks()
-    assert first.startswith("make cluster-up\nexport KUBECONFIG=")
-    _, rest, grpc, by_kafka, _, live, back, _, bad, good = paste(place, blocks)
+    _, rest, grpc, by_kafka, _, live, back = paste(place, SECTION.plain)
     prediction = document_of(rest)["predictions"][0]
     assert prediction["label"] == "late"
     assert document_of(grpc)["modelName"] == MODEL
     assert document_of(by_kafka)["predictions"][0]["scores"] == prediction["scores"]
     assert "flights-8" in live
-    digests = {name: _digest(place, name) for name in (MODEL, versions.NEXT)}
-    assert bundle_of(live) == digests[versions.NEXT]
-    assert bundle_of(back) == digests[MODEL]
+    assert bundle_of(live) == _digest(place, versions.NEXT)
+    assert bundle_of(back) == _digest(place, MODEL)
+    assert RECORD in SECTION.plain[1]
+
+
+@pytest.mark.timeout(LONGEST_S + 600)
+def test_rollouts_by_evidence_work_as_pasted(place: Cluster) -> None:
+    _, _, bad, good = paste(place, SECTION.evidence)
     # By `penstock rollout status` and by `kubectl describe`, which break lines where they like.
     assert " ".join(bad.split()).count("Rolled back: ") >= 2
     assert re.search(r"of\s+flights-9's\s+requests\s+failed", bad)
     assert "WorseThanMargin" in bad
-    assert bundle_of(good) == digests[versions.NEXT]
-    assert RECORD in blocks[1]
+    assert bundle_of(good) == _digest(place, versions.NEXT)
 
 
 def _digest(cluster: Cluster, bundle: str) -> str:

@@ -3,11 +3,13 @@
 That all of it works as pasted is what tests/cluster/test_readme.py is for, on a cluster.
 """
 
+import importlib
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -18,11 +20,46 @@ BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
-def lines() -> list[str]:
-    """Every line of the section's commands."""
+def blocks() -> list[str]:
+    """Every block of the section's commands."""
     section = SECTION.search((ROOT / "README.md").read_text())
     assert section is not None
-    return "".join(BLOCK.findall(section[1])).splitlines()
+    return BLOCK.findall(section[1])
+
+
+@pytest.fixture(scope="module")
+def lines(blocks: list[str]) -> list[str]:
+    """Every line of them."""
+    return "".join(blocks).splitlines()
+
+
+@pytest.fixture
+def section(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The section as the tests on a cluster paste it."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "cluster"))
+    return importlib.import_module("bed.readme").read_section()
+
+
+def test_every_block_is_pasted_on_a_cluster(blocks: list[str], section: Any) -> None:
+    """But the first, which makes the cluster. Either paste begins with what serves the model, and keeps the README's order."""
+    makes, serves, *rest = blocks
+    assert makes.startswith("make cluster-up\nexport KUBECONFIG=")
+    assert "kubectl apply -f manifests/inferenceservice.yaml\n" in serves
+    assert "kubectl port-forward " in serves
+    assert [section.plain[0], section.evidence[0]] == [serves, serves]
+    assert [*section.plain[1:], *section.evidence[1:]] == rest
+    assert ["strategy: evidence" in "".join(pasted) for pasted in (section.plain, section.evidence)] == [False, True]
+    tests = (ROOT / "tests/cluster/test_readme.py").read_text()
+    assert re.findall(r"paste\(place, SECTION\.(\w+)\)", tests) == ["plain", "evidence"]
+
+
+def test_what_ci_runs_on_a_cluster_is_there() -> None:
+    """A test is named there by its function, whose name could change here alone."""
+    named = re.findall(r"tests/cluster/(\w+\.py)(?:::(\w+))?", (ROOT / ".ci/cluster").read_text())
+    assert ("test_readme.py", "test_the_section_works_as_pasted") in named
+    for file, function in named:
+        text = (ROOT / "tests/cluster" / file).read_text()
+        assert f"\ndef {function}(" in text or not function, file
 
 
 def test_what_is_applied_is_there(lines: list[str]) -> None:
