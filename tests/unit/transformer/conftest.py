@@ -5,14 +5,18 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
+import numpy as np
 import pytest
 
-from penstock.dataplane import Context
+from penstock.dataplane import Context, InferRequest
 from penstock.errors import PenstockError
 from penstock.features.spec import StoreLayout
+from penstock.tensors import Tensor
 from penstock.testing.bundles import FakePredictor, bundle_files
+from penstock_transformer.active import ActiveBundle
 from penstock_transformer.memory_store import MemoryStore
 from penstock_transformer.requests import PredictRequest, PredictResponse
+from penstock_transformer.routing import Route, Target
 from penstock_transformer.settings import PipelineSettings
 from penstock_transformer.store.port import RowWrite
 from penstock_transformer.transformer import Transformer
@@ -82,6 +86,43 @@ class Bench:
 
     async def put(self, view: str, key: Any, age_s: float = 0.0, **values: Any) -> None:
         await self.store.write([RowWrite(view, (key,), values, time.time() - age_s)])
+
+    # --- shadows
+
+    @staticmethod
+    def encoded(rows: int = 1, context: dict[str, Any] | None = None, value: float = 1.0, **parameters: Any) -> InferRequest:
+        """A request with a tensor that passes through; float32 [rows, 3], all of one value."""
+        tensor = Tensor.from_array("x", np.full((rows, 3), value, np.float32))
+        given = Context("r", traceparent="00-a-b-01", **(context or {}))
+        return InferRequest("flights", [tensor], given, parameters={"encoded": True, **parameters})
+
+    def shadow(self, fraction: float = 1.0, *, whole: bool = False) -> FakePredictor:
+        """A shadow bundle behind a predictor of its own, in the route; `whole`: with features, as the live one."""
+        live = self.transformer.table.route.live[0].bundle
+        predictor = FakePredictor(self.predictor.files)
+        features: dict[str, Any] = {"plan": live.plan, "encoder": live.encoder, "store": live.store} if whole else {}
+        bundle = ActiveBundle(live.manifest, predictor.digest, predictor, "flights", **features)
+        self.transformer.table.apply(Route(1, (Target(live),), (Target(bundle, fraction=fraction),)))
+        return predictor
+
+    def counted(self) -> tuple[Any, Any]:
+        """What is counted of requests, and of copies."""
+        by_mode = {entry.shadow: entry for entry in self.transformer.table.recorder.entries() if entry.revision == 1}
+        return by_mode[False], by_mode[True]
+
+    async def copied(self, copies: int) -> None:
+        """All of these copies are counted."""
+        while self.counted()[1].requests < copies:  # noqa: ASYNC110 what is waited for is on this loop; the test has a deadline
+            await asyncio.sleep(0.001)
+
+    @staticmethod
+    async def called(predictor: FakePredictor, calls: int) -> None:
+        """The predictor has got so many calls, and what follows from that on the loop is done."""
+        while len(predictor.calls) < calls:
+            predictor.called.clear()
+            await predictor.called.wait()
+        for _ in range(3):
+            await asyncio.sleep(0)
 
 
 MakeBench = Callable[..., Awaitable[Bench]]
