@@ -1,6 +1,7 @@
 #!/bin/bash
 # Builds the images with docker, or with buildah where there is no docker engine.
 #   tools/build_images.sh BASE_IMAGE [IMAGE...]     without any image, all: predictor, predictor-gpu, transformer, transformer-feast, operator
+# flights-training is the example's, on top of transformer-feast, which has to be built before it.
 # Each holds a list of all that is in it, /opt/penstock/sbom.cdx.json, and says so by the label dev.penstock.sbom.
 # BASE_IMAGE needs python3 (3.11 to 3.13) with venv and pip for the build stage; the final stage runs on the same base.
 set -euo pipefail
@@ -32,6 +33,9 @@ build() { # name, Dockerfile, suffix of the tag, further options
   echo "built $tag"
 }
 
+# What the engine calls an image that was built here.
+local_name() { if docker info >/dev/null 2>&1; then echo "$1"; else echo "localhost/$1"; fi; }
+
 for image in "$@"; do
   case $image in
     predictor) build predictor predictor/Dockerfile "" ;;
@@ -39,6 +43,7 @@ for image in "$@"; do
     transformer) build transformer transformer/Dockerfile "" ;;
     transformer-feast) build transformer transformer/Dockerfile -feast --build-arg REQUIREMENTS=transformer-feast ;;
     operator) build operator operator/Dockerfile "" ;;
-    *) echo "no image $image: predictor, predictor-gpu, transformer, transformer-feast, operator" >&2; exit 2 ;;
+    flights-training) build flights-training examples/flights/Dockerfile "" --build-arg "TRANSFORMER=$(local_name "penstock/transformer:$version-feast")" ;;
+    *) echo "no image $image: predictor, predictor-gpu, transformer, transformer-feast, operator, flights-training" >&2; exit 2 ;;
   esac
 done

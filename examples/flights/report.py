@@ -8,13 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import brier_score_loss, roc_auc_score, roc_curve
-
-mpl.use("agg")
-from matplotlib import pyplot as plt
 
 BINS = 10
 
@@ -90,6 +86,12 @@ def evaluate(scores: npt.NDArray[np.float32], late: npt.NDArray[np.bool_], thres
 
 def draw(evaluation: Evaluation, path: Path) -> None:
     """Calibration and ROC side by side, as a PNG."""
+    # Here, since who only retrains draws nothing, and needs no matplotlib.
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
     figure.suptitle(
         f"Late by more than 15 minutes? {evaluation.flights:,} unseen flights, November and December 2013", fontsize=11

@@ -41,6 +41,8 @@ EVENT = "PENSTOCK_RETRAIN_EVENT"
 TRAINING, THRESHOLD = 0.7, 0.8
 """Shares of the window's rows, by time: up to the first train, up to the second choose the threshold, the rest judge."""
 MANAGER = "flights-retrain"
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod has its service account."""
 
 
 def read_event(place: str | None) -> dict[str, Any]:
@@ -141,7 +143,8 @@ class Judged:
         scores = sum(abs(parts[0].get(low, 0.0) - parts[1].get(low, 0.0)) for low in parts[0] | parts[1]) / 2
         labels = 1.0 - self.agreement
         labels += 2.0 * (labels * self.agreement / max(self.before.rows, 1)) ** 0.5
-        return {"disagreement": round(min(1.0, labels + 0.05), 3), "outputDrift": round(max(labels, scores) + 0.15, 3)}
+        drift = max(labels, scores) + 0.15
+        return {"disagreement": round(min(1.0, labels + 0.05), 3), "outputDrift": round(min(1.0, drift), 3)}
 
 
 def judge(bundle: Path, base: Bundle, log: Path, event: dict[str, Any], from_s: float) -> Judged:
@@ -156,17 +159,26 @@ def judge(bundle: Path, base: Bundle, log: Path, event: dict[str, Any], from_s: 
 
 
 def model_version(
-    name: str, event: dict[str, Any], bundle: Bundle, uri: str, inference_service: str, margins: dict[str, float]
+    name: str,
+    event: dict[str, Any],
+    bundle: Bundle,
+    uri: str,
+    inference_service: str,
+    margins: dict[str, float],
+    more: dict[str, Any],
 ) -> dict[str, Any]:
-    """A ModelVersion that goes live by evidence, or back."""
+    """A ModelVersion that goes live by evidence, or back; `more` of its spec, its rollout and further margins among it."""
+    given = more.get("rollout", {})
+    rollout = {"strategy": "evidence", "shadow": {"fraction": 0.2, "minRequests": 500}} | given
     return {
         "apiVersion": "penstock.dev/v1alpha1",
         "kind": "ModelVersion",
         "metadata": {"name": name, "annotations": {"penstock.dev/retraining": str(event.get("id", ""))}},
-        "spec": {
+        "spec": more
+        | {
             "inferenceService": inference_service,
             "bundle": {"uri": uri.format(name=name), "digest": bundle.digest},
-            "rollout": {"strategy": "evidence", "shadow": {"fraction": 0.2, "minRequests": 500}, "margins": margins},
+            "rollout": rollout | {"margins": margins | given.get("margins", {})},
         },
     }
 
@@ -185,6 +197,12 @@ def apply(document: dict[str, Any], namespace: str, kubeconfig: str | None) -> N
     )  # fmt: skip
 
 
+def own_namespace() -> str:
+    """The pod's, as a Job has one; else kubectl's default."""
+    file = ACCOUNT / "namespace"
+    return file.read_text().strip() if file.exists() else "default"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--event", help=f"the trigger's event, a file or - for stdin; default: the variable {EVENT}")
@@ -195,7 +213,10 @@ def main() -> int:
     parser.add_argument("--inference-service", help="whose transformer callers reach; default: the model's name")
     parser.add_argument("--anyway", action="store_true", help="even if it is no better than the bundle that answers")
     parser.add_argument("--apply", action="store_true", help="apply the ModelVersion to the cluster")
-    parser.add_argument("--namespace", default="default")
+    parser.add_argument(
+        "--spec", type=json.loads, default={}, help='more of its spec, as JSON: {"rollout": {"steps": [50, 100]}}'
+    )
+    parser.add_argument("--namespace", default=own_namespace(), help="default: the pod's own, else default")
     parser.add_argument("--kubeconfig", help="default: the pod's own cluster, else as kubectl")
     arguments = parser.parse_args()
 
@@ -218,7 +239,7 @@ def main() -> int:
         print(f"{name} is no better than {base.label}; nothing is applied", file=sys.stderr)
         return 3
     service = arguments.inference_service or event["model"]
-    document = model_version(name, event, open_bundle(out), arguments.uri, service, judged.margins())
+    document = model_version(name, event, open_bundle(out), arguments.uri, service, judged.margins(), arguments.spec)
     (arguments.out / f"{name}.yaml").write_text(write_document(document))
     print(f"{arguments.out / name}.yaml")
     if arguments.apply:
