@@ -8,7 +8,7 @@ from penstock_operator.analysis.merged import stage_evidence
 from penstock_operator.model_version import Rollout, Shadow
 
 NEW, OLD = "sha256:new", "sha256:old"
-BY_KEYS, A_PART = ", one of each route key in a minute", " that were counted"
+BY_KEYS, A_PART = ", one of each route key in a minute", ", a part of all that came"
 STEP = Trial(rollout=Rollout(), place=0, candidate="flights-8", baseline="flights-7")
 SHADOW = Trial(rollout=Rollout(shadow=Shadow(0.2, 500)), place=0, candidate="flights-8", baseline="flights-7")
 

@@ -25,7 +25,7 @@ def each(*counted: Arm | Pairs) -> str:
     """What follows a number of requests that are not all that came, whatever is counted of them; empty where they are all."""
     if noun(*counted) != "request":
         return ", one of each route key in a minute"
-    return " that were counted" if any(one.uncounted > _FEW * one.requests for one in counted) else ""
+    return ", a part of all that came" if any(one.uncounted > _FEW * one.requests for one in counted) else ""
 
 
 def none_found(tests: Collection[str]) -> str:
