@@ -165,7 +165,7 @@ def test_a_shadow_does_not_go_on_before_its_latency_could_have_shown_harm() -> N
 
 
 def test_a_shadow_waits_while_it_looks_slower_than_the_margin() -> None:
-    pairs = Pairs(requests=3000, units=3000, agreeing=2995, differing=5, ratios={160: 1460, 170: 1540})
+    pairs = Pairs(requests=3000, units=3000, agreeing=2995, differing=5, ratios={160: 1420, 170: 1580})
     looks = Evidence(candidate=Arm(), baseline=Arm(), pairs=pairs)
     analysis = analyse(SHADOWED, looks, {})
     assert (analysis.move, analysis.sentence) == (
