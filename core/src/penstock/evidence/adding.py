@@ -12,6 +12,8 @@ from itertools import chain
 from operator import add, sub
 from typing import TypeVar
 
+from penstock.evidence import callers
+from penstock.evidence.callers import Callers, Sample
 from penstock.evidence.document import Counts, Entry, EntryKey, Histogram, Latency, Paired
 from penstock.evidence.halves import are_known
 
@@ -56,6 +58,7 @@ def added(entries: Sequence[Entry]) -> Entry:
         features=_histograms([entry.features for entry in entries]),
         paired=_pairs(pairs) if pairs else None,
         arm=first.arm,
+        callers=added_callers([entry.callers for entry in entries if entry.callers is not None]),
     )
 
 
@@ -85,6 +88,7 @@ def difference(later: Entry, earlier: Entry | None) -> Entry:
         features=_since(later.features, earlier.features),
         paired=_paired_since(later.paired, earlier.paired),
         arm=later.arm,
+        callers=callers_since(later.callers, earlier.callers),
     )
 
 
@@ -136,6 +140,51 @@ def _paired_since(later: Paired | None, earlier: Paired | None) -> Paired | None
         since.ratios_upper, since.ratios_halved = [], 0
     since.keys = _paired_since(later.keys, earlier.keys)
     return since
+
+
+def added_callers(several: Sequence[Callers]) -> Callers | None:
+    """The sum; None of none."""
+    if len(several) < 2:
+        return several[0] if several else None
+    names = sorted({name for one in several for name in one.alike})
+    told = {name: [one.alike[name] for one in several if name in one.alike] for name in names}
+    return Callers(
+        sum(one.keyed for one in several),
+        callers.added(one.came for one in several),
+        callers.added(one.failed for one in several),
+        {name: (sum(pairs for pairs, _ in each), sum(same for _, same in each)) for name, each in told.items()},
+        add_counts(one.quicker for one in several),
+        add_counts(one.slower for one in several),
+    )
+
+
+def callers_since(later: Callers | None, earlier: Callers | None) -> Callers | None:
+    """What came between two looks at one process, as `difference`. Raises Fallen."""
+    if earlier is None:
+        return later
+    if later is None:
+        raise Fallen("callers")
+    if earlier.alike.keys() - later.alike.keys():
+        raise Fallen("an output of callers is gone")
+    nothing = (0, 0)
+    alike = {
+        name: (_less(pairs, earlier.alike.get(name, nothing)[0]), _less(same, earlier.alike.get(name, nothing)[1]))
+        for name, (pairs, same) in later.alike.items()
+    }
+    return Callers(
+        _less(later.keyed, earlier.keyed),
+        _sample_since(later.came, earlier.came),
+        _sample_since(later.failed, earlier.failed),
+        {name: told for name, told in alike.items() if told != nothing},
+        subtract_counts(later.quicker, earlier.quicker),
+        subtract_counts(later.slower, earlier.slower),
+    )
+
+
+def _sample_since(later: Sample, earlier: Sample) -> Sample:
+    _less(later.level, earlier.level)
+    # Of its own level: with what there was before it is then the later one again.
+    return Sample(later.level, subtract_counts(later.counts, callers.of_level(earlier, later.level)))
 
 
 def _histograms(several: Sequence[dict[str, Histogram]]) -> dict[str, Histogram]:

@@ -15,6 +15,7 @@ from typing import Annotated
 import msgspec
 
 from penstock.errors import InvalidInput
+from penstock.evidence.callers import Callers
 
 FORMAT_VERSION = 1
 
@@ -124,6 +125,7 @@ class Entry(msgspec.Struct, omit_defaults=True):
     features: dict[str, Histogram] = {}
     paired: Paired | None = None
     arm: str = ""
+    callers: Callers | None = None
 
     @property
     def key(self) -> "EntryKey":

@@ -17,7 +17,7 @@ from penstock.columns import Column
 from penstock.errors import PenstockError
 from penstock.postprocess import Judged
 from penstock.tensors import Array
-from penstock_transformer.evidence.histograms import count_judged
+from penstock_transformer.evidence.histograms import compare_judged, count_judged
 from penstock_transformer.evidence.pairs import Pair, comparable
 
 if TYPE_CHECKING:
@@ -37,8 +37,10 @@ MOST_ROWS: Final = 256
 
 _FAULTS = (PenstockError, ValueError, TypeError, IndexError, KeyError)
 
-_Rows = tuple[Array, list[int] | None]
-"""A batch's outputs, and which of their rows are first of their keys; None: all."""
+_Watched = Sequence[tuple[int, int]]
+"""Rows of watched keys, with their marks (`penstock.evidence.callers`)."""
+_Rows = tuple[Array, list[int] | None, _Watched]
+"""A batch's outputs, and which of their rows are first of their keys (None: all), and which of these are watched."""
 
 
 class Backlog:
@@ -54,17 +56,19 @@ class Backlog:
         self._timer: asyncio.TimerHandle | None = None
         self._told = False
 
-    def outputs(self, sums: "Sums", outputs: dict[str, Array], first: list[int] | None = None) -> None:
-        """Count a batch's outputs soon, and once more the rows that are `first` of their keys; None: all of them."""
+    def outputs(self, sums: "Sums", outputs: dict[str, Array], first: list[int] | None = None, watched: _Watched = ()) -> None:
+        """Count a batch's outputs soon, and once more the rows that are `first` of their keys; None: all of them. `watched`: rows
+        that are compared with what their keys got before."""
         array = outputs.get(sums.postprocessor.source)
         if array is None or not array.ndim:
             return
         if array.size > MOST_ELEMENTS // 8:
-            array, first = _thinned(array, -(-array.size * 8 // MOST_ELEMENTS), first)
+            # A sample of keys may do without those of the largest batches.
+            array, first, watched = (*_thinned(array, -(-array.size * 8 // MOST_ELEMENTS), first), ())
         waiting = self._outputs.get(sums)
         if waiting is None:
             waiting = self._outputs[sums] = []
-        waiting.append((array, first))
+        waiting.append((array, first, watched))
         self._elements += array.size
         if self._elements >= MOST_ELEMENTS:
             self.flush()
@@ -72,7 +76,7 @@ class Backlog:
         if len(waiting) >= MOST:
             # Features wait on: twenty columns cost as much for a few batches as for many, and these are one in FEATURES_EVERY.
             del self._outputs[sums]
-            self._elements -= sum([array.size for array, _ in waiting])
+            self._elements -= sum([array.size for array, _, _ in waiting])
             self._try(_count_outputs, sums, waiting)
         if self._timer is None:
             self._arm()
@@ -128,7 +132,7 @@ class Backlog:
                 logger.warning("outputs are not counted", extra={"reason": str(fault)[:200]})
 
 
-def _thinned(array: Array, step: int, first: list[int] | None) -> "_Rows":
+def _thinned(array: Array, step: int, first: list[int] | None) -> tuple[Array, list[int] | None]:
     """Every so-manieth row, and of those that are first of their keys all that remain."""
     if first is not None:
         kept = np.union1d(np.arange(0, len(array), step), first).astype(np.intp)
@@ -137,17 +141,20 @@ def _thinned(array: Array, step: int, first: list[int] | None) -> "_Rows":
 
 
 def _count_outputs(sums: "Sums", waiting: list[_Rows]) -> None:
-    array = waiting[0][0] if len(waiting) == 1 else np.concatenate([array for array, _ in waiting])
+    array = waiting[0][0] if len(waiting) == 1 else np.concatenate([array for array, _, _ in waiting])
     if len(array):
         judged = sums.postprocessor.judge({sums.postprocessor.source: array})
         count_judged(sums.outputs, judged, _first_rows(waiting, len(array)))
+        watched = _watched_rows(waiting)
+        if watched and sums.callers is not None:
+            compare_judged(sums.outputs, judged, watched, sums.callers)
 
 
 def _first_rows(waiting: list[_Rows], total: int) -> Array | None:
     """bool `[rows]`: which rows of the batches, one after the other, are first of their keys; None: all."""
     found: Array | None = None
     start = 0
-    for array, first in waiting:
+    for array, first, _ in waiting:
         stop = start + len(array)
         if first is not None:
             if found is None:
@@ -156,6 +163,15 @@ def _first_rows(waiting: list[_Rows], total: int) -> Array | None:
             if first:
                 found[[start + row for row in first]] = True
         start = stop
+    return found
+
+
+def _watched_rows(waiting: list[_Rows]) -> _Watched:
+    """The watched rows of the batches, one after the other, as they came."""
+    found, start = [], 0
+    for array, _, watched in waiting:
+        found += [(start + row, mark) for row, mark in watched]
+        start += len(array)
     return found
 
 

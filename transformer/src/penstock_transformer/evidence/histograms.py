@@ -5,11 +5,13 @@
 Invariant: every value lands in exactly one bin, and what a counter costs and keeps does not grow with what it is given.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from penstock.columns import Column
+from penstock.evidence.callers import CallerSums
 from penstock.evidence.document import Bins, Histogram, Training
 from penstock.postprocess import Judged
 from penstock.tensors import Array
@@ -53,15 +55,25 @@ class Counter:
 
     def codes(self, names: tuple[str, ...], codes: Array, first: Array | None = None) -> None:
         """Count texts given as places in `names`; -1 is missing. `first` as of `numbers`."""
-        if not self._places:
-            return
+        if self._places:
+            self._count(self._table(names)[codes], first)
+
+    def _table(self, names: tuple[str, ...]) -> Array:
+        """The bin of each of these names; the last entry is where code -1 looks."""
         table = self._codes.get(names)
         if table is None:
             other = len(self._places)
-            # The last entry is where code -1 looks.
             table = np.array([*(self._places.get(name, other) for name in names), other + 1])
             self._codes = {names: table}
-        self._count(table[codes], first)
+        return table
+
+    def bins_of_numbers(self, values: Array) -> list[int]:
+        """The bin of each number; of none without edges."""
+        return self._numbered(values, None).tolist() if len(self._edges) else []
+
+    def bins_of_codes(self, names: tuple[str, ...], codes: Array) -> list[int]:
+        """The bin of each text, given as of `codes`; of none without values."""
+        return self._table(names)[codes].tolist() if self._places else []
 
     def column(self, column: Column) -> None:
         """Count a feature's raw values, whosever they are."""
@@ -87,6 +99,18 @@ def count_judged(counters: dict[str, Counter], judged: Judged, first: Array | No
     for name, values in judged.numbers.items():
         if name in counters:
             counters[name].numbers(values, first)
+
+
+def compare_judged(counters: dict[str, Counter], judged: Judged, watched: Sequence[tuple[int, int]], callers: CallerSums) -> None:
+    """Compare what was answered to watched keys with what they got before. `watched`: rows and marks, as they came."""
+    rows = np.array([row for row, _ in watched], np.intp)
+    marks = [mark for _, mark in watched]
+    for name, (names, codes) in judged.codes.items():
+        if name in counters and (bins := counters[name].bins_of_codes(names, codes[rows])):
+            callers.answer(name, marks, bins)
+    for name, values in judged.numbers.items():
+        if name in counters and (bins := counters[name].bins_of_numbers(values[rows])):
+            callers.answer(name, marks, bins)
 
 
 def _text(value: Any) -> str:

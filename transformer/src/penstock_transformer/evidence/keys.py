@@ -19,6 +19,8 @@ many that have failed, about 12 MB; `unkeyed` says how many requests had a key t
 from collections.abc import Collection
 from typing import Final
 
+from penstock.evidence.callers import CallerSums
+
 WINDOW_S: Final = 60.0
 NO_WINDOW: Final = -1
 """Of requests whose key is not to be looked at."""
@@ -119,12 +121,13 @@ class KeyWindow:
 class KeySums:
     """Of one bundle's requests, in the windows of its process. `seen`: hashes of the keys that have counted in this window,
     `last`: in the one before; `failed`: of those that have failed. `anew`: only of those that have in this window, and
-    `last_failed` in the one before."""
+    `last_failed` in the one before. `callers`: who is behind the keys, where they stick to one of several bundles."""
 
-    __slots__ = ("_window", "anew", "failed", "failed_keys", "keys", "last", "last_failed", "seen", "unkeyed")
+    __slots__ = ("_window", "anew", "callers", "failed", "failed_keys", "keys", "last", "last_failed", "seen", "unkeyed")
 
-    def __init__(self, window: KeyWindow, *, anew: bool = False) -> None:
+    def __init__(self, window: KeyWindow, *, anew: bool = False, callers: CallerSums | None = None) -> None:
         self.anew = anew
+        self.callers = callers
         self.keys = 0
         self.unkeyed = 0
         self.failed_keys: dict[str, int] = {}
@@ -163,9 +166,13 @@ class KeySums:
             window.room -= 1
             seen.add(hashed)
             self.keys += 1
+            if self.callers is not None:
+                self.callers.count(key if isinstance(key, bytes) else key.encode())
         if kind is not None:
             failed.add(hashed)
             self.failed_keys[kind] = self.failed_keys.get(kind, 0) + 1
+            if self.callers is not None:
+                self.callers.fail(key if isinstance(key, bytes) else key.encode())
         return first
 
     def turn(self, *, keep: bool) -> None:

@@ -88,6 +88,7 @@ class Recorder:
                 spreads=profile.spreads,
                 # One answers everything, and whose copies a shadow gets is drawn anew in each window.
                 anew=bool(route.shadows) and len(route.live) == 1,
+                sticks=len(route.live) > 1 and not shadow,
             )
         self._kept[key] = sums
         return sums

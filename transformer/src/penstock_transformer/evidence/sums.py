@@ -14,6 +14,7 @@ from typing import Final
 
 from penstock.columns import Column
 from penstock.errors import ErrorKind
+from penstock.evidence.callers import CallerSums
 from penstock.evidence.document import Entry, EntryKey, Latency
 from penstock.evidence.halves import halved
 from penstock.evidence.scales import LATENCY_BINS, LATENCY_HALVES, latency_bin, latency_half
@@ -32,7 +33,8 @@ three times what all the rest does."""
 
 
 class Sums:
-    """`outputs` and `features` are counted in fixed bins by name; `spreads` as of `PairSums.compare`; `anew` as of `KeySums`."""
+    """`outputs` and `features` are counted in fixed bins by name; `spreads` as of `PairSums.compare`; `anew` as of `KeySums`;
+    `sticks`: whether keys stay with this bundle, and others with another."""
 
     __slots__ = (
         "_backlog",
@@ -43,6 +45,7 @@ class Sums:
         "batches",
         "bundle",
         "call",
+        "callers",
         "errors",
         "features",
         "first",
@@ -72,13 +75,15 @@ class Sums:
         features: dict[str, Counter],
         spreads: dict[str, float],
         anew: bool = False,
+        sticks: bool = False,
     ) -> None:
         self.bundle, self.revision, self.shadow, self.arm = key
         self.version = version
         self.postprocessor = postprocessor
         self.requests = self.rows = self.moved = 0
         self.errors: dict[str, int] = {}
-        self.keys = KeySums(window, anew=anew)
+        self.callers = CallerSums() if sticks else None
+        self.keys = KeySums(window, anew=anew, callers=self.callers)
         self.call = [0] * LATENCY_BINS
         self.request = [0] * LATENCY_BINS
         self.first = [0] * LATENCY_HALVES
@@ -104,9 +109,14 @@ class Sums:
         batch took from its start, and its call; `columns`: the features, None for a bundle without."""
         now_s, took_s, call_s = times_s
         self.call[latency_bin(call_s)] += 1
-        whole, ended, late, first = self._count(works, now_s, (bounds, outputs, call_s))
+        whole, ended, late, first, watched = self._count(works, now_s, (bounds, outputs, call_s))
         if ended:
             self._took(took_s, ended, late + len(first))
+        if watched:
+            assert self.callers is not None
+            number = latency_bin(took_s)
+            for _, mark in watched:
+                self.callers.take(mark, number)
         if not whole:
             return
         if columns is not None and self.features:
@@ -118,12 +128,14 @@ class Sums:
         if self.outputs:
             # A row each, and all of them first of their keys: every row is one, which is not worth a list.
             plain = len(first) == len(works) == bounds[-1]
-            self._backlog.outputs(self, outputs, None if plain else _one_row_each(first, bounds))
+            rows = None if plain else _one_row_each(first, bounds)
+            marks = [(_row_of(at, bounds), mark) for at, mark in watched if bounds[at + 1] > bounds[at]]
+            self._backlog.outputs(self, outputs, rows, marks)
 
     def failed(self, works: Sequence[PredictWork], now_s: float, took_s: float) -> None:
         """A batch of these works is over: count those that nobody has counted yet. Each was answered with an error, or has
         nobody who waits for it."""
-        _, ended, late, _ = self._count(works, now_s, None)
+        _, ended, late, _, _ = self._count(works, now_s, None)
         if ended:
             self._took(took_s, ended, late)
 
@@ -133,15 +145,17 @@ class Sums:
 
     def _count(
         self, works: Sequence[PredictWork], now_s: float, ran: tuple[Sequence[int], dict[str, Array], float] | None
-    ) -> tuple[bool, int, int, list[int]]:
+    ) -> tuple[bool, int, int, list[int], list[tuple[int, int]]]:
         """Count works; whether all of them were new, and how many of them have a latency: were answered, or late. Of those that
-        are the first of their key: how many were late, and the places of those that were answered."""
-        keys, window = self.keys, self._window
+        are the first of their key: how many were late, and the places of those that were answered, and among them place and mark
+        of those whose key is watched."""
+        keys, window, callers = self.keys, self._window, self.callers
         if now_s >= window.end_s:
             window.begin(now_s)
         window.now_s = now_s
         requests = rows = lone = ended = late = 0
         first: list[int] = []
+        watched: list[tuple[int, int]] = []
         for at, work in enumerate(works):
             if work.counted:
                 continue
@@ -157,6 +171,8 @@ class Sums:
                     first.append(at)
                 elif keys.count(key, None, work.window):
                     first.append(at)
+                    if callers is not None and callers.mark is not None:
+                        watched.append((at, callers.mark))
             else:
                 self.errors[kind] = self.errors.get(kind, 0) + 1
                 if kind == CANCELLED:
@@ -175,7 +191,7 @@ class Sums:
         self.requests += requests
         self.rows += rows
         keys.keys += lone
-        return requests == len(works), ended, late, first
+        return requests == len(works), ended, late, first, watched
 
     def _took(self, took_s: float, requests: int, first: int) -> None:
         """So many requests took so long in one batch, and so many of them were the first of their key."""
@@ -239,16 +255,16 @@ class Sums:
             features={name: counter.told() for name, counter in self.features.items()} if with_features else {},
             paired=self.paired.told() if self.paired is not None else None,
             arm=self.arm,
+            callers=self.callers.told() if self.callers is not None else None,
         )
+
+
+def _row_of(place: int, bounds: Sequence[int]) -> int:
+    """A row of this work, which has one at least, drawn by chance."""
+    start, stop = bounds[place], bounds[place + 1]
+    return start if stop - start <= 1 else randrange(start, stop)
 
 
 def _one_row_each(places: list[int], bounds: Sequence[int]) -> list[int]:
     """Of each of these works a row, drawn by chance: one that sends a thousand is one request."""
-    rows = []
-    for at in places:
-        start, stop = bounds[at], bounds[at + 1]
-        if stop - start == 1:
-            rows.append(start)
-        elif stop > start:
-            rows.append(randrange(start, stop))
-    return rows
+    return [_row_of(at, bounds) for at in places if bounds[at + 1] > bounds[at]]
