@@ -20,6 +20,7 @@ import msgspec
 from penstock.evidence.adding import merged
 from penstock.evidence.ledger import Ledger
 from penstock_operator.analysis import Analysis, Evidence, Move, Trial, analyse
+from penstock_operator.analysis.decision import BLOCKS_KEPT
 from penstock_operator.analysis.loaded import loaded_arm
 from penstock_operator.analysis.merged import stage_evidence
 from penstock_operator.analysis.outcomes import strata
@@ -89,8 +90,9 @@ class Judgement:
 
     @property
     def verdicts(self) -> dict[str, Any]:
-        """What is kept of a trial that is over: all but the ledger."""
-        return {name: value for name, value in self.evidence.items() if name != "ledger"}
+        """What is kept of a trial that is over: all but the ledger and the last step's blocks."""
+        analysis = {name: value for name, value in self.evidence.get("analysis", {}).items() if name != BLOCKS_KEPT}
+        return {**{name: value for name, value in self.evidence.items() if name != "ledger"}, "analysis": analysis}
 
 
 def is_tried(version: ModelVersion) -> bool:
@@ -172,6 +174,7 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     # A minute without requests shows nothing, nor one of a cold version; only once the time is up none are waited for.
     if (evidence.candidate.requests > memory.requests and not cold) or trial.time_is_up:
         memory.here_s += passed_s
+    trial = replace(trial, here_s=memory.here_s)
     memory.requests = evidence.candidate.requests
     analysis, in_words = _analysed(trial, evidence, memory, seen.now)
     memory.analysis = analysis.document

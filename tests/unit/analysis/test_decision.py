@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from penstock_operator.analysis import Arm, Evidence, Move, Pairs, Trial, Verdict, analyse
+from penstock_operator.analysis import Analysis, Arm, Evidence, Move, Pairs, Trial, Verdict, analyse
 from penstock_operator.analysis.alpha import SHADOW_SHARES, STEP_SHARES, harm_threshold, harmless_threshold, stage_share
 from penstock_operator.analysis.bins import coarsened
 from penstock_operator.model_version import Rollout, Shadow
@@ -205,13 +205,24 @@ def test_at_100_per_cent_only_harm_is_looked_for() -> None:
 
 
 def test_at_100_per_cent_latency_is_harmful_only_beside_what_the_stable_version_took_under_load_too() -> None:
-    last = replace(STEPS, place=3)
-    beside = Evidence(candidate=_arm(10_000, slower=1.8), baseline=_arm(2000, seed=9))
-    assert analyse(last, beside, {}).move is Move.ROLL_BACK
-    assert analyse(last, replace(beside, loaded=_arm(40_000, slower=1.75, seed=7)), {}).move is Move.ADVANCE
-    analysis = analyse(last, replace(beside, loaded=_arm(40_000, seed=7)), {})
+    def played(loaded: Arm | None) -> Analysis:
+        remembered, candidate, baseline = {}, _arm(10_000, slower=1.8), _arm(2000, seed=9)
+        for look in range(1, 5):
+            evidence = Evidence(candidate=_times(candidate, look), baseline=_times(baseline, look), loaded=loaded)
+            analysis = analyse(replace(STEPS, place=3, here_s=30.0 * look), evidence, remembered)
+            remembered = analysis.document
+        return analysis
+
+    assert played(None).move is Move.ROLL_BACK
+    assert played(_arm(40_000, slower=1.75, seed=7)).move is Move.ADVANCE
+    analysis = played(_arm(40_000, seed=7))
     assert analysis.move is Move.ROLL_BACK
-    assert "it is over the margin beside flights-7 as it was with most of the requests, too." in analysis.sentence
+    assert analysis.sentence.endswith(", beside flights-7 as it was with most of the requests, too.")
+
+
+def _times(arm: Arm, times: int) -> Arm:
+    """The same once more, so many times."""
+    return replace(arm, units=times * arm.units, latency={number: times * count for number, count in arm.latency.items()})
 
 
 def test_a_stage_that_begins_anew_has_half_of_its_alpha_each_time() -> None:

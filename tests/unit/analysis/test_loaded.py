@@ -35,6 +35,13 @@ def test_not_one_of_a_few_moments_nor_of_another_time_nor_of_copies_or_other_pod
     assert _chosen(_entry(OLD, 6, 9000, arm="baseline"), _entry(NEW, 6, 9000)) is None
 
 
+def test_where_few_keys_made_its_requests_it_has_few_latencies() -> None:
+    many = [(53, 20_000)]
+    loud = Entry(OLD, 3, requests=20_000, keys=60, latency=Latency(many, many, [(53, 60)], 60))
+    assert _chosen(loud) is None
+    assert _chosen(loud, *STEPS[2:]) == 5
+
+
 def test_it_is_told_in_the_wider_bins() -> None:
     wide = [(50, 2000)]
     entry = Entry(OLD, 4, requests=2000, keys=2000, latency=Latency(wide, wide, wide, 2000, [(50, 700)], 2000))

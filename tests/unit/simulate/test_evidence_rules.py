@@ -11,7 +11,7 @@ from penstock_cli.rollout.simulate.policy import End
 from penstock_cli.rollout.simulate.run import Run, run
 from penstock_cli.rollout.simulate.service import Service
 from penstock_cli.rollout.simulate.trace import Scenario, Seen, Shares, Trace
-from penstock_cli.rollout.simulate.traffic import Outages, Sticky, Traffic
+from penstock_cli.rollout.simulate.traffic import SLOT_S, Outages, Sticky, Traffic
 from penstock_operator.model_version import Rollout, Shadow
 
 AT_ONCE, HALVES, WHOLE = Rollout(steps=(100,)), Rollout(steps=(50, 100)), Rollout(steps=(5, 100))
@@ -53,14 +53,26 @@ class LatencyOfRequests(Trace):
         return seen
 
 
-class NothingBefore(Trace):
-    """A version before that nobody has seen under load."""
+class QuietBefore(Trace):
+    """A version before that nobody has seen under load: it comes with the last step."""
 
     def between(self, start_s: float, end_s: float, shares: Shares) -> Seen:
-        seen = super().between(start_s, end_s, shares)
         if not shares.beside:
-            seen.stable.all_latency = np.zeros_like(seen.stable.all_latency)
-        return seen
+            self._weather.rate[int(start_s // SLOT_S) : int(end_s // SLOT_S)] = 0.3
+        return super().between(start_s, end_s, shares)
+
+
+class BusierAtLast(Trace):
+    """A burst of load just as the new version gets everything: a third more for a minute. It notices, and its copies do not."""
+
+    struck = False
+
+    def between(self, start_s: float, end_s: float, shares: Shares) -> Seen:
+        if shares.beside and not self.struck:
+            self.struck = True
+            first = int(start_s // SLOT_S)
+            self._weather.rate[first : first + 60 // SLOT_S] *= 1.33
+        return super().between(start_s, end_s, shares)
 
 
 def played(make: type[Trace], scenario: Scenario, rollout: Rollout, seeds: int = 3) -> list[Run]:
@@ -73,7 +85,7 @@ def played(make: type[Trace], scenario: Scenario, rollout: Rollout, seeds: int =
         (IDS, AT_ONCE, CopiesOfRequests, "errorRate"),
         (LATE, AT_ONCE, CopiesWithoutDeadline, "errorRate"),
         (LOUD, HALVES, LatencyOfRequests, "latencyP99"),
-        (BUSY, WHOLE, NothingBefore, "latencyP99"),
+        (BUSY, WHOLE, QuietBefore, "latencyP99"),
     ],
     ids=["keys at 100 %", "deadlines at 100 %", "a loud caller", "load at 100 %"],
 )
@@ -96,6 +108,17 @@ def test_a_faulty_version_is_taken_back_whatever_the_callers(fault: Fault, metri
     scenario = Scenario(Traffic(sticky=sticky), Service(deadline_s=0.2, utilisation=0.3), fault)
     back = played(Trace, scenario, HALVES, seeds=2)
     assert [(one.end, one.metric) for one in back] == [(End.ROLLED_BACK, metric)] * 2
+
+
+def test_a_burst_of_load_in_the_last_step_takes_no_equally_good_version_back() -> None:
+    found = played(BusierAtLast, BUSY, WHOLE)
+    assert [one.end for one in found] == [End.LIVE] * 3, [one.why for one in found]
+
+
+def test_twice_the_latency_only_with_all_requests_is_taken_back_under_load() -> None:
+    scenario = replace(BUSY, fault=Fault(latency=2.0, from_weight=100))
+    found = played(Trace, scenario, WHOLE)
+    assert [(one.end, one.metric) for one in found] == [(End.ROLLED_BACK, "latencyP99")] * 3
 
 
 def test_a_shadow_counts_keys_and_a_step_begins_anew() -> None:

@@ -13,18 +13,21 @@ At 100 % there is nothing left to advance to: what is asked is only whether harm
 fails everything would have shown. The baseline is then a shadow of the candidate, which gets copies of a part of the requests:
 all tests hold, but its pods have little to do, and any version is slower under load. So latency is harmful there only if it is so
 beside the copies, which were answered in the same moments, and beside the baseline as it was when it had most of the requests
-itself (`Evidence.loaded`). The lesser of the two e-values is at most the first, an e-process.
+itself (`Evidence.loaded`); and if it lasts (`lasting`). While it may be going to, the version is not live.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 from penstock_operator.analysis.alpha import ERROR_RATE, LATENCY, QUALITY, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Evidence
 from penstock_operator.analysis.error_rate import measure_error_rate, would_tell
 from penstock_operator.analysis.finding import Finding, Measured, Verdict, judge
+from penstock_operator.analysis.lasting import Blocks, measure_lasting
 from penstock_operator.analysis.latency import measure_latency
 from penstock_operator.analysis.nouns import METRICS, none_found, noun
 from penstock_operator.analysis.outputs import drift, measure_outputs
@@ -39,6 +42,9 @@ from penstock_operator.analysis.shadow import (
 from penstock_operator.analysis.trial import Trial
 from penstock_operator.analysis.words import listed, several
 from penstock_operator.warmth import WARM_S
+
+BLOCKS_KEPT = "blocks"
+"""Of a document: what only a trial that goes on needs."""
 
 
 class Move(StrEnum):
@@ -69,6 +75,7 @@ def analyse(trial: Trial, evidence: Evidence, remembered: Mapping[str, Any], *, 
     `tell_all`: only harm is put in words, whose bounds cost many times what the verdicts do; the verdicts are the same, and there
     are no alerts."""
     before = _remembered(trial, remembered)
+    blocks = _blocks(trial, remembered).after(trial, evidence) if trial.stage.weight >= 100 else None
     findings = tuple(
         judge(
             measured,
@@ -77,13 +84,16 @@ def analyse(trial: Trial, evidence: Evidence, remembered: Mapping[str, Any], *, 
             harmless_threshold(trial),
             tell_all=tell_all,
         )
-        for measured in _measure(trial, evidence)
+        for measured in _measure(trial, evidence, blocks)
     )
-    move, sentence = _decide(trial, evidence, findings)
-    return Analysis(move, sentence, findings, drift(trial, evidence) if tell_all else (), _document(trial, evidence, findings))
+    move, sentence = _decide(trial, evidence, findings, blocks)
+    document = _document(trial, evidence, findings)
+    if blocks is not None:
+        document[BLOCKS_KEPT] = msgspec.to_builtins(blocks)
+    return Analysis(move, sentence, findings, drift(trial, evidence) if tell_all else (), document)
 
 
-def _measure(trial: Trial, evidence: Evidence) -> Iterator[Measured]:
+def _measure(trial: Trial, evidence: Evidence, blocks: Blocks | None) -> Iterator[Measured]:
     """The tests of this stage that have something to go by. A shadow is compared pair by pair, a step arm by arm."""
     pairs = evidence.pairs if trial.stage.shadow else None
     found: list[Measured | None]
@@ -91,12 +101,12 @@ def _measure(trial: Trial, evidence: Evidence) -> Iterator[Measured]:
         found = [measure_paired_errors(trial, pairs), measure_disagreement(trial, pairs)]
     else:
         found = [measure_error_rate(trial, evidence)]
-    found += [_latency(trial, evidence), measure_outputs(trial, evidence), measure_quality(trial, evidence.quality)]
+    found += [_latency(trial, evidence, blocks), measure_outputs(trial, evidence), measure_quality(trial, evidence.quality)]
     return (one for one in found if one is not None)
 
 
-def _latency(trial: Trial, evidence: Evidence) -> Measured | None:
-    """Pair by pair or arm by arm, as the stage has it."""
+def _latency(trial: Trial, evidence: Evidence, blocks: Blocks | None) -> Measured | None:
+    """Pair by pair, arm by arm or block by block, as the stage has it."""
     pairs = evidence.pairs if trial.stage.shadow else None
     counted = pairs.ratios if pairs is not None else evidence.candidate.latency
     if evidence.cold and not counted:
@@ -104,32 +114,16 @@ def _latency(trial: Trial, evidence: Evidence) -> Measured | None:
         return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: said)
     if pairs is not None:
         return measure_paired_latency(trial, pairs)
-    now = measure_latency(trial, evidence)
-    if now is None or evidence.loaded is None:
-        return now
-    then = measure_latency(trial, replace(evidence, baseline=evidence.loaded))
-    return now if then is None else _both(trial, now, then)
+    return measure_latency(trial, evidence) if blocks is None else measure_lasting(trial, evidence, blocks)
 
 
-def _both(trial: Trial, now: Measured, then: Measured) -> Measured:
-    """Longer than the baseline is beside it, and than it was under as much load."""
-
-    def describe(verdict: Verdict) -> str:
-        words = now.describe(verdict)
-        if verdict is not Verdict.HARMFUL:
-            return words
-        return f"{words}; it is over the margin beside {trial.baseline} as it was with most of the requests, too"
-
-    return replace(now, harm=min(now.harm, then.harm), describe=describe)
-
-
-def _decide(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> tuple[Move, str]:
+def _decide(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...], blocks: Blocks | None) -> tuple[Move, str]:
     harmful = [one for one in findings if one.verdict is Verdict.HARMFUL]
     if harmful:
         worst = max(harmful, key=lambda one: one.harm - one.needed_harm)
         return Move.ROLL_BACK, f"Rolled back: {worst.words}."
-    if trial.stage.weight >= 100:
-        why = _unseen(trial, evidence, findings)
+    if blocks is not None:
+        why = _unseen(trial, evidence, findings) or blocks.unseen(trial, evidence)
         if why:
             return _wait(trial, why)
         return Move.ADVANCE, f"{trial.candidate} answers everything, and no harm over the margins was found."
@@ -220,6 +214,16 @@ def _rounded(value: float) -> float:
 
 def _stage_key(trial: Trial) -> str:
     return f"{trial.place}/{trial.stage.name}"
+
+
+def _blocks(trial: Trial, document: Mapping[str, Any]) -> Blocks:
+    kept = document.get(BLOCKS_KEPT)
+    if document.get("stage") != _stage_key(trial) or kept is None:
+        return Blocks()
+    try:
+        return msgspec.convert(kept, Blocks)
+    except msgspec.ValidationError:
+        return Blocks()
 
 
 def _remembered(trial: Trial, document: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

@@ -5,8 +5,8 @@
 With all requests at the candidate the version before gets copies of a part of them. Its pods wait less, its batches are
 smaller: in a queue that is half full any version takes 1.8 times as long as with a fifth of the load. What it did earlier in the
 rollout, with a shadow or at a small step beside it, or just before, it did under nearly as much load as the candidate has now.
-That was at another time, so it proves no harm alone (`decision`). Nor was the load quite the same, or anything else: its
-latencies are given in the wider bins, in which harm has to be the greater.
+That was at another time, so it proves no harm alone, nor that of a moment (`lasting`). Nor was the load quite the same, or
+anything else: its latencies are given in the wider bins, in which harm has to be the greater.
 
 Invariant: pods of a baseline of its own are no part of it.
 """
@@ -22,7 +22,7 @@ from penstock_operator.analysis.merged import read_arm
 _MOST = 0.85
 """Of the requests: parts that are greater count as the same, so that the nearest in time is taken."""
 ENOUGH = 1000
-"""Requests with a latency that a revision needs to be chosen: ten of them are beyond the p99. One that lasted a few seconds would
+"""Latencies that a revision needs to be chosen: ten of them are beyond the p99. One that lasted a few seconds would
 leave harm unseen for ever."""
 
 
@@ -46,4 +46,5 @@ def loaded_arm(totals: Iterable[Entry], *, candidate: str, baseline: str, revisi
 
 
 def _measured(entry: Entry) -> int:
-    return sum(number for _, number in entry.latency.request)
+    """How many latencies are compared: a key's first in a minute, where they are told by keys."""
+    return sum(read_arm(entry).latency.values())

@@ -79,7 +79,8 @@ def _by_keys(histogram: document.Histogram, entry: Entry) -> Histogram:
 
 
 class _Training(Mapping[str, tuple[Histogram, Histogram]]):
-    """Counts beside the training's, put into its bins when they are asked for: only words do."""
+    """Answers beside the training's, put into its bins when they are asked for: only words do. Of features the operator keeps
+    nothing."""
 
     def __init__(self, entry: Entry) -> None:
         self._entry = entry
@@ -95,7 +96,7 @@ class _Training(Mapping[str, tuple[Histogram, Histogram]]):
 
     @cached_property
     def _found(self) -> dict[str, tuple[Histogram, Histogram]]:
-        told = (*self._entry.outputs.items(), *self._entry.features.items())
+        told = self._entry.outputs.items()
         found = ((name, against_training(one, _by_keys(one, self._entry))) for name, one in told)
         return {name: compared for name, compared in found if compared is not None}
 

@@ -24,14 +24,16 @@ class Stage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """`place` is the stage's number among `stages`; `elapsed_s` counts from the first look at the first stage, whether requests
-    come or not. `candidate` and `baseline` are the names that sentences use. `outcomes`: whether outcomes can be known, told or
-    not. `again`: how many times this stage has begun anew."""
+    come or not, `here_s` in this stage while the candidate gets requests and is not cold. `candidate` and `baseline` are the
+    names that sentences use. `outcomes`: whether outcomes can be known, told or not. `again`: how many times this stage has begun
+    anew."""
 
     rollout: Rollout
     place: int
     candidate: str
     baseline: str
     elapsed_s: float = 0.0
+    here_s: float = 0.0
     outcomes: bool = False
     again: int = 0
 

@@ -1,0 +1,187 @@
+"""Latency with all requests: what is one moment, what lasts, and how long a version waits for it to show."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from math import exp, inf, log
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock_operator.analysis import Analysis, Arm, Evidence, Move, Trial, analyse
+from penstock_operator.analysis.bins import coarsened
+from penstock_operator.analysis.lasting import BLOCK_S, BLOCKS, Blocks, Counted
+from penstock_operator.model_version import Rollout
+
+LAST = Trial(rollout=Rollout(), place=3, candidate="flights-8", baseline="flights-7")
+LOOK_S = 6.0
+
+
+def _latencies(requests: int, slower: float, seed: int) -> Counter[int]:
+    """Around 20 ms."""
+    drawn = 0.02 * slower * np.exp(0.5 * np.random.default_rng(seed).standard_normal(requests))
+    return Counter(np.floor(16 * np.log2(drawn / 1e-4)).astype(int).tolist())
+
+
+LOADED = Arm(units=40_000, latency=coarsened(_latencies(40_000, 1.0, 99), 16, 8), per_doubling=8)
+
+
+class Step:
+    """The last step, a look every 6 s. Copies take 0.55 times as long as requests of an equal version."""
+
+    def __init__(self, *, rate: float = 200.0, loaded: Arm | None = LOADED) -> None:
+        self.rate, self.loaded, self.looks = rate, loaded, 0
+        self.remembered: dict[str, Any] = {}
+        self.requests: Counter[int] = Counter()
+        self.copies: Counter[int] = Counter()
+
+    def look(self, slower: float = 1.0, *, per_doubling: int = 16, failing: float = 0.0) -> Analysis:
+        """One more. `slower`: how many times as long requests take in these seconds."""
+        self.looks += 1
+        number = round(self.rate * LOOK_S)
+        self.requests += _latencies(number, slower, self.looks)
+        self.copies += _latencies(number // 5, 0.55, 1000 + self.looks)
+        units, few = self.requests.total(), self.copies.total()
+        evidence = Evidence(
+            candidate=Arm(
+                units=units,
+                failed=round(failing * units),
+                requests=units,
+                latency=coarsened(self.requests, 16, per_doubling),
+                per_doubling=per_doubling,
+            ),
+            baseline=Arm(units=few, requests=few, latency=coarsened(self.copies, 16, per_doubling), per_doubling=per_doubling),
+            loaded=self.loaded,
+        )
+        trial = replace(LAST, here_s=self.looks * LOOK_S)
+        found = analyse(trial, evidence, self.remembered)
+        # As a status keeps it.
+        self.remembered = json.loads(json.dumps(found.document))
+        return found
+
+    def looks_at(self, slower: Iterable[float]) -> list[Analysis]:
+        return [self.look(one) for one in slower]
+
+
+def _moves(analyses: Iterable[Analysis]) -> set[Move]:
+    return {one.move for one in analyses}
+
+
+def test_a_version_that_is_slow_all_the_time_is_taken_back_after_two_minutes() -> None:
+    found = Step().looks_at([2.0] * 20)
+    assert [one.move for one in found[:-1]].count(Move.ROLL_BACK) == 0
+    assert found[-1].move is Move.ROLL_BACK
+    assert (
+        "over the margin of 1.25; it is over the margin in each of the last 4 half minutes, beside flights-7 as it was with most"
+        " of the requests, too." in found[-1].sentence
+    )
+
+
+@pytest.mark.parametrize("late", range(6))
+@pytest.mark.parametrize("slower", [1.6, 20.0])
+def test_no_minute_takes_a_version_back_however_slow_it_was(slower: float, late: int) -> None:
+    found = Step().looks_at([1.0] * late + [slower] * 10 + [1.0] * 20)
+    assert Move.ROLL_BACK not in _moves(found)
+    # Nor is it live before it is known to have been a moment.
+    assert found[late + 9].move is Move.WAIT or late + 9 < 2 * BLOCK_S / LOOK_S
+    assert found[-1].move is Move.ADVANCE
+
+
+def test_moments_that_are_apart_do_not_add_up() -> None:
+    found = Step().looks_at(([3.0] * 15 + [1.0] * 5) * 4)
+    assert Move.ROLL_BACK not in _moves(found)
+
+
+def test_a_version_is_not_live_while_its_harm_may_last() -> None:
+    step = Step()
+    found = step.looks_at([2.0] * 12)
+    assert (found[-1].move, found[-1].sentence) == (
+        Move.WAIT,
+        "Undecided at 100 %: the latency of flights-8 has been over the margin of 1.25 for 2 half minutes on end; after 4 it"
+        " is rolled back.",
+    )
+    # In two blocks that show nothing any more it may be.
+    assert step.looks_at([1.0] * 8)[-1].move is Move.ADVANCE
+
+
+def test_a_good_version_waits_no_longer_than_it_did() -> None:
+    assert _moves(Step().looks_at([1.0] * 10)[4:]) == {Move.ADVANCE}
+
+
+def test_a_block_goes_on_until_harm_could_have_shown_in_it() -> None:
+    found = Step(rate=5.0).looks_at([1.0] * 10)
+    assert (found[4].move, found[4].sentence) == (
+        Move.WAIT,
+        "Undecided at 100 %: the latencies of 150 requests to flights-8 and 30 requests to flights-7 are too few to tell even a"
+        " version that takes twice the margin as long.",
+    )
+    assert found[-1].move is Move.ADVANCE
+    slow = Step(rate=5.0)
+    found = slow.looks_at([3.0] * 40)
+    assert Move.ADVANCE not in _moves(found[5:])
+    assert found[-1].move is Move.ROLL_BACK
+    assert slow.remembered["blocks"]["complete"] < 40 * LOOK_S / BLOCK_S
+
+
+def test_where_nothing_was_seen_under_load_the_copies_alone_say_it() -> None:
+    found = Step(loaded=None).looks_at([1.0] * 20)[-1]
+    assert found.move is Move.ROLL_BACK
+    assert found.sentence.endswith("it is over the margin in each of the last 4 half minutes.")
+
+
+def test_errors_are_found_at_once() -> None:
+    assert Step().look(failing=0.05).move is Move.ROLL_BACK
+
+
+def test_without_any_latencies_there_is_nothing_to_wait_for() -> None:
+    evidence = Evidence(candidate=Arm(units=20_000, failed=25), baseline=Arm(units=4000, failed=4))
+    assert analyse(replace(LAST, here_s=90.0), evidence, {}).move is Move.ADVANCE
+
+
+def test_transformers_that_know_wider_bins_only_may_come_in_the_middle() -> None:
+    step = Step()
+    found = [step.look(2.0, per_doubling=16 if turn < 8 else 8) for turn in range(20)]
+    assert found[-1].move is Move.ROLL_BACK
+    step = Step()
+    assert Move.ROLL_BACK not in {step.look(per_doubling=16 if turn < 8 else 8).move for turn in range(20)}
+
+
+def test_what_was_kept_may_be_anything_and_is_of_its_step_alone() -> None:
+    step = Step()
+    step.looks_at([2.0] * 19)
+    for broken in (7, {"harms": "none"}, None, {}):
+        step.remembered["blocks"] = broken
+        assert step.look(2.0).move is not Move.ROLL_BACK
+    step = Step()
+    step.looks_at([2.0] * 19)
+    step.remembered["stage"] = "2/50 %"
+    assert step.look(2.0).move is not Move.ROLL_BACK
+
+
+@given(st.dictionaries(st.integers(0, 200), st.integers(1, 99)), st.dictionaries(st.integers(0, 200), st.integers(1, 99)))
+@settings(max_examples=50, deadline=None)
+def test_blocks_share_no_counts_and_lose_none(before: dict[int, int], came: dict[int, int]) -> None:
+    now = Counter(before) + Counter(came)
+    begun = Counted.of(Arm(latency=before, calls=7))
+    kept = msgspec.convert(json.loads(json.dumps(msgspec.to_builtins(begun))), Counted)
+    since = kept.since(Arm(latency=now, calls=9))
+    assert (dict(since.latency), since.calls) == (came, 2)
+
+
+def test_blocks_that_each_say_too_much_by_chance_are_together_wrong_as_seldom_as_they_promise() -> None:
+    """e-values with a mean of 1 and no variance: 0.5 / sqrt(u), of which one in a hundred is over 5."""
+    rng, bound, wrong, runs = np.random.default_rng(8), 0.05, 0, 4000
+    for logs in np.log(0.5 / np.sqrt(rng.random((runs, 40)))).tolist():
+        blocks, greatest = Blocks(), -inf
+        for harm in logs:
+            blocks = Blocks(0.0, blocks.complete + 1, [*blocks.harms, harm][-BLOCKS:])
+            greatest = max(greatest, blocks.harm)
+        wrong += greatest >= -log(bound)
+    assert wrong / runs <= bound
+    sure = Blocks(0.0, BLOCKS, [log(10.0)] * BLOCKS)
+    assert exp(sure.harm) == pytest.approx(10.0**BLOCKS / 2)
