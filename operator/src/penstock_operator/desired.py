@@ -25,7 +25,8 @@ from penstock_operator.model_version import API_VERSION, KIND, ROUTE_FINALIZER, 
 from penstock_operator.narrative import drift_event, eviction_event, version_event
 from penstock_operator.plan import Operation, Plan, Verb
 from penstock_operator.policy import Policy
-from penstock_operator.refusals import put_off, still_asked_for, wait_s
+from penstock_operator.refusals import put_off, still_asked_for
+from penstock_operator.refusals import wait_s as refused_s
 from penstock_operator.roles import find_roles, stage_of
 from penstock_operator.route import own_address, predictor_address, route_document, route_name, wanted_entries
 from penstock_operator.seen import Entry, Route, Seen
@@ -33,6 +34,7 @@ from penstock_operator.stage import ENDED, JOINED, Stage
 from penstock_operator.status import next_status
 from penstock_operator.step import Situation, Step
 from penstock_operator.verification_job import verification_job
+from penstock_operator.verifying import wait_s
 
 
 def decide(seen: Seen, policy: Policy) -> Plan:
@@ -305,7 +307,7 @@ def _evictions(here: Situation) -> list[Operation]:
 def _look_again(here: Situation, policy: Policy, entries: tuple[Entry, ...]) -> float:
     """Seconds until something may have changed of which no event tells: answers of pods, and time itself."""
     seen, ack = here.seen, here.acknowledged
-    waits = [policy.idle_s, wait_s(seen)]
+    waits = [policy.idle_s, refused_s(seen)]
     for version in seen.versions:
         stage = stage_of(version)
         if stage is Stage.KEPT:
@@ -313,6 +315,9 @@ def _look_again(here: Situation, policy: Policy, entries: tuple[Entry, ...]) -> 
         if stage in (Stage.VERIFYING, Stage.WARMING):
             limit = duration_s(version.spec.rollout.max_duration, 7200.0)
             waits.append(max(read_moment(version.status.stage_since, seen.now) + limit - seen.now, 10 * policy.poll_s))
+        job = seen.jobs.get(version.job)
+        if stage is Stage.VERIFYING and job is not None and (rest_s := wait_s(job, policy, seen.now)):
+            waits.append(rest_s)
         if is_tried(version) and not version.is_paused:
             every_s = look_s(version, seen.now)
             waits.append(every_s if seen.evidence is not None else min(max(due_in_s(version, seen.now), policy.poll_s), every_s))

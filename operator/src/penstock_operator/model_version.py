@@ -128,9 +128,9 @@ class Status(_Struct, frozen=True):
 
     `phase` is shown; `stage` is where the rollout stands, also while `phase` says Paused. `weight` is the per cent of requests
     that this version is meant to get; the route follows it. `digest` is what was verified, `bundle` its first digits. Times are
-    RFC 3339 in UTC. `attempt` counts how often pods were asked for, `verify_attempts` how often a verification ended without a
-    verdict. `route_revision`: of the route that was last seen acknowledged with this version in it. `baseline`: the digest
-    that the pods hold with which it is compared, `none` for a trial that goes without, "" as long as that is open.
+    RFC 3339 in UTC. `attempt` counts how often pods were asked for, `verify_attempts` how often a verification was run again.
+    `route_revision`: of the route that was last seen acknowledged with this version in it. `baseline`: the digest that the pods
+    hold with which it is compared, `none` for a trial that goes without, "" as long as that is open.
     """
 
     phase: str = "Pending"

@@ -8,7 +8,9 @@ from penstock_operator.runtime_pod import ON_CPU, ON_GPU, RuntimePod
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """`silent_s`: a ready transformer pod that gives no answer for this long is evicted; `rejected_s`: a route that a pod refuses
-    for this long fails the version; `unready_s`: an unready pod that gives no answer is counted out of the way after this."""
+    for this long fails the version; `unready_s`: an unready pod that gives no answer is counted out of the way after this.
+    `verify_attempts`: how often a verification is tried that ends without a verdict; `verify_again_s`: between the first two of
+    these, twice as long between the next, and `verify_longest_s` at most."""
 
     predictor_image: str = "penstock/predictor:0.1.0"
     predictor_gpu_image: str = "penstock/predictor-gpu:0.1.0"
@@ -28,5 +30,7 @@ class Policy:
     rejected_s: float = 60.0
     unready_s: float = 60.0
     verify_attempts: int = 5
+    verify_again_s: float = 10.0
+    verify_longest_s: float = 80.0
     poll_s: float = 0.5
     idle_s: float = 30.0

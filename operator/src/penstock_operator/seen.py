@@ -81,9 +81,9 @@ class InferenceService:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A verification. `report` is what its container wrote at its end; `ended` with neither report nor `killed_for_memory` is no
-    verdict. `attempt`: as the version's status had it when it was made. `has_pod`: one was made for it. `message`: why that does
-    not run. `made`: a moment."""
+    """A verification. `report` is what its container wrote at its end. `attempt`: as the version's status had it when it was
+    made. `has_pod`: one was made for it. `message`: why that does not run. `made`, `over`: moments; the second "" until its
+    controller says that it has ended."""
 
     name: str
     uid: str
@@ -97,6 +97,12 @@ class Job:
     message: str = ""
     has_pod: bool = True
     made: str = ""
+    over: str = ""
+
+    @property
+    def is_mute(self) -> bool:
+        """It has ended, and that is no verdict."""
+        return self.ended and self.report is None and not self.killed_for_memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ def read_job(document: dict[str, Any], pods: list[dict[str, Any]]) -> Job:
     """What a Job and its pods say."""
     metadata, status = document["metadata"], document.get("status") or {}
     owners = metadata.get("ownerReferences") or []
-    ended = any(c.get("type") in ("Complete", "Failed") and c.get("status") == "True" for c in status.get("conditions") or [])
+    ends = [c for c in status.get("conditions") or [] if c.get("type") in ("Complete", "Failed") and c.get("status") == "True"]
     attempt = str((metadata.get("annotations") or {}).get(ATTEMPT, "0"))
     states = [state for pod in pods for state in _states(pod)]
     terminated = [state["terminated"] for state in states if state.get("terminated")]
@@ -162,13 +162,14 @@ def read_job(document: dict[str, Any], pods: list[dict[str, Any]]) -> Job:
         owner=next((owner.get("uid", "") for owner in owners if owner.get("kind") == KIND), ""),
         attempt=int(attempt) if attempt.isdecimal() else 0,
         # A verdict counts at once: the job's controller may take seconds longer to say that it has ended.
-        ended=ended or killed or report is not None,
+        ended=bool(ends) or killed or report is not None,
         deleting=bool(metadata.get("deletionTimestamp")),
         killed_for_memory=killed,
         report=report,
         message=_why(waiting, pods) or _unfetched(pods),
         has_pod=bool(pods),
         made=metadata.get("creationTimestamp") or "",
+        over=next((c.get("lastTransitionTime") or metadata.get("creationTimestamp") or "" for c in ends), ""),
     )
 
 

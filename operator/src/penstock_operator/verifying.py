@@ -1,13 +1,18 @@
-"""The step of a version that is being verified: what its Job came to, and that it is run again if that was nothing.
+"""The step of a version that is being verified: what its Job came to, and when it is run again if that was nothing.
 
-Job --a verdict--> Verified, or Failed
-    --ended without--> run again ... --> Failed after `verify_attempts`
+    Job --a verdict--> Verified, or Failed
+        --ended without--> waits, twice as long each time --> run again ... --> Failed after `verify_attempts` of them
+
+Invariant: how long it waits is counted from the end of the Job that is there, which stays until then. Whoever looks, and whatever
+operator has died meanwhile, it is run again at the same moment.
 """
 
-from penstock_operator.clock import read_moment
+from penstock_operator.clock import read_moment, write_moment
 from penstock_operator.cluster import JOBS
 from penstock_operator.model_version import ModelVersion
 from penstock_operator.patience import is_given_up, is_overdue
+from penstock_operator.policy import Policy
+from penstock_operator.seen import Job
 from penstock_operator.stage import Stage
 from penstock_operator.step import Situation, Step
 from penstock_operator.verdict import read_verdict
@@ -34,11 +39,37 @@ def step_by_job(version: ModelVersion, here: Situation) -> Step:
         return Step(stage, 0, "Verifying", message)
     verdict = read_verdict(job, version)
     if verdict is None:
-        why = f": {job.message}" if job.message else ""
-        if version.status.verify_attempts + 1 >= here.policy.verify_attempts:
-            told = f"its job ended {here.policy.verify_attempts} times without a verdict{why}"
-            return Step(Stage.FAILED, 0, "VerificationBroken", told)
-        return Step(stage, 0, "Verifying", f"its job ended without a verdict, and is run again{why}", again=True)
+        return _try_again(version, job, here)
     if not verdict.ok:
         return Step(Stage.FAILED, 0, verdict.reason, verdict.message, verdict=verdict)
     return Step(stage, 0, "Verified", verdict=verdict)
+
+
+def _try_again(version: ModelVersion, job: Job, here: Situation) -> Step:
+    """The step of a version whose Job is mute."""
+    policy, why = here.policy, f": {job.message}" if job.message else ""
+    tries, most = version.status.verify_attempts + 1, policy.verify_attempts
+    if tries >= most:
+        return Step(Stage.FAILED, 0, "VerificationBroken", f"its job ended {most} times without a verdict{why}")
+    told = f"try {tries} of {most} ended without a verdict"
+    if is_overdue(version, here):
+        return Step(Stage.FAILED, 0, "VerificationTimedOut", f"{told}, and there is no other within maxDuration{why}")
+    if wait_s(job, policy, here.seen.now):
+        return Step(Stage.VERIFYING, 0, "Verifying", f"{told}, the next is at {write_moment(_due(job, policy))}{why}")
+    return Step(Stage.VERIFYING, 0, "Verifying", f"{told}, the next begins{why}", again=True)
+
+
+def wait_s(job: Job, policy: Policy, now: float) -> float:
+    """Seconds until a mute Job is run again; 0 if its time has come, and of any other Job."""
+    rest_s = _due(job, policy) - now if job.is_mute else 0.0
+    # One that ended much later than now did so by another clock, or this one was set since: no reason to wait for it.
+    return rest_s if 0.0 < rest_s <= 2 * _pause_s(job, policy) else 0.0
+
+
+def _due(job: Job, policy: Policy) -> float:
+    """When it is run again, in seconds since 1970; long ago for one that does not say when it ended."""
+    return read_moment(job.over, 0.0) + _pause_s(job, policy)
+
+
+def _pause_s(job: Job, policy: Policy) -> float:
+    return min(policy.verify_again_s * 2.0 ** min(job.attempt, 30), policy.verify_longest_s)

@@ -65,9 +65,9 @@ def told(result: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in result.items() if name != "answers"}
 
 
-def wait_for(flights: Flights, name: str, field: str, value: str) -> None:
+def wait_for(flights: Flights, name: str, field: str, value: str, within_s: int = WAIT_S) -> None:
     """Until a field of its status has a value."""
-    _wait(flights, name, f"jsonpath={{.status.{field}}}={value}")
+    _wait(flights, name, f"jsonpath={{.status.{field}}}={value}", within_s)
 
 
 def wait_live(flights: Flights, name: str) -> None:
@@ -75,9 +75,9 @@ def wait_live(flights: Flights, name: str) -> None:
     _wait(flights, name, "condition=Live")
 
 
-def _wait(flights: Flights, name: str, what: str) -> None:
+def _wait(flights: Flights, name: str, what: str, within_s: int = WAIT_S) -> None:
     try:
-        flights.kubectl("wait", f"--for={what}", f"modelversion/{name}", f"--timeout={WAIT_S}s", timeout_s=WAIT_S + 10)
+        flights.kubectl("wait", f"--for={what}", f"modelversion/{name}", f"--timeout={within_s}s", timeout_s=within_s + 10)
     except BedError as error:
         shown = flights.kubectl("get", "modelversion", name, "--output=jsonpath={.status}")
         raise BedError(f"{error}\n{name} says {shown}") from None

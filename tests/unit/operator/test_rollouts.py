@@ -228,6 +228,8 @@ def test_a_verification_without_a_verdict_is_run_again() -> None:
     world = World({A: "silent"})
     world.add_version("flights-1", A, **IMMEDIATE)
     settle(world)
+    world.now += world.policy.verify_again_s
+    settle(world)
     assert shown(world, "flights-1")[:2] == ("Live", 100)
     assert world.status("flights-1")["verifyAttempts"] == 1
 

@@ -17,6 +17,7 @@ from typing import Any
 from penstock.evidence.document import Evidence
 from penstock.evidence.quality import QualityDocument
 from penstock_operator.apply import carry_out
+from penstock_operator.clock import write_moment
 from penstock_operator.cluster import (
     CONFIG_MAPS,
     INFERENCE_SERVICES,
@@ -190,7 +191,8 @@ class World:
             version = self.cluster.objects.get((MODEL_VERSIONS.plural, NAMESPACE, name.removesuffix("-verify")))
             digest = version["spec"]["bundle"]["digest"] if version else ""
             found = self.verdicts.get(digest, "ok")
-            self.cluster.put(JOBS, {**job, "status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+            ended = {"type": "Complete", "status": "True", "lastTransitionTime": write_moment(self.now)}
+            self.cluster.put(JOBS, {**job, "status": {"conditions": [ended]}})
             if found != "silent":
                 self._job_pod(namespace, name, job["metadata"]["uid"], found, digest)
             else:
