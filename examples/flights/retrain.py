@@ -169,15 +169,15 @@ def model_version(
 ) -> dict[str, Any]:
     """A ModelVersion that goes live by evidence, or back; `more` of its spec, its rollout and further margins among it."""
     given = more.get("rollout", {})
-    rollout = {"strategy": "evidence", "shadow": {"fraction": 0.2, "minRequests": 500}} | given
+    rollout = {"strategy": "evidence", "shadow": {"fraction": 0.2, "minRequests": 500}, **given}
     return {
         "apiVersion": "penstock.dev/v1alpha1",
         "kind": "ModelVersion",
         "metadata": {"name": name, "annotations": {"penstock.dev/retraining": str(event.get("id", ""))}},
-        "spec": more
-        | {
+        "spec": {
             "inferenceService": inference_service,
             "bundle": {"uri": uri.format(name=name), "digest": bundle.digest},
+            **more,
             "rollout": rollout | {"margins": margins | given.get("margins", {})},
         },
     }

@@ -1,5 +1,5 @@
 """An InferenceService of the flights bundle whose transformers log every prediction into a claim, and what a test does with it:
-asks, tells what became of it, is told when a retraining is due.
+asks, and tells what became of it.
 
 Invariant: the log lies in a folder of this machine, which only our own cluster's claims do.
 """
@@ -7,10 +7,7 @@ Invariant: the log lies in a folder of this machine, which only our own cluster'
 import asyncio
 import random
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,28 +64,3 @@ async def ask_and_tell(url: str, asked: Sequence[str]) -> int:
 
     async with httpx.AsyncClient(base_url=url, timeout=60, limits=httpx.Limits(max_connections=8)) as http:
         return sum(await asyncio.gather(*(one(http, flight, draw) for flight, draw in zip(asked, late, strict=True))))
-
-
-@contextmanager
-def receiver() -> Iterator[tuple[str, list[bytes]]]:
-    """A URL, and the bodies that were posted to it."""
-    received: list[bytes] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(self.rfile.read(int(self.headers["content-length"])))
-            self.send_response(204)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/retrain", received
-        finally:
-            server.shutdown()
-            thread.join()

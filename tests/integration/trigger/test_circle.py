@@ -213,7 +213,9 @@ def test_the_whole_circle(
     namespace = kubernetes.namespace("circle")
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(yaml.safe_dump(kubernetes.kubeconfig(namespace)))
-    said = retrain(event, log, bundles, "--apply", "--namespace", namespace, "--kubeconfig", kubeconfig)
+    more = {"runtime": {"replicas": {"min": 2}}, "rollout": {"steps": [50, 100], "margins": {"latencyP99": 1.5}}}
+    place = ("--namespace", namespace, "--kubeconfig", kubeconfig)
+    said = retrain(event, log, bundles, "--apply", "--spec", json.dumps(more), *place)
     judged = re.search(r"(\d+) rows predicted, 0 refused", said)
     assert judged is not None, said
     assert int(judged[1]) == bundle_rows(said), "judged by rows that it has seen"
@@ -228,6 +230,8 @@ def test_the_whole_circle(
     assert (applied["spec"]["inferenceService"], applied["spec"]["rollout"]["strategy"]) == ("flights", "evidence")
     # Flights that the old model calls on time are late here: a model that knows must not be taken back for that.
     assert applied["spec"]["rollout"]["margins"]["disagreement"] > 0.2
+    assert (applied["spec"]["runtime"]["replicas"]["min"], applied["spec"]["rollout"]["steps"]) == (2, [50, 100])
+    assert applied["spec"]["rollout"]["margins"]["latencyP99"] == 1.5
     assert applied["metadata"]["annotations"]["penstock.dev/retraining"] == event["id"]
     written = yaml.safe_load((bundles / f"{made.name}.yaml").read_text())
     assert written["spec"]["bundle"] == applied["spec"]["bundle"]
