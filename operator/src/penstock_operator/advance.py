@@ -14,12 +14,13 @@ from dataclasses import replace
 from penstock_operator.analysis import Move
 from penstock_operator.baseline import MOST, WITHOUT, has_step, is_asked, missing, wanted_digest
 from penstock_operator.clock import duration_s, read_moment, write_moment
-from penstock_operator.cluster import INFERENCE_SERVICES
+from penstock_operator.cluster import INFERENCE_SERVICES, SCALERS
 from penstock_operator.judgement import FULL_S, is_tried, judge, place_of
 from penstock_operator.live_reason import kept_reason, live_again, live_by_evidence, live_by_hand
 from penstock_operator.model_version import PROMOTE, ROLLBACK, ModelVersion
 from penstock_operator.patience import is_given_up, is_overdue, since_s
 from penstock_operator.roles import is_leaving, is_verified, live_moment, stage_of
+from penstock_operator.scaling import scaler_name
 from penstock_operator.seen import InferenceService, Seen
 from penstock_operator.stage import ENDED, JOINED, Stage
 from penstock_operator.step import Situation, Step
@@ -32,11 +33,15 @@ def own_service(seen: Seen, version: ModelVersion) -> InferenceService | None:
     return found if found is not None and not found.deleting and found.owner == version.uid else None
 
 
-def pods_missing(version: ModelVersion, service: InferenceService) -> str:
+def pods_missing(version: ModelVersion, service: InferenceService, seen: Seen) -> str:
     """What a version that is warming lacks of the pods that it asks for at least, "" for nothing: what that many are to answer is
     too much for the first one, which is all that KServe waits for."""
     least = version.spec.runtime.replicas.min
-    return f"{service.pods} of {least} pods are ready" if service.pods < least else ""
+    if service.pods >= least:
+        return ""
+    why_not = seen.why_not(SCALERS, scaler_name(service.name))
+    unscaled = f"; its autoscaler is not taken: {why_not}" if why_not else ""
+    return f"{service.pods} of {least} pods are ready{unscaled}"
 
 
 def step_of(version: ModelVersion, here: Situation) -> Step:
@@ -159,7 +164,7 @@ def _warm(version: ModelVersion, service: InferenceService | None, here: Situati
         if is_given_up(version, INFERENCE_SERVICES, version.predictor, here):
             return Step(Stage.FAILED, 0, "WarmingTimedOut", message)
         return Step(Stage.WARMING, 0, reason, message)
-    missing = pods_missing(version, service)
+    missing = pods_missing(version, service, here.seen)
     if not service.ready or missing:
         message = missing if service.ready else service.message
         if is_overdue(version, here):

@@ -3,9 +3,10 @@
     Plan --carry_out--> operator.call (failpoint) --> API server --> operator.called (failpoint, where something was changed)
 
 A call that says that something has changed meanwhile ends the plan: what follows was decided on something else. The next look
-sees what is there now. An InferenceService or a Job that is not taken (a quota, a policy, KServe's webhook away or silent) ends
-nothing: what follows does not need it, and a roll-back must not wait for it. The next look is told, so that a status can say it.
-Nor does a status that is refused, as one may be whose spec a newer schema would not take: the other versions' are written.
+sees what is there now. An InferenceService, a Job or an autoscaler that is not taken (a quota, a policy, KServe's webhook away or
+silent) ends nothing: what follows does not need it, and a roll-back must not wait for it. The next look is told, so that a status
+can say it. Nor does a status that is refused, as one may be whose spec a newer schema would not take: the other versions' are
+written.
 
 Behind an InferenceService or a Job that is not answered, or not by a word about itself (a webhook that is silent for 10 s), the
 others are put off untried: each could take as long again, and what follows them would wait.
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
 from penstock.failpoints import failpoint
-from penstock_operator.cluster import INFERENCE_SERVICES, JOBS, Changed, Cluster, ClusterError, Missing, Refused
+from penstock_operator.cluster import INFERENCE_SERVICES, JOBS, SCALERS, Changed, Cluster, ClusterError, Missing, Refused
 from penstock_operator.model_version import status_object
 from penstock_operator.plan import Operation, Plan, Verb
 from penstock_operator.seen import ObjectKey
@@ -92,7 +93,7 @@ async def carry_out(plan: Plan, cluster: Cluster, may_act: Callable[[], bool] = 
 def _is_for_later(operation: Operation) -> bool:
     """Whether the rest of a plan can be done without it. An API server that gives no answer may wait for a webhook; one that is
     away gives none to the next call either."""
-    return operation.verb is Verb.APPLY and operation.kind in (INFERENCE_SERVICES, JOBS)
+    return operation.verb is Verb.APPLY and operation.kind in (INFERENCE_SERVICES, JOBS, SCALERS)
 
 
 async def _call(operation: Operation, cluster: Cluster, written: dict[tuple[str, str, str], tuple[str, str]]) -> None:

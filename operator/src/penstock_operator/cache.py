@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from penstock_operator.cluster import MODEL_VERSIONS, PODS, Cluster, ClusterError, Gone, Kind, Missing, Object
+from penstock_operator.cluster import MODEL_VERSIONS, PODS, SCALERS, Cluster, ClusterError, Gone, Kind, Missing, Object
 
 log = logging.getLogger(__name__)
 
@@ -87,12 +87,14 @@ class Cache:
 
     def _put(self, document: Object) -> None:
         key = _key(document)
+        there = self.objects.get(key)
         self._forget(key)
         kept = self.objects[key] = _trimmed(self.kind, document)
         value = (kept["metadata"].get("labels") or {}).get(self.index)
         if value is not None:
             self._by_label.setdefault((key[0], value), set()).add(key[1])
-        self._listener(kept)
+        if self.kind != SCALERS or not _is_same(there, kept):
+            self._listener(kept)
 
     def _drop(self, document: Object) -> None:
         key = _key(document)
@@ -135,12 +137,23 @@ def _key(document: Object) -> tuple[str, str]:
     return metadata.get("namespace", ""), metadata["name"]
 
 
+def _is_same(there: Object | None, kept: Object) -> bool:
+    """Whether only what is not kept has changed: an autoscaler tells every 15 s what it measures."""
+    return there is not None and _unmarked(there) == _unmarked(kept)
+
+
+def _unmarked(kept: Object) -> Object:
+    return {**kept, "metadata": {**kept["metadata"], "resourceVersion": ""}}
+
+
 def _trimmed(kind: Kind, document: Object) -> Object:
     """Without what is large and never read."""
     metadata = {name: value for name, value in document["metadata"].items() if name != "managedFields"}
     if kind != MODEL_VERSIONS and "annotations" in metadata:
         kept = {name: value for name, value in metadata["annotations"].items() if not name.startswith("kubectl.")}
         metadata["annotations"] = kept
+    if kind == SCALERS:
+        return {"metadata": metadata, "spec": document.get("spec")}
     if kind != PODS:
         return {**document, "metadata": metadata}
     status = document.get("status") or {}

@@ -28,6 +28,7 @@ class Kind:
 MODEL_VERSIONS = Kind("penstock.dev", "v1alpha1", "modelversions", "ModelVersion")
 INFERENCE_SERVICES = Kind("serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService")
 JOBS = Kind("batch", "v1", "jobs", "Job")
+SCALERS = Kind("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 CONFIG_MAPS = Kind("", "v1", "configmaps", "ConfigMap")
 PODS = Kind("", "v1", "pods", "Pod")
 EVENTS = Kind("", "v1", "events", "Event")

@@ -26,6 +26,7 @@ from penstock_operator.cluster import (
     JOBS,
     MODEL_VERSIONS,
     PODS,
+    SCALERS,
     Cluster,
     ClusterError,
     Object,
@@ -103,6 +104,8 @@ class Controller:
             (MODEL_VERSIONS, ""), (INFERENCE_SERVICES, ""), (CONFIG_MAPS, ROUTE_LABEL), (JOBS, MODEL_LABEL),
             (PODS, MODEL_LABEL), (PODS, SERVICE_LABEL), (PODS, ROUTE_LABEL),
         ]  # fmt: skip
+        if self._policy.scales:
+            wanted.append((SCALERS, MODEL_LABEL))
         caches = [
             Cache(self._cluster, kind, namespace, label, self._heard(kind, label), index=label or MODEL_LABEL)
             for kind, label in wanted
@@ -283,8 +286,10 @@ class Controller:
 
     async def _decided(self, model: Model, reader: Cluster | CachedReader) -> tuple[Plan, Seen]:
         names = sorted(self._models.get(model, ()))
-        refused = self._refused.get(model)
-        seen = await look(reader, self._asker, self._silence, *model, names, remembered=self._remembered, refused=refused)
+        seen = await look(
+            reader, self._asker, self._silence, *model, names, with_scalers=self._policy.scales,
+            remembered=self._remembered, refused=self._refused.get(model),
+        )  # fmt: skip
         return decide(seen, self._policy), seen
 
 

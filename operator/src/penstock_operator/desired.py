@@ -17,7 +17,7 @@ from penstock_operator.acknowledgement import Acknowledgement, is_unused, is_wri
 from penstock_operator.advance import own_service, step_of
 from penstock_operator.baseline import BUNDLE, annotations_of, baseline_name, is_asked, is_current, wanted_digest
 from penstock_operator.clock import duration_s, read_moment
-from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Kind
+from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, SCALERS, Kind
 from penstock_operator.covering import covers
 from penstock_operator.inference_service import baseline_service, caller_service, predictor_service
 from penstock_operator.judgement import due_in_s, is_due, is_tried, look_s
@@ -29,6 +29,7 @@ from penstock_operator.refusals import put_off, still_asked_for
 from penstock_operator.refusals import wait_s as refused_s
 from penstock_operator.roles import find_roles, stage_of
 from penstock_operator.route import own_address, predictor_address, route_document, route_name, wanted_entries
+from penstock_operator.scaling import needless_scalers, wanted_scalers
 from penstock_operator.seen import Entry, Route, Seen
 from penstock_operator.stage import ENDED, JOINED, Stage
 from penstock_operator.status import next_status
@@ -44,7 +45,7 @@ def decide(seen: Seen, policy: Policy) -> Plan:
     roles = find_roles(seen.versions, users_own=users_own)
     entries = wanted_entries(seen, roles)
     here = Situation(seen, roles, Acknowledgement.of(seen, entries, policy), policy)
-    objects = [*_callers(here, policy), *_wanted_objects(here, policy)]
+    objects = [*_callers(here, policy), *_wanted_objects(here, policy), *_scalers(seen, policy)]
     if seen.refused:
         seen = still_asked_for(seen, objects)
         here = replace(here, seen=seen, acknowledged=Acknowledgement.of(seen, entries, policy))
@@ -134,7 +135,8 @@ def _wanted_objects(here: Situation, policy: Policy) -> list[Operation]:
         if stage in (Stage.WARMING, *JOINED, Stage.LIVE, Stage.KEPT) and (not leaving or version is here.roles.base):
             there = seen.services.get(version.predictor)
             if there is None or (there.owner == version.uid and not there.deleting):
-                found += _apply(INFERENCE_SERVICES, predictor_service(version, policy), there.document if there else None)
+                document = predictor_service(version, policy, there)
+                found += _apply(INFERENCE_SERVICES, document, there.document if there else None)
     return found + _wanted_baseline(here, policy)
 
 
@@ -150,6 +152,12 @@ def _wanted_baseline(here: Situation, policy: Policy) -> list[Operation]:
     if there is not None and (not ours or annotations_of(there).get(BUNDLE) != digest or is_current(version, digest, there)):
         return []
     return _apply(INFERENCE_SERVICES, baseline_service(version, here.roles.base, digest, seen, policy), None)
+
+
+def _scalers(seen: Seen, policy: Policy) -> list[Operation]:
+    there = {name: one.document for name, one in seen.scalers.items()}
+    wanted = wanted_scalers(seen, policy)
+    return [call for one in wanted for call in _apply(SCALERS, one, there.get(one["metadata"]["name"]))]
 
 
 def _apply(kind: Kind, document: dict[str, Any], there: Any) -> list[Operation]:
@@ -222,6 +230,7 @@ def _clean_up(here: Situation, policy: Policy, entries: tuple[Entry, ...]) -> li
     for version in seen.versions:
         found += _clean_up_version(version, here, policy, abandoned=abandoned)
     found += _orphans(seen, policy)
+    found += [_delete(SCALERS, seen.namespace, one.name, one.uid, one.resource_version) for one in needless_scalers(seen, policy)]
     staying = [version for version in seen.versions if not version.deleted]
     if staying or (seen.service is not None and not seen.service.made):
         return found

@@ -13,6 +13,7 @@ from penstock_operator.baseline import ARM, BUNDLE, baseline_name, own_predictor
 from penstock_operator.model_version import GROUP, KIND, ModelVersion, Replicas
 from penstock_operator.policy import Policy
 from penstock_operator.route import route_name
+from penstock_operator.scaling import MADE_BY, scaled_by, scaling_of
 from penstock_operator.seen import InferenceService, Seen
 from penstock_operator.verification_job import (
     ATTEMPT,
@@ -24,22 +25,20 @@ from penstock_operator.verification_job import (
     pull_secrets,
 )  # fmt: skip
 
-MADE_BY = f"{GROUP}/made-by"
 ARM_LABEL = f"{GROUP}/arm"
 _API = "serving.kserve.io/v1beta1"
 _STANDARD = {"serving.kserve.io/deploymentMode": "Standard"}
-# Without it KServe starts with one pod, calls that ready, and leaves the others to an autoscaler that looks every 15 s.
-_FIXED = {"serving.kserve.io/autoscalerClass": "none"}
 
 
-def predictor_service(version: ModelVersion, policy: Policy) -> dict[str, Any]:
-    """The InferenceService of a version; as many pods as `replicas.min` from the start, where there is nothing to scale.
+def predictor_service(version: ModelVersion, policy: Policy, there: InferenceService | None = None) -> dict[str, Any]:
+    """The InferenceService of a version; as many pods as `replicas.min` from the start, where there is nothing to scale. `there`:
+    as it is now.
 
     Its annotation changes with each attempt, and with it the resourceVersion: an operator that still means to delete what an
     earlier attempt left cannot delete this one.
     """
     annotations = {ATTEMPT: str(version.status.attempt)}
-    return _predictor_only(version, version.predictor, _predictor(version, policy), annotations)
+    return _predictor_only(version, version.predictor, _predictor(version, policy), annotations, policy, there)
 
 
 def baseline_service(version: ModelVersion, base: ModelVersion | None, digest: str, seen: Seen, policy: Policy) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def baseline_service(version: ModelVersion, base: ModelVersion | None, digest: s
         own = own_predictor(seen) or {}
         # How many there are, and what of them gets requests, is the trial's.
         predictor = {name: value for name, value in own.items() if name not in _OF_THE_SHARE}
-    document = _predictor_only(version, baseline_name(version), predictor, annotations)
+    document = _predictor_only(version, baseline_name(version), predictor, annotations, policy)
     document["metadata"]["labels"][ARM_LABEL] = ARM
     return document
 
@@ -80,7 +79,14 @@ def _predictor(version: ModelVersion, policy: Policy) -> dict[str, Any]:
     return predictor
 
 
-def _predictor_only(version: ModelVersion, name: str, predictor: dict[str, Any], annotations: dict[str, str]) -> dict[str, Any]:
+def _predictor_only(
+    version: ModelVersion,
+    name: str,
+    predictor: dict[str, Any],
+    annotations: dict[str, str],
+    policy: Policy,
+    there: InferenceService | None = None,
+) -> dict[str, Any]:
     """An InferenceService of a version, with as many pods as it asks for."""
     replicas: Replicas = version.spec.runtime.replicas
     least = replicas.min
@@ -93,7 +99,7 @@ def _predictor_only(version: ModelVersion, name: str, predictor: dict[str, Any],
             VERSION_LABEL: version.name,
             "networking.kserve.io/visibility": "cluster-local",
         },
-        "annotations": {**_STANDARD, **(_FIXED if most == least else {}), **annotations},
+        "annotations": {**_STANDARD, **scaling_of(least, most, policy.predictor_in_flight, there), **annotations},
         "ownerReferences": [owner_reference(version)],
     }
     spec = {"predictor": {"minReplicas": least, "maxReplicas": most, **predictor}}
@@ -112,7 +118,7 @@ def caller_service(seen: Seen, policy: Policy) -> dict[str, Any]:
             f"{GROUP}/route": seen.model,
             f"{GROUP}/component": "transformer",
         },
-        "annotations": dict(_STANDARD),
+        "annotations": {**_STANDARD, **scaled_by(policy.transformer_in_flight, seen.service)},
     }
     container = {
         "name": CONTAINER,
@@ -154,6 +160,8 @@ def caller_service(seen: Seen, policy: Policy) -> dict[str, Any]:
         "containers": [container],
         "volumes": [{"name": "tmp", "emptyDir": {}}],
     }
+    if policy.transformer_in_flight > 0:
+        predictor["maxReplicas"] = max(policy.transformer_replicas, policy.transformer_most)
     return {"apiVersion": _API, "kind": "InferenceService", "metadata": metadata, "spec": {"predictor": predictor}}
 
 

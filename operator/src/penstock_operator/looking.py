@@ -18,7 +18,7 @@ from penstock.evidence.quality import QualityDocument, entries_of
 from penstock_operator.baseline import baseline_name, has_step, is_asked
 from penstock_operator.cache import CachedReader
 from penstock_operator.clock import read_moment
-from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, Kind, Missing, Object
+from penstock_operator.cluster import CONFIG_MAPS, INFERENCE_SERVICES, JOBS, MODEL_VERSIONS, PODS, SCALERS, Kind, Missing, Object
 from penstock_operator.inference_service import read_service
 from penstock_operator.judgement import is_due, is_tried
 from penstock_operator.model_version import ModelVersion
@@ -26,7 +26,8 @@ from penstock_operator.remembering import Remembered, readable
 from penstock_operator.roles import stage_of
 from penstock_operator.route import LABEL as ROUTE_LABEL
 from penstock_operator.route import read_route_document, route_name
-from penstock_operator.seen import Answer, InferenceService, ObjectKey, Pod, Refusal, Seen
+from penstock_operator.scaling import read_scaler
+from penstock_operator.seen import Answer, InferenceService, ObjectKey, Pod, Refusal, Scaler, Seen
 from penstock_operator.stage import Stage
 from penstock_operator.verification_job import MODEL_LABEL, VERSION_LABEL, read_job
 
@@ -92,12 +93,13 @@ async def look(
     now: float | None = None,
     *,
     with_evidence: bool = True,
+    with_scalers: bool = False,
     remembered: Remembered | None = None,
     refused: Mapping[ObjectKey, Refusal] | None = None,
 ) -> Seen:
     """Everything about a model. `names`: its ModelVersions, as the watch knows them. `with_evidence`: pods are asked for evidence
-    where it is due. `remembered`: what looks before this one have learnt; `refused`: objects that were not taken after the last
-    one. Raises ClusterError."""
+    where it is due; `with_scalers`: there is a right to read autoscalers. `remembered`: what looks before this one have learnt;
+    `refused`: objects that were not taken after the last one. Raises ClusterError."""
     now = time.time() if now is None else now
     service, route, *documents = await _together(
         reader,
@@ -126,6 +128,7 @@ async def look(
         service=read_service(service) if service is not None else None,
         services={one.name: one for one in theirs if one.name != model},
         jobs={job["metadata"]["name"]: read_job(job, _of_job(ours, job)) for job in jobs},
+        scalers=await _scalers(reader, namespace, model) if with_scalers else {},
         route=read_route_document(route) if route is not None else None,
         pods=tuple(_pod(pod, answers.get(pod["metadata"]["uid"]), silence, now) for pod in routing),
         held=_counted(bundles.values()),
@@ -143,6 +146,11 @@ async def _labelled(reader: Reader, namespace: str, model: str) -> list[list[Obj
     )  # fmt: skip
     found = await _together(reader, [reader.list(kind, namespace, labels=f"{label}={model}") for kind, label in wanted])
     return [objects for objects, _ in found]
+
+
+async def _scalers(reader: Reader, namespace: str, model: str) -> dict[str, Scaler]:
+    documents, _ = await reader.list(SCALERS, namespace, labels=f"{MODEL_LABEL}={model}")
+    return {found.name: found for document in documents if (found := read_scaler(document)) is not None}
 
 
 def _versions(

@@ -106,6 +106,17 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Scaler:
+    """A HorizontalPodAutoscaler of the operator's."""
+
+    name: str
+    uid: str
+    resource_version: str
+    deleting: bool = False
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A bundle of the route. `arm`: it is other pods of a bundle that has an entry already."""
 
@@ -153,10 +164,10 @@ class Refusal:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One model. `now` in seconds since 1970. `service` is the InferenceService that callers reach; `services` and `jobs` are the
-    versions', by name; `held`: the digests that pods of the user's own predictor hold, with how many ready pods each;
-    `collocated`: these are the transformers' pods. `evidence`: of the pods that told it; None if they were not asked. `quality`:
-    what logs' sinks told of outcomes, empty if they told nothing; None where no sink is known. `refused`: what the API server did
-    not take when it was last given it."""
+    versions', by name, and so are `scalers`; `held`: the digests that pods of the user's own predictor hold, with how many ready
+    pods each; `collocated`: these are the transformers' pods. `evidence`: of the pods that told it; None if they were not asked.
+    `quality`: what logs' sinks told of outcomes, empty if they told nothing; None where no sink is known. `refused`: what the API
+    server did not take when it was last given it."""
 
     namespace: str
     model: str
@@ -165,6 +176,7 @@ class Seen:
     service: InferenceService | None = None
     services: Mapping[str, InferenceService] = field(default_factory=dict)
     jobs: Mapping[str, Job] = field(default_factory=dict)
+    scalers: Mapping[str, Scaler] = field(default_factory=dict)
     route: Route | None = None
     pods: tuple[Pod, ...] = ()
     held: tuple[tuple[str, int], ...] = ()

@@ -42,6 +42,16 @@ class OperatorSettings:
         "Name of a ConfigMap and of a Secret in the model's namespace whose keys are environment variables of such a pod, "
         "PENSTOCK_TRANSFORMER_FEATURE_STORE for one; neither has to be there. Empty: none.",
     )
+    transformer_most: int = setting(10, "Most pods of such a transformer, where transformer_in_flight is set.", least=1)
+    transformer_in_flight: int = setting(
+        0, "Requests in flight that such a pod is meant to have, by which their number follows; 0: it stays."
+    )
+    predictor_in_flight: int = setting(
+        0,
+        "Requests in flight that a pod of a ModelVersion is meant to have, by which their number follows between replicas.min "
+        "and .max; 0: KServe scales them, by CPU.",
+    )
+    scale_down_s: int = setting(300, "Such pods go once fewer have been enough for so long.", unit="s", most=3600)
     predictor_pod: str = setting(
         write_runtime_pod(ON_CPU),
         "What the serving runtime on CPUs gives its pods, and so a verification: JSON with resources, nodeSelector, tolerations, "
@@ -78,6 +88,10 @@ class OperatorSettings:
             transformer_cpu=self.transformer_cpu,
             transformer_memory=self.transformer_memory,
             transformer_settings=self.transformer_settings,
+            transformer_most=self.transformer_most,
+            transformer_in_flight=self.transformer_in_flight,
+            predictor_in_flight=self.predictor_in_flight,
+            scale_down_s=self.scale_down_s,
             predictor_pod=read_runtime_pod(self.predictor_pod),
             predictor_gpu_pod=read_runtime_pod(self.predictor_gpu_pod),
             silent_s=self.silent_s,

@@ -76,7 +76,7 @@ def _ready(version: ModelVersion, step: Step, here: Situation) -> tuple[str, boo
         return "Ready", False, "NotStarted" if step.stage in UNFINISHED else step.stage.value, ""
     if service is None:
         return "Ready", False, "PredictorMissing", ""
-    missing = pods_missing(version, service) if step.stage is Stage.WARMING else ""
+    missing = pods_missing(version, service, here.seen) if step.stage is Stage.WARMING else ""
     why_not = here.seen.why_not(INFERENCE_SERVICES, version.predictor)
     if service.ready and not missing:
         return "Ready", True, "Ready", _with_refusal("", why_not)

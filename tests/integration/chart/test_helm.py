@@ -170,20 +170,25 @@ def test_each_account_may_do_what_it_needs_and_no_more(server: KubernetesServer,
     assert not can(server, transformer, "shop", "get", "configmaps", "penstock-route-flights")
 
 
-@pytest.mark.parametrize("namespaces", ["", "default"], ids=["everywhere", "in its namespaces"])
+@pytest.mark.parametrize(
+    "namespaces, in_flight",
+    [("", 0), ("default", 0), ("default", 8)],
+    ids=["everywhere", "in its namespaces", "with autoscalers"],
+)
 def test_the_operator_works_with_the_rights_that_the_chart_gives(
-    server: KubernetesServer, release: Helm, tmp_path: Path, namespaces: str
+    server: KubernetesServer, release: Helm, tmp_path: Path, namespaces: str, in_flight: int
 ) -> None:
     """From the ModelVersion to its verification's Job, and to its end: no call of it is forbidden."""
-    release.run(
-        "install", "penstock", CHART, "--create-namespace", "--set-json", f"operator.namespaces={json.dumps(namespaces.split())}"
-    )
+    values = {"namespaces": namespaces.split(), "autoscaling": {"transformer": {"inFlight": in_flight}}}
+    release.run("install", "penstock", CHART, "--create-namespace", "--set-json", f"operator={json.dumps(values)}")
     token = server.token("penstock", "penstock-operator")
     kubeconfig = tmp_path / "operator"
     kubeconfig.write_text(json.dumps(server.kubeconfig("penstock", token)))
     log = tmp_path / "log"
     command = [sys.executable, "-m", "penstock_operator", f"--kubeconfig={kubeconfig}", f"--namespaces={namespaces}"]
+    command.append(f"--transformer_in_flight={in_flight}")
     jobs, name = "/apis/batch/v1/namespaces/default/jobs", "flights-8"
+    scalers = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
 
     def said() -> str:
         return log.read_text()[-4000:]
@@ -197,13 +202,14 @@ def test_the_operator_works_with_the_rights_that_the_chart_gives(
         until(lambda: f"{name}-verify" in names(server, jobs), 60, said)
         until(lambda: "phase" in server.request("GET", f"{MODEL_VERSIONS}/{name}").get("status", {}), 60, said)
         until(lambda: bool(names(server, "/api/v1/namespaces/default/events")), 60, said)
+        until(lambda: list(names(server, scalers)) == ["flights-in-flight"] * (in_flight > 0), 60, said)
         server.send("DELETE", f"{MODEL_VERSIONS}/{name}")
         until(lambda: name not in names(server, MODEL_VERSIONS), 60, said)
     finally:
         operator.terminate()
         status = operator.wait(timeout=30)
         forget(server, name)
-        for path in (jobs, "/api/v1/namespaces/default/events"):
+        for path in (jobs, scalers, "/api/v1/namespaces/default/events"):
             server.send("DELETE", path)
     assert status == 0
     assert "forbidden" not in log.read_text().lower(), log.read_text()

@@ -72,6 +72,7 @@ class Bed:
     def path(self, plural: str, name: str = "", part: str = "") -> str:
         groups = {"modelversions": "apis/penstock.dev/v1alpha1", "inferenceservices": "apis/serving.kserve.io/v1beta1"}
         groups |= {"jobs": "apis/batch/v1", "leases": "apis/coordination.k8s.io/v1"}
+        groups |= {"horizontalpodautoscalers": "apis/autoscaling/v2"}
         pieces = (f"/{groups.get(plural, 'api/v1')}/namespaces/{self.namespace}/{plural}", name, part)
         return "/".join(piece for piece in pieces if piece)
 

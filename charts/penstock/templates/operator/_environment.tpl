@@ -23,11 +23,36 @@
 - name: PENSTOCK_OPERATOR_LOG_SINKS
   value: http://{{ include "penstock.logSinkHost" . }}:9090
 {{- end }}
+{{- $scaling := .Values.operator.autoscaling | default dict }}
+{{- if include "penstock.operatorScales" . }}
+- name: PENSTOCK_OPERATOR_SCALE_DOWN_S
+  value: {{ dig "scaleDownAfterSeconds" 300 $scaling | int | quote }}
+{{- end }}
+{{- with dig "predictor" "inFlight" 0 $scaling }}
+- name: PENSTOCK_OPERATOR_PREDICTOR_IN_FLIGHT
+  value: {{ int . | quote }}
+{{- end }}
+{{- with dig "transformer" dict $scaling }}
+{{- if .inFlight }}
+- name: PENSTOCK_OPERATOR_TRANSFORMER_IN_FLIGHT
+  value: {{ int .inFlight | quote }}
+- name: PENSTOCK_OPERATOR_TRANSFORMER_REPLICAS
+  value: {{ .minReplicas | default 2 | int | quote }}
+- name: PENSTOCK_OPERATOR_TRANSFORMER_MOST
+  value: {{ .maxReplicas | default 10 | int | quote }}
+{{- end }}
+{{- end }}
 # A bundle is verified with what its pods will have, where they may run.
 - name: PENSTOCK_OPERATOR_PREDICTOR_POD
   value: {{ include "penstock.runtimePod" .Values.predictor.cpu }}
 - name: PENSTOCK_OPERATOR_PREDICTOR_GPU_POD
   value: {{ include "penstock.runtimePod" .Values.predictor.gpu }}
+{{- end }}
+
+{{/* Something if the operator makes autoscalers. */}}
+{{- define "penstock.operatorScales" -}}
+{{- $scaling := .Values.operator.autoscaling | default dict }}
+{{- if or (dig "predictor" "inFlight" 0 $scaling) (dig "transformer" "inFlight" 0 $scaling) }}yes{{ end }}
 {{- end }}
 
 {{/* What a runtime gives its pods, as JSON in quotes. Takes a device's values. */}}

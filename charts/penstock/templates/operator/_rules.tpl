@@ -20,6 +20,12 @@ again, verb by verb, so that none is added unnoticed. */}}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [list, watch, create, patch, delete]
+{{- if include "penstock.operatorScales" . }}
+# Autoscalers of what it runs, which KServe then makes none for.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list, watch, create, patch, delete]
+{{- end }}
 # Routes. RBAC knows no prefixes, so it is every ConfigMap of these namespaces.
 - apiGroups: [""]
   resources: [configmaps]

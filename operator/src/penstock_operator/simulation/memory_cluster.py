@@ -38,7 +38,7 @@ class MemoryCluster:
         for (plural, inside, _), document in sorted(self.objects.items()):
             has = document["metadata"].get("labels") or {}
             if plural == kind.plural and namespace in (None, inside) and _selects(labels, has):
-                found.append(_copied(document))
+                found.append(_listed(kind, document))
         return found, str(len(self.history))
 
     async def watch(self, kind: Kind, namespace: str | None, since: str, *, labels: str = "") -> AsyncIterator[Change]:
@@ -181,6 +181,12 @@ def _selects(labels: str, has: dict[str, str]) -> bool:
 def _copied(document: Object) -> Object:
     found: Object = orjson.loads(orjson.dumps(document))
     return found
+
+
+def _listed(kind: Kind, document: Object) -> Object:
+    """As a list has it: of a built-in kind it does not say what it is."""
+    unsaid = () if "." in kind.group else ("apiVersion", "kind")
+    return {name: value for name, value in _copied(document).items() if name not in unsaid}
 
 
 def _content(document: Object) -> Object:

@@ -24,6 +24,7 @@ from penstock_operator.cluster import (
     JOBS,
     MODEL_VERSIONS,
     PODS,
+    SCALERS,
     ClusterError,
     Kind,
     Object,
@@ -34,6 +35,7 @@ from penstock_operator.plan import Plan
 from penstock_operator.policy import Policy
 from penstock_operator.refusals import noted
 from penstock_operator.route import predictor_address, route_name
+from penstock_operator.scaling import CLASS, EXTERNAL
 from penstock_operator.seen import Answer, ObjectKey, Refusal
 from penstock_operator.simulation.memory_cluster import MemoryCluster
 from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE, Died, Transformer, WatchedCluster, read_text
@@ -67,7 +69,10 @@ class World:
         self.now += 0.001
         reader = reader or self.cluster
         names = self._names(reader)
-        seen = await look(reader, self, self._silence, NAMESPACE, MODEL, names, self.now, refused=self._refused)
+        seen = await look(
+            reader, self, self._silence, NAMESPACE, MODEL, names, self.now,
+            with_scalers=self.policy.scales, refused=self._refused,
+        )  # fmt: skip
         plan = decide(seen, self.policy)
         self._refused = noted(seen, plan, await carry_out(plan, self.cluster), self.now)
         return plan
@@ -233,6 +238,11 @@ class World:
 
     def _add_predictor_pod(self, name: str, service: Object) -> bool:
         least = service["spec"]["predictor"].get("minReplicas", 1)
+        if (service["metadata"].get("annotations") or {}).get(CLASS) == EXTERNAL:
+            # KServe's Deployment says nothing of replicas: it has one pod until an autoscaler knows better.
+            targets = [one["spec"]["scaleTargetRef"]["name"] for one in self.scalers().values()]
+            assert len(targets) == len(set(targets)), "two autoscalers for one Deployment"
+            least = least if f"{name}-predictor" in targets else 1
         pods = [f"{name}-predictor-{service['metadata']['uid']}-{number}" for number in range(least)]
         missing = [pod for pod in pods if (PODS.plural, NAMESPACE, pod) not in self.cluster.objects]
         if VERSION_LABEL not in (service["metadata"].get("labels") or {}) or not missing:
@@ -310,6 +320,10 @@ class World:
         """The route's revision; 0 without a route."""
         document = read_text(self.cluster.objects.get((CONFIG_MAPS.plural, NAMESPACE, route_name(MODEL))))
         return int(document["revision"]) if document else 0
+
+    def scalers(self) -> dict[str, Object]:
+        """The autoscalers, by name."""
+        return {name: one for (plural, _, name), one in self.cluster.objects.items() if plural == SCALERS.plural}
 
     def services(self) -> set[str]:
         return {name for plural, _, name in self.cluster.objects if plural == INFERENCE_SERVICES.plural}
