@@ -1,11 +1,13 @@
 """The counts that an analysis is made of: plain numbers, cumulative over one stage of a rollout.
 
-Invariant: a unit is what chance gave to an arm by itself: a route key (or a request without one) in its window.
+Invariant: a unit is a route key (or a request without one) in its window. At a step chance gave the key to an arm once, for all
+its windows: what follows from that is worked out in `callers`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from penstock.evidence.callers import Callers
 from penstock_operator.analysis.bins import FINE
 from penstock_operator.analysis.outcomes import Stratum
 
@@ -26,7 +28,8 @@ class Arm:
     their caller had left, or too many came to look at their key. Of each unit its first request, where that was answered:
     `latency`, by the number of its logarithmic bin, of which `per_doubling` make a factor of 2, and `calls` to the
     predictor that several of them shared (0: as many); `outputs`, histograms of one row of it by name. `training`: by name, live
-    counts and those of the bundle's profile in the same bins.
+    counts and those of the bundle's profile in the same bins. `callers`: who is behind the units, where that is told; `once`: the
+    part of `failed` that is left if a caller who failed in several transformers did so once.
     """
 
     units: int = 0
@@ -39,6 +42,8 @@ class Arm:
     outputs: Mapping[str, Histogram] = field(default_factory=dict)
     training: Mapping[str, tuple[Histogram, Histogram]] = field(default_factory=dict)
     per_doubling: int = FINE
+    callers: Callers | None = None
+    once: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

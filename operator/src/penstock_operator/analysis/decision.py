@@ -25,6 +25,7 @@ import msgspec
 
 from penstock_operator.analysis.alpha import ERROR_RATE, LATENCY, QUALITY, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Evidence
+from penstock_operator.analysis.callers import few_callers
 from penstock_operator.analysis.error_rate import measure_error_rate, would_tell
 from penstock_operator.analysis.finding import Finding, Measured, Verdict, judge
 from penstock_operator.analysis.lasting import Blocks, measure_lasting
@@ -134,7 +135,7 @@ def _decide(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...], blo
     if not waiting and not missing:
         return Move.ADVANCE, _no_worse(trial, findings)
     slowest = min(waiting, key=lambda one: one.harmless, default=None)
-    return _wait(trial, missing if slowest is None else slowest.words)
+    return _wait(trial, missing if slowest is None else f"{slowest.words}{few_callers(evidence)}")
 
 
 def _no_worse(trial: Trial, findings: tuple[Finding, ...]) -> str:

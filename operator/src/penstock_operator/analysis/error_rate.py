@@ -12,15 +12,24 @@ from penstock_operator.statistics.difference import Pair, log_e_above, log_e_bel
 
 
 def measure_error_rate(trial: Trial, evidence: Evidence) -> Measured:
-    """The test on units that failed. Says nothing as long as an arm has none."""
+    """The test on units that failed. Says nothing as long as an arm has none. A caller who failed in several transformers was
+    given to an arm once, and is harm once (`callers`)."""
     candidate, baseline = evidence.candidate, evidence.baseline
     pair = Pair(candidate.units, candidate.failed, baseline.units, baseline.failed)
+    once = pair if candidate.once == baseline.once == 1.0 else Pair(*_once(candidate), *_once(baseline))
     margin = trial.rollout.margins.error_rate
 
     def describe(verdict: Verdict) -> str:
-        return f"{_counted(trial, evidence)}; {_bound(trial, pair, verdict)} of {points(margin)}"
+        told = once if verdict is Verdict.HARMFUL else pair
+        return f"{_counted(trial, evidence)}; {_bound(trial, told, verdict)} of {points(margin)}"
 
-    return Measured(ERROR_RATE, log_e_above(pair, margin), lambda: log_e_below(pair, margin), describe)
+    return Measured(ERROR_RATE, log_e_above(once, margin), lambda: log_e_below(pair, margin), describe)
+
+
+def _once(arm: Arm) -> tuple[float, float]:
+    """Units and failures without those that failed before in another transformer."""
+    again = (1.0 - arm.once) * arm.failed
+    return arm.units - again, arm.failed - again
 
 
 def would_tell(trial: Trial, evidence: Evidence) -> bool:

@@ -5,12 +5,14 @@ median after a few dozen requests, hundreds before the p99 of a small arm can te
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from math import log
 
 from penstock_operator.analysis.alpha import LATENCY, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Arm, Evidence, weight_of
 from penstock_operator.analysis.bins import SOUGHT, coarsened, greatest_shift, middle_s, ratio_of
+from penstock_operator.analysis.callers import Likeness, of_latencies, weight, whole_bin
 from penstock_operator.analysis.finding import Measured, Verdict
 from penstock_operator.analysis.nouns import each
 from penstock_operator.analysis.trial import Trial
@@ -34,18 +36,19 @@ def measure_latency(trial: Trial, evidence: Evidence) -> Measured | None:
         return Measured(LATENCY, 0.0, lambda: 0.0, lambda _: said) if sent else None
     margin = trial.rollout.margins.latency_p99
     over, within = shift_over(margin, scale), shift_within(margin, scale)
-    longer = [log_e_longer(candidate, baseline, tail, over) for tail, _, _ in _TAILS]
+    weighed = _weighed(evidence, candidate, baseline, scale)
+    longer = [log_e_longer(*harm, tail, over) for (harm, _), (tail, _, _) in zip(weighed, _TAILS, strict=True)]
 
     @cache
     def kept() -> list[float]:
-        return [log_e_no_longer(candidate, baseline, tail, within) for tail, _, _ in _TAILS]
+        return [log_e_no_longer(*seen, tail, within) for (_, seen), (tail, _, _) in zip(weighed, _TAILS, strict=True)]
 
     def describe(verdict: Verdict) -> str:
         if verdict is Verdict.HARMFUL:
             at = max(range(len(_TAILS)), key=lambda place: longer[place] + log(_TAILS[place][2]))
-        else:
-            at = min(range(len(_TAILS)), key=lambda place: (kept()[place], place))
-        return _describe(trial, candidate, baseline, at, verdict, scale, of_each)
+            return _describe(trial, *weighed[at][0], at, verdict, scale, of_each)
+        at = min(range(len(_TAILS)), key=lambda place: (kept()[place], place))
+        return _describe(trial, *weighed[at][1], at, verdict, scale, of_each)
 
     harm = log_mean((share, value) for (_, _, share), value in zip(_TAILS, longer, strict=True))
     return Measured(LATENCY, harm, lambda: min(kept()), describe)
@@ -56,6 +59,31 @@ def _sample(arm: Arm, scale: int) -> Sample:
     they would have done to the capital is at most what one does (Hoelder), however alike they are."""
     total = sum(arm.latency.values())
     return Sample.of(coarsened(arm.latency, arm.per_doubling, scale), weight_of(total, arm.calls))
+
+
+_Arms = tuple[Sample, Sample]
+"""The candidate's, the baseline's."""
+
+
+def _weighed(evidence: Evidence, candidate: Sample, baseline: Sample, scale: int) -> list[tuple[_Arms, _Arms]]:
+    """Both arms at each quantile, each observation for what it says, less where callers are few: for harm, for the other."""
+    found: list[tuple[_Arms, _Arms]] = []
+    first: Likeness | None = None
+    for tail, _, _ in _TAILS:
+        edges = whole_bin(candidate.bin_of(tail), scale), whole_bin(baseline.bin_of(tail), scale)
+        alike = of_latencies(evidence, edges, first)
+        # What is beyond the median is soon known; of what is beyond the p99 there are few pairs.
+        first = first or alike
+        harm, seen = (
+            (_less(candidate, weight(evidence.candidate, one)), _less(baseline, weight(evidence.baseline, one)))
+            for one in (alike.might, alike.seen)
+        )
+        found.append((harm, seen))
+    return found
+
+
+def _less(sample: Sample, part: float) -> Sample:
+    return sample if part == 1.0 else replace(sample, weight=part * sample.weight)
 
 
 def _describe(trial: Trial, candidate: Sample, baseline: Sample, at: int, verdict: Verdict, scale: int, of_each: str) -> str:

@@ -13,6 +13,7 @@ The release before told latencies by keys, and in bins twice as wide. Where any 
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from penstock.evidence import document
@@ -22,6 +23,7 @@ from penstock.evidence.halves import by_half
 from penstock.evidence.profiles import against_training
 from penstock_operator.analysis.arms import Arm, Evidence, Histogram, Pairs, weight_of
 from penstock_operator.analysis.bins import COARSE, FINE
+from penstock_operator.analysis.callers import failed_once
 
 NOT_BY_THE_VERSION = frozenset({"unauthenticated", "forbidden", "cancelled"})
 """Errors that no bundle had a part in. Refused requests count: a version whose feature spec refuses more of them is worse."""
@@ -41,7 +43,7 @@ def stage_evidence(
         entries = [entry for entry in entries if entry.revision in armed]
     ours = _of(entries, candidate, shadow=shadow)
     theirs = _of(entries, baseline, shadow=False, arm=arm) or _of(entries, baseline, shadow=True)
-    return Evidence(candidate=read_arm(ours), baseline=read_arm(theirs), pairs=_read_pairs(ours) if shadow else None)
+    return Evidence(candidate=_sticking(ours), baseline=_sticking(theirs), pairs=_read_pairs(ours) if shadow else None)
 
 
 def read_arm(entry: Entry | None) -> Arm:
@@ -64,6 +66,14 @@ def read_arm(entry: Entry | None) -> Arm:
         training=_Training(entry),
         per_doubling=COARSE if halves is None else FINE,
     )
+
+
+def _sticking(entry: Entry | None) -> Arm:
+    """One version's counts, and who is behind them."""
+    arm = read_arm(entry)
+    if entry is None or entry.callers is None:
+        return arm
+    return replace(arm, callers=entry.callers, once=failed_once(entry.callers, sum(entry.failed_keys.values())))
 
 
 def _calls(entry: Entry) -> int:

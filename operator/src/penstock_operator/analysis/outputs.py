@@ -10,6 +10,7 @@ from math import log
 
 from penstock_operator.analysis.alpha import OUTPUTS, harm_threshold, harmless_threshold
 from penstock_operator.analysis.arms import Evidence, Histogram
+from penstock_operator.analysis.callers import of_answers, weight
 from penstock_operator.analysis.finding import Measured, Verdict
 from penstock_operator.analysis.nouns import each
 from penstock_operator.analysis.trial import Trial
@@ -53,33 +54,54 @@ def _common(candidate: Mapping[str, Histogram], baseline: Mapping[str, Histogram
     return found
 
 
+def _weighed(evidence: Evidence, counts: _Counts, likeness: float) -> _Counts:
+    """The counts, each for what it says: less where few callers got them."""
+    weights = weight(evidence.candidate, likeness), weight(evidence.baseline, likeness)
+    if weights == (1.0, 1.0):
+        return counts
+    ours, theirs = ([one * number for number in told] for one, told in zip(weights, counts, strict=True))
+    return ours, theirs
+
+
 def _measure(trial: Trial, test: str, noun: str, evidence: Evidence, common: dict[str, _Counts]) -> Measured:
     margin = trial.rollout.margins.output_drift
-    farther = {name: distance.log_e_farther(*counts, margin) for name, counts in common.items()}
+    alike = {name: of_answers(evidence, name) for name in common}
+    harm_by = {name: _weighed(evidence, counts, alike[name].might) for name, counts in common.items()}
+    farther = {name: distance.log_e_farther(*counts, margin) for name, counts in harm_by.items()}
+
+    @cache
+    def kept_by() -> dict[str, _Counts]:
+        return {name: _weighed(evidence, counts, alike[name].seen) for name, counts in common.items()}
 
     @cache
     def nearer() -> dict[str, float]:
-        return {name: distance.log_e_nearer(*counts, margin) for name, counts in common.items()}
+        return {name: distance.log_e_nearer(*counts, margin) for name, counts in kept_by().items()}
 
     def describe(verdict: Verdict) -> str:
-        name = max(farther, key=farther.__getitem__) if verdict is Verdict.HARMFUL else min(nearer(), key=nearer().__getitem__)
+        harmful = verdict is Verdict.HARMFUL
+        name = max(farther, key=farther.__getitem__) if harmful else min(nearer(), key=nearer().__getitem__)
+        weighed = harm_by[name] if harmful else kept_by()[name]
         of_each = each(evidence.candidate, evidence.baseline)
-        return _describe(trial, test, f"{noun} ({name})", common[name], of_each, len(common), verdict)
+        return _describe(trial, test, f"{noun} ({name})", (common[name], weighed), of_each, len(common), verdict)
 
     harm = log_mean((1.0 / len(common), value) for value in farther.values())
     return Measured(test, harm, lambda: min(nearer().values()), describe)
 
 
-def _describe(trial: Trial, test: str, noun: str, counts: _Counts, of_each: str, several_tests: int, verdict: Verdict) -> str:
+def _describe(
+    trial: Trial, test: str, noun: str, told: tuple[_Counts, _Counts], of_each: str, several_tests: int, verdict: Verdict
+) -> str:
+    """`told`: the counts, and the same for what they say."""
+    counts, weighed = told
     margin, sure = trial.rollout.margins.output_drift, confidence(trial.rollout.alpha)
     text = (
         f"{percent(distance.total_variation(*counts))} of {trial.candidate}'s {noun} would have to change to be distributed as"
         f" {trial.baseline}'s ({count(sum(counts[0]))} against {several(sum(counts[1]), 'request')}{of_each})"
     )
     if verdict is Verdict.HARMFUL:
-        least = distance.lower_bound(*counts, harm_threshold(trial, test) + log(several_tests))
+        least = distance.lower_bound(*weighed, harm_threshold(trial, test) + log(several_tests))
         return f"{text}; {sure} at least {percent(max(least, margin))}, over the margin of {percent(margin)}"
-    most = distance.upper_bound(*counts, harmless_threshold(trial))
+    most = distance.upper_bound(*weighed, harmless_threshold(trial))
     if verdict is Verdict.HARMLESS:
         return f"{text}; {sure} at most {percent(min(most, margin))}, within the margin of {percent(margin)}"
     return f"{text}; {sure} at most {percent(most)}, not yet within the margin of {percent(margin)}"
