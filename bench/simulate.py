@@ -75,8 +75,12 @@ KINDS = {name: Kind(Scenario(traffic)) for name, traffic in TRAFFIC.items()} | {
         Scenario(Traffic(sticky=Sticky(share=0.9, callers=1, slower=2.0))), shadowed=False, rank=False
     ),
     "300 callers make half, each with its speed and answers": Kind(Scenario(_sticky(0.5, 300, spread=0.5, own=0.8)), rank=False),
-    "100 callers make all, each with its speed and answers": Kind(
-        Scenario(_sticky(1.0, 100, spread=0.5, own=0.8)), shadowed=False, rank=False, part=0.125
+    "1,000 callers make all": Kind(Scenario(_sticky(1.0, 1000)), shadowed=False, rank=False, part=0.25),
+    "100 callers make all, each with its speed and answers; 2 % of them always fail": Kind(
+        Scenario(_sticky(1.0, 100, spread=0.5, own=0.8, broken=0.02)), shadowed=False, rank=False, part=0.25
+    ),
+    "20 callers make all, each with its speed and answers; 5 % of them always fail": Kind(
+        Scenario(_sticky(1.0, 20, spread=0.5, own=0.8, broken=0.05)), shadowed=False, rank=False, part=0.25
     ),
     "1,000 callers make all, 1 % errors; straight to 100 %": Kind(
         Scenario(_sticky(1.0, 1000), Service(errors=0.01)), (100,), shadowed=False, rank=False

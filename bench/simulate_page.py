@@ -30,9 +30,10 @@ The rivals have the same requests:
   MannWhitneyClassifier.scala of [Kayenta](https://github.com/spinnaker/kayenta/tree/master/kayenta-judge)).
 
 Some of the traffic is unkind. *Callers* with a route key, or a record id, come again and again, and stay with one version; they
-may be loud, have speeds of their own (a spread of e^0.5) and answers (four fifths of a caller's are one score and one label).
-With *deadlines* (60 ms) both versions, and copies, answer some requests too late. *Pods* that are 60 % busy with all requests
-take their time as an M/M/1 queue does: 2.2 times as long as with a fifth of them. *Fresh pods* are slow at first.
+may be loud, have speeds of their own (a spread of e^0.5) and answers (four fifths of a caller's are one score and one label),
+and some may fail always. With *deadlines* (60 ms) both versions, and copies, answer some requests too late. *Pods* that are 60 %
+busy with all requests take their time as an M/M/1 queue does: 2.2 times as long as with a fifth of them. *Fresh pods* are slow at
+first.
 
 Neither rival looks at outputs or labels. Shares have their 95 % intervals (Clopper-Pearson, two-sided); times are median and 95th
 percentile.
@@ -77,10 +78,9 @@ def _beyond(table: dict[str, dict[str, Any]]) -> str:
     if not found:
         return "Nowhere are more good versions taken back by evidence than alpha allows.\n"
     return (
-        f"**By evidence more good versions than alpha allows are taken back: {'; '.join(found)}.** What few callers with answers"
-        " of their own say is counted anew each minute, and is no more for it. A busy version that has all requests is compared"
-        " with copies, whose pods have little to do, and with what was at another time, if anything was. Pods that are cold for"
-        " longer than half a minute still are when they are looked at."
+        f"**By evidence more good versions than alpha allows are taken back: {'; '.join(found)}.** A busy version that has all"
+        " requests is compared with copies, whose pods have little to do, and with what was at another time, if anything was."
+        " Pods that are cold for longer than half a minute still are when they are looked at."
         " [What it cannot see](rollouts.md#what-it-cannot-see) says what to do.\n"
     )
 

@@ -121,6 +121,8 @@ def test_callers_deadlines_and_busy_pods_are_asked_for_and_said() -> None:
         "2:0.3",
         "--caller-answers",
         "0.8",
+        "--caller-errors",
+        "0.05",
         "--deadline-ms",
         "90",
     )
@@ -130,7 +132,7 @@ def test_callers_deadlines_and_busy_pods_are_asked_for_and_said() -> None:
     assert found.exit_code == 0, found.output
     assert json.loads(found.output)["scenario"] == (
         "200 requests/s, constant; 0.1 % errors, 20 ms; 90 ms at most; pods 60 % busy; 50 % of them by 40 sticky callers, 2 times"
-        " as slow, each with a speed of its own (e^0.3 apart), 80 % of whose answers are their own;"
+        " as slow, each with a speed of its own (e^0.3 apart), 80 % of whose answers are their own, 5 % of whom always fail;"
         " the new version has errors=0.5"
     )
 

@@ -6,7 +6,8 @@
 They are drawn one by one, since all requests of a key go to one version, have their minute in common, and are no independent
 trials: of latency and of outputs a key's first request in a minute says something, and no other.
 
-Invariant: a key counts once a minute in an arm until one of its requests fails, and as failed once under a weight.
+Invariant: a key counts once a minute in an arm until one of its requests fails: then no more under this weight; where one version
+answers everything, until the minute is over.
 """
 
 from dataclasses import dataclass, replace
@@ -14,8 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.evidence.adding import callers_since
+from penstock.evidence.callers import CallerSums
 from penstock.evidence.scales import LATENCY_HALVES, half_bounds_s, latency_half
-from penstock_cli.rollout.simulate.counts import SCORE_BINS, Counts
+from penstock_cli.rollout.simulate.counts import LABEL, SCORE, SCORE_BINS, Counts
 from penstock_cli.rollout.simulate.faults import Fault
 from penstock_cli.rollout.simulate.service import (
     Service,
@@ -58,6 +61,10 @@ class Fates:
     late: NDArray[np.float64]
 
 
+Answered = tuple[NDArray[np.intp], list[int], NDArray[np.intp], NDArray[np.intp]]
+"""Callers, and of each its latency by half a bin, its score by bin, its label."""
+
+
 @dataclass
 class Pairing:
     """How many keys had pairs; of those whose first pair was answered by both, how many and with other labels; and how many had
@@ -81,14 +88,19 @@ class Callers:
         self._speeds = own.slower * np.exp(own.spread * rng.standard_normal(self.number))
         # Where each one's own score and label lie among all: a version that moves its answers moves these with them.
         self._score, self._label, self._other = rng.random((3, self.number))
-        # The minute in which each last counted in each arm and among pairs, and whether it has failed there under this weight.
-        self._counted = np.full((3, self.number), -1)
-        self._failed = np.zeros((3, self.number), np.bool_)
+        # The minutes in which each last counted in each arm and among pairs, and failed there under this weight.
+        self._counted, self._failed = np.full((2, 3, self.number), -1)
+        self._stick = False
+        self._broken = np.random.default_rng([seed, 4]).random(self.number) < own.broken
+        self._keys = [f"caller {number}".encode() for number in range(self.number)]
+        self._sums: dict[int, CallerSums] = {}
 
-    def begin(self) -> None:
-        """Another revision of the route: all count anew."""
+    def begin(self, *, stick: bool) -> None:
+        """Another revision of the route: all count anew. `stick`: to one of two versions, so that it is told who they are."""
+        self._stick = stick
         self._counted.fill(-1)
-        self._failed.fill(False)
+        self._failed.fill(-1)
+        self._sums = {arm: CallerSums() for arm in (STABLE, CANDIDATE)} if stick else {}
 
     def of_arm(self, low: float, high: float) -> NDArray[np.bool_]:
         """Those whose key falls between, bool [callers]."""
@@ -109,7 +121,7 @@ class Callers:
     def fall(self, slots: slice, mine: NDArray[np.bool_], conduct: Conduct, rng: np.random.Generator) -> Fates:
         """What becomes of the requests of `mine`, bool [callers] or [slots, callers]."""
         requests = self._weather.sticky[slots] * mine
-        spells = self._own.failing * self._weather.spells[slots]
+        spells = np.maximum(self._own.failing * self._weather.spells[slots], self._broken)
         shared = rng.binomial(requests, 1 - (1 - self._weather.failing[slots, None]) * (1 - spells))
         return self.fall_alone(Fates(requests, shared, shared, np.zeros(requests.shape)), conduct, rng)
 
@@ -140,12 +152,19 @@ class Callers:
         counts = Counts(requests=int(fates.requests.sum()), errors=int(fates.failed.sum()))
         if not counts.requests:
             return counts
+        sums = self._sums.get(arm)
+        before = sums.told() if sums is not None else None
         for place, slot in enumerate(range(slots.start, slots.stop)):
             new, falling = self._counted_in(arm, slot, fates.requests[place], fates.failed[place])
             counts.keys += len(new)
             counts.failed_keys += len(falling)
+            marks = self._watch(sums, new, falling)
             if len(new):
-                self._first(counts, new, place, fates, conduct, rng)
+                answered = self._first(counts, new, place, fates, conduct, rng)
+                if sums is not None:
+                    _compare(sums, marks, *answered)
+        if sums is not None:
+            counts.callers = callers_since(sums.told(), before)
         late = rng.binomial(fates.failed - fates.shared, fates.late).sum(axis=1)
         counts.late = int(late.sum())
         self._all(counts, fates, late, conduct, rng)
@@ -178,16 +197,29 @@ class Callers:
     ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """The callers who count in this slot as new in their minute, and those who fail for the first time."""
         counted, failed, minute = self._counted[arm], self._failed[arm], slot * SLOT_S // WINDOW_S
-        here = (requests > 0) & ~failed
+        here = (requests > 0) & (failed < (0 if self._stick else minute))
         new = np.flatnonzero(here & (counted < minute))
         counted[new] = minute
         falling = np.flatnonzero(here & (fell > 0))
-        failed[falling] = True
+        failed[falling] = minute
         return new, falling
+
+    def _watch(self, sums: CallerSums | None, new: NDArray[np.intp], falling: NDArray[np.intp]) -> dict[int, int]:
+        """Count these callers; the marks of those that are watched, by number."""
+        if sums is None:
+            return {}
+        marks = {}
+        for number in new.tolist():
+            sums.count(self._keys[number])
+            if sums.mark is not None:
+                marks[number] = sums.mark
+        for number in falling.tolist():
+            sums.fail(self._keys[number])
+        return marks
 
     def _first(
         self, counts: Counts, new: NDArray[np.intp], place: int, fates: Fates, conduct: Conduct, rng: np.random.Generator
-    ) -> None:
+    ) -> Answered:
         """Latency, score and label of the first request of these callers in their minute."""
         service, fault = self._service, conduct.fault
         fell, shared, requests = fates.failed[place, new], fates.shared[place, new], fates.requests[place, new]
@@ -198,17 +230,21 @@ class Callers:
             counts.latency[min(service.late_bin, LATENCY_HALVES - 1)] += late
         good = new[fate >= fell]
         if not len(good):
-            return
+            return good, [], good, good
         factor = np.where(rng.random(len(good)) < fault.slow_share, fault.latency, 1.0)
         usual_s = service.median_s * conduct.slowness[place] * factor * self._speeds[good]
         drawn = rng.random(len(good))
         if service.late_bin < LATENCY_HALVES:
             drawn *= normal_shares(np.log(half_bounds_s(service.late_bin)[0] / usual_s) / service.spread)
-        for seconds in (usual_s * np.exp(service.spread * normal_quantiles(drawn))).tolist():
-            counts.latency[latency_half(seconds)] += 1
-        self._answers(counts, good, conduct, rng)
+        halves = [latency_half(s) for s in (usual_s * np.exp(service.spread * normal_quantiles(drawn))).tolist()]
+        for half in halves:
+            counts.latency[half] += 1
+        return good, halves, *self._answers(counts, good, conduct, rng)
 
-    def _answers(self, counts: Counts, good: NDArray[np.intp], conduct: Conduct, rng: np.random.Generator) -> None:
+    def _answers(
+        self, counts: Counts, good: NDArray[np.intp], conduct: Conduct, rng: np.random.Generator
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Scores by bin, and labels."""
         edges = np.cumsum(output_shares(conduct.distance(self._service)))
         own = rng.random(len(good)) < self._own.own
         places = np.where(own, self._score[good], rng.random(len(good)))
@@ -217,7 +253,9 @@ class Callers:
         usual = positive_share(self._service, Fault(), is_candidate=False)
         positive = np.where(own, self._label[good], rng.random(len(good))) < usual
         swapped = np.where(own, self._other[good], rng.random(len(good))) < self.differing(conduct)
-        counts.positives += int((positive ^ swapped).sum())
+        labels = positive ^ swapped
+        counts.positives += int(labels.sum())
+        return bins, labels.astype(np.intp)
 
     def differing(self, conduct: Conduct) -> float:
         """The share of requests to which this version gives another label than the version before."""
@@ -231,6 +269,17 @@ class Callers:
         mixed = replace(self._service, spread=float(np.hypot(self._service.spread, self._own.spread)))
         shares = latency_shares(mixed, conduct.slowness * self._own.slower, conduct.fault.latency, conduct.fault.slow_share)
         counts.all_latency = drawn_latencies(good, int(late.sum()), shares, self._service.late_bin, rng)
+
+
+def _compare(
+    sums: CallerSums, marks: dict[int, int], good: NDArray[np.intp], halves: list[int], *answers: NDArray[np.intp]
+) -> None:
+    """What the watched ones of these callers got, beside what they got before. `answers`: scores and labels."""
+    watched = [(place, marks[number]) for place, number in enumerate(good.tolist()) if number in marks]
+    for place, mark in watched:
+        sums.take(mark, halves[place] >> 1)
+    for name, told in zip((SCORE, LABEL), answers, strict=True):
+        sums.answer(name, [mark for _, mark in watched], [int(told[place]) for place, _ in watched])
 
 
 def drawn_latencies(

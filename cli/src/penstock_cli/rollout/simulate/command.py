@@ -55,6 +55,7 @@ _AFTER_S = 60.0
     "--caller-speed", metavar="TIMES[:SPREAD]", help="Their requests take TIMES as long; from caller to caller e^SPREAD apart."
 )
 @click.option("--caller-answers", type=click.FloatRange(0, 1), default=0.0, help="Share of a caller's answers that are its own.")
+@click.option("--caller-errors", type=click.FloatRange(0, 1), default=0.0, help="Share of callers whose every request fails.")
 @click.option("--outages", type=click.FloatRange(0, 60), default=0.0, help="Outages of both versions an hour, 30 s each.")
 @click.option("--fault", "faults", multiple=True, metavar="KIND=SIZE", help="What is wrong with the new version; see above.")
 @click.option("-f", "--file", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A ModelVersion: its rollout.")
@@ -129,6 +130,7 @@ def _sticky(given: dict[str, Any]) -> Sticky:
         slower=slower,
         spread=spread,
         own=given["caller_answers"],
+        broken=given["caller_errors"],
     )
 
 

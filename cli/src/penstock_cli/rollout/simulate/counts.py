@@ -5,8 +5,12 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.evidence.adding import added_callers
+from penstock.evidence.callers import Callers
 from penstock.evidence.scales import DIFFERENCE_BINS, LATENCY_HALVES, RATIO_HALVES, latency_bounds_s
 
+SCORE, LABEL = "scores.late", "label"
+"""What a version answers, by name."""
 SCORE_BINS = 20
 
 
@@ -39,7 +43,7 @@ class Counts:
     `positives` have the second of two labels. Latencies, outputs and labels are those of a key's first request in a minute, as
     evidence has them, `all_latency` those of every request, as Prometheus has them. Outputs are of requests that did not fail,
     latencies also of those that were `late`, which are errors. `paired_keys`: of a key's first pair in a minute, or of its first
-    that failed; their `requests` are keys.
+    that failed; their `requests` are keys. `callers`: who is behind the keys, where they stick to one of two versions.
     """
 
     requests: int = 0
@@ -53,10 +57,13 @@ class Counts:
     positives: int = 0
     paired: Paired = field(default_factory=Paired)
     paired_keys: Paired = field(default_factory=Paired)
+    callers: Callers | None = None
 
     def __iadd__(self, other: "Counts") -> "Counts":
         for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+            if one.name != "callers":
+                setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+        self.callers = added_callers([one for one in (self.callers, other.callers) if one is not None])
         return self
 
     def p99_s(self) -> float:

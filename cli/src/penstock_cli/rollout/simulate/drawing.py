@@ -63,6 +63,8 @@ def _callers_said(sticky: Sticky) -> str:
         said += f", each with a speed of its own (e^{sticky.spread:g} apart)"
     if sticky.own:
         said += f", {100 * sticky.own:g} % of whose answers are their own"
+    if sticky.broken:
+        said += f", {100 * sticky.broken:g} % of whom always fail"
     return said
 
 

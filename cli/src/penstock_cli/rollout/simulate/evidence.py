@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from penstock.evidence import document
 from penstock.evidence.halves import halved
-from penstock_cli.rollout.simulate.counts import SCORE_BINS, Counts, Paired, whole_bins
+from penstock_cli.rollout.simulate.counts import LABEL, SCORE, SCORE_BINS, Counts, Paired, whole_bins
 
 STABLE, CANDIDATE = "sha256:" + "5" * 64, "sha256:" + "c" * 64
 """The digests of the two bundles."""
@@ -37,11 +37,12 @@ def entry_of(counts: Counts, bundle: str, revision: int, version: str, *, shadow
         failed_keys={"internal": counts.failed_keys} if counts.failed_keys else {},
         latency=document.Latency(every, every, first, known, upper, known),
         outputs={
-            "scores.late": document.Histogram(_SCORES, scores, keys=scores),
-            "label": document.Histogram(_LABELS, labels, keys=labels),
+            SCORE: document.Histogram(_SCORES, scores, keys=scores),
+            LABEL: document.Histogram(_LABELS, labels, keys=labels),
         },
         paired=_pairs(counts.paired, counts.paired_keys) if shadow else None,
         arm=arm,
+        callers=counts.callers,
     )
 
 

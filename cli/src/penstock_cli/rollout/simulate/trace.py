@@ -77,7 +77,7 @@ class Trace:
         if shares.weight != self._weight:
             # Another revision of the route.
             self._weight = shares.weight
-            self._callers.begin()
+            self._callers.begin(stick=0 < shares.weight < 100)
         slots = slice(int(start_s // SLOT_S), min(int(end_s // SLOT_S), self._weather.slots))
         # Of this while alone, so that rules that look at other times have the same arrivals.
         rng = np.random.default_rng([self._seed, 1, slots.start])

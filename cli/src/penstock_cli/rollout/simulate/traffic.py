@@ -37,7 +37,8 @@ class Sticky:
 
     Now and then one of them sends what must fail: for `spell_s`, `spells_an_hour` times, this share of its requests. Theirs take
     `slower` times as long as other requests, more or less from caller to caller: `spread` is the standard deviation of the
-    logarithm. The share `own` of a caller's answers is one score and one label, its own; the others are anybody's.
+    logarithm. The share `own` of a caller's answers is one score and one label, its own; the others are anybody's. Of the share
+    `broken` of callers every request fails, whatever serves it.
     """
 
     share: float = 0.0
@@ -48,6 +49,7 @@ class Sticky:
     slower: float = 1.0
     spread: float = 0.0
     own: float = 0.0
+    broken: float = 0.0
 
 
 @dataclass(frozen=True)
