@@ -53,21 +53,27 @@ def work(number: int, *, rows: Any = None, shadow: bool = False, **more: Any) ->
     given = {"version": None, "record_id": None, "route_key": "k", "sticky": None, **more}
     request = SimpleNamespace(model="m", rows=rows, columns=None, version=given.pop("version"), record_id=given.pop("record_id"))
     context = Context(f"r{number}-shadow" if shadow else f"r{number}", route_key=given.pop("route_key"))
-    return SimpleNamespace(
-        request=request, context=context, rows=len(rows), nbytes=2048, bundle=BUNDLE if shadow else None, retried=False, **given
-    )
+    given = {"retried": False, "bundle": BUNDLE if shadow else None, **given}
+    return SimpleNamespace(request=request, context=context, rows=len(rows), nbytes=2048, copied=shadow, **given)
 
 
 def run(
-    sink: Sink, works: list[Any], *, queue_bytes: int = 2**20, record_bytes: int = 2**18, begun: bool = True
+    sink: Sink,
+    works: list[Any],
+    *,
+    queue_bytes: int = 2**20,
+    record_bytes: int = 2**18,
+    begun: bool = True,
+    sampler: Sampler | None = None,
 ) -> PredictionLog:
-    log = PredictionLog(Sampler(1.0), sink, queue_bytes=queue_bytes, record_bytes=record_bytes)
+    log = PredictionLog(sampler or Sampler(1.0), sink, queue_bytes=queue_bytes, record_bytes=record_bytes)
 
     async def go() -> None:
         if begun:
             await log.start()
         for one in works:
-            log.answered_plain(BUNDLE, one, {"y": np.arange(float(one.rows))}, SUMS)
+            outputs = {"y": np.arange(float(one.rows))}
+            log.answered_plain(BUNDLE, one, outputs, [] if one.copied else BUNDLE.postprocessor.apply(outputs), SUMS)
         if not begun:
             await log.start()
         sink.gate.set()
@@ -108,6 +114,22 @@ def test_the_route_that_chose_the_bundle_is_logged_and_what_it_was_chosen_by() -
     assert [one.revision for one in logged] == [42, None, 42, 42, 42]
     assert [one.route_key for one in logged] == ["k", "k", "N101\\xff", "7", None]
     assert {tuple(one.costs.items()) for one in logged if one.costs is not None} == {(("over", 2.0), ("under", 1.0))}
+
+
+def test_a_second_try_is_what_the_first_was() -> None:
+    """The predictor held another bundle: a copy that goes there is a copy still, a request one that was answered."""
+    run(sink := Sink(), [work(1, shadow=True, retried=True), work(2, retried=True, bundle=BUNDLE)])
+    logged = [read_request(entry.document) for entry in sink.entries]
+    assert [(one.id, one.shadow) for one in logged] == [("r1", True), ("r2", False)]
+
+
+def test_rare_answers_of_a_bundle_without_features_are_drawn_by_rarity() -> None:
+    # Values are 0 to rows - 1: a request of one row answers 0.
+    common, rare = [work(number) for number in range(50)], work(50, rows=[{"x": 1.0}, {"x": 2.0}])
+    sampler = Sampler(0.5, 1.0, draw=lambda: 0.75)
+    run(sink := Sink(), [*common, rare, work(51, shadow=True)], sampler=sampler)
+    (logged,) = [read_request(entry.document) for entry in sink.entries]
+    assert (logged.id, logged.chance) == ("r50", 1.0)
 
 
 def test_what_does_not_fit_is_dropped_and_counted() -> None:

@@ -5,7 +5,7 @@
 Invariant: it is told after the callers were; it raises nothing and keeps nobody waiting.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from penstock.tensors import Array
 from penstock_transformer.active import ActiveBundle
@@ -22,7 +22,12 @@ class AnswerLog(Protocol):
         ...
 
     def answered_plain(
-        self, bundle: ActiveBundle, work: PredictWork, outputs: dict[str, Array], sums: Sums | None = None
+        self,
+        bundle: ActiveBundle,
+        work: PredictWork,
+        outputs: dict[str, Array],
+        predictions: list[dict[str, Any]],
+        sums: Sums | None = None,
     ) -> None:
-        """One request of a bundle without features."""
+        """One request of a bundle without features; `predictions` is empty where only tensors were asked for."""
         ...

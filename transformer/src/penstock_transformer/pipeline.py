@@ -227,7 +227,7 @@ class Pipeline:
             if sums is not None:
                 sums.answered([work], bounds, (now_s := time.monotonic(), now_s - began_s, call_s), outputs, None)
             if self.log is not None:
-                self.log.answered_plain(bundle, work, outputs, sums)
+                self.log.answered_plain(bundle, work, outputs, predictions, sums)
         except WrongBundle as error:
             await self._reroute(bundle, [work], error)
         except Exception as fault:

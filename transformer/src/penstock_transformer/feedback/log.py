@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
@@ -110,15 +110,20 @@ class PredictionLog:
             self._failed()
 
     def answered_plain(
-        self, bundle: ActiveBundle, work: PredictWork, outputs: dict[str, Array], sums: Sums | None = None
+        self,
+        bundle: ActiveBundle,
+        work: PredictWork,
+        outputs: dict[str, Array],
+        predictions: list[dict[str, Any]],
+        sums: Sums | None = None,
     ) -> None:
         """A request to a bundle without features was answered; `sums` count its bundle under the route. Never raises."""
         try:
-            chance = self._sampler.rate
+            chance = self._sampler.chance(bundle.digest, predictions)
             if self._sampler.taken(chance):
                 part = work.request.rows if work.request.rows is not None else work.request.columns or {}
                 pick = _pick(work, part, 0, work.rows, chance, sums)
-                self._offer(Taken(bundle, time.time(), [pick], None, [], outputs, False, work.nbytes))
+                self._offer(Taken(bundle, time.time(), [pick], None, predictions, outputs, False, work.nbytes))
         except Exception:
             self._failed()
 
@@ -223,8 +228,7 @@ def _pick(
     chance: float,
     sums: Sums | None,
 ) -> Pick:
-    # A bundle that was given before the route had its say, and not for a second try: a copy for a shadow.
-    shadow = work.bundle is not None and not work.retried
+    shadow = work.copied
     context, request = work.context, work.request
     identity = context.request_id.removesuffix("-shadow") if shadow else context.request_id
     named = context.expect_bundle is not None or request.version is not None
