@@ -27,7 +27,7 @@ from penstock_cli.replay_store import ReplayStore, value_of
 from penstock_transformer.encoded import EncodedCheck
 from penstock_transformer.feedback.document import answer_of
 from penstock_transformer.feedback.row import LogRow
-from penstock_transformer.gathering import Gathering
+from penstock_transformer.gathering import Gathered, Gathering
 from penstock_transformer.plain import plain_tensors
 from penstock_transformer.plan import FetchPlan, plan_of
 from penstock_transformer.prediction_data import add_data, add_truncated
@@ -62,9 +62,7 @@ class Replayer:
         sent = [_typed(row.sent(), plan) for row in rows]
         for at, row in enumerate(sent):
             check_names(row, plan.accepted, plan.stored_names, f"rows[{at}].")
-        store = ReplayStore(plan.layout or StoreLayout("", 3, {}), [row.stored() for row in rows])
-        gathering = Gathering(plan, RowSource([sent], [len(rows)]), rows[0].clock)
-        gathered = gathering.finish(store.read(gathering.second(store.read(gathering.first()))))
+        gathered = _gather(plan, rows, sent)
         resolved = resolve(plan, gathered, rows[0].clock)
         _refuse(resolved.refused)
         truncated: Truncated = {}
@@ -75,6 +73,17 @@ class Replayer:
         if truncated:
             add_truncated(predictions, truncated)
         return [answer_of(prediction) for prediction in predictions]
+
+
+def _gather(plan: FetchPlan, rows: list[LogRow], sent: list[Row]) -> Gathered:
+    gathering = Gathering(plan, RowSource([sent], [len(rows)]), rows[0].clock)
+    if rows[0].degraded:
+        # Nothing was read then.
+        if gathering.needs_record:
+            raise InvalidInput("the feature store could not be read when this was answered, and this bundle needs the record")
+        return gathering.without_store()
+    store = ReplayStore(plan.layout or StoreLayout("", 3, {}), [row.stored() for row in rows])
+    return gathering.finish(store.read(gathering.second(store.read(gathering.first()))))
 
 
 def _typed(row: Row, plan: FetchPlan) -> Row:

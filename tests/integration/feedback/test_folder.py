@@ -95,6 +95,26 @@ def test_every_way_in_is_logged_and_comes_out_bit_for_bit(place: Place, logged: 
         assert (status, "bit for bit" in said) == (0, True), said
 
 
+def test_answers_of_a_store_that_was_away_come_out_as_they_were(tmp_path: Path, logged: Any) -> None:
+    log = tmp_path / "log"
+    with serve_flights(tmp_path, "--log_rate", "1", "--log_dir", str(log), "--log_part_s", "0.3") as server:
+        gone = (tmp_path / "online.db").rename(tmp_path / "gone.db")
+        # The second lacks what a record would have filled in.
+        rows = {"rows": [{"distance": 3.5, "tailnum": "N1", "carrier": "UA", "stops": 1, "leaves": 1.5e9}, {"distance": 7.0}]}
+        answer = httpx.post(f"{server.url}/models/flights/predict", json=rows, timeout=30)
+        assert [one["degraded"] for one in answer.json()["predictions"]] == [True, True]
+        found = logged(log, "flights", answer.headers["x-request-id"])
+        assert [row.degraded for row in found] == [True, True]
+        gone.rename(tmp_path / "online.db")
+    status, said = command("replay", log, "--model", "flights", "--bundle", tmp_path / "flights")
+    assert (status, "2 rows come out as they were logged, bit for bit" in said) == (0, True), said
+    # Another bundle finds no store then, either: one that refuses to go without is not said to have read something else.
+    strict = FLIGHTS.replace("missing: {default: 149}", "missing: reject")
+    other = write_flights(tmp_path / "strict", features=strict)
+    status, said = command("bundle", "verify", other, "--against", log, "--model", "flights")
+    assert (status, "seats" in said, "did not read it" in said) == (1, True, False), said
+
+
 def test_another_bundle_differs_and_the_field_is_named(place: Place, logged: Any, tmp_path: Path) -> None:
     logged(place.log, "flights", place.predict({"distance": 3.5}))
     other = write_flights(tmp_path / "other", features=FLIGHTS.replace("std: 50.0", "std: 20.0"))
@@ -166,6 +186,9 @@ def test_a_records_rows_are_deleted_and_stay_so(place: Place, logged: Any) -> No
     status, said = command("feedback", "delete", place.log, "--model", "flights", "--record", "second")
     assert status == 0, said
     folder = LogFolder(place.log, "flights")
+    # Wherever the outcome lies still, or comes from later; the other row keeps its own.
+    assert place.tell(before, label="late", row=0, time=time.time() + 60).status_code == 202
+    assert [row for identity, row in folder.outcomes() if identity == before] == [1]
     # What is asked afterwards is logged again.
     after = place.predict(*rows)
     found = logged(place.log, "flights", before, after)

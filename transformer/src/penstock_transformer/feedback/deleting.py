@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from penstock_transformer.feedback import parquet
-from penstock_transformer.feedback.deletions import RECORD, Deleted
+from penstock_transformer.feedback.deletions import OUTCOME, RECORD, Deleted, row_identity
 from penstock_transformer.feedback.folder import OUTCOMES, PREDICTIONS, LogFolder
 from penstock_transformer.feedback.outcome import Outcome
 from penstock_transformer.feedback.row import LogRow
@@ -20,9 +20,11 @@ def delete(folder: LogFolder, kind: str, identity: str, *, until_s: float | None
     """Remove the rows of a record (`record`) or of a prediction (`id`), with their outcomes; how many rows that were. What is on
     its way into the log, or in a writer's open file, is covered too. `until_s`: rows whose clock is later stay; now, if None."""
     until_s = time.time() if until_s is None else until_s
-    ids = {row.id for row in folder.rows() if _is(row, kind, identity) and row.clock <= until_s} if kind == RECORD else {identity}
-    others = _of_other_records(folder, ids, identity) if kind == RECORD else set()
-    folder.deletions.add(kind, identity, until_s)
+    if kind == RECORD:
+        # By their rows: other rows of the same requests may be about other records.
+        rows = {row_identity(row.id, row.row) for row in folder.rows() if row.record == identity and row.clock <= until_s}
+        folder.deletions.add(OUTCOME, rows, until_s)
+    folder.deletions.add(kind, [identity], until_s)
     removed = 0
     deleted = folder.deletions.read()
     for path in folder.parts(PREDICTIONS):
@@ -31,17 +33,8 @@ def delete(folder: LogFolder, kind: str, identity: str, *, until_s: float | None
     for path in folder.parts(OUTCOMES):
         if path.suffix == ".parquet":
             outcomes = parquet.read_outcomes(path)
-            _replace(path, outcomes, [o for o in outcomes if o.id not in ids or (o.id, o.row) in others])
+            _replace(path, outcomes, [outcome for outcome in outcomes if not deleted.covers_outcome(outcome)])
     return removed
-
-
-def _is(row: LogRow, kind: str, identity: str) -> bool:
-    return identity == (row.record if kind == RECORD else row.id)
-
-
-def _of_other_records(folder: LogFolder, ids: set[str], identity: str) -> set[tuple[str, int]]:
-    """Rows of the same requests that are about other records."""
-    return {(row.id, row.row) for row in folder.rows() if row.id in ids and row.record != identity} if ids else set()
 
 
 def _without(path: Path, deleted: Deleted) -> int:

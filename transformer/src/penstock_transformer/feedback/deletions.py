@@ -9,12 +9,13 @@ is asked about the same record afterwards is logged again.
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from penstock_transformer.feedback.outcome import Outcome
 from penstock_transformer.feedback.row import LogRow
 
-RECORD, PREDICTION = "record", "id"
+RECORD, PREDICTION, OUTCOME = "record", "id", "outcome"
 
 
 class Deleted:
@@ -32,8 +33,11 @@ class Deleted:
         )
 
     def covers_outcome(self, outcome: Outcome) -> bool:
-        """Whether an outcome's prediction is one of them, by its own id."""
-        return bool(self._until) and (PREDICTION, _digest(outcome.id)) in self._until
+        """Whether an outcome's prediction is one of them, or its row."""
+        if not self._until:
+            return False
+        row = row_identity(outcome.id, outcome.row)
+        return (PREDICTION, _digest(outcome.id)) in self._until or (OUTCOME, _digest(row)) in self._until
 
     def _covered(self, kind: str, identity: str, clock_s: float) -> bool:
         return clock_s <= self._until.get((kind, _digest(identity)), -1.0)
@@ -57,13 +61,18 @@ class Deletions:
             found[kind, digest] = max(until, found.get((kind, digest), 0.0))
         return Deleted(found)
 
-    def add(self, kind: str, identity: str, until_s: float) -> None:
-        """One more; on the disk when this returns."""
+    def add(self, kind: str, identities: Iterable[str], until_s: float) -> None:
+        """More of one kind; on the disk when this returns."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a") as file:
-            file.write(json.dumps([kind, _digest(identity), until_s]) + "\n")
+            file.writelines(json.dumps([kind, _digest(identity), until_s]) + "\n" for identity in identities)
             file.flush()
             os.fsync(file.fileno())
+
+
+def row_identity(prediction: str, row: int) -> str:
+    """What the outcome of one row of a prediction is known by, where the others stay."""
+    return f"{prediction} {row}"
 
 
 def _digest(identity: str) -> str:
