@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow.parquet as pq
@@ -12,12 +13,18 @@ from penstock.errors import InvalidInput
 from penstock.evidence.quality import LogQuality, entries_of
 from penstock.serving.admin import AdminRoutes
 from penstock.testing.prediction_log import write_prediction_log
+from penstock.testing.waiting import until
+from penstock_transformer.feedback import parquet
 from penstock_transformer.feedback.deleting import delete
-from penstock_transformer.feedback.folder import PREDICTIONS, LogFolder
+from penstock_transformer.feedback.folder import OUTCOMES, PREDICTIONS, LogFolder
 from penstock_transformer.feedback.keeping import LogKeeper
 from penstock_transformer.feedback.outcome import Outcome
+from penstock_transformer.feedback.row import LogRow
 from penstock_transformer.feedback.sink.bounds import Bounds
 from penstock_transformer.feedback.sink.judging import Judging
+from penstock_transformer.feedback.sink.log_window import LogWindow
+from penstock_transformer.feedback.sink.program import LogSinkPart
+from penstock_transformer.feedback.sink.settings import LogSinkSettings
 
 DAY_S = 86_400.0
 
@@ -63,6 +70,104 @@ def test_a_corrected_outcome_moves_its_row_and_a_deleted_request_goes(root: Path
     assert right(told(root)) == {False: (3, 3.0), True: (3, 2.0)}
     delete(LogFolder(root, "flights"), "id", "flights-0-False")
     assert right(told(root)) == {False: (2, 2.0), True: (3, 2.0)}
+
+
+def days_old(root: Path, days: float) -> list[LogRow]:
+    """The rows of the bundle that answers, moved so many days back; nothing else is in the log any more."""
+    folder = LogFolder(root, "flights")
+    rows = [row._replace(clock=row.clock - days * DAY_S) for row in folder.rows() if not row.shadow]
+    for path in (*folder.parts(PREDICTIONS), *folder.parts(OUTCOMES)):
+        path.unlink()
+    return rows
+
+
+def outcome(row: LogRow, label: str = "late", **times: float) -> Outcome:
+    now_s = time.time()
+    return Outcome(row.id, row.row, times.get("time", now_s), label, received=times.get("received", now_s))
+
+
+def test_outcomes_that_come_three_days_late_count(root: Path) -> None:
+    rows = days_old(root, 3.0)
+    LogKeeper(root, None).writer.add("flights", rows, [outcome(row) for row in rows])
+    judging = LogSinkPart(LogSinkSettings(kafka_bootstrap="none:1", log_dir=str(root))).judging
+    judging.judge()
+    assert right(judging.document("flights").logs[0]) == {False: (4, 2.0)}
+    samples = {
+        sample.name: sample for family in judging.families() for sample in family.samples if "measure" not in sample.labels
+    }
+    assert samples["penstock_quality_rows"].value == 4
+    assert samples["penstock_quality_window_seconds"].value == pytest.approx(7 * DAY_S)
+
+
+def test_a_file_is_read_once_and_again_when_it_has_changed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = days_old(root, 0.0)
+    keeper, folder = LogKeeper(root, None), LogFolder(root, "flights")
+    keeper.writer.add("flights", rows[:3], [outcome(row) for row in rows[:2]])
+    read: list[str] = []
+
+    def watch(name: str) -> None:
+        real = getattr(parquet, name)
+
+        def seen(path: Path, **how: Any) -> Any:
+            read.append(path.parent.parent.name)
+            return real(path, **how)
+
+        monkeypatch.setattr(parquet, name, seen)
+
+    watch("read_rows")
+    watch("read_outcomes")
+    window, now_s = LogWindow(folder, 100), time.time()
+
+    def files() -> list[str]:
+        """What is read for one look, which sees what the folder has."""
+        read.clear()
+        found = window.look(now_s - DAY_S, now_s)
+        files = sorted(read)
+        assert {row.id for row in found.rows} == {row.id for row in folder.rows()}
+        assert found.outcomes == folder.outcomes()
+        return files
+
+    assert files() == [OUTCOMES, PREDICTIONS]
+    assert files() == []
+    keeper.writer.add("flights", [], [outcome(rows[2])])
+    assert files() == [OUTCOMES]
+    keeper.writer.add("flights", rows[3:], [])
+    assert files() == [PREDICTIONS]
+    delete(folder, "id", rows[0].id)
+    assert files() == [OUTCOMES, PREDICTIONS]
+    assert len(list(folder.rows())) == 3
+
+
+def test_an_outcome_counts_once_its_row_is_there_and_a_corrected_one_as_it_is(root: Path) -> None:
+    rows = days_old(root, 0.0)
+    keeper, judging = LogKeeper(root, None), Judging(root, DAY_S, Bounds())
+    for row in rows:
+        keeper.writer.add("flights", [], [outcome(row)])
+    judging.judge()
+    assert judging.document("flights").logs[0].entries == []
+    keeper.writer.add("flights", rows, [])
+    # At the latest when the files are twice as old as when they were read.
+    until(lambda: judging.judge() or judging.document("flights").logs[0].entries, 30.0, "the outcomes' rows")
+    until(lambda: judging.judge() or right(judging.document("flights").logs[0]) == {False: (4, 2.0)}, 30.0, "all of them")
+    keeper.writer.add("flights", [], [outcome(rows[0], "on time", time=time.time() + 5)])
+    judging.judge()
+    assert right(judging.document("flights").logs[0]) == {False: (4, 3.0)}
+
+
+def test_of_more_rows_than_there_is_room_for_the_newest_count_and_it_is_said_since_when(root: Path) -> None:
+    rows = days_old(root, 0.0)
+    rows = [row._replace(clock=row.clock - 60.0 * at) for at, row in enumerate(rows)]
+    keeper = LogKeeper(root, None)
+    for row in reversed(rows):
+        keeper.writer.add("flights", [row], [outcome(row)])
+    judging = Judging(root, DAY_S, Bounds(), most_rows=2)
+    for _ in range(2):
+        judging.judge()
+        (log,) = judging.document("flights").logs
+        assert right(log)[False][0] == 2
+        assert log.since_s == rows[1].clock
+        (window,) = [family for family in judging.families() if family.name == "penstock_quality_window_seconds"]
+        assert window.samples[0].value == pytest.approx(log.as_of_s - rows[1].clock)
 
 
 def test_files_of_an_earlier_release_are_read(root: Path) -> None:

@@ -52,11 +52,11 @@ class LogFolder:
                         seen.add(key)
                         yield row
 
-    def outcomes(self) -> dict[tuple[str, int], Outcome]:
-        """The outcome that counts of each row that has one."""
+    def outcomes(self, since_s: float = 0.0) -> dict[tuple[str, int], Outcome]:
+        """The outcome that counts of each row that has one; those that came on days before `since_s` are left out."""
         found: dict[tuple[str, int], Outcome] = {}
         deleted = self.deletions.read()
-        for path in self._each(OUTCOMES):
+        for path in self._each(OUTCOMES, since_s):
             with suppress(FileNotFoundError):
                 for outcome in parquet.read_outcomes(path) if path.suffix == ".parquet" else read_lines(path.read_bytes(), told):
                     if not deleted.covers_outcome(outcome):

@@ -66,9 +66,9 @@ def write_part(path: Path, rows: Sequence[LogRow] | Sequence[Outcome]) -> None:
     aside.rename(path)
 
 
-def read_rows(path: Path) -> list[LogRow]:
-    """A file's logged rows, in its order."""
-    return [LogRow(*values) for values in _read(path, list(LogRow._fields))]
+def read_rows(path: Path, *, whole: bool = True) -> list[LogRow]:
+    """A file's logged rows, in its order; if not `whole`, `request` and `fetched`, most of a file, are not read: empty."""
+    return [LogRow(*values) for values in _read(path, list(LogRow._fields), () if whole else ("request", "fetched"))]
 
 
 def read_outcomes(path: Path) -> list[Outcome]:
@@ -77,18 +77,19 @@ def read_outcomes(path: Path) -> list[Outcome]:
     return [Outcome(**dict(zip(names, values, strict=True))) for values in _read(path, names)]
 
 
-def _read(path: Path, names: list[str]) -> Iterator[tuple[Any, ...]]:
+def _read(path: Path, names: list[str], empty: Collection[str] = ()) -> Iterator[tuple[Any, ...]]:
     pa, pq = arrow()
     try:
         # Without the path's own `day=` as a column.
         file = pq.ParquetFile(path)
-        there = [name for name in names if name in file.schema_arrow.names]
+        there = [name for name in names if name in file.schema_arrow.names and name not in empty]
         table = file.read(columns=there)
     except pa.ArrowInvalid as error:
         raise UpstreamUnavailable(f"{path}: cannot be read: {error}"[:500]) from None
     # A file of an earlier release lacks the newest columns.
-    absent = [None] * table.num_rows
-    return zip(*(table.column(name).to_pylist() if name in there else absent for name in names), strict=True)
+    absent, blank = [None] * table.num_rows, [""] * table.num_rows
+    columns = (table.column(name).to_pylist() if name in there else blank if name in empty else absent for name in names)
+    return zip(*columns, strict=True)
 
 
 def ids_among(path: Path, wanted: Collection[str]) -> set[str]:

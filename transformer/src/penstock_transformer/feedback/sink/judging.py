@@ -3,11 +3,12 @@
     every quality_s: folder --rows with their outcomes--> measures (gauges)      --> sums (GET /quality)
 
 Everything is worked out anew from what lies in the folder: no sum is kept that a restart would lose, a second sink would double,
-or a corrected or deleted outcome would leave wrong.
+or a corrected or deleted outcome would leave wrong. Kept from pass to pass are the rows (log_window.py), not what came of them.
 
 Invariant: what is told is of one pass over one folder, or nothing; a pass that fails leaves the last one.
 """
 
+import logging
 import secrets
 import time
 from collections.abc import Iterable
@@ -23,25 +24,31 @@ from penstock.evidence.quality import LogQuality, QualityDocument
 from penstock.serving.admin import AdminRoutes
 from penstock_transformer.feedback.folder import LogFolder, models_of
 from penstock_transformer.feedback.grades import grade, joined
-from penstock_transformer.feedback.outcome import Outcome
 from penstock_transformer.feedback.quality import Quality, qualities
-from penstock_transformer.feedback.row import LogRow
 from penstock_transformer.feedback.sink.bounds import Bounds
+from penstock_transformer.feedback.sink.log_window import LogWindow, Seen
+
+logger = logging.getLogger(__name__)
 
 MEASURES = (
     "accuracy", "auc", "calibration_error", "bias", "mean_absolute_error", "root_mean_squared_error", "cost",
 )  # fmt: skip
+MOST_ROWS = 300_000
 _ERRORS = ("accuracy", "bias", "cost")
 """Measures with a standard error."""
 
 
 class Judging:
-    """Of all models of one folder. `window_s` None: of all that is kept. `judge` blocks; the rest may be called meanwhile."""
+    """Of all models of one folder, over the predictions of `window_s` (None: of all that is kept), `most_rows` of a model.
+    `judge` blocks; the rest may be called meanwhile."""
 
-    def __init__(self, root: Path, window_s: float | None, bounds: Bounds) -> None:
+    def __init__(self, root: Path, window_s: float | None, bounds: Bounds, *, most_rows: int = MOST_ROWS) -> None:
         self._root = root
         self._window_s = window_s
         self._bounds = bounds
+        self._most_rows = most_rows
+        self._windows: dict[str, LogWindow] = {}
+        self._short: set[str] = set()
         self._qualities: dict[str, list[Quality]] = {}
         self._logs: dict[str, LogQuality] = {}
 
@@ -55,13 +62,25 @@ class Judging:
             return
         incarnation = _incarnation(self._root)
         found, logs = {}, {}
-        for model in models:
-            folder = LogFolder(self._root, model)
-            outcomes = folder.outcomes()
-            known: list[tuple[LogRow, Outcome]] = []
-            found[model] = qualities(_keeping(folder.rows(since_s), outcomes, known), outcomes)
-            logs[model] = LogQuality(incarnation, now_s, since_s, grade(known))
+        self._windows = {model: self._windows.get(model) or self._window(model) for model in models}
+        for model, window in self._windows.items():
+            seen = window.look(since_s, now_s)
+            self._tell_short(model, seen)
+            found[model] = qualities(seen.rows, seen.outcomes)
+            logs[model] = LogQuality(incarnation, now_s, seen.since_s, grade(joined(seen.rows, seen.outcomes)))
         self._qualities, self._logs = found, logs
+
+    def _window(self, model: str) -> LogWindow:
+        return LogWindow(LogFolder(self._root, model), self._most_rows)
+
+    def _tell_short(self, model: str, seen: Seen) -> None:
+        if seen.whole:
+            self._short.discard(model)
+        elif model not in self._short:
+            # Said once: it is so at every pass.
+            self._short.add(model)
+            extra = {"model": model, "since_s": round(seen.since_s), "rows": len(seen.rows)}
+            logger.warning("quality is of fewer days than the window: it holds more rows than are looked at", extra=extra)
 
     def document(self, model: str) -> QualityDocument:
         """What is known of a model; empty before the first pass."""
@@ -81,16 +100,13 @@ class Judging:
 
     def families(self) -> Iterable[Metric]:
         """For `Metrics.add_source`."""
-        return quality_families(self._qualities, self._bounds)
-
-
-def _keeping(
-    rows: Iterable[LogRow], outcomes: dict[tuple[str, int], Outcome], known: list[tuple[LogRow, Outcome]]
-) -> Iterable[LogRow]:
-    """The rows as they pass; those with an outcome are kept, without what nobody here reads."""
-    for row in rows:
-        known.extend(joined([row._replace(request="", fetched="")], outcomes))
-        yield row
+        logs, qualities = self._logs, self._qualities
+        window = GaugeMetricFamily(
+            "penstock_quality_window_seconds", "Quality is of predictions that are at most so old.", labels=("model",)
+        )
+        for model, log in logs.items():
+            window.add_metric((model,), log.as_of_s - log.since_s)
+        return (*quality_families(qualities, self._bounds), window)
 
 
 def _incarnation(root: Path) -> str:

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 _CLOSING_S = 5.0
 _FIRST_S = 5.0
+_REST = 9.0
+"""After each piece of upkeep, so many times as long as it took."""
 
 
 class LogSinkPart(Part):
@@ -49,7 +51,9 @@ class LogSinkPart(Part):
         )
         self._filling: Filling | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self.judging = Judging(self._keeper.writer.root, settings.seconds("quality_window"), settings.bounds)
+        self.judging = Judging(
+            self._keeper.writer.root, settings.seconds("quality_window"), settings.bounds, most_rows=settings.quality_most_rows
+        )
 
     async def start(self) -> None:
         """Make the folder, join the group. Raises NoParquet without pyarrow, BrokerError; waits for a broker that is away."""
@@ -128,11 +132,13 @@ class LogSinkPart(Part):
         # The first time soon: a sink that starts anew is asked before long.
         await asyncio.sleep(min(seconds, _FIRST_S))
         while True:
+            began_s = time.monotonic()
             try:
                 await asyncio.to_thread(work)
             except Exception as error:
                 logger.warning("the log's upkeep failed", extra={"reason": str(error)})
-            await asyncio.sleep(seconds)
+            # What takes long is done less often: it shares a core with reading Kafka.
+            await asyncio.sleep(max(seconds, _REST * (time.monotonic() - began_s)))
 
     def _stopped(self) -> None:
         self.ended()

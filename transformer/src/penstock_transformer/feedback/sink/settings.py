@@ -28,8 +28,17 @@ class LogSinkSettings(ServingSettings, TopicSettings):
     log_keep: str = setting("30d", "How long predictions and outcomes are kept, as 12h or 30d; 0 for ever.")
     log_tidy_s: float = setting(3600.0, "How often what is old is removed, and outcomes are settled.", unit="s", least=0.1)
     outcome_wait: str = setting("24h", "How long an outcome waits for its prediction before it counts as unknown.")
-    quality_s: float = setting(300.0, "How often the bundles' quality is worked out for /metrics; 0: never.", unit="s")
-    quality_window: str = setting("24h", "Over which time it is worked out.")
+    quality_s: float = setting(
+        60.0,
+        "How often the bundles' quality is worked out; seldomer where that would take more than a tenth of a core; 0: never.",
+        unit="s",
+    )
+    quality_window: str = setting(
+        "7d", "Over which predictions it is worked out, by when they were made: outcomes that come later are not in it."
+    )
+    quality_most_rows: int = setting(
+        300_000, "Rows of a model that are looked at; of more in the window the newest.", unit="rows", least=1
+    )
     quality_bounds: tuple[str, ...] = setting(
         (), "Measures and from where on they are bad, as accuracy=0.7,cost=12: /metrics says which bundles are beyond."
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from penstock_transformer.feedback.costs import Costs, read_costs
 from penstock_transformer.feedback.folder import LogFolder
+from penstock_transformer.feedback.keeping import WAIT_S
 from penstock_transformer.feedback.quality import qualities
 from penstock_transformer.feedback.row import LogRow
 from penstock_transformer.feedback.trigger.bounds import Watch
@@ -31,7 +32,7 @@ def look_at(folder: LogFolder, watch: Watch, bundles: Bundles, window: Window, n
     bundle = bundles.find(digest)
     live = None if bundle is None else Live(bundle, watch.drift)
     costs: Costs | None = None if bundle is None else read_costs(bundle.manifest.card)
-    outcomes = folder.outcomes()
+    outcomes = folder.outcomes(max(window.since - WAIT_S, 0.0))
     rows = 0
 
     def mine() -> Iterator[LogRow]:
