@@ -18,8 +18,8 @@ does.
 Invariant: as `alpha` splits it, a version that is nowhere worse than its margins is rolled back with a chance of at most
 `rollout.alpha`, and one that is worse in any of them goes on from the first stage below 100 % in which it is with a chance of at
 most that; at 100 % harm need not be excluded, nor that of a shadow's latency (`decision`). Both hold as far as the share of
-requests that an arm got stands for the one that it was to get (`statistics.difference`), and twice as much where stages begin
-anew without end (`alpha`).
+requests that an arm got stands for the one that it was to get (`statistics.difference`), and what its callers count for is right
+(`callers`); and twice as much where stages begin anew without end (`alpha`).
 """
 
 from penstock_operator.analysis.arms import Arm, Evidence, Pairs

@@ -100,7 +100,8 @@ def few_callers(evidence: Evidence) -> str:
     noun = min(reversed(weights), key=weights.__getitem__)
     if callers.came.distinct > _FEW and weights[noun] > _MUCH:
         return ""
-    said = f"; all of it comes from {several(callers.came.distinct, 'route key')}"
+    about = "about " if callers.came.level else ""
+    said = f"; all of it comes from {about}{several(callers.came.distinct, 'route key')}"
     alike = f", whose {noun} count as {several(weights[noun] * arm.units, 'request')}" if weights[noun] <= _MUCH else ""
     return f"{said}{alike}: too few callers"
 
