@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -144,6 +145,38 @@ def test_latency_and_answers_of_a_key_are_those_of_its_first_request() -> None:
         assert (entry.outputs["label"].counts, entry.outputs["label"].keys) == ([1, 3, 0, 0], [1, 1, 0, 0])
         shown = [line for metric in evidence_families(bench.recorder) for line in metric.samples]
         assert [s.value for s in shown if s.name == "penstock_evidence_request_seconds_count"] == [4]
+
+    run(test)
+
+
+def test_who_the_callers_are_is_told_where_they_stick_to_one_of_several_bundles() -> None:
+    async def test(bench: Bench) -> None:
+        assert [entry.callers for entry in bench.recorder.entries()] == [None]
+        await bench.route(2, weight=1.0)
+        for minute in range(3):
+            # A minute that no clock ends.
+            bench.recorder.window.begin(time.monotonic())
+            bench.recorder.window.end_s = math.inf
+            replies = [bench.send(0.9 if number % 2 else 0.2, route_key=f"caller {number}") for number in range(20)]
+            replies += [bench.send(0.1 * minute), bench.send(0.5, route_key="caller 1")]
+            await asyncio.gather(*(reply.future for reply in replies))
+        entries = [entry for entry in bench.recorder.entries() if entry.revision == 2]
+        told = [entry.callers for entry in entries if entry.callers is not None]
+        assert sum(one.keyed for one in told) == 60
+        assert sum(entry.keys for entry in entries) == 63
+        assert sum(one.came.distinct for one in told) == 20
+        assert all(count == 3 for one in told for _, count in one.came.counts)
+        # Each gets what it got before, and each minute is compared with the last.
+        assert {name: sum(one.alike[name][0] for one in told) for name in told[0].alike} == {
+            "label": 40,
+            "scores.late": 40,
+            "scores.on time": 40,
+        }
+        assert all(pairs == same for one in told for pairs, same in one.alike.values())
+        assert sum(count for one in told for _, count in one.quicker) == 40
+        await bench.route(3, fraction=1.0)
+        await asyncio.gather(*(bench.send(route_key=f"caller {number}").future for number in range(5)))
+        assert [entry.callers for entry in bench.recorder.entries() if entry.revision == 3] == [None, None]
 
     run(test)
 
