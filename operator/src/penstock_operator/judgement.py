@@ -21,7 +21,7 @@ from penstock.evidence.adding import merged
 from penstock.evidence.ledger import Ledger
 from penstock_operator.analysis import Analysis, Evidence, Move, Trial, analyse
 from penstock_operator.analysis.decision import BLOCKS_KEPT
-from penstock_operator.analysis.loaded import loaded_arm
+from penstock_operator.analysis.loaded import load_factor, loaded_arm
 from penstock_operator.analysis.merged import stage_evidence
 from penstock_operator.analysis.outcomes import strata
 from penstock_operator.baseline import ARM, baseline_name, before_it, is_compared
@@ -157,8 +157,8 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     evidence = replace(evidence, cold=cold)
     if version.status.weight >= 100:
         earlier = range(memory.first - _BEFORE, memory.revision)
-        loaded = loaded_arm(ledger.totals, candidate=version.spec.bundle.digest, baseline=digest, revisions=earlier)
-        evidence = replace(evidence, loaded=loaded)
+        of: dict[str, Any] = {"candidate": version.spec.bundle.digest, "baseline": digest, "revisions": earlier}
+        evidence = replace(evidence, loaded=loaded_arm(ledger.totals, **of), load=load_factor(ledger.totals, **of))
     if seen.quality:
         told = strata(seen.quality, candidate=version.spec.bundle.digest, baseline=digest, since=memory.first or memory.revision)
         evidence = replace(evidence, quality=told)

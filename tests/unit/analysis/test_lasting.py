@@ -32,20 +32,21 @@ LOADED = Arm(units=40_000, latency=coarsened(_latencies(40_000, 1.0, 99), 16, 8)
 
 
 class Step:
-    """The last step, a look every 6 s. Copies take 0.55 times as long as requests of an equal version."""
+    """The last step, a look every 6 s. Copies take 0.55 times as long as requests of an equal version; `load`: how many times as
+    long load was seen to make them."""
 
-    def __init__(self, *, rate: float = 200.0, loaded: Arm | None = LOADED) -> None:
-        self.rate, self.loaded, self.looks = rate, loaded, 0
+    def __init__(self, *, rate: float = 200.0, loaded: Arm | None = LOADED, load: float = 1.0) -> None:
+        self.rate, self.loaded, self.load, self.looks = rate, loaded, load, 0
         self.remembered: dict[str, Any] = {}
         self.requests: Counter[int] = Counter()
         self.copies: Counter[int] = Counter()
 
-    def look(self, slower: float = 1.0, *, per_doubling: int = 16, failing: float = 0.0) -> Analysis:
-        """One more. `slower`: how many times as long requests take in these seconds."""
+    def look(self, slower: float = 1.0, *, both: float = 1.0, per_doubling: int = 16, failing: float = 0.0) -> Analysis:
+        """One more. `slower`: how many times as long requests take in these seconds; `both`: they and copies."""
         self.looks += 1
         number = round(self.rate * LOOK_S)
-        self.requests += _latencies(number, slower, self.looks)
-        self.copies += _latencies(number // 5, 0.55, 1000 + self.looks)
+        self.requests += _latencies(number, slower * both, self.looks)
+        self.copies += _latencies(number // 5, 0.55 * both, 1000 + self.looks)
         units, few = self.requests.total(), self.copies.total()
         evidence = Evidence(
             candidate=Arm(
@@ -57,6 +58,7 @@ class Step:
             ),
             baseline=Arm(units=few, requests=few, latency=coarsened(self.copies, 16, per_doubling), per_doubling=per_doubling),
             loaded=self.loaded,
+            load=self.load,
         )
         trial = replace(LAST, here_s=self.looks * LOOK_S)
         found = analyse(trial, evidence, self.remembered)
@@ -132,6 +134,17 @@ def test_where_nothing_was_seen_under_load_the_copies_alone_say_it() -> None:
     found = Step(loaded=None).looks_at([1.0] * 20)[-1]
     assert found.move is Move.ROLL_BACK
     assert found.sentence.endswith("it is over the margin in each of the last 4 half minutes.")
+
+
+@pytest.mark.parametrize(("load", "move"), [(1 / 0.55, Move.ADVANCE), (1.0, Move.ROLL_BACK)])
+def test_what_slows_both_versions_is_no_harm_where_it_is_known_what_load_does(load: float, move: Move) -> None:
+    step = Step(load=load)
+    assert [step.look(both=1.6) for _ in range(40)][-1].move is move
+
+
+def test_twice_the_latency_is_harm_whatever_load_does_and_what_slows_both() -> None:
+    step = Step(load=1 / 0.55)
+    assert [step.look(2.0, both=1.2) for _ in range(20)][-1].move is Move.ROLL_BACK
 
 
 def test_errors_are_found_at_once() -> None:

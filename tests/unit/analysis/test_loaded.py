@@ -1,7 +1,9 @@
 """Which of a rollout's revisions shows the version before under load."""
 
+import pytest
+
 from penstock.evidence.document import Entry, Latency
-from penstock_operator.analysis.loaded import ENOUGH, loaded_arm
+from penstock_operator.analysis.loaded import ENOUGH, load_factor, loaded_arm
 
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
@@ -40,6 +42,29 @@ def test_where_few_keys_made_its_requests_it_has_few_latencies() -> None:
     loud = Entry(OLD, 3, requests=20_000, keys=60, latency=Latency(many, many, [(53, 60)], 60))
     assert _chosen(loud) is None
     assert _chosen(loud, *STEPS[2:]) == 5
+
+
+def test_what_load_did_is_how_much_longer_it_took_than_the_candidate_in_the_same_moments() -> None:
+    def factor(*entries: Entry) -> float:
+        return load_factor(entries, candidate=NEW, baseline=OLD, revisions=range(1, 9))
+
+    many, few = [(57, 5000)], [(49, 300)]
+    loaded, light = Entry(OLD, 4, requests=5000, keys=5000), Entry(NEW, 4, requests=300, keys=300)
+    loaded.latency, light.latency = Latency(many, many), Latency(few, few)
+    assert factor(loaded, light) == pytest.approx(2.0)
+    light.shadow = True
+    assert factor(loaded, light) == pytest.approx(2.0)
+    # In eighths, where one of the two is told in no others.
+    light.latency = Latency(few, few, few, 300, [(49, 300)], 300)
+    assert factor(loaded, light) == pytest.approx(2.0)
+    # Of other moments, of too few requests, of none.
+    assert factor(loaded, _entry(NEW, 5, 4000)) == 1.0
+    light.latency = Latency([(49, 99)], [(49, 99)])
+    assert factor(loaded, light) == 1.0
+    assert factor(loaded) == factor(light) == factor() == 1.0
+    # It is not quicker for having more to do.
+    light.latency = Latency([(70, 300)], [(70, 300)])
+    assert factor(loaded, light) == 1.0
 
 
 def test_it_is_told_in_the_wider_bins() -> None:

@@ -115,6 +115,20 @@ def test_a_burst_of_load_in_the_last_step_takes_no_equally_good_version_back() -
     assert [one.end for one in found] == [End.LIVE] * 3, [one.why for one in found]
 
 
+class SlowAtLast(Trace):
+    """Everything, requests and copies, is slower by two fifths for as long as the last step lasts."""
+
+    def between(self, start_s: float, end_s: float, shares: Shares) -> Seen:
+        if shares.beside:
+            self._weather.slowness[int(start_s // SLOT_S) : int(end_s // SLOT_S)] *= 1.4
+        return super().between(start_s, end_s, shares)
+
+
+def test_what_slows_both_versions_in_the_last_step_takes_no_equally_good_version_back() -> None:
+    found = played(SlowAtLast, BUSY, WHOLE)
+    assert [one.end for one in found] == [End.LIVE] * 3, [one.why for one in found]
+
+
 def test_twice_the_latency_only_with_all_requests_is_taken_back_under_load() -> None:
     scenario = replace(BUSY, fault=Fault(latency=2.0, from_weight=100))
     found = played(Trace, scenario, WHOLE)

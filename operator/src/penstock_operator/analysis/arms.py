@@ -71,12 +71,13 @@ class Pairs:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Both arms of a stage. `pairs` of a shadow only. `loaded`: the baseline as it was when it had most of the requests, where it
-    has few now (`loaded.py`). `cold`: latencies of these moments are not counted. `quality`: by outcomes, of every revision of
-    the rollout's routes, not of this stage alone."""
+    has few now, and `load`: how many times as long as the candidate it took then (`loaded.py`). `cold`: latencies of these
+    moments are not counted. `quality`: by outcomes, of every revision of the rollout's routes, not of this stage alone."""
 
     candidate: Arm
     baseline: Arm
     pairs: Pairs | None = None
     loaded: Arm | None = None
+    load: float = 1.0
     cold: bool = False
     quality: tuple[Stratum, ...] = ()

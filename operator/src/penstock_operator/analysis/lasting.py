@@ -6,9 +6,10 @@ While requests are shared every moment befalls both versions. At 100 % it does n
 and what it took under as much load (`loaded`) it took at another time. A burst of load, or a slow minute of what only busy pods
 notice, makes thousands of requests slower: these are one observation, whatever their number.
 
-So the stage is cut into blocks of half a minute. Each is tested by itself, its requests beside its copies and beside what the
-version before took under load, of which the lesser e-value counts. Harm is what `BLOCKS` blocks on end say alike: the least of
-their log e-values, so many times over.
+So the stage is cut into blocks of half a minute. Each is tested by itself: its requests beside its copies, than which they have
+to be longer by more than the margin and what load made of it before; and beside what the version before took under load. What
+slows both versions cancels in the first, and the loads are equal in the second; the lesser e-value counts. Harm is what `BLOCKS`
+blocks on end say alike: the least of their log e-values, so many times over.
 
 Theorem. A product of e-values of disjoint blocks is one, if each has a mean of at most 1 whatever came before. With a part of
 1 / (j (j + 1)) of the capital staked on harm from block j on, the sum over all j is an e-process; what is given here is at most
@@ -77,11 +78,13 @@ class Blocks(msgspec.Struct, rename="camel", omit_defaults=True):
         """With what is known at this look: the block under way ends if it is long enough, and could have told harm."""
         if trial.here_s - self.since_s < BLOCK_S:
             return self
-        candidate = self.candidate.since(evidence.candidate)
-        beside = [self.baseline.since(evidence.baseline), *(() if evidence.loaded is None else (evidence.loaded,))]
+        candidate, margin = self.candidate.since(evidence.candidate), trial.rollout.margins.latency_p99
+        beside = [(self.baseline.since(evidence.baseline), evidence.load * margin)]
+        if evidence.loaded is not None:
+            beside.append((evidence.loaded, margin))
         if not _would_tell(trial, candidate, beside):
             return self
-        harm = min(_harm(trial, candidate, arm) for arm in beside)
+        harm = min(_harm(trial, candidate, *one) for one in beside)
         return Blocks(
             trial.here_s,
             self.complete + 1,
@@ -134,17 +137,19 @@ def measure_lasting(trial: Trial, evidence: Evidence, blocks: Blocks) -> Measure
     return replace(whole, harm=blocks.harm, describe=describe)
 
 
-def _harm(trial: Trial, candidate: Arm, baseline: Arm) -> float:
-    measured = measure_latency(trial, Evidence(candidate=candidate, baseline=baseline))
+def _harm(trial: Trial, candidate: Arm, baseline: Arm, margin: float) -> float:
+    margins = msgspec.structs.replace(trial.rollout.margins, latency_p99=margin)
+    other = replace(trial, rollout=msgspec.structs.replace(trial.rollout, margins=margins))
+    measured = measure_latency(other, Evidence(candidate=candidate, baseline=baseline))
     return 0.0 if measured is None else measured.harm
 
 
-def _would_tell(trial: Trial, candidate: Arm, beside: Sequence[Arm]) -> bool:
-    """Whether in as many requests a version that takes twice the margin as long would show."""
-    if not candidate.latency or not all(arm.latency for arm in beside):
+def _would_tell(trial: Trial, candidate: Arm, beside: Sequence[tuple[Arm, float]]) -> bool:
+    """Whether in as many requests a version that takes twice the margin as long would show, beside each arm by its margin."""
+    if not candidate.latency or not all(arm.latency for arm, _ in beside):
         return False
     needed = harm_threshold(trial, LATENCY) / BLOCKS
-    return all(_harm(trial, _slowed(arm, trial.rollout.margins.latency_p99, candidate), arm) >= needed for arm in beside)
+    return all(_harm(trial, _slowed(arm, margin, candidate), arm, margin) >= needed for arm, margin in beside)
 
 
 def _slowed(arm: Arm, margin: float, like: Arm) -> Arm:
