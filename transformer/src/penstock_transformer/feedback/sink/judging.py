@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 MEASURES = (
     "accuracy", "auc", "calibration_error", "bias", "mean_absolute_error", "root_mean_squared_error", "cost",
 )  # fmt: skip
-MOST_ROWS = 300_000
+MOST_ROWS = 200_000
 _ERRORS = ("accuracy", "bias", "cost")
 """Measures with a standard error."""
 

@@ -37,7 +37,7 @@ class LogSinkSettings(ServingSettings, TopicSettings):
         "7d", "Over which predictions it is worked out, by when they were made: outcomes that come later are not in it."
     )
     quality_most_rows: int = setting(
-        300_000, "Rows of a model that are looked at; of more in the window the newest.", unit="rows", least=1
+        200_000, "Rows of a model that are looked at; of more in the window the newest.", unit="rows", least=1
     )
     quality_bounds: tuple[str, ...] = setting(
         (), "Measures and from where on they are bad, as accuracy=0.7,cost=12: /metrics says which bundles are beyond."
