@@ -73,7 +73,8 @@ class Transformer:
         if key not in self.sums:
             post = BUNDLES[digest].postprocessor
             counters: dict[str, Any] = {"outputs": {}, "features": {}, "spreads": {}}
-            self.sums[key] = Sums(key, "1", post, self._backlog, self._window, **counters, anew=anew)
+            sticks = not (shadow or anew)
+            self.sums[key] = Sums(key, "1", post, self._backlog, self._window, **counters, anew=anew, sticks=sticks)
         return self.sums[key]
 
     def forget(self) -> None:
