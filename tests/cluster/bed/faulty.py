@@ -34,17 +34,27 @@ def make_refusing(flights: Flights, name: str = "refuses") -> Path:
     return build(flights, [name])[name]
 
 
+def make_swapped(flights: Flights, name: str) -> Path:
+    """Put it into the claim; its folder. Raises BedError."""
+    _prepare_swapped(workshop(flights), name)
+    return build(flights, [name])[name]
+
+
 def make_faulty(flights: Flights, slower_by_s: float) -> dict[str, Path]:
     """All of them; the slow one takes that much longer for a request alone. Raises BedError."""
     folder = workshop(flights)
     _prepare_refusing(folder, "refuses")
     _slow_down(folder / "model.onnx", folder / "slow.onnx", slower_by_s)
     describe(folder, "slow")
-    _copy_model(folder, "swapped")
-    describe(folder, "swapped", ("labels: [on time, late]", "labels: [late, on time]"))
+    _prepare_swapped(folder, "swapped")
     move(folder / "model.onnx", folder / "shifted.onnx", MOVED_BY)
     describe(folder, "shifted")
     return build(flights, ["refuses", "slow", "swapped", "shifted"])
+
+
+def _prepare_swapped(folder: Path, name: str) -> None:
+    _copy_model(folder, name)
+    describe(folder, name, ("labels: [on time, late]", "labels: [late, on time]"))
 
 
 def _prepare_refusing(folder: Path, name: str) -> None:

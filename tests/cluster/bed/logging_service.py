@@ -7,7 +7,7 @@ Invariant: the log lies in a folder of this machine, which only our own cluster'
 import asyncio
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,16 +49,21 @@ def known_flights(count: int) -> list[str]:
     return random.Random(7).sample(flights_of()[0], count)
 
 
-async def ask_and_tell(url: str, asked: Sequence[str]) -> int:
-    """Predict each flight, and tell that those that go far were late, nine times of ten; how many outcomes were taken."""
+def goes_far(answer: httpx.Response) -> bool:
+    """Whether a flight does that was predicted."""
+    return bool(answer.json()["predictions"][0]["data"]["distance"] > FAR)
+
+
+async def ask_and_tell(url: str, asked: Sequence[str], is_late: Callable[[httpx.Response], bool] = goes_far) -> int:
+    """Predict each flight, and tell that those were late of which that is said, nine times of ten; how many outcomes were
+    taken."""
     chance = random.Random(3)
     late = [chance.random() for _ in asked]
 
     async def one(http: httpx.AsyncClient, flight: str, draw: float) -> bool:
         answer = await http.get(f"/predict/{flight}")
         assert answer.status_code == 200, answer.text
-        far = answer.json()["predictions"][0]["data"]["distance"] > FAR
-        label = "late" if far != (draw < 0.1) else "on time"
+        label = "late" if is_late(answer) != (draw < 0.1) else "on time"
         told = await http.post(f"/predictions/{answer.headers['x-request-id']}/outcome", json={"label": label})
         return told.status_code == 202
 
