@@ -205,5 +205,11 @@ def _unfetched(pods: list[dict[str, Any]]) -> str:
             ended = (one.get("state") or {}).get("terminated") or {}
             if ended.get("exitCode"):
                 said = str(ended.get("message") or ended.get("reason") or "").strip()
-                return f"{one.get('name', '')}: {said[-400:]}"
+                return f"{one.get('name', '')}: {_end_of(said)}"
     return ""
+
+
+def _end_of(log: str) -> str:
+    """Its last lines, whole ones if more than one fits."""
+    cut = log[-400:]
+    return cut.partition("\n")[2] or cut if len(log) > len(cut) else cut

@@ -39,3 +39,4 @@ def test_the_message_has_what_the_place_said(attempt: int, phase: str, reason: s
     assert "without a verdict" in written.message
     assert "storage-initializer: " in written.message
     assert SAID.strip() in written.message
+    assert "storage-initializer: storage.initializer " in written.message, "begins with a whole line"
