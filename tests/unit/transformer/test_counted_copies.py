@@ -140,7 +140,8 @@ def test_a_copy_misses_its_deadline_as_its_request_does(bench, run, passing):
         async with bench() as b:
             shadow = b.shadow(whole=not passing)
             b.predictor.held, shadow.held = [], []
-            deadline = time.monotonic() + 0.05
+            # What is missed is so late that a busy machine has made both calls by then.
+            deadline = time.monotonic() + (60.0 if passing else 1.0)
             if passing:
                 task = asyncio.ensure_future(infer(b.transformer, b.encoded(context={"deadline": deadline})))
                 await b.called(shadow, 1)
