@@ -12,6 +12,7 @@ Invariant: what is remembered and what follows from it are one write of the stat
 operator; a pod that tells nothing is added up the next time.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,9 +91,16 @@ class Judgement:
 
     @property
     def verdicts(self) -> dict[str, Any]:
-        """What is kept of a trial that is over: all but the ledger and the last step's blocks."""
-        analysis = {name: value for name, value in self.evidence.get("analysis", {}).items() if name != BLOCKS_KEPT}
-        return {**{name: value for name, value in self.evidence.items() if name != "ledger"}, "analysis": analysis}
+        """What is kept of a trial that is over."""
+        return verdicts_of(self.evidence)
+
+
+def verdicts_of(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of a trial's evidence once it is over: all but the ledger and the last step's blocks."""
+    kept = {name: value for name, value in evidence.items() if name != "ledger"}
+    if isinstance(analysis := kept.get("analysis"), Mapping):
+        kept["analysis"] = {name: value for name, value in analysis.items() if name != BLOCKS_KEPT}
+    return kept
 
 
 def is_tried(version: ModelVersion) -> bool:
@@ -157,8 +165,9 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     evidence = replace(evidence, cold=cold)
     if version.status.weight >= 100:
         earlier = range(memory.first - _BEFORE, memory.revision)
-        of: dict[str, Any] = {"candidate": version.spec.bundle.digest, "baseline": digest, "revisions": earlier}
-        evidence = replace(evidence, loaded=loaded_arm(ledger.totals, **of), load=load_factor(ledger.totals, **of))
+        both = {"candidate": version.spec.bundle.digest, "baseline": digest}
+        loaded = loaded_arm(ledger.totals, **both, revisions=earlier)
+        evidence = replace(evidence, loaded=loaded, load=load_factor(ledger.totals, **both, revisions=earlier))
     if seen.quality:
         told = strata(seen.quality, candidate=version.spec.bundle.digest, baseline=digest, since=memory.first or memory.revision)
         evidence = replace(evidence, quality=told)

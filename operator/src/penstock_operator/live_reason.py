@@ -12,6 +12,7 @@ from typing import Any
 from penstock_operator.analysis.alpha import ERROR_RATE
 from penstock_operator.analysis.nouns import none_found
 from penstock_operator.analysis.words import several
+from penstock_operator.judgement import verdicts_of
 from penstock_operator.model_version import PROMOTE, ModelVersion
 
 
@@ -29,9 +30,10 @@ def live_by_evidence(said: str, verdicts: Mapping[str, Any], since: str) -> tupl
 
 
 def live_by_hand(version: ModelVersion, since: str) -> tuple[str, dict[str, Any]]:
-    """What a version says that goes live because somebody has promoted it, and what its status keeps: no ledger."""
-    evidence = {name: value for name, value in version.status.evidence.items() if name != "ledger"}
-    return _kept(f"promoted by its annotation {PROMOTE}, whatever the evidence said.", evidence, since)
+    """What a version says that goes live because somebody has promoted it, and what its status keeps."""
+    return _kept(
+        f"promoted by its annotation {PROMOTE}, whatever the evidence said.", verdicts_of(version.status.evidence), since
+    )
 
 
 def live_again(version: ModelVersion, since: str) -> tuple[str, dict[str, Any]]:

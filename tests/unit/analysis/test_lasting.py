@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock_operator.analysis import Analysis, Arm, Evidence, Move, Trial, analyse
+from penstock_operator.analysis.alpha import LATENCY, harm_threshold
 from penstock_operator.analysis.bins import coarsened
 from penstock_operator.analysis.lasting import BLOCK_S, BLOCKS, Blocks, Counted
 from penstock_operator.model_version import Rollout
@@ -128,6 +129,24 @@ def test_a_block_goes_on_until_harm_could_have_shown_in_it() -> None:
     assert Move.ADVANCE not in _moves(found[5:])
     assert found[-1].move is Move.ROLL_BACK
     assert slow.remembered["blocks"]["complete"] < 40 * LOOK_S / BLOCK_S
+
+
+def test_of_callers_with_keys_it_is_said_what_the_numbers_are_of() -> None:
+    arms = [Arm(units=units, requests=9 * units, latency={120: units}) for units in (150, 30)]
+    unseen = Blocks().unseen(replace(LAST, here_s=60.0), Evidence(candidate=arms[0], baseline=arms[1]))
+    assert unseen == (
+        "the latencies of 150 requests to flights-8 and 30 requests to flights-7, one of each route key in a minute, are too few"
+        " to tell even a version that takes twice the margin as long"
+    )
+
+
+def test_harm_that_lasts_and_is_not_sure_is_not_said_to_be_rolled_back() -> None:
+    blocks = Blocks(0.0, 20, [harm_threshold(LAST, LATENCY) / BLOCKS + 0.1] * BLOCKS)
+    assert blocks.harm < harm_threshold(LAST, LATENCY)
+    assert blocks.unseen(LAST, Evidence(candidate=Arm(), baseline=Arm())) == (
+        "the latency of flights-8 has been over the margin of 1.25 for 4 half minutes on end; not yet surely enough to roll it"
+        " back"
+    )
 
 
 def test_where_nothing_was_seen_under_load_the_copies_alone_say_it() -> None:

@@ -179,6 +179,21 @@ def test_a_version_that_was_promoted_and_one_that_came_back_say_so() -> None:
     )
 
 
+def test_a_version_that_is_promoted_in_its_last_step_keeps_nothing_that_only_the_trial_needs() -> None:
+    world, traffic = begun()
+    while shown(world)[1] < 100:
+        traffic.run(LOOK_S)
+    traffic.run(36)
+    assert world.status("flights-2")["evidence"]["analysis"]["blocks"]
+    world.annotate("flights-2", promote="100")
+    asyncio.run(world.settle())
+    assert shown(world)[0] == "Live"
+    kept = world.status("flights-2")["evidence"]
+    assert "ledger" not in kept
+    assert kept["analysis"]["tests"]
+    assert "blocks" not in kept["analysis"]
+
+
 def test_a_bad_version_is_taken_back_with_its_reason() -> None:
     world, traffic = begun(failing={NEW: 0.05})
     traffic.run(120)

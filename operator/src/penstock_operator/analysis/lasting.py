@@ -33,6 +33,7 @@ from penstock_operator.analysis.arms import Arm, Evidence, weight_of
 from penstock_operator.analysis.bins import FINE, coarsened
 from penstock_operator.analysis.finding import Measured, Verdict
 from penstock_operator.analysis.latency import measure_latency
+from penstock_operator.analysis.nouns import each
 from penstock_operator.analysis.trial import Trial
 from penstock_operator.analysis.words import factor, several
 from penstock_operator.statistics.quantile import shift_over
@@ -103,16 +104,20 @@ class Blocks(msgspec.Struct, rename="camel", omit_defaults=True):
         """Why harm might be there and not have lasted yet; empty where the last block shows none, or none can be told."""
         lasted = self._lasted(trial)
         if lasted:
+            # The later they come the more is asked of them together.
+            then = f"after {BLOCKS} it is rolled back" if lasted < BLOCKS else "not yet surely enough to roll it back"
             return (
                 f"the latency of {trial.candidate} has been over the margin of {factor(trial.rollout.margins.latency_p99)} for"
-                f" {several(lasted, 'half minute')} on end; after {BLOCKS} it is rolled back"
+                f" {several(lasted, 'half minute')} on end; {then}"
             )
         ours, theirs = (sum(arm.latency.values()) for arm in (evidence.candidate, evidence.baseline))
         if self.complete or not ours or not theirs or trial.here_s < BLOCK_S:
             return ""
+        of_each = each(evidence.candidate, evidence.baseline)
         return (
             f"the latencies of {several(ours, 'request')} to {trial.candidate} and {several(theirs, 'request')} to"
-            f" {trial.baseline} are too few to tell even a version that takes twice the margin as long"
+            f" {trial.baseline}{of_each}{',' if of_each else ''} are too few to tell even a version that takes twice the margin"
+            " as long"
         )
 
     def _lasted(self, trial: Trial) -> int:
