@@ -47,7 +47,8 @@ def test_options_travel_with_the_request(client: Any) -> None:
         ("  ", "body", "empty body"),
         ("{", "body", "expected JSON"),
         ('{"rows": [}', "body", "expected JSON"),
-        ('{"rows": [{"a": NaN}]}', "body", "expected JSON"),
+        ('{"rows": [{"a": NaN}]}', "body", "JSON has no NaN"),
+        ('{"rows": [{"a": "\\ud83d"}]}', "body", "half of a surrogate pair"),
         ('{"rows": []} x', "body", "expected JSON"),
         ("[]", "body", "expected object, got array"),
         ("3", "body", "expected object, got int"),
@@ -64,6 +65,8 @@ def test_options_travel_with_the_request(client: Any) -> None:
         (b'{"rows": [{"a": "\xff"}]}', "body", "UTF-8"),
         ('{"rows": [{"a": ' + "[" * 100_000, "body", "nested"),
         ('{"rows": [{"a": 1e999}]}', "rows[0].a", "out of range"),
+        ('{"rows": [{"a": 1}, {"a": ' + "9" * 5000 + "}]}", "rows[1].a", "out of range"),
+        ('{"rows": [{"a": 1e999, "b": "' + "x" * (1 << 17) + '"}]}', "rows[0]", "out of range"),
     ],
 )
 def test_a_wrong_body_is_a_400_that_says_where(client: Any, body: Any, field: str | None, words: str) -> None:

@@ -3,14 +3,13 @@
 The plain form is read in one typed pass; only what that pass refuses is looked at again, to say which field was wrong.
 """
 
-import json
-import math
 import re
 from typing import Any
 
 import msgspec
 
 from penstock.errors import InvalidInput, TooLarge
+from penstock.protocol.reading import not_json, number_beyond
 from penstock_transformer.nearest import did_you_mean
 from penstock_transformer.requests import Row
 
@@ -66,7 +65,7 @@ def _explained(error: Exception, body: bytes) -> InvalidInput:
     if isinstance(error, UnicodeDecodeError):
         return InvalidInput(f"expected JSON in UTF-8, got invalid text at byte {error.start} of a string", field="body")
     if not isinstance(error, msgspec.ValidationError):
-        return InvalidInput(f"expected JSON: {error}", field="body")
+        return InvalidInput(not_json(error, body), field="body")
     match = _PLACE.match(str(error))
     what, path = (match["what"], match["path"]) if match else (str(error), None)
     field = path.removeprefix(".") if path else "body"
@@ -75,20 +74,7 @@ def _explained(error: Exception, body: bytes) -> InvalidInput:
     if found := _MISSING.fullmatch(what):
         return InvalidInput("missing; expected a list of objects, one a row", field=found["name"])
     if field.endswith("[...]"):
-        field = _cell_beyond(body, field)
+        # The typed pass names the row of a number that no float holds, and not the cell.
+        field = number_beyond(body) or field.removesuffix("[...]")
     what = what.replace("`", "")
     return InvalidInput(what[:1].lower() + what[1:], field=field)
-
-
-def _cell_beyond(body: bytes, field: str) -> str:
-    """`rows[i].name` of the first number that no float holds; the typed pass names its row alone."""
-    try:
-        rows = json.loads(body)["rows"]
-        return next(
-            f"rows[{at}].{name[:60]}"
-            for at, row in enumerate(rows)
-            for name, value in row.items()
-            if value in (math.inf, -math.inf)
-        )
-    except (ValueError, RecursionError, StopIteration, AttributeError, TypeError):
-        return field
