@@ -28,6 +28,7 @@ POSTGRES = "localhost/penstock-bed/postgres:1"
 S3 = "localhost/penstock-bed/s3:1"
 OWN = ("predictor", "transformer", "operator")
 CHOICE = "PENSTOCK_IMAGES"
+_DIGITS = 12
 _PAUSE_SOURCE = """\
 #include <signal.h>
 #include <unistd.h>
@@ -97,9 +98,10 @@ def archive(tag: str) -> Path:
     """The image as a file, made anew if the image changed. Who asks for it at the same time waits, and gets the same file."""
     name = _file_name(tag)
     with _alone(name):
-        file = ARCHIVES / f"{name}-{engine.identify(tag)[:12]}.tar"
+        file = ARCHIVES / f"{name}-{engine.identify(tag)[:_DIGITS]}.tar"
         if not file.exists():
-            for old in ARCHIVES.glob(f"{name}-*.*"):
+            # Whole ids alone: `…0.1.0-*` would be those of `…0.1.0-feast`, too.
+            for old in ARCHIVES.glob(f"{name}-{'?' * _DIGITS}.*"):
                 old.unlink()
             partial = file.with_suffix(".partial")
             engine.save(tag, partial)
