@@ -18,7 +18,7 @@ export PATH := $(CACHE)/node/bin:$(PATH):$(GO)/bin
 .PHONY: help setup run run-kafka test lint types fuzz soak chaos bench simulate dashboards images api-server cluster-programs cluster-up cluster-down test-cluster test-rollouts test-kind lock clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/ready ## install everything into .venv
 
