@@ -186,7 +186,7 @@ def test_transformers_that_know_wider_bins_only_may_come_in_the_middle() -> None
 def test_what_was_kept_may_be_anything_and_is_of_its_step_alone() -> None:
     step = Step()
     step.looks_at([2.0] * 19)
-    for broken in (7, {"harms": "none"}, None, {}):
+    for broken in (7, {"harms": "none"}, None, {}, {"complete": 20}, {"complete": 20, "harms": [1000.0]}):
         step.remembered["blocks"] = broken
         assert step.look(2.0).move is not Move.ROLL_BACK
     step = Step()

@@ -97,8 +97,10 @@ class Blocks(msgspec.Struct, rename="camel", omit_defaults=True):
     @property
     def harm(self) -> float:
         """log e-value against "no longer than the margin"; 0 before there are blocks enough."""
-        first = self.complete - BLOCKS + 1
-        return BLOCKS * min(self.harms) - log(first * (first + 1)) if first >= 1 else 0.0
+        if len(self.harms) < BLOCKS:
+            return 0.0
+        first = max(self.complete - BLOCKS + 1, 1)
+        return BLOCKS * min(self.harms) - log(first * (first + 1))
 
     def unseen(self, trial: Trial, evidence: Evidence) -> str:
         """Why harm might be there and not have lasted yet; empty where the last block shows none, or none can be told."""
