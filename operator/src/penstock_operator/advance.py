@@ -15,7 +15,7 @@ from penstock_operator.analysis import Move
 from penstock_operator.baseline import MOST, WITHOUT, has_step, is_asked, missing, wanted_digest
 from penstock_operator.clock import duration_s, read_moment, write_moment
 from penstock_operator.cluster import INFERENCE_SERVICES, SCALERS
-from penstock_operator.judgement import FULL_S, is_tried, judge, place_of
+from penstock_operator.judgement import FULL_S, is_tried, judge, place_of, verdicts_of
 from penstock_operator.live_reason import kept_reason, live_again, live_by_evidence, live_by_hand
 from penstock_operator.model_version import PROMOTE, ROLLBACK, ModelVersion
 from penstock_operator.patience import is_given_up, is_overdue, since_s
@@ -78,7 +78,8 @@ def _leave(version: ModelVersion, stage: Stage, here: Situation) -> Step:
         return Step(stage, 0, "Deleting", "its predictor goes when no transformer routes to it")
     if stage in ENDED:
         return Step(stage, 0, version.status.reason, version.status.message)
-    return Step(Stage.ROLLED_BACK, 0, "RolledBack", version.annotations[ROLLBACK][:512])
+    evidence = verdicts_of(version.status.evidence)
+    return Step(Stage.ROLLED_BACK, 0, "RolledBack", version.annotations[ROLLBACK][:512], evidence=evidence)
 
 
 def _answer(version: ModelVersion, here: Situation) -> Step:

@@ -194,6 +194,18 @@ def test_a_version_that_is_promoted_in_its_last_step_keeps_nothing_that_only_the
     assert "blocks" not in kept["analysis"]
 
 
+def test_a_version_that_is_taken_back_by_hand_keeps_its_verdicts_and_no_counts() -> None:
+    world, traffic = begun()
+    traffic.run(60)
+    assert "ledger" in world.status("flights-2")["evidence"]
+    world.annotate("flights-2", rollback="a test")
+    asyncio.run(world.settle())
+    assert shown(world) == ("RolledBack", 0, "RolledBack")
+    kept = world.status("flights-2")["evidence"]
+    assert kept["analysis"]["tests"]
+    assert "ledger" not in kept
+
+
 def test_a_bad_version_is_taken_back_with_its_reason() -> None:
     world, traffic = begun(failing={NEW: 0.05})
     traffic.run(120)
