@@ -117,18 +117,18 @@ def test_a_good_version_waits_no_longer_than_it_did() -> None:
 
 
 def test_a_block_goes_on_until_harm_could_have_shown_in_it() -> None:
-    found = Step(rate=5.0).looks_at([1.0] * 10)
+    found = Step(rate=2.0).looks_at([1.0] * 20)
     assert (found[4].move, found[4].sentence) == (
         Move.WAIT,
-        "Undecided at 100 %: the latencies of 150 requests to flights-8 and 30 requests to flights-7 are too few to tell even a"
+        "Undecided at 100 %: the latencies of 60 requests to flights-8 and 10 requests to flights-7 are too few to tell even a"
         " version that takes twice the margin as long.",
     )
     assert found[-1].move is Move.ADVANCE
-    slow = Step(rate=5.0)
-    found = slow.looks_at([3.0] * 40)
+    slow = Step(rate=2.0)
+    found = slow.looks_at([3.0] * 80)
     assert Move.ADVANCE not in _moves(found[5:])
     assert found[-1].move is Move.ROLL_BACK
-    assert slow.remembered["blocks"]["complete"] < 40 * LOOK_S / BLOCK_S
+    assert slow.remembered["blocks"]["complete"] < 80 * LOOK_S / BLOCK_S
 
 
 def test_of_callers_with_keys_it_is_said_what_the_numbers_are_of() -> None:

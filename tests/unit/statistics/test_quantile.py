@@ -74,6 +74,15 @@ def test_a_tail_that_is_five_times_as_long_is_not_let_by_for_being_half_as_frequ
     assert log_e_no_longer(_at({0.02: 0.985, 0.1: 0.015}, 200_000), baseline, 0.01, within) > log(20)
 
 
+@pytest.mark.parametrize("lump", [0.9, 0.99, 0.999, 1.0])
+def test_a_version_ten_times_as_slow_is_found_though_the_baseline_is_one_lump(lump: float) -> None:
+    """A model that takes a second on every request, give or take one per cent, is in one bin."""
+    baseline = _at({1.0: lump, 1.1: 1.0 - lump}, 2000)
+    found = [log_e_longer(_at({10.0: 1.0}, 200), baseline, tail, shift_over(1.25, PER_DOUBLING)) for tail in (0.5, 0.1, 0.01)]
+    assert max(found) > log(1000)
+    assert max(log_e_longer(_at({1.1: 1.0}, 200), baseline, tail, shift_over(1.25, PER_DOUBLING)) for tail in (0.5, 0.1)) <= 0.0
+
+
 @settings(max_examples=40)
 @given(
     st.dictionaries(st.integers(0, 40), st.integers(1, 500), min_size=1), st.integers(1, 30), st.sampled_from([0.5, 0.1, 0.01])

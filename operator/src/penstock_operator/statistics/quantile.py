@@ -16,7 +16,9 @@ knowing. A ratio that is no whole number of bins is rounded so that the claim ho
 Where in its bin the quantile lies is not known either. At the lower edge alone the comparison bounds it to a bin if both
 distributions are smooth, and says nothing of lumps: the baseline may have many times `tail` beyond that edge. So the candidate
 has to have more than `tail`, or less, beyond the ratio times the bin's **upper** edge as well (`proportion`); the comparison is
-the lesser of the two e-values. Whatever the distributions are,
+the lesser of the two e-values. Where the baseline is one lump all of it is beyond the lower edge, and more than all the candidate
+cannot have, however long it takes. So the rates are compared at the upper edge, too, with a tenth of the capital: there the
+baseline has no more than `tail`. Whatever the distributions are,
 
 - one that is longer by no more than the ratio is not called longer: the baseline's quantile is below the upper edge, so the
   candidate's is below the ratio times that;
@@ -36,6 +38,7 @@ from penstock_operator.statistics import difference, proportion
 from penstock_operator.statistics.betting import NEVER, log_sum
 
 _LOG_COMPARED, _LOG_MISPLACED, _LOG_HALF = log(0.9), log(0.1), log(0.5)
+_LOG_LOWER, _LOG_UPPER = log(0.9), log(0.1)
 _ROUNDING = 1e-9
 
 
@@ -69,14 +72,17 @@ class Sample:
 def log_e_longer(candidate: Sample, baseline: Sample, tail: float, shift: int) -> float:
     """log e-value against "the candidate's quantile (beyond which a share `tail` lies) is at most `shift` bins above the
     baseline's". Large if it is longer than that; 0 of a candidate that does not even look longer at the baseline's quantile."""
-    if _pair(candidate, baseline, baseline.bin_of(tail), shift).difference <= 0.0:
+    seen = baseline.bin_of(tail)
+    if all(_pair(candidate, baseline, edge, shift).difference <= 0.0 for edge in (seen, seen + 1)):
         return NEVER if candidate.total > 0.0 < baseline.total else 0.0
 
     def compare(edge: int) -> float:
-        return min(
-            difference.log_e_above(_pair(candidate, baseline, edge, shift), 0.0, tail),
-            proportion.log_e_above(candidate.above(edge + 1 + shift), candidate.total, tail),
-        )
+        beyond = proportion.log_e_above(candidate.above(edge + 1 + shift), candidate.total, tail)
+        more = _LOG_LOWER + difference.log_e_above(_pair(candidate, baseline, edge, shift), 0.0, tail)
+        if more < beyond:
+            upper = difference.log_e_above(_pair(candidate, baseline, edge + 1, shift), 0.0, tail)
+            more = log_sum((more, _LOG_UPPER + upper))
+        return min(more, beyond)
 
     return _least(baseline, tail, compare)
 
