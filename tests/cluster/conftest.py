@@ -35,6 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--minutes", type=float, default=300.0, help="test_rollouts.py: no change begins after so many")
     parser.addoption("--seed", type=int, default=1, help="test_rollouts.py: which ones")
     parser.addoption("--runs", type=int, default=1, help="test_evidence.py: how many rollouts of each bad version")
+    parser.addoption("--steps", help="test_evidence.py: of a good version with default margins, as 25,100")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,7 +21,8 @@ from bed.versions import NEXT, penstock_rollout
 pytestmark = pytest.mark.timeout(3 * 3600)
 SHADOW = {"fraction": 0.2, "minRequests": 500}
 SHORT: dict[str, Any] = {"steps": [50, 100], "margins": {"latencyP99": 1.5}}
-"""How a good version goes live in some minutes also on a machine that is busy; with --runs as it goes by default."""
+"""How a good version goes live in some minutes also on a machine that is busy; with --runs or --steps, by default margins."""
+DEFAULT_STEPS = [5, 25, 50, 100]
 
 
 @dataclass(frozen=True)
@@ -124,14 +125,15 @@ def show(what: str, done: Sequence[Trial]) -> None:
 
 
 def test_a_good_version_goes_live_by_itself(tried: Flights, next_bundle: Path, version: str, pytestconfig: pytest.Config) -> None:
-    rollout = SHORT if runs(pytestconfig) == 1 else {}
+    steps = [int(step) for step in (pytestconfig.getoption("--steps", None) or "").split(",") if step]
+    rollout = {"steps": steps} if steps else SHORT if runs(pytestconfig) == 1 else {"steps": DEFAULT_STEPS}
     trial = trials.run(tried, version, next_bundle, NEXT, **rollout)
     print(trial.describe(), flush=True)
     show("a good version", [trial])
     assert trial.status["phase"] == "Live", trial.status["message"]
     assert trial.status["message"].startswith(f"Live since {trial.status['liveSince']}: after ")
     assert trial.status["message"] in flat(tried.kubectl("describe", "modelversion", version))
-    assert [moment.weight for moment in trial.moments if moment.weight] == [*rollout.get("steps", [5, 25, 50, 100]), 100]
+    assert [moment.weight for moment in trial.moments if moment.weight] == [*rollout["steps"], 100]
     assert {test["verdict"] for test in trial.tests.values()} <= {"harmless", "undecided"}
     assert not lost(trial)
     assert not trial.refused()
