@@ -25,7 +25,7 @@ from penstock_cli.rollout.simulate.evidence_rules import EvidenceRules, Plan
 from penstock_cli.rollout.simulate.faults import Fault, read_faults
 from penstock_cli.rollout.simulate.mann_whitney import Horizon, RankJudge
 from penstock_cli.rollout.simulate.run import run
-from penstock_cli.rollout.simulate.runs import Job, run_all
+from penstock_cli.rollout.simulate.runs import Job, run_each
 from penstock_cli.rollout.simulate.service import Service
 from penstock_cli.rollout.simulate.summary import Share, Summary, summarise
 from penstock_cli.rollout.simulate.threshold import Bounds, ThresholdCheck, tuned
@@ -189,7 +189,7 @@ def good(runs: int, processes: int) -> Iterator[dict[str, Any]]:
         for (name, rule), one in _all(asked, runs, processes, parts):
             found["table"][name][rule] = one
             _say(name, rule, one)
-        yield found
+            yield found
 
 
 def bad(runs: int, processes: int) -> Iterator[dict[str, Any]]:
@@ -266,7 +266,7 @@ def _all(
         Job(scenario, make, settings, seconds, _count(who, make, round(runs * (parts or {}).get(name, 1.0))))
         for (name, who), (scenario, (make, settings, seconds)) in asked.items()
     ]
-    for key, results in zip(asked, run_all(jobs, processes), strict=True):
+    for key, results in zip(asked, run_each(jobs, processes), strict=True):
         yield key, _plain(summarise(results))
 
 

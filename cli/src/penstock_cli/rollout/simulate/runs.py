@@ -5,9 +5,11 @@ anew for every run, by a function at the top of a module, since processes share 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 
 from penstock_cli.rollout.simulate.policy import Policy
@@ -31,25 +33,33 @@ class Job:
 
 def run_all(jobs: Sequence[Job], processes: int | None = None, told: Callable[[int, int], None] | None = None) -> list[list[Run]]:
     """Every job's runs, in order. `told(done, all)` is called as they come; `processes` None: one a core, 1: in this one."""
-    pieces = [(place, start) for place, job in enumerate(jobs) for start in range(0, job.count, _CHUNK)]
-    found: list[list[Run]] = [[] for _ in jobs]
-    total = sum(job.count for job in jobs)
-    count = processes or os.cpu_count() or 1
-    if count == 1:
-        chunks = (_piece(jobs[place], start) for place, start in pieces)
-        for (place, _), runs in zip(pieces, chunks, strict=True):
-            found[place] += runs
-            if told:
-                told(sum(map(len, found)), total)
-        return found
-    # Spawned, not forked: numpy's and the caller's threads do not survive a fork.
-    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-        asked = [(place, pool.submit(_piece, jobs[place], start)) for place, start in pieces]
-        for place, future in asked:
-            found[place] += future.result()
-            if told:
-                told(sum(map(len, found)), total)
-    return found
+    return list(run_each(jobs, processes, told))
+
+
+def run_each(
+    jobs: Sequence[Job], processes: int | None = None, told: Callable[[int, int], None] | None = None
+) -> Iterator[list[Run]]:
+    """The same, each job's as soon as all before it are done."""
+    done, total = 0, sum(job.count for job in jobs)
+    with ExitStack() as stack:
+        begun = [list(_pieces(job)) for job in jobs]
+        if (count := processes or os.cpu_count() or 1) > 1:
+            # Spawned, not forked: numpy's and the caller's threads do not survive a fork.
+            pool = stack.enter_context(ProcessPoolExecutor(count, mp_context=get_context("spawn")))
+            begun = [[pool.submit(piece).result for piece in pieces] for pieces in begun]
+        for pieces in begun:
+            found: list[Run] = []
+            for piece in pieces:
+                runs = piece()
+                found += runs
+                done += len(runs)
+                if told:
+                    told(done, total)
+            yield found
+
+
+def _pieces(job: Job) -> Iterator[Callable[[], list[Run]]]:
+    return (partial(_piece, job, start) for start in range(0, job.count, _CHUNK))
 
 
 def _piece(job: Job, start: int) -> list[Run]:
