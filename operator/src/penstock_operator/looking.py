@@ -104,9 +104,9 @@ async def look(
     service, route, *documents = await _together(
         reader,
         [
-            _or_none(reader.get(INFERENCE_SERVICES, namespace, model)),
-            _or_none(reader.get(CONFIG_MAPS, namespace, route_name(model))),
-            *(_or_none(reader.get(MODEL_VERSIONS, namespace, name)) for name in names),
+            _or_none(reader, INFERENCE_SERVICES, namespace, model),
+            _or_none(reader, CONFIG_MAPS, namespace, route_name(model)),
+            *(_or_none(reader, MODEL_VERSIONS, namespace, name) for name in names),
         ],
     )
     versions = _versions(model, documents, remembered.read if remembered is not None else readable)
@@ -167,9 +167,10 @@ async def _together(reader: Reader, calls: Sequence[Awaitable[_T]]) -> list[_T]:
     return await asyncio.gather(*calls)
 
 
-async def _or_none(call: Awaitable[Object]) -> Object | None:
+async def _or_none(reader: Reader, kind: Kind, namespace: str, name: str) -> Object | None:
+    # Called in here: a task that is given up before it began has begun no call that nobody awaits.
     try:
-        return await call
+        return await reader.get(kind, namespace, name)
     except Missing:
         return None
 
@@ -187,7 +188,7 @@ async def _named(reader: Reader, namespace: str, versions: Iterable[ModelVersion
     """Objects of a version's name may lack the label: somebody else's, or edited."""
     known = {one["metadata"]["name"] for one in labelled}
     others = [version.predictor for version in versions if version.predictor not in known]
-    found = await _together(reader, [_or_none(reader.get(INFERENCE_SERVICES, namespace, name)) for name in others])
+    found = await _together(reader, [_or_none(reader, INFERENCE_SERVICES, namespace, name) for name in others])
     return [*labelled, *(one for one in found if one is not None)]
 
 
