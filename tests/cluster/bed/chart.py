@@ -46,12 +46,24 @@ def revision(cluster: Cluster) -> int:
     return int(found["version"])
 
 
-def render(cluster: Cluster, template: str, **values: Any) -> str:
+def render(cluster: Cluster, template: str, *, namespace: str = NAMESPACE, **values: Any) -> str:
     """One of the chart's templates with some values, to be applied beside the installation, which stays as it is."""
     given = [f"--set-json={name}={json.dumps(value)}" for name, value in values.items()]
     # It does not ask the cluster which release it is of.
-    place = ["--namespace", NAMESPACE, "--kube-version=v1.30.0"]
+    place = ["--namespace", namespace, "--kube-version=v1.30.0"]
     return cluster.helm("template", RELEASE, CHART, *place, f"--show-only={template}", *given)
+
+
+@contextmanager
+def running(cluster: Cluster, namespace: str, template: str, deployment: str, **values: Any) -> Iterator[None]:
+    """What a template has, its Deployment among it, in a namespace of its own for a while. Raises BedError."""
+    documents, place = render(cluster, template, namespace=namespace, **values), ("--namespace", namespace)
+    cluster.kubectl(*place, "apply", "--filename=-", text=documents)
+    try:
+        cluster.kubectl(*place, "rollout", "status", f"deployment/{deployment}", "--timeout=180s", timeout_s=200)
+        yield
+    finally:
+        cluster.kubectl(*place, "delete", "--filename=-", "--timeout=120s", text=documents)
 
 
 def admit(cluster: Cluster, namespace: str) -> None:

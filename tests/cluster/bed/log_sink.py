@@ -4,7 +4,6 @@ claim, and the operator asks it.
     with running(flights, NAME), serving(flights, NAME) as url, asked(flights): …
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,15 +29,8 @@ def running(flights: Flights, name: str) -> Iterator[None]:
     flights.cluster.load(images.build_feast())
     flights.cluster.volume(LOG, flights.namespace)
     kafka.install(flights.cluster, flights.namespace, (f"{name}.log", f"{name}.outcomes"))
-    given = [f"--set-json={key}={json.dumps(value)}" for key, value in _values(name).items()]
-    place = ("--kube-version=v1.30.0", "--namespace", flights.namespace, "--show-only=templates/feedback/log-sink.yaml")
-    documents = flights.cluster.helm("template", chart.RELEASE, chart.CHART, *place, *given)
-    flights.kubectl("apply", "--filename=-", text=documents)
-    try:
-        flights.kubectl("rollout", "status", f"deployment/{SINK}", "--timeout=180s", timeout_s=200)
+    with chart.running(flights.cluster, flights.namespace, "templates/feedback/log-sink.yaml", SINK, **_values(name)):
         yield
-    finally:
-        flights.kubectl("delete", "--filename=-", "--timeout=120s", text=documents)
 
 
 def _values(name: str) -> dict[str, Any]:

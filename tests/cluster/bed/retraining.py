@@ -87,15 +87,9 @@ def remove(flights: Flights, model: str) -> None:
 @contextmanager
 def trigger(flights: Flights) -> Iterator[None]:
     """While it lasts the chart's trigger runs, and has looked at the log."""
-    place = ("--kube-version=v1.30.0", "--namespace", flights.namespace, "--show-only=templates/feedback/retrain-trigger.yaml")
-    given = f"--set-json=feedback={json.dumps(_VALUES)}"
-    documents = flights.cluster.helm("template", chart.RELEASE, chart.CHART, *place, given)
-    flights.kubectl("apply", "--filename=-", text=documents)
-    try:
-        flights.kubectl("rollout", "status", f"deployment/{TRIGGER}", "--timeout=180s", timeout_s=200)
+    template = "templates/feedback/retrain-trigger.yaml"
+    with chart.running(flights.cluster, flights.namespace, template, TRIGGER, feedback=_VALUES):
         yield
-    finally:
-        flights.kubectl("delete", "--filename=-", "--timeout=120s", text=documents)
 
 
 def await_job(flights: Flights, model: str) -> dict[str, Any]:
