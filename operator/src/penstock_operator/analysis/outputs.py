@@ -24,7 +24,7 @@ _Counts = tuple[list[float], list[float]]
 def measure_outputs(trial: Trial, evidence: Evidence) -> Measured | None:
     """The distance of the arms' answers; None if they have no histogram in common."""
     common = _common(evidence.candidate.outputs, evidence.baseline.outputs)
-    return _measure(trial, OUTPUTS, "answers", evidence, common) if common else None
+    return _measure(trial, evidence, common) if common else None
 
 
 def drift(trial: Trial, evidence: Evidence) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ def _weighed(evidence: Evidence, counts: _Counts, likeness: float) -> _Counts:
     return ours, theirs
 
 
-def _measure(trial: Trial, test: str, noun: str, evidence: Evidence, common: dict[str, _Counts]) -> Measured:
+def _measure(trial: Trial, evidence: Evidence, common: dict[str, _Counts]) -> Measured:
     margin = trial.rollout.margins.output_drift
     alike = {name: of_answers(evidence, name) for name in common}
     harm_by = {name: _weighed(evidence, counts, alike[name].might) for name, counts in common.items()}
@@ -82,15 +82,13 @@ def _measure(trial: Trial, test: str, noun: str, evidence: Evidence, common: dic
         name = max(farther, key=farther.__getitem__) if harmful else min(nearer(), key=nearer().__getitem__)
         weighed = harm_by[name] if harmful else kept_by()[name]
         of_each = each(evidence.candidate, evidence.baseline)
-        return _describe(trial, test, f"{noun} ({name})", (common[name], weighed), of_each, len(common), verdict)
+        return _describe(trial, f"answers ({name})", (common[name], weighed), of_each, len(common), verdict)
 
     harm = log_mean((1.0 / len(common), value) for value in farther.values())
-    return Measured(test, harm, lambda: min(nearer().values()), describe)
+    return Measured(OUTPUTS, harm, lambda: min(nearer().values()), describe)
 
 
-def _describe(
-    trial: Trial, test: str, noun: str, told: tuple[_Counts, _Counts], of_each: str, several_tests: int, verdict: Verdict
-) -> str:
+def _describe(trial: Trial, noun: str, told: tuple[_Counts, _Counts], of_each: str, several_tests: int, verdict: Verdict) -> str:
     """`told`: the counts, and the same for what they say."""
     counts, weighed = told
     margin, sure = trial.rollout.margins.output_drift, confidence(trial.rollout.alpha)
@@ -99,7 +97,7 @@ def _describe(
         f" {trial.baseline}'s ({count(sum(counts[0]))} against {several(sum(counts[1]), 'request')}{of_each})"
     )
     if verdict is Verdict.HARMFUL:
-        least = distance.lower_bound(*weighed, harm_threshold(trial, test) + log(several_tests))
+        least = distance.lower_bound(*weighed, harm_threshold(trial, OUTPUTS) + log(several_tests))
         return f"{text}; {sure} at least {percent(max(least, margin))}, over the margin of {percent(margin)}"
     most = distance.upper_bound(*weighed, harmless_threshold(trial))
     if verdict is Verdict.HARMLESS:
