@@ -1,6 +1,7 @@
 """Which form a bulk body has, which its answers get, and the readers that turn chunks into batches."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -110,6 +111,23 @@ def test_a_line_that_is_too_long_is_refused_and_not_held() -> None:
     assert entries[1][1] == {"a": 2}
     assert "at most 100 bytes" in entries[0][1].message
     assert "at most 100 bytes" in entries[2][1].message
+
+
+@pytest.mark.parametrize(
+    "line, field, said",
+    [
+        (b'{"b": "x", "a": 1e999}', "a", "number out of range"),
+        (b'{"a": [[1, ' + b"9" * 5000 + b"]]}", "a[0][1]", "number out of range"),
+        (b'{"a": Infinity}', None, "expected a JSON object: .* at character 7"),
+        (b'{"a": NaN, "b": "' + b"x" * 10 + b'"}', None, "expected a JSON object: .* at character 7"),
+        (b'{"a": 1e999, "b": "' + b"x" * (1 << 17) + b'"}', None, "expected a JSON object: .* at character"),
+        (b"1e999", None, "expected a JSON object: .* at character"),
+    ],
+)
+def test_a_number_that_no_float_holds_is_named_by_its_field(line: bytes, field: str | None, said: str) -> None:
+    ((number, error), (_, after)) = flat([*LineReader().feed(b"\n" + line + b'\n{"a": 1}\n')])
+    assert (number, error.field, after) == (2, field, {"a": 1})
+    assert re.match(said, error.message)
 
 
 def test_many_lines_of_one_chunk_are_batches_of_a_bounded_size() -> None:

@@ -50,8 +50,8 @@ def number_beyond(text: bytes) -> str | None:
     if len(text) > _MOST_BYTES_SEARCHED:
         return None
     try:
-        # parse_int: Python itself refuses to read integers of over 4,300 digits.
-        return _path_beyond(json.loads(text, parse_int=float))
+        # parse_int: Python itself refuses to read integers of over 4,300 digits. What it reads as Infinity is no number of JSON.
+        return _path_beyond(json.loads(text, parse_int=float, parse_constant=lambda _: None))
     except (ValueError, RecursionError):
         return None
 

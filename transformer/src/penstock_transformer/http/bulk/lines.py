@@ -3,6 +3,7 @@
 import orjson
 
 from penstock.errors import InvalidInput
+from penstock.protocol.reading import number_beyond
 from penstock.protocol.wording import describe
 from penstock_transformer.http.bulk.batch import Batch
 
@@ -61,10 +62,16 @@ class LineReader:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
             if line.strip():
-                # The position is within the line: without it, the message would speak of a line 1.
-                batch.refuse(self._number, InvalidInput(f"expected a JSON object: {error.msg} at character {error.pos + 1}"))
+                batch.refuse(self._number, _explained(error, line))
             return
         if isinstance(row, dict):
             batch.add(self._number, row, len(line))
         else:
             batch.refuse(self._number, InvalidInput(f"expected a JSON object of feature to value, got {describe(row)}"))
+
+
+def _explained(error: orjson.JSONDecodeError, line: bytes) -> InvalidInput:
+    if field := number_beyond(line):
+        return InvalidInput("number out of range", field=field)
+    # The position is within the line: without it, the message would speak of a line 1.
+    return InvalidInput(f"expected a JSON object: {error.msg} at character {error.pos + 1}")
