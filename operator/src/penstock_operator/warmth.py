@@ -51,7 +51,8 @@ class Warmth(msgspec.Struct, rename="camel", omit_defaults=True):
 
 def without_latency(entry: Entry) -> Entry:
     """The same counts, of which none is of a time."""
-    return msgspec.structs.replace(entry, latency=Latency(), paired=_untimed(entry.paired))
+    callers = entry.callers and msgspec.structs.replace(entry.callers, quicker=[], slower=[])
+    return msgspec.structs.replace(entry, latency=Latency(), paired=_untimed(entry.paired), callers=callers)
 
 
 def _untimed(paired: Paired | None) -> Paired | None:

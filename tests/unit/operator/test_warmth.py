@@ -1,5 +1,6 @@
 """Which looks' latencies are left out: those of pods that have not answered for long."""
 
+from penstock.evidence.callers import Callers
 from penstock.evidence.document import Entry, Latency, Paired
 from penstock_operator.warmth import MOST_S, WARM_S, Warmth, without_latency
 
@@ -45,3 +46,11 @@ def test_only_times_are_left_out() -> None:
     assert (left.requests, left.keys, left.failed_keys, left.latency) == (9, 7, {"internal": 1}, Latency())
     assert left.paired == Paired(requests=5, agreeing=5, only_shadow_failed=1, keys=Paired(requests=4, agreeing=4))
     assert entry.latency.call
+
+
+def test_how_alike_the_times_of_a_caller_are_is_left_out_with_them() -> None:
+    """While all of a version's requests are slow, two of a caller look alike that are not."""
+    callers = Callers(7, alike={"score": (5, 4)}, quicker=[(3, 2)], slower=[(4, 2)])
+    left = without_latency(Entry("b", 1, keys=7, callers=callers))
+    assert left.callers == Callers(7, alike={"score": (5, 4)})
+    assert callers.quicker
