@@ -82,8 +82,10 @@ class Surroundings:
 
     async def _route(self, request: web.Request) -> web.Response:
         assert request.transport is not None
-        model = self._models.get(request.transport.get_extra_info("sockname")[0], "")
-        return web.json_response({"revision": 0, "applied": [], "error": None, "model": model, **self._routes.get(model, {})})
+        return web.json_response(self._applied(self._models.get(request.transport.get_extra_info("sockname")[0], "")))
+
+    def _applied(self, model: str) -> dict[str, Any]:
+        return {"revision": 0, "applied": [], "error": None, "model": model, **self._routes.get(model, {})}
 
     async def _evidence(self, request: web.Request) -> web.Response:
         assert request.transport is not None
@@ -91,7 +93,8 @@ class Surroundings:
         address = request.transport.get_extra_info("sockname")[0]
         if self._traffic is None:
             raise web.HTTPNotFound
-        told = self._traffic.told(self._models.get(address, ""), address, with_features=request.query.get("features") != "false")
+        model, with_features = self._models.get(address, ""), request.query.get("features") != "false"
+        told = self._traffic.told(model, address, self._applied(model), with_features=with_features)
         return web.Response(body=told, content_type="application/json")
 
     async def _play(self) -> None:

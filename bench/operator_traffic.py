@@ -43,8 +43,8 @@ class Traffic:
         shares = {one["digest"]: one.get("weight", 0) / 100 for one in route["bundles"]}
         spans.append((route["revision"], shares, now, float("inf")))
 
-    def told(self, model: str, pod: str, *, with_features: bool) -> bytes:
-        """The answer of a pod to GET /evidence."""
+    def told(self, model: str, pod: str, route: dict[str, Any], *, with_features: bool) -> bytes:
+        """The answer of a pod to GET /evidence, with what it says of its route."""
         now = time.monotonic()
         entries = [
             _entry(digest, revision, int(RATE * share * (min(now, until) - since)), with_features=with_features)
@@ -52,7 +52,8 @@ class Traffic:
             for digest, share in shares.items()
             if share
         ]
-        return msgspec.json.encode(Evidence(model, [Process(pod, _GROWN_S + now - self._began, entries)]))
+        processes = [Process(pod, _GROWN_S + now - self._began, entries)]
+        return msgspec.json.encode(Evidence(model, processes, route=route))
 
 
 def _entry(digest: str, revision: int, count: int, *, with_features: bool) -> Entry:

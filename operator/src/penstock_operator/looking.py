@@ -51,8 +51,8 @@ class Asker(Protocol):
         """Answers to GET /route, by the pods' uids."""
         ...
 
-    async def evidence(self, pods: Sequence[Object]) -> Sequence[Evidence]:
-        """Answers to GET /evidence."""
+    async def routes_and_evidence(self, pods: Sequence[Object]) -> tuple[Mapping[str, Answer], Sequence[Evidence]]:
+        """The same, and answers to GET /evidence: one question to a pod that tells both."""
         ...
 
     async def quality(self, model: str) -> Sequence[QualityDocument] | None:
@@ -116,9 +116,9 @@ async def look(
     holding = [pod for pod in callers if _holds(pod) and _is_ready(pod)[0] and not pod["metadata"].get("deletionTimestamp")]
     running = [pod for pod in routing if _is_running(pod)]
     due = with_evidence and any(is_due(version, now) for version in versions)
-    answers, bundles = await asyncio.gather(asker.routes(running), asker.bundles(holding, model))
-    # After the routes: over the same connections.
-    told, quality = await asyncio.gather(asker.evidence(running), asker.quality(model)) if due else ([], None)
+    (answers, told, quality), bundles = await asyncio.gather(
+        _asked(asker, running, model, due=due), asker.bundles(holding, model)
+    )
     theirs = await _of_versions(reader, namespace, versions, services)
     return Seen(
         namespace=namespace,
@@ -133,10 +133,20 @@ async def look(
         pods=tuple(_pod(pod, answers.get(pod["metadata"]["uid"]), silence, now) for pod in routing),
         held=_counted(bundles.values()),
         collocated=any(is_collocated(pod) for pod in callers if _holds(pod)),
-        evidence=tuple(told) if due else None,
+        evidence=None if told is None else tuple(told),
         quality=None if quality is None else tuple(entries_of(quality)),
         refused=refused or {},
     )
+
+
+async def _asked(
+    asker: Asker, pods: Sequence[Object], model: str, *, due: bool
+) -> tuple[Mapping[str, Answer], Sequence[Evidence] | None, Sequence[QualityDocument] | None]:
+    """What transformers say of their routes; where that is due, what they and the logs' sinks tell of requests, else None."""
+    if not due:
+        return await asker.routes(pods), None, None
+    (answers, told), quality = await asyncio.gather(asker.routes_and_evidence(pods), asker.quality(model))
+    return answers, told, quality
 
 
 async def _labelled(reader: Reader, namespace: str, model: str) -> list[list[Object]]:

@@ -1,7 +1,7 @@
 """Asks pods: which route a transformer applies and what requests came to under it, which bundle a predictor holds.
 
     GET http://POD:9090/route             -> Answer
-    GET http://POD:9090/evidence          -> Evidence, without features: they are most of it, and are not judged
+    GET http://POD:9090/evidence          -> Evidence, without features: they are most of it, and are not judged; Answer
     GET http://POD:8080/v2/models/MODEL   -> the digest in the header Penstock-Bundle
 
 A pod that does not answer in time, or with something else, has not answered. Addresses come from the API server, never from a
@@ -42,9 +42,13 @@ class PodAsker:
         answers = await asyncio.gather(*(self._route(pod) for pod in pods))
         return {_uid(pod): answer for pod, answer in zip(pods, answers, strict=True) if answer is not None}
 
-    async def evidence(self, pods: Sequence[Object]) -> Sequence[Evidence]:
+    async def routes_and_evidence(self, pods: Sequence[Object]) -> tuple[Mapping[str, Answer], Sequence[Evidence]]:
         told = await asyncio.gather(*(self._evidence(pod) for pod in pods))
-        return [one for one in told if one is not None]
+        read = {_uid(pod): read_answer(one.route) for pod, one in zip(pods, told, strict=True) if one is not None}
+        answers = {uid: answer for uid, answer in read.items() if answer is not None}
+        # A release before this one tells its route by itself only.
+        others = [pod for pod in pods if _uid(pod) not in answers]
+        return {**answers, **(await self.routes(others) if others else {})}, [one for one in told if one is not None]
 
     async def bundles(self, pods: Sequence[Object], model: str) -> Mapping[str, str]:
         digests = await asyncio.gather(*(self._bundle(pod, model) for pod in pods))
@@ -52,7 +56,10 @@ class PodAsker:
 
     async def _route(self, pod: Object) -> Answer | None:
         found = await self._get(pod, self._admin_port, "/route")
-        return read_answer(found.body) if found is not None else None
+        try:
+            return read_answer(orjson.loads(found.body)) if found is not None else None
+        except orjson.JSONDecodeError:
+            return None
 
     async def _evidence(self, pod: Object) -> Evidence | None:
         found = await self._get(pod, self._admin_port, "/evidence?features=false", _EVIDENCE_BYTES)
@@ -74,10 +81,10 @@ class PodAsker:
         return found if found is not None and found.status == 200 else None
 
 
-def read_answer(body: bytes) -> Answer | None:
-    """A transformer's answer to GET /route; None for anything else. A release before this one says its revision only."""
+def read_answer(found: Any) -> Answer | None:
+    """A transformer's answer to GET /route, read as JSON; None for anything else. A release before this one says its revision
+    only."""
     try:
-        found: Any = orjson.loads(body)
         error = found.get("error") or {}
         where = f"{error['field']}: " if error.get("field") else ""
         return Answer(
@@ -88,7 +95,7 @@ def read_answer(body: bytes) -> Answer | None:
             error=f"{where}{error.get('message', '')}" if error else "",
             confirmed_s=None if found.get("confirmed_s") is None else float(found["confirmed_s"]),
         )
-    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 

@@ -135,6 +135,7 @@ def test_two_bundles_and_a_shadow_are_counted(system: System) -> None:
         after = look(server)
     (process,) = evidence.processes
     assert (evidence.model, process.age_s > 0) == ("flights", True)
+    assert (evidence.route["revision"], evidence.route["applied"]) == (1, list(system.digests.values()))
     entries = {(entry.bundle, entry.shadow): entry for entry in process.entries}
     assert {digest: entries[digest, False].requests for digest in answered} == answered
     live = [entries[system.digests[version], False] for version in ("1", "2")]
@@ -178,6 +179,7 @@ def test_a_reader_of_killed_and_restarted_transformers_counts_nothing_twice(syst
             server.stop()
     with system.transformer("--workers", "2") as server:
         send(server)
+        assert look(server).route["revision"] == 2
         for _ in range(3):
             ledger = json_again(ledger)
             ledger.take([settled(server, REQUESTS)], young_s=0)

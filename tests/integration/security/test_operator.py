@@ -16,7 +16,8 @@ async def heard(admin_port: int) -> tuple[bool, bool]:
     """Whether it hears which route a pod applies, and its evidence."""
     asker = PodAsker(admin_port=admin_port, timeout_s=10.0)
     try:
-        return "u" in await asker.routes([POD]), bool(await asker.evidence([POD]))
+        told = await asker.routes_and_evidence([POD])
+        return "u" in await asker.routes([POD]), all(told)
     finally:
         await asker.close()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 
-import orjson
 import pytest
 
 from penstock_operator.acknowledgement import Acknowledgement
@@ -43,7 +42,7 @@ def test_the_configmap_says_which_revision_most_apply() -> None:
 
 def test_an_error_without_a_revision_is_an_answer() -> None:
     body = {"revision": 3, "model": "m", "applied": ["a"], "error": {"revision": None, "field": "route", "message": "x"}}
-    assert read_answer(orjson.dumps({**body, "confirmed_s": 4.5})) == Answer(3, ("a",), -1, "route: x", 4.5)
+    assert read_answer({**body, "confirmed_s": 4.5}) == Answer(3, ("a",), -1, "route: x", 4.5)
 
 
 def test_a_pod_that_hears_of_no_route_is_silent() -> None:

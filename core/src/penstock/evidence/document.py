@@ -10,7 +10,7 @@ Most is told twice: of all requests, for whoever watches a service, and `keys`, 
 tests a version. What sticks to a bundle is no independent trial, however many requests it makes.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -146,11 +146,13 @@ class Process(msgspec.Struct):
 
 
 class Evidence(msgspec.Struct, rename="camel"):
-    """A pod's evidence: that of each of its processes, for programs with `--workers` have several."""
+    """A pod's evidence: that of each of its processes, for programs with `--workers` have several. `route`: what the pod answers
+    to `GET /route` at this moment, for who wants both and asks once; None of a release that does not tell it here."""
 
     model: str
     processes: list[Process] = []
     format_version: int = FORMAT_VERSION
+    route: Any = None
 
 
 _decoder = msgspec.json.Decoder(Evidence)

@@ -118,8 +118,8 @@ class World:
                 found[pod["metadata"]["uid"]] = Answer(transformer.revision, applied, rejected, error)
         return found
 
-    async def evidence(self, pods: Sequence[Object]) -> Sequence[Evidence]:  # noqa: ARG002 - the port's
-        return self.told
+    async def routes_and_evidence(self, pods: Sequence[Object]) -> tuple[Mapping[str, Answer], Sequence[Evidence]]:
+        return await self.routes(pods), self.told
 
     async def quality(self, model: str) -> Sequence[QualityDocument] | None:  # noqa: ARG002 - the port's
         return self.outcomes
