@@ -183,6 +183,14 @@ def test_pack_gives_the_same_bytes_and_only_the_bundles_files(
     assert not (tmp_path / "three.tar").exists()
 
 
+@pytest.mark.parametrize("verb", ["pack", "show", "verify", "run"])
+def test_a_folder_with_a_model_alone_is_no_bundle_and_says_what_makes_one(
+    tmp_path: Path, command: Command, save_model: Any, fails: Fails, verb: str
+) -> None:
+    save_model(tmp_path / "model.onnx")
+    fails(command(verb, tmp_path), "Error: bundle.yaml: cannot be read", "`penstock bundle build` writes it")
+
+
 def test_pictures_are_golden_rows_too(workshop: Path, command: Command, save_model: Any) -> None:
     import io
 

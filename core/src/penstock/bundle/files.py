@@ -8,6 +8,7 @@ from penstock.bundle.manifest_text import MANIFEST, check_file_name
 from penstock.errors import InvalidInput, TooLarge
 
 _BLOCK = 1 << 20
+_NO_BUNDLE = "cannot be read: No such file or directory; expected the directory of a bundle, as `penstock bundle build` writes it"
 
 
 def inside(directory: Path, name: str) -> Path:
@@ -22,7 +23,7 @@ def inside(directory: Path, name: str) -> Path:
         if not path.resolve().is_relative_to(directory.resolve()):
             raise InvalidInput("is a link that leads out of the bundle", field=name)
         if not path.is_file():
-            gone = "cannot be read: No such file or directory" if name == MANIFEST else "is missing from the bundle"
+            gone = _NO_BUNDLE if name == MANIFEST else "is missing from the bundle"
             raise InvalidInput("is not a file" if path.exists() else gone, field=name)
     except RuntimeError:  # what Python before 3.13 makes of links that go round in a circle
         raise InvalidInput("is a link to itself", field=name) from None
