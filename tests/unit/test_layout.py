@@ -37,6 +37,14 @@ def test_no_module_is_named_after_nothing() -> None:
     assert not [path for path in tracked if Path(path).stem in {"utils", "helpers", "common", "misc"}]
 
 
+def test_no_test_hooks_itself_into_the_process_for_good() -> None:
+    """An audit hook stays, in every process that collects its module: threads of later tests then fail to begin under coverage
+    (tests/integration/bundle/opening.py)."""
+    modules = [path for path in (ROOT / "tests").rglob("*.py") if path.name == "conftest.py" or path.stem.startswith("test_")]
+    assert len(modules) > 100
+    assert not [path for path in modules if "sys." + "addaudithook" in path.read_text()]
+
+
 @pytest.mark.parametrize("lock", ["transformer.txt", "predictor.txt"])
 def test_pods_hold_only_what_they_need(lock: str) -> None:
     """The transformer's image has no Feast and no pandas, the predictor's no Kafka client and no store's."""
