@@ -17,7 +17,7 @@ import yaml
 from penstock.dataplane import TensorMetadata
 from penstock.features.reading import read_spec
 from penstock.onnx import load
-from penstock.testing.bundles import write_bundle
+from penstock.testing.bundles import TRIPS, write_bundle
 from penstock.testing.models import mlp
 from penstock.testing.server import ServerProcess
 from penstock.testing.servers import RedisServer, ServerMissing, free_port
@@ -25,24 +25,6 @@ from penstock.testing.waiting import until
 from penstock_transformer.store.opening import open_store
 from penstock_transformer.store.port import RowWrite
 
-FEATURES = """
-formatVersion: 1
-record: {set: trips, key: trip_id}
-sets:
-  trips: {view: trips, keys: {trip_id: trip_id}}
-  planes: {view: planes, keys: {tailnum: tailnum}, maxAge: 10d}
-features:
-  - {name: distance, from: request, type: float32, missing: reject, encode: passthrough}
-  - {name: seats, from: planes.seats, type: int64, missing: {default: 100}, encode: {cast: {to: float32}}}
-  - {name: weight, from: planes.weight, type: float32, missing: reject, encode: passthrough}
-tensors: {x: [distance, seats, weight]}
-store:
-  project: test
-  keySerialization: 3
-  views:
-    trips: {keys: {trip_id: int64}, values: {distance: double, tailnum: string, note: string}}
-    planes: {keys: {tailnum: string}, values: {seats: int64, weight: double}}
-"""
 OUTPUTS = (TensorMetadata("y", "FP32", (-1, 1)),)
 ROW = {"distance": 10.0, "tailnum": "N1"}
 X = np.array([[10.0, 150.0, 2.5]], np.float32)
@@ -60,7 +42,7 @@ def redis() -> Iterator[RedisServer]:
 
 
 async def fill(url: str) -> None:
-    layout = read_spec(FEATURES).store
+    layout = read_spec(TRIPS).store
     assert layout is not None
     store = open_store(url, layout)
     await store.start()
@@ -79,7 +61,7 @@ class Bundles:
         self.values: dict[str, float] = {}
         for version, seed in (("1", 1), ("2", 2)):
             model = mlp((3, 4, 1), seed=seed)
-            self.digests[version] = write_bundle(folder / version, model, FEATURES, version=version, outputs=OUTPUTS)
+            self.digests[version] = write_bundle(folder / version, model, TRIPS, version=version, outputs=OUTPUTS)
             self.values[version] = float(load(model).run({"x": X})[0][0, 0])
 
     def label(self, version: str) -> str:

@@ -12,7 +12,7 @@ from penstock.dataplane import Context, InferRequest
 from penstock.errors import PenstockError
 from penstock.features.spec import StoreLayout
 from penstock.tensors import Tensor
-from penstock.testing.bundles import FakePredictor, bundle_files
+from penstock.testing.bundles import TRIPS, FakePredictor, bundle_files
 from penstock_transformer.active import ActiveBundle
 from penstock_transformer.memory_store import MemoryStore
 from penstock_transformer.requests import PredictRequest, PredictResponse
@@ -20,25 +20,6 @@ from penstock_transformer.routing import Route, Target
 from penstock_transformer.settings import PipelineSettings
 from penstock_transformer.store.port import RowWrite
 from penstock_transformer.transformer import Transformer
-
-FEATURES = """
-formatVersion: 1
-record: {set: trips, key: trip_id}
-sets:
-  trips: {view: trips, keys: {trip_id: trip_id}}
-  planes: {view: planes, keys: {tailnum: tailnum}, maxAge: 10d}
-features:
-  - {name: distance, from: request, type: float32, missing: reject, encode: passthrough}
-  - {name: seats, from: planes.seats, type: int64, missing: {default: 100}, encode: {cast: {to: float32}}}
-  - {name: weight, from: planes.weight, type: float32, missing: reject, encode: passthrough}
-tensors: {x: [distance, seats, weight]}
-store:
-  project: test
-  keySerialization: 3
-  views:
-    trips: {keys: {trip_id: int64}, values: {distance: double, tailnum: string, note: string}}
-    planes: {keys: {tailnum: string}, values: {seats: int64, weight: double}}
-"""
 
 
 class Answers:
@@ -130,12 +111,12 @@ MakeBench = Callable[..., Awaitable[Bench]]
 
 @pytest.fixture(scope="session")
 def features() -> str:
-    return FEATURES
+    return TRIPS
 
 
 @pytest.fixture(scope="session")
 def files() -> dict[str, bytes]:
-    return bundle_files(FEATURES)
+    return bundle_files(TRIPS)
 
 
 @pytest.fixture

@@ -23,6 +23,25 @@ from penstock.features.reading import read_spec
 from penstock.tensors import Array, Tensor
 
 Compute = Callable[[dict[str, Array]], dict[str, Array]]
+TRIPS = """\
+formatVersion: 1
+record: {set: trips, key: trip_id}
+sets:
+  trips: {view: trips, keys: {trip_id: trip_id}}
+  planes: {view: planes, keys: {tailnum: tailnum}, maxAge: 10d}
+features:
+  - {name: distance, from: request, type: float32, missing: reject, encode: passthrough}
+  - {name: seats, from: planes.seats, type: int64, missing: {default: 100}, encode: {cast: {to: float32}}}
+  - {name: weight, from: planes.weight, type: float32, missing: reject, encode: passthrough}
+tensors: {x: [distance, seats, weight]}
+store:
+  project: test
+  keySerialization: 3
+  views:
+    trips: {keys: {trip_id: int64}, values: {distance: double, tailnum: string, note: string}}
+    planes: {keys: {tailnum: string}, values: {seats: int64, weight: double}}
+"""
+"""A features.yaml with stored features: a trip by its id, the plane that flies it by its tail number."""
 
 
 def bundle_files(
