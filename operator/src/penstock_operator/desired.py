@@ -29,7 +29,7 @@ from penstock_operator.refusals import put_off, still_asked_for
 from penstock_operator.refusals import wait_s as refused_s
 from penstock_operator.roles import find_roles, stage_of
 from penstock_operator.route import own_address, predictor_address, route_document, route_name, wanted_entries
-from penstock_operator.scaling import needless_scalers, wanted_scalers
+from penstock_operator.scaling import is_left, needless_scalers, wanted_scalers
 from penstock_operator.seen import Entry, Route, Seen
 from penstock_operator.stage import ENDED, JOINED, Stage
 from penstock_operator.status import next_status
@@ -135,7 +135,7 @@ def _wanted_objects(here: Situation, policy: Policy) -> list[Operation]:
         if stage in (Stage.WARMING, *JOINED, Stage.LIVE, Stage.KEPT) and (not leaving or version is here.roles.base):
             there = seen.services.get(version.predictor)
             if there is None or (there.owner == version.uid and not there.deleting):
-                document = predictor_service(version, policy, there)
+                document = predictor_service(version, policy, seen)
                 found += _apply(INFERENCE_SERVICES, document, there.document if there else None)
     return found + _wanted_baseline(here, policy)
 
@@ -231,14 +231,14 @@ def _clean_up(here: Situation, policy: Policy, entries: tuple[Entry, ...]) -> li
         found += _clean_up_version(version, here, policy, abandoned=abandoned)
     found += _orphans(seen, policy)
     found += [_delete(SCALERS, seen.namespace, one.name, one.uid, one.resource_version) for one in needless_scalers(seen, policy)]
-    staying = [version for version in seen.versions if not version.deleted]
-    if staying or (seen.service is not None and not seen.service.made):
+    service, route = seen.service, seen.route
+    staying = any(not version.deleted for version in seen.versions)
+    anew = not entries and route is None and service is not None and is_left(service, policy.transformer_in_flight)
+    if (staying and not anew) or (service is not None and not service.made):
         return found
-    if seen.service is not None and not seen.service.deleting:
-        service = seen.service
+    if service is not None and not service.deleting:
         found.append(_delete(INFERENCE_SERVICES, seen.namespace, service.name, service.uid, service.resource_version))
-    route = seen.route
-    if not entries and seen.service is None and route is not None and not route.deleting:
+    if not entries and service is None and route is not None and not route.deleting:
         found.append(_delete(CONFIG_MAPS, seen.namespace, route_name(seen.model), route.uid, route.resource_version))
     return found
 
@@ -251,11 +251,13 @@ def _clean_up_version(version: ModelVersion, here: Situation, policy: Policy, *,
     stale = job is not None and not job.deleting and job.owner == version.uid
     if stale and job is not None and stage is Stage.VERIFYING and job.attempt != version.status.verify_attempts:
         found.append(_delete(JOBS, version.namespace, job.name, job.uid, job.resource_version))
-    if version is here.roles.base or not (version.deleted or stage in ENDED or stage in (Stage.PENDING, Stage.VERIFYING)):
+    service = own_service(seen, version)
+    out = version.deleted or stage in ENDED or stage in (Stage.PENDING, Stage.VERIFYING)
+    anew = stage is Stage.WARMING and service is not None and is_left(service, policy.predictor_in_flight)
+    if version is here.roles.base or not (out or anew):
         return found
     address = predictor_address(version.predictor, version.namespace)
     unused = (abandoned and bool(version.deleted)) or is_unused(seen, address, version.spec.bundle.digest, policy)
-    service = own_service(seen, version)
     if service is not None and unused:
         found.append(_delete(INFERENCE_SERVICES, version.namespace, service.name, service.uid, service.resource_version))
     if version.deleted and unused and service is None and not kept and ROUTE_FINALIZER in version.finalizers:

@@ -30,15 +30,15 @@ _API = "serving.kserve.io/v1beta1"
 _STANDARD = {"serving.kserve.io/deploymentMode": "Standard"}
 
 
-def predictor_service(version: ModelVersion, policy: Policy, there: InferenceService | None = None) -> dict[str, Any]:
-    """The InferenceService of a version; as many pods as `replicas.min` from the start, where there is nothing to scale. `there`:
-    as it is now.
+def predictor_service(version: ModelVersion, policy: Policy, seen: Seen | None = None) -> dict[str, Any]:
+    """The InferenceService of a version; as many pods as `replicas.min` from the start, where there is nothing to scale. `seen`:
+    what is there now.
 
     Its annotation changes with each attempt, and with it the resourceVersion: an operator that still means to delete what an
     earlier attempt left cannot delete this one.
     """
     annotations = {ATTEMPT: str(version.status.attempt)}
-    return _predictor_only(version, version.predictor, _predictor(version, policy), annotations, policy, there)
+    return _predictor_only(version, version.predictor, _predictor(version, policy), annotations, policy, seen)
 
 
 def baseline_service(version: ModelVersion, base: ModelVersion | None, digest: str, seen: Seen, policy: Policy) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _predictor_only(
     predictor: dict[str, Any],
     annotations: dict[str, str],
     policy: Policy,
-    there: InferenceService | None = None,
+    seen: Seen | None = None,
 ) -> dict[str, Any]:
     """An InferenceService of a version, with as many pods as it asks for."""
     replicas: Replicas = version.spec.runtime.replicas
@@ -99,7 +99,7 @@ def _predictor_only(
             VERSION_LABEL: version.name,
             "networking.kserve.io/visibility": "cluster-local",
         },
-        "annotations": {**_STANDARD, **scaling_of(least, most, policy.predictor_in_flight, there), **annotations},
+        "annotations": {**_STANDARD, **scaling_of(name, least, most, policy, seen), **annotations},
         "ownerReferences": [owner_reference(version)],
     }
     spec = {"predictor": {"minReplicas": least, "maxReplicas": most, **predictor}}

@@ -11,8 +11,8 @@ An autoscaler follows from the InferenceService that is there: it has that one's
 Without the setting there are no rights to touch one: those that are there stay, and their InferenceServices as they are, until
 they go.
 
-Invariant: one is made only once the InferenceService says that KServe makes none. Of two for a Deployment Kubernetes heeds
-neither.
+Invariant: one is made only once the InferenceService says that KServe makes none, and has to be gone before it says otherwise. Of
+two for a Deployment Kubernetes heeds neither, and KServe sets replicas back that one has changed.
 """
 
 from collections.abc import Iterator
@@ -31,15 +31,20 @@ _METRIC = "penstock_in_flight"
 _KIND = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler"}
 
 
-def scaling_of(least: int, most: int, in_flight: int, there: InferenceService | None) -> dict[str, str]:
-    """Annotations of an InferenceService with so many pods, each of which is meant to have so much in flight (0: KServe's to
-    scale). `there`: as it is now."""
+def scaling_of(name: str, least: int, most: int, policy: Policy, seen: Seen | None) -> dict[str, str]:
+    """Annotations of a version's InferenceService with so many pods. `seen`: what is there now; None for one that is made."""
+    there = seen.services.get(name) if seen is not None else None
+    if most > least:
+        return scaled_by(policy.predictor_in_flight, there)
+    # KServe sets the replicas of the others: beside an autoscaler of ours there would be two who do.
+    if seen is not None and there is not None and _class_of(there) == EXTERNAL and _may_have_scaler(name, seen, policy):
+        return {CLASS: EXTERNAL}
     # Without it KServe starts with one pod, calls that ready, and leaves the others to an autoscaler that looks every 15 s.
-    return {CLASS: "none"} if most <= least else scaled_by(in_flight, there)
+    return {CLASS: "none"}
 
 
 def scaled_by(in_flight: int, there: InferenceService | None) -> dict[str, str]:
-    """The same where there is something to scale."""
+    """Annotations of one whose pods are meant to have so much in flight (0: KServe's to scale). `there`: as it is now."""
     return {CLASS: EXTERNAL} if in_flight > 0 or (there is not None and _class_of(there) == EXTERNAL) else {}
 
 
@@ -53,14 +58,22 @@ def wanted_scalers(seen: Seen, policy: Policy) -> list[dict[str, Any]]:
     return [
         _scaler(service, in_flight, seen, policy)
         for service, in_flight in _ours(seen, policy)
-        if in_flight > 0 and _class_of(service) == EXTERNAL
+        if in_flight > 0 and _class_of(service) == EXTERNAL and not _is_fixed(service)
     ]
 
 
 def needless_scalers(seen: Seen, policy: Policy) -> list[Scaler]:
     """Those of InferenceServices that are not scaled any more. Of one that is gone it goes by itself."""
-    fixed = {scaler_name(service.name) for service, _ in _ours(seen, policy) if _class_of(service) != EXTERNAL}
-    return [one for name, one in seen.scalers.items() if name in fixed and not one.deleting]
+    over = {
+        scaler_name(service.name) for service, _ in _ours(seen, policy) if _class_of(service) != EXTERNAL or _is_fixed(service)
+    }
+    return [one for name, one in seen.scalers.items() if name in over and not one.deleting]
+
+
+def is_left(service: InferenceService, in_flight: int) -> bool:
+    """Whether an InferenceService may wait for an autoscaler that nobody makes: the setting was switched off, and whether there
+    was time to make one cannot be seen. Made anew, as long as it gets no requests, it is KServe's; what it had goes with it."""
+    return in_flight <= 0 and _class_of(service) == EXTERNAL
 
 
 def read_scaler(document: dict[str, Any]) -> Scaler | None:
@@ -85,6 +98,16 @@ def _ours(seen: Seen, policy: Policy) -> Iterator[tuple[InferenceService, int]]:
             yield service, policy.predictor_in_flight
     if seen.service is not None and seen.service.made and not seen.service.deleting:
         yield seen.service, policy.transformer_in_flight
+
+
+def _may_have_scaler(name: str, seen: Seen, policy: Policy) -> bool:
+    return scaler_name(name) in seen.scalers or not policy.scales
+
+
+def _is_fixed(service: InferenceService) -> bool:
+    """Whether it is a version's with nothing to scale."""
+    predictor = (service.document.get("spec") or {}).get("predictor") or {}
+    return bool(service.owner) and (predictor.get("maxReplicas") or 0) <= (predictor.get("minReplicas") or 1)
 
 
 def _class_of(service: InferenceService) -> str:

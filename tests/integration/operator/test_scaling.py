@@ -22,6 +22,11 @@ def bounds(bed: Any) -> dict[str, tuple[int, int, str]]:
     }
 
 
+def class_of(bed: Any, service: str) -> str | None:
+    found: str | None = bed.get("inferenceservices", service)["metadata"]["annotations"].get("serving.kserve.io/autoscalerClass")
+    return found
+
+
 def calls(bed: Any) -> int:
     """Calls of the operator's that changed an autoscaler."""
     return sum("HorizontalPodAutoscaler" in line and "called" in line for line in bed.log().splitlines())
@@ -69,5 +74,4 @@ def test_it_follows_the_version_and_what_others_do_to_it_is_set_back(bed: Any, w
     replicas = {"min": 2, "max": None}
     bed.merge("modelversions", "flights-1", {"spec": {"runtime": {"replicas": replicas}}})
     wait(lambda: "flights-1-predictor" not in bounds(bed), lambda: f"fixed: {bounds(bed)}")
-    annotations = bed.get("inferenceservices", "flights-1")["metadata"]["annotations"]
-    assert annotations["serving.kserve.io/autoscalerClass"] == "none"
+    wait(lambda: class_of(bed, "flights-1") == "none", "KServe sets its replicas, once nothing else does")

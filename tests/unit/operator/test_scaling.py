@@ -241,6 +241,55 @@ def test_an_operator_that_dies_at_any_call_leaves_what_the_next_one_ends(calls: 
     assert bounds(world) == {"flights-predictor": (2, 5, "32"), "flights-1-predictor": (2, 6, "8")}
 
 
+def without_another(world: World) -> set[str]:
+    """InferenceServices that say one thing of their autoscaler while another is so."""
+    names = {name for name in world.services() if class_of(world, name) == "external"}
+    return names ^ {name.removesuffix("-in-flight") for name in world.scalers()}
+
+
+@pytest.mark.parametrize("calls", range(1, 25))
+def test_switched_off_while_an_operator_is_killed_nothing_waits_for_an_autoscaler(calls: int) -> None:
+    """The next one may not look for any."""
+    world = World(policy=SCALED)
+    world.add_version("flights-1", A, runtime={"replicas": {"min": 2, "max": 6}}, rollout=IMMEDIATE)
+    left = calls
+    while left > 0:
+        before = world.calls
+        asyncio.run(world.operate_and_die(left))
+        left = left - (world.calls - before) if world.calls > before else 0
+        world.run_jobs()
+        world.make_pods()
+        world.apply_route()
+    world.policy = Policy()
+    settle(world)
+    assert world.status("flights-1")["phase"] == "Live"
+    assert without_another(world) == set()
+
+
+@pytest.mark.parametrize("calls", range(4))
+def test_switched_off_while_an_autoscaler_goes_there_are_never_two_who_set_replicas(calls: int) -> None:
+    world = begin(own=True)
+    there = world.cluster.objects[MODEL_VERSIONS.plural, NAMESPACE, "flights-1"]
+    world.cluster.put(MODEL_VERSIONS, {**there, "spec": {**there["spec"], "runtime": {"replicas": {"min": 3}}}})
+    for call in range(calls):
+        asyncio.run(world.operate_and_die(2))
+        assert world.scalers() == {} or class_of(world, "flights-1") == "external", f"after call {call}"
+    world.policy = Policy()
+    settle(world)
+    assert world.scalers() == {} or class_of(world, "flights-1") == "external"
+
+
+def test_a_version_that_warms_up_while_it_is_switched_off_is_made_anew_and_what_it_had_goes() -> None:
+    world = begin(own=True)
+    world.refuses[SCALERS, "flights-2-in-flight"] = "horizontalpodautoscalers.autoscaling is forbidden"
+    add_refused(world)
+    assert (world.status("flights-2")["stage"], class_of(world, "flights-2")) == ("Warming", "external")
+    world.policy = Policy()
+    settle(world)
+    assert (world.status("flights-2")["phase"], class_of(world, "flights-2")) == ("Live", None)
+    assert class_of(world, "flights-1") == "external"
+
+
 def test_what_an_autoscaler_measures_is_nothing_to_look_at() -> None:
     """It tells every 15 s, each of them."""
     heard: list[Object] = []
