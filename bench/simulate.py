@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from penstock_cli.rollout.simulate.evidence_rules import EvidenceRules, Plan
 from penstock_cli.rollout.simulate.faults import Fault, read_faults
@@ -103,14 +103,20 @@ BAD = {
     "2 % errors, at 100 % only": "errors=0.02@100",
     "twice as slow, at 100 % only": "latency=2@100",
 }
-SIZES = (0.0, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05)
-FACTORS = (1.0, 1.1, 1.25, 1.4, 1.6, 2.0, 3.0)
+SIZES = {
+    "errors": (0.0, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05),
+    "latency": (1.0, 1.1, 1.25, 1.4, 1.6, 2.0, 3.0),
+    "scores": (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4),
+    "labels": (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2),
+}
+"""Of the faults whose power is shown: from none to what everybody sees."""
 STEPS = Rollout()
 SHADOW = Shadow(fraction=0.2)
 TUNED = Bounds(interval_s=60.0, window_s=60.0, pause_s=120.0)
 """As good as such a check gets: measured every minute, over that minute, with the field's own failureLimit of 0."""
 GOOD_S, POWER_S, TUNING_SEED = 7260.0, 1800.0, 1_000_000
 TUNING = 400
+_Key = TypeVar("_Key", bound=tuple[Any, ...])
 Asked = tuple[Any, Any, float]
 """Rules, their settings, seconds."""
 
@@ -212,21 +218,28 @@ def bad(runs: int, processes: int) -> Iterator[dict[str, Any]]:
 def power(runs: int, processes: int) -> Iterator[dict[str, Any]]:
     """Share of rollouts that are rolled back, by size of the fault; within half an hour for ours."""
     count = _half(runs)
-    constant = KINDS["constant"]
-    given = rules(replace(constant, shadowed=False), tune(constant.scenario))
-    given["evidence"] = (EvidenceRules, Plan(STEPS), POWER_S)
-    sizes = [("errors", size, Fault(errors=size)) for size in SIZES] + [
-        ("latency", factor, Fault(latency=factor)) for factor in FACTORS
-    ]
-    found: dict[str, Any] = {"runs": count, "errors": [], "latency": []}
-    for kind, size, _ in sizes:
-        found[kind].append({"size": size, "rules": {}})
-    asked = {(f"{kind} {size:g}", who): (Scenario(fault=fault), one) for kind, size, fault in sizes for who, one in given.items()}
-    table = {f"{kind} {point['size']:g}": point["rules"] for kind in ("errors", "latency") for point in found[kind]}
-    for (name, who), one in _all(asked, count, processes):
-        table[name][who] = one
-        _say(name, who, one)
+    found: dict[str, Any] = {"runs": count} | {kind: [{"size": size, "rules": {}} for size in SIZES[kind]] for kind in SIZES}
+    asked = {
+        (kind, place, who): (Scenario(fault=Fault(**{kind: size})), one)
+        for kind, sizes in SIZES.items()
+        for place, size in enumerate(sizes)
+        for who, one in _seeing(kind).items()
+    }
+    for (kind, place, who), one in _all(asked, count, processes):
+        found[kind][place]["rules"][who] = one
+        _say(f"{kind} {SIZES[kind][place]:g}", who, one)
     yield found
+
+
+def _seeing(kind: str) -> dict[str, Asked]:
+    """The rules that look at what is wrong: of answers ours alone do, of one request's two labels ours with a shadow."""
+    if kind == "labels":
+        return {"evidence, with a shadow": (EvidenceRules, Plan(replace(STEPS, shadow=SHADOW)), POWER_S)}
+    ours: dict[str, Asked] = {"evidence": (EvidenceRules, Plan(STEPS), POWER_S)}
+    if kind == "scores":
+        return ours
+    constant = KINDS["constant"]
+    return rules(replace(constant, shadowed=False), tune(constant.scenario)) | ours
 
 
 def edge(runs: int, processes: int) -> Iterator[dict[str, Any]]:
@@ -259,12 +272,12 @@ def _count(who: str, make: Any, runs: int) -> int:
 
 
 def _all(
-    asked: dict[tuple[str, str], tuple[Scenario, Asked]], runs: int, processes: int, parts: Mapping[str, float] | None = None
-) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
-    """A summary of each, all from one pool of processes."""
+    asked: Mapping[_Key, tuple[Scenario, Asked]], runs: int, processes: int, parts: Mapping[str, float] | None = None
+) -> Iterator[tuple[_Key, dict[str, Any]]]:
+    """A summary of each, all from one pool of processes. Their keys begin with a name and end with that of the rules."""
     jobs = [
         Job(scenario, make, settings, seconds, _count(who, make, round(runs * (parts or {}).get(name, 1.0))))
-        for (name, who), (scenario, (make, settings, seconds)) in asked.items()
+        for (name, *_, who), (scenario, (make, settings, seconds)) in asked.items()
     ]
     for key, results in zip(asked, run_each(jobs, processes), strict=True):
         yield key, _plain(summarise(results))

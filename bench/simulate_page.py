@@ -14,7 +14,7 @@ Written by `make simulate`. [Rollouts](rollouts.md) says what the rules are and 
 traffic: 200 requests/s unless another number is given, 0.1 % of requests fail, latencies are log-normal (median 20 ms, p99 64 ms)
 and breathe by a tenth, an honest new version moves its outputs by 0.02 and gives 1 % of requests another label. Looks come as the
 operator's do (every 6 s at first, every half a minute in an old step), margins and alpha are the defaults (errors 0.5 points,
-p99 times 1.25, outputs 0.15, labels 5 %; alpha 1 %), steps 5, 25, 50, 100 unless others are given. Counts are judged by the
+p99 times 1.25, outputs 0.15, labels 5 %; alpha 1 %), steps 10, 50, 100 unless others are given. Counts are judged by the
 operator's own code. Times are of the rules alone: until pods have started and routes are applied comes on top.
 
 The rivals have the same requests:
@@ -154,7 +154,10 @@ def _found(one: dict[str, Any]) -> float:
 
 
 def _power(part: dict[str, Any]) -> Iterator[str]:
-    said = "ours without a shadow, given half an hour; half as many by thresholds, an eighth by the rank test"
+    said = (
+        "ours given half an hour, without a shadow but for labels, which it needs; half as many by thresholds, an eighth by the"
+        " rank test, and neither of these where they do not look, at answers"
+    )
     yield f"## By size of the fault\n\n{part['runs']} rollouts of each size by evidence, {_made(part)}; {said}.\n"
     yield "![What is rolled back, by size of the fault](rollouts-power.png)\n"
     yield (

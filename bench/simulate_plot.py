@@ -10,26 +10,34 @@ COLOURS = {
     "threshold, Argo's example": "#7fb2d9",
     "Mann-Whitney, Kayenta's": "#419d78",
 }
-_MARGINS = {"errors": (0.005, "more requests that fail"), "latency": (1.25, "times as slow, every request")}
+_PANELS = {
+    "errors": (0.005, 100, "% more requests that fail"),
+    "latency": (1.25, 1, "times as slow, every request"),
+    "scores": (0.15, 100, "% of answers that differ in distribution"),
+    "labels": (0.05, 100, "% of requests that get another label"),
+}
+"""A fault's margin, by what its sizes are multiplied to be shown, and what they are."""
 
 
 def plot_power(found: dict[str, Any], path: Path) -> None:
     """Share of rollouts rolled back by size of the fault, with 95 % intervals, the margin as a line."""
-    figure, panels, pyplot = _figure(2, 11.0, 4.4)
-    for axes, (kind, (margin, label)) in zip(panels, _MARGINS.items(), strict=True):
+    figure, panels, pyplot = _figure(2, 2, 11.0, 8.0)
+    for axes, (kind, (margin, scale, label)) in zip(panels, _PANELS.items(), strict=True):
         points = found[kind]
         for name in points[0]["rules"]:
             shares = [point["rules"][name]["rolled_back"] for point in points]
-            sizes = [point["size"] * (100 if kind == "errors" else 1) for point in points]
+            sizes = [point["size"] * scale for point in points]
             values = [100 * share["events"] / share["trials"] for share in shares]
             axes.plot(sizes, values, marker="o", markersize=4, color=COLOURS[name], label=name)
             low, high = ([100 * share["bounds"][at] for share in shares] for at in (0, 1))
             axes.fill_between(sizes, low, high, color=COLOURS[name], alpha=0.12, linewidth=0)
-        axes.axvline(margin * (100 if kind == "errors" else 1), color="#555555", linewidth=0.9, linestyle=":")
-        axes.set_xlabel(f"% {label}" if kind == "errors" else label)
+        axes.axvline(margin * scale, color="#555555", linewidth=0.9, linestyle=":")
+        axes.set_xlabel(label)
         axes.set_ylim(-3, 103)
-    panels[0].set_ylabel("rolled back, % of rollouts")
-    panels[1].legend(frameon=False, fontsize=8, loc="center right")
+    for axes in panels[::2]:
+        axes.set_ylabel("rolled back, % of rollouts")
+    for axes in panels[1:]:
+        axes.legend(frameon=False, fontsize=8, loc="center right")
     figure.suptitle("What is rolled back, by size of the fault; dotted: the margin", x=0.01, ha="left", fontsize=12)
     figure.savefig(path)
     pyplot.close(figure)
@@ -37,7 +45,7 @@ def plot_power(found: dict[str, Any], path: Path) -> None:
 
 def plot_delays(found: dict[str, Any], path: Path) -> None:
     """Median and 95th percentile of the time until a fault is rolled back, logarithmic; a cross: fewer than half are."""
-    figure, panels, pyplot = _figure(1, 11.0, 5.6)
+    figure, panels, pyplot = _figure(1, 1, 11.0, 5.6)
     axes, table = panels[0], found["table"]
     names = list(next(iter(table.values())))
     for place, each in enumerate(table.values()):
@@ -65,14 +73,15 @@ def plot_delays(found: dict[str, Any], path: Path) -> None:
     pyplot.close(figure)
 
 
-def _figure(columns: int, width: float, height: float) -> tuple[Any, Any, Any]:
+def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any, Any]:
+    """With its panels row by row."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, columns, figsize=(width, height), dpi=130, layout="constrained", squeeze=False)
-    for axes in panels[0]:
+    figure, panels = pyplot.subplots(rows, columns, figsize=(width, height), dpi=130, layout="constrained", squeeze=False)
+    for axes in panels.flat:
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
-    return figure, panels[0], pyplot
+    return figure, panels.flatten(), pyplot
