@@ -80,7 +80,7 @@ class Rollout(_Struct, frozen=True):
 
     strategy: str = "evidence"
     shadow: Shadow | None = None
-    steps: tuple[int, ...] = (5, 25, 50, 100)
+    steps: tuple[int, ...] = (10, 50, 100)
     margins: Margins = Margins()
     alpha: float = 0.01
     max_duration: str = "2h"

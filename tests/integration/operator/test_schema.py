@@ -73,7 +73,7 @@ def test_a_name_that_cannot_be_a_service_is_refused(kubernetes: KubernetesServer
 
 def test_defaults_are_filled_in_and_the_digest_stays(kubernetes: KubernetesServer) -> None:
     made = kubernetes.request("POST", PATH, document())
-    assert made["spec"]["rollout"]["steps"] == [5, 25, 50, 100]
+    assert made["spec"]["rollout"]["steps"] == [10, 50, 100]
     assert made["spec"]["rollout"]["margins"]["latencyP99"] == 1.25
     assert made["spec"]["runtime"] == {"device": "auto", "replicas": {"min": 1}}
     for change in ({"bundle": {"digest": "sha256:" + "b" * 64}}, {"inferenceService": "others"}):

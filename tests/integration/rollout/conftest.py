@@ -54,7 +54,11 @@ class Place:
         """As a user applies it."""
         spec = {"inferenceService": model, "bundle": {"uri": f"pvc://models/{name}", "digest": DIGEST}}
         document = {"apiVersion": "penstock.dev/v1alpha1", "kind": "ModelVersion", "metadata": {"name": name}}
-        self.server.request("POST", self.path(), document | {"spec": spec | {"rollout": {"strategy": "manual"} | rollout}})
+        self.server.request(
+            "POST",
+            self.path(),
+            document | {"spec": spec | {"rollout": {"strategy": "manual", "steps": [5, 25, 50, 100]} | rollout}},
+        )
 
     def status(self, name: str, stage: str, weight: int = 0, *, paused: bool = False, **given: Any) -> None:
         """As the operator writes it."""

@@ -16,6 +16,8 @@ from penstock_operator.simulation.world import World
 
 OLD, NEW, OTHER = ("sha256:" + letter * 64 for letter in "abc")
 BASE = "flights-2-base"
+STEPS = [5, 25, 50, 100]
+"""Two that have a baseline, and two that have none."""
 RATE = 200
 FAST, SLOW = ({start + number: 0.3 * 0.7**number for number in range(20)} for start in (60, 66))
 """The part of requests in each bin of latency; six bins are 1.7 times as long."""
@@ -69,7 +71,7 @@ def begin(*, own: bool = False, held: bool = False, replicas: int = 2, **rollout
     asyncio.run(world.settle())
     world.held = {BASE} if held else set()
     given = {"min": replicas, "max": 4}
-    world.add_version("flights-2", NEW, rollout={"baseline": True, **rollout}, runtime={"replicas": given})
+    world.add_version("flights-2", NEW, rollout={"baseline": True, "steps": STEPS, **rollout}, runtime={"replicas": given})
     asyncio.run(world.settle())
     return world
 

@@ -14,6 +14,8 @@ from penstock_operator.simulation.world import World
 
 OLD, NEW = ("sha256:" + letter * 64 for letter in "ab")
 BASE = "flights-2-base"
+STEPS = [5, 25, 50, 100]
+"""Two that have a baseline, and two that have none."""
 
 
 @pytest.mark.parametrize("die_every", [2, 3, 5])
@@ -36,7 +38,7 @@ def test_an_operator_that_dies_before_every_so_many_calls_ends_where_one_that_li
             raise AssertionError("still moving")
 
         await live_on()
-        world.add_version("flights-2", NEW, rollout={"baseline": True, "shadow": shadow} if shadow else {"baseline": True})
+        world.add_version("flights-2", NEW, rollout={"baseline": True, "steps": STEPS} | ({"shadow": shadow} if shadow else {}))
         await live_on()
         assert world.route()[BASE] == ((0, None) if shadow else (5, None))
         world.annotate("flights-2", promote="100")
@@ -103,7 +105,7 @@ def test_whatever_happens_in_a_trial_it_ends_as_if_nothing_had(
             else:
                 world.add_version("flights-1", OLD, rollout={"strategy": "immediate"})
             await world.settle()
-            rollout = {"baseline": True, "keepForRollback": "0s", **shadow}
+            rollout = {"baseline": True, "steps": STEPS, "keepForRollback": "0s", **shadow}
             world.add_version("flights-2", NEW, rollout=rollout, runtime={"replicas": {"min": 2}})
             most = 0
             for promoted, moves in history:

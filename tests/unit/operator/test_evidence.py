@@ -98,11 +98,11 @@ def shown(world: World) -> tuple[Any, ...]:
 
 def test_it_begins_at_the_first_step_and_waits_for_requests() -> None:
     world, _ = begun()
-    assert shown(world)[:2] == ("Canary", 5)
+    assert shown(world)[:2] == ("Canary", 10)
     world.now += 600
     asyncio.run(world.settle())
-    assert shown(world) == ("Canary", 5, "Undecided")
-    assert world.route() == {"flights-1": (95, None), "flights-2": (5, None)}
+    assert shown(world) == ("Canary", 10, "Undecided")
+    assert world.route() == {"flights-1": (90, None), "flights-2": (10, None)}
 
 
 def test_a_good_version_goes_live_by_itself() -> None:
@@ -114,9 +114,9 @@ def test_a_good_version_goes_live_by_itself() -> None:
         beside.add(world.route()["flights-1"])
     assert shown(world)[:2] == ("Live", 100), world.status("flights-2")["message"]
     assert weights == sorted(weights)
-    assert {5, 25, 50, 100} == set(weights)
+    assert {10, 50, 100} == set(weights)
     # With all requests at the new one the old one gets copies: there is something to compare with to the end.
-    assert beside == {(95, None), (75, None), (50, None), (0, 0.2), (0, None)}
+    assert beside == {(90, None), (50, None), (0, 0.2), (0, None)}
     assert world.route() == {"flights-1": (0, None), "flights-2": (100, None)}
 
 
@@ -303,7 +303,7 @@ def test_a_paused_version_stays_where_it_is_whatever_is_told() -> None:
     world, traffic = begun(failing={NEW: 0.5})
     world.annotate("flights-2", paused="true")
     traffic.run(60)
-    assert shown(world)[:2] == ("Paused", 5)
+    assert shown(world)[:2] == ("Paused", 10)
 
 
 def told_of(revision: int, wrong: Mapping[str, float], units: int = 500) -> QualityDocument:
@@ -335,9 +335,9 @@ def test_no_outcome_holds_nothing_up_and_those_of_an_earlier_step_take_back_late
     world, traffic = begun()
     first = world.route_revision()
     world.outcomes = []
-    while shown(world)[1] == 5:
+    while shown(world)[1] == 10:
         traffic.run(LOOK_S)
-    assert shown(world)[1] == 25
+    assert shown(world)[1] == 50
     world.outcomes = [told_of(first, {OLD: 0.1, NEW: 0.3})]
     traffic.run(2 * LOOK_S)
     assert shown(world)[0] == "RolledBack"

@@ -153,7 +153,7 @@ def test_an_annotation_changes_nothing_of_what_is_kept() -> None:
 
 def test_a_change_of_stage_is_no_words() -> None:
     trial = begun()
-    trial.world.annotate("flights-2", promote="25")
+    trial.world.annotate("flights-2", promote="50")
     trial.wait(LOOK_S)
     found = trial.look()
     assert found.changes

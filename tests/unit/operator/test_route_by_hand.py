@@ -87,7 +87,7 @@ def test_the_next_revision_is_above_all_that_may_have_been() -> None:
 
 
 def trial() -> World:
-    """At 5 %, with a baseline."""
+    """At 10 %, with a baseline."""
     world = World()
     world.add_version("flights-1", A, rollout={"strategy": "immediate"})
     asyncio.run(world.settle())
@@ -100,7 +100,7 @@ def trial() -> World:
 def test_a_baseline_whose_pods_are_gone_too_stays_in_the_route(how: str) -> None:
     """Out of it and back again it would be another arm within the same step."""
     world = trial()
-    route: dict[str, Any] = {"flights-1": (90, None), "flights-2": (5, None), "flights-2-base": (5, None)}
+    route: dict[str, Any] = {"flights-1": (80, None), "flights-2": (10, None), "flights-2-base": (10, None)}
     assert world.route() == route
     world.remove(INFERENCE_SERVICES, NAMESPACE, "flights-2-base")
     asyncio.run(world.operate())

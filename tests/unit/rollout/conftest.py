@@ -37,7 +37,7 @@ def made(name: str, stage: str = "", weight: int = 0, **given: Any) -> ModelVers
     spec = {
         "inferenceService": given.get("model", "flights"),
         "bundle": {"uri": f"pvc://models/{name}", "digest": "sha256:" + "ab" * 32},
-        "rollout": {"strategy": "manual"} | given.get("rollout", {}),
+        "rollout": {"strategy": "manual", "steps": [5, 25, 50, 100]} | given.get("rollout", {}),
     }
     return read_model_version({"metadata": metadata, "spec": spec} | ({"status": status} if stage else {}))
 

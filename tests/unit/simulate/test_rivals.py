@@ -26,7 +26,7 @@ def test_a_threshold_rolls_back_after_more_failed_measurements_than_allowed() ->
 
 def test_a_threshold_does_not_see_what_is_within_it() -> None:
     found = run(Trace(Scenario(fault=Fault(errors=0.02, latency=3.0)), HOURS_3, 1), ThresholdCheck(Bounds()))
-    assert (found.end, found.seconds) == (End.LIVE, 4 * 600)
+    assert (found.end, found.seconds) == (End.LIVE, 3 * 600)
 
 
 def test_a_bound_of_latency_is_looked_at_too() -> None:

@@ -61,7 +61,7 @@ _AFTER_S = 60.0
 @click.option("-f", "--file", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="A ModelVersion: its rollout.")
 @click.option("--margins", default="", metavar="NAME=SIZE,…", help="Other margins than the ModelVersion's or the defaults.")
 @click.option("--alpha", type=click.FloatRange(1e-6, 0.5), help="Another chance of a false roll-back.")
-@click.option("--steps", metavar="5,25,50,100", help="Other steps.")
+@click.option("--steps", metavar="10,50,100", help="Other steps.")
 @click.option("--shadow", type=click.FloatRange(0, 1), help="Share of requests copied before the first step; 0: no shadow.")
 @click.option("--baseline/--no-baseline", default=None, help="Fresh pods of the version before to compare with, or none.")
 @click.option("--look", "look_s", type=click.IntRange(SLOT_S, 42), help="Seconds between looks.  [as the operator looks]")
@@ -156,7 +156,7 @@ def _steps(text: str) -> tuple[int, ...]:
     except ValueError:
         steps = ()
     if not steps or sorted(set(steps)) != list(steps) or steps[0] < 1 or steps[-1] != 100:
-        raise InvalidInput(f"expected rising per cents that end with 100, such as 5,25,50,100, got {text!r}", field="--steps")
+        raise InvalidInput(f"expected rising per cents that end with 100, such as 10,50,100, got {text!r}", field="--steps")
     return steps
 
 

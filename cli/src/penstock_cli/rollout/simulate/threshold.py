@@ -3,7 +3,8 @@
 Every `interval` the success rate (and, if a bound is given, the p99) of the candidate over the last `window` is measured; a
 measurement beyond the bound has failed, and more than `failureLimit` of them roll back. Steps follow one another after a pause.
 The version before is not looked at. Defaults are those of Argo's own example: interval 5m, `result >= 0.95`, failureLimit 3,
-steps with pauses of 10m (argo-rollouts docs/features/analysis.md); the field's own default for failureLimit is 0.
+steps with pauses of 10m (argo-rollouts docs/features/analysis.md), the steps themselves ours; the field's own default for
+failureLimit is 0.
 
 Kinder than the original: a window without requests is no measurement (there: inconclusive, or failed).
 """
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from penstock_cli.rollout.simulate.counts import Counts
 from penstock_cli.rollout.simulate.policy import Decision, End
 from penstock_cli.rollout.simulate.trace import Seen, Shares
+from penstock_operator.model_version import Rollout
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Bounds:
     interval_s: float = 300.0
     window_s: float = 300.0
     failure_limit: int = 3
-    steps: tuple[int, ...] = (5, 25, 50, 100)
+    steps: tuple[int, ...] = Rollout().steps
     pause_s: float = 600.0
     warm_up_s: float = 0.0
 
