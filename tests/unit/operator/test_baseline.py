@@ -259,7 +259,7 @@ def test_older_transformers_refuse_the_arm_and_the_trial_goes_on_without_it() ->
     world.add_version("flights-1", OLD, rollout={"strategy": "immediate"})
     asyncio.run(world.settle())
     next(iter(world.transformers.values())).older = True
-    world.add_version("flights-2", NEW, rollout={"baseline": True})
+    world.add_version("flights-2", NEW, rollout={"baseline": True, "steps": STEPS})
     asyncio.run(world.settle())
     assert stands(world)[:2] == ("Joining", 0)
     world.now += 61

@@ -257,7 +257,7 @@ def test_neither_a_new_operator_nor_a_new_transformer_counts_anything_twice() ->
     asyncio.run(world.settle())
     assert counted(world) == before
     traffic.run(12)
-    assert counted(world) == {NEW: before[NEW] + 120, OLD: before[OLD] + 2280}
+    assert counted(world) == {NEW: before[NEW] + 240, OLD: before[OLD] + 2160}
 
 
 def counted(world: World) -> dict[str, int]:
