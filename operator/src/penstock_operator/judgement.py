@@ -22,9 +22,10 @@ from penstock.evidence.adding import merged
 from penstock.evidence.ledger import Ledger
 from penstock_operator.analysis import Analysis, Evidence, Move, Trial, analyse
 from penstock_operator.analysis.decision import BLOCKS_KEPT
-from penstock_operator.analysis.loaded import load_factor, loaded_arm
+from penstock_operator.analysis.loaded import read_loaded
 from penstock_operator.analysis.merged import stage_evidence
 from penstock_operator.analysis.outcomes import strata
+from penstock_operator.analysis.traffic import NOTHING, Traffic
 from penstock_operator.baseline import ARM, baseline_name, before_it, is_compared
 from penstock_operator.clock import read_moment
 from penstock_operator.ledger_text import read_ledger
@@ -59,7 +60,8 @@ class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     `looked` and `told` in words: the last time, in s since 1970; `spent_s`: how long the trial has been under way, `here_s` how
     long the version on trial has been seen to get requests in this stage, `requests` of them. `ledger`: text in a status that
     was read, a `Ledger` in one that has not been written. `drift`: which answers were far from those of training when words were
-    last found. `begun`: how many times each place has begun, by its number in words; `warmth`: of the pods on trial."""
+    last found. `begun`: how many times each place has begun, by its number in words; `warmth`: of the pods on trial. `traffic`:
+    what both versions answered in this stage; `rates`: requests a second in those before, each with its first revision."""
 
     ledger: str | Ledger = ""
     place: int = -1
@@ -77,6 +79,12 @@ class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     drift: list[str] = []
     begun: dict[str, int] = {}
     warmth: Warmth = msgspec.field(default_factory=Warmth)
+    traffic: Traffic = NOTHING
+    rates: list[tuple[int, float]] = []
+
+    def rate_at(self, revision: int) -> float:
+        """Requests a second in the stage before this one that had a revision of the route; 0 if that is not known."""
+        return next((rate for first, rate in reversed(self.rates) if first <= revision), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +173,10 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
     evidence = replace(evidence, cold=cold)
     if version.status.weight >= 100:
         earlier = range(memory.first - _BEFORE, memory.revision)
-        both = {"candidate": version.spec.bundle.digest, "baseline": digest}
-        loaded = loaded_arm(ledger.totals, **both, revisions=earlier)
-        evidence = replace(evidence, loaded=loaded, load=load_factor(ledger.totals, **both, revisions=earlier))
+        loaded = read_loaded(ledger.totals, candidate=version.spec.bundle.digest, baseline=digest, revisions=earlier)
+        if loaded is not None:
+            usual = memory.rate_at(loaded.revision)
+            evidence = replace(evidence, loaded=loaded.arm, load=loaded.factor, usual=usual, traffic=memory.traffic)
     if seen.quality:
         told = strata(seen.quality, candidate=version.spec.bundle.digest, baseline=digest, since=memory.first or memory.revision)
         evidence = replace(evidence, quality=told)
@@ -195,12 +204,15 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
 
 
 def _take(ledger: Ledger, memory: Memory, version: ModelVersion, seen: Seen, passed_s: float) -> bool:
-    """Add up what came; whether it came of a cold version, so that its latencies were left out. What transformers tell of times
-    before the trial is of no cold version."""
+    """Add up what came, and how much at a time; whether it came of a cold version, so that its latencies were left out. What
+    transformers tell of times before the trial is of no cold version."""
     before = ledger.totals
     came = ledger.take(list(seen.evidence or ()), with_features=False)
     services = (seen.services.get(name) for name in (version.predictor, baseline_name(version)))
     pods = [start for service in services if service is not None for start in service.starts]
+    if 0.0 < passed_s < AWAY_S:
+        live = sum(entry.requests for entry in came if entry.revision >= memory.revision and not entry.shadow)
+        memory.traffic = memory.traffic.after(live, passed_s)
     answers = any(entry.bundle == version.spec.bundle.digest and entry.requests for entry in came)
     cold = memory.warmth.look(passed_s, pods, answers=answers)
     if cold:
@@ -229,6 +241,9 @@ def _begin_stage(memory: Memory, version: ModelVersion, place: int, baseline: st
     if arm and not memory.arm:
         memory.warmth.answered_s = 0.0
     memory.warmth.left_out_s = 0.0
+    if memory.traffic.rate:
+        memory.rates = [*memory.rates, (memory.revision, round(memory.traffic.rate, 3))]
+    memory.traffic = NOTHING
     memory.place, memory.since, memory.baseline, memory.arm = place, version.status.stage_since, baseline, arm
     memory.revision = revision
     memory.told, memory.here_s, memory.requests, memory.analysis = 0.0, 0.0, 0, {}

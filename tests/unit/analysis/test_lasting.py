@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from penstock_operator.analysis import Analysis, Arm, Evidence, Move, Trial, analyse
 from penstock_operator.analysis.alpha import LATENCY, harm_threshold
 from penstock_operator.analysis.bins import coarsened
-from penstock_operator.analysis.lasting import BLOCK_S, BLOCKS, Blocks, Counted
+from penstock_operator.analysis.lasting import BLOCK_S, BLOCKS, BUSIER, Blocks, Counted
+from penstock_operator.analysis.traffic import Traffic
 from penstock_operator.model_version import Rollout
 
-LAST = Trial(rollout=Rollout(), place=3, candidate="flights-8", baseline="flights-7")
+LAST = Trial(rollout=Rollout(steps=(5, 25, 50, 100)), place=3, candidate="flights-8", baseline="flights-7")
 LOOK_S = 6.0
 
 
@@ -34,10 +35,11 @@ LOADED = Arm(units=40_000, latency=coarsened(_latencies(40_000, 1.0, 99), 16, 8)
 
 class Step:
     """The last step, a look every 6 s. Copies take 0.55 times as long as requests of an equal version; `load`: how many times as
-    long load was seen to make them."""
+    long load was seen to make them; `usual`: how many requests a second came then, 0 if that is not known."""
 
-    def __init__(self, *, rate: float = 200.0, loaded: Arm | None = LOADED, load: float = 1.0) -> None:
-        self.rate, self.loaded, self.load, self.looks = rate, loaded, load, 0
+    def __init__(self, *, rate: float = 200.0, loaded: Arm | None = LOADED, load: float = 1.0, usual: float = 0.0) -> None:
+        self.rate, self.loaded, self.load, self.usual, self.looks = rate, loaded, load, usual, 0
+        self.traffic = Traffic()
         self.remembered: dict[str, Any] = {}
         self.requests: Counter[int] = Counter()
         self.copies: Counter[int] = Counter()
@@ -46,6 +48,7 @@ class Step:
         """One more. `slower`: how many times as long requests take in these seconds; `both`: they and copies."""
         self.looks += 1
         number = round(self.rate * LOOK_S)
+        self.traffic = self.traffic.after(number, LOOK_S)
         self.requests += _latencies(number, slower * both, self.looks)
         self.copies += _latencies(number // 5, 0.55 * both, 1000 + self.looks)
         units, few = self.requests.total(), self.copies.total()
@@ -60,6 +63,8 @@ class Step:
             baseline=Arm(units=few, requests=few, latency=coarsened(self.copies, 16, per_doubling), per_doubling=per_doubling),
             loaded=self.loaded,
             load=self.load,
+            usual=self.usual,
+            traffic=self.traffic,
         )
         trial = replace(LAST, here_s=self.looks * LOOK_S)
         found = analyse(trial, evidence, self.remembered)
@@ -164,6 +169,39 @@ def test_what_slows_both_versions_is_no_harm_where_it_is_known_what_load_does(lo
 def test_twice_the_latency_is_harm_whatever_load_does_and_what_slows_both() -> None:
     step = Step(load=1 / 0.55)
     assert [step.look(2.0, both=1.2) for _ in range(20)][-1].move is Move.ROLL_BACK
+
+
+BURST = {"rate": 300.0, "load": 1.3, "usual": 200.0}
+SECONDS_A_BLOCK = round(BLOCK_S / LOOK_S)
+
+
+def test_under_more_load_than_before_no_latency_is_harm_and_no_version_waits_for_ever() -> None:
+    step = Step(**BURST)
+    found = step.looks_at([3.0] * (SECONDS_A_BLOCK * BUSIER))
+    assert [one.move for one in found[SECONDS_A_BLOCK - 1 :]] == [Move.WAIT] * (SECONDS_A_BLOCK * (BUSIER - 1)) + [Move.ADVANCE]
+    assert found[-2].sentence == (
+        "Undecided at 100 %: flights-8 has had more requests a second for 7 half minutes than flights-7 when it had most of them,"
+        " and is slower, which may be for that alone; after 8 it is no longer waited for fewer."
+    )
+    assert step.remembered["blocks"]["busier"] == BUSIER
+    # As fast under more load: no slower under as much.
+    assert _moves(Step(**BURST).looks_at([1.0] * 10)[4:]) == {Move.ADVANCE}
+
+
+@pytest.mark.parametrize("known", [{"usual": 0.0}, {"load": 1.0}, {"usual": 250.0}])
+def test_more_load_is_an_excuse_where_load_is_known_and_was_seen_to_matter(known: dict[str, float]) -> None:
+    assert Step(**BURST | known).looks_at([3.0] * 20)[-1].move is Move.ROLL_BACK
+
+
+def test_harm_under_usual_load_is_found_between_bursts() -> None:
+    step, found = Step(**BURST), []
+    for block in range(7):
+        step.rate = 300.0 if block % 2 else 200.0
+        found += step.looks_at([3.0] * SECONDS_A_BLOCK)
+        # Harm was seen, and a burst tells nothing of it.
+        assert found[-1].move is not Move.ADVANCE
+    assert found[-1].move is Move.ROLL_BACK
+    assert "in each of the last 4 half minutes, of those with no more requests a second than flights-7 had," in found[-1].sentence
 
 
 def test_errors_are_found_at_once() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from penstock.evidence.document import Entry, Latency
-from penstock_operator.analysis.loaded import ENOUGH, load_factor, loaded_arm
+from penstock_operator.analysis.loaded import ENOUGH, read_loaded
 
 OLD, NEW = "sha256:" + "a" * 64, "sha256:" + "b" * 64
 
@@ -15,8 +15,9 @@ def _entry(bundle: str, revision: int, requests: int, *, shadow: bool = False, a
 
 def _chosen(*entries: Entry, revisions: range = range(1, 9)) -> int | None:
     """The revision, of which each has a bin of its own."""
-    found = loaded_arm(entries, candidate=NEW, baseline=OLD, revisions=revisions)
-    return None if found is None else max(found.latency) - 50
+    found = read_loaded(entries, candidate=NEW, baseline=OLD, revisions=revisions)
+    assert found is None or found.revision == max(found.arm.latency) - 50
+    return None if found is None else found.revision
 
 
 STEPS = [_entry(OLD, 4, 19_000), _entry(NEW, 4, 1000), _entry(OLD, 5, 10_000), _entry(NEW, 5, 10_000)]
@@ -45,8 +46,9 @@ def test_where_few_keys_made_its_requests_it_has_few_latencies() -> None:
 
 
 def test_what_load_did_is_how_much_longer_it_took_than_the_candidate_in_the_same_moments() -> None:
-    def factor(*entries: Entry) -> float:
-        return load_factor(entries, candidate=NEW, baseline=OLD, revisions=range(1, 9))
+    def factor(*entries: Entry) -> float | None:
+        found = read_loaded(entries, candidate=NEW, baseline=OLD, revisions=range(1, 9))
+        return None if found is None else found.factor
 
     many, few = [(57, 5000)], [(49, 300)]
     loaded, light = Entry(OLD, 4, requests=5000, keys=5000), Entry(NEW, 4, requests=300, keys=300)
@@ -61,7 +63,8 @@ def test_what_load_did_is_how_much_longer_it_took_than_the_candidate_in_the_same
     assert factor(loaded, _entry(NEW, 5, 4000)) == 1.0
     light.latency = Latency([(49, 99)], [(49, 99)])
     assert factor(loaded, light) == 1.0
-    assert factor(loaded) == factor(light) == factor() == 1.0
+    assert factor(loaded) == 1.0
+    assert factor(light) is factor() is None
     # It is not quicker for having more to do.
     light.latency = Latency([(70, 300)], [(70, 300)])
     assert factor(loaded, light) == 1.0
@@ -70,6 +73,6 @@ def test_what_load_did_is_how_much_longer_it_took_than_the_candidate_in_the_same
 def test_it_is_told_in_the_wider_bins() -> None:
     wide = [(50, 2000)]
     entry = Entry(OLD, 4, requests=2000, keys=2000, latency=Latency(wide, wide, wide, 2000, [(50, 700)], 2000))
-    found = loaded_arm([entry], candidate=NEW, baseline=OLD, revisions=range(1, 9))
+    found = read_loaded([entry], candidate=NEW, baseline=OLD, revisions=range(1, 9))
     assert found is not None
-    assert (found.latency, found.per_doubling) == ({50: 2000}, 8)
+    assert (found.arm.latency, found.arm.per_doubling) == ({50: 2000}, 8)

@@ -7,7 +7,7 @@ import pytest
 
 from penstock_cli.rollout.simulate.evidence_rules import EvidenceRules, Plan
 from penstock_cli.rollout.simulate.faults import Fault
-from penstock_cli.rollout.simulate.policy import End
+from penstock_cli.rollout.simulate.policy import Decision, End
 from penstock_cli.rollout.simulate.run import Run, run
 from penstock_cli.rollout.simulate.service import Service
 from penstock_cli.rollout.simulate.trace import Scenario, Seen, Shares, Trace
@@ -65,13 +65,15 @@ class QuietBefore(Trace):
 class BusierAtLast(Trace):
     """A burst of load just as the new version gets everything: a third more for a minute. It notices, and its copies do not."""
 
-    struck = False
+    struck, burst_s = False, 60
 
     def between(self, start_s: float, end_s: float, shares: Shares) -> Seen:
         if shares.beside and not self.struck:
             self.struck = True
             first = int(start_s // SLOT_S)
-            self._weather.rate[first : first + 60 // SLOT_S] *= 1.33
+            burst = slice(first, first + self.burst_s // SLOT_S)
+            self._weather.rate[burst] *= 1.33
+            self._weather.requests[burst] = (1.33 * self._weather.requests[burst]).astype(int)
         return super().between(start_s, end_s, shares)
 
 
@@ -113,6 +115,32 @@ def test_a_faulty_version_is_taken_back_whatever_the_callers(fault: Fault, metri
 def test_a_burst_of_load_in_the_last_step_takes_no_equally_good_version_back() -> None:
     found = played(BusierAtLast, BUSY, WHOLE)
     assert [one.end for one in found] == [End.LIVE] * 3, [one.why for one in found]
+
+
+class BusierForMinutes(BusierAtLast):
+    """For longer than harm is asked to last."""
+
+    burst_s = 180
+
+
+class Forgetful(EvidenceRules):
+    """As an operator goes on that was of an older release in the steps before."""
+
+    def look(self, now_s: float, seen: Seen) -> Decision:
+        self._remembered.pop("rates", None)
+        return super().look(now_s, seen)
+
+
+def test_minutes_of_more_load_in_the_last_step_take_no_equally_good_version_back_where_it_is_known_what_came_before() -> None:
+    found = played(BusierForMinutes, BUSY, WHOLE)
+    assert [one.end for one in found] == [End.LIVE] * 3, [one.why for one in found]
+    unknown = [run(BusierForMinutes(BUSY, 900.0, seed), Forgetful(Plan(WHOLE))) for seed in range(3)]
+    assert [(one.end, one.metric) for one in unknown] == [(End.ROLLED_BACK, "latencyP99")] * 3
+
+
+def test_a_version_that_is_slow_with_all_requests_is_found_when_more_load_is_over() -> None:
+    found = played(BusierForMinutes, replace(BUSY, fault=Fault(latency=2.0, from_weight=100)), WHOLE)
+    assert [(one.end, one.metric) for one in found] == [(End.ROLLED_BACK, "latencyP99")] * 3
 
 
 class SlowAtLast(Trace):
