@@ -12,8 +12,9 @@ from penstock_operator.analysis.alpha import SHADOW_SHARES, STEP_SHARES, harm_th
 from penstock_operator.analysis.bins import coarsened
 from penstock_operator.model_version import Rollout, Shadow
 
-STEPS = Trial(rollout=Rollout(), place=0, candidate="flights-8", baseline="flights-7")
-SHADOWED = Trial(rollout=Rollout(shadow=Shadow(0.2, 500)), place=0, candidate="flights-8", baseline="flights-7")
+FOUR = (5, 25, 50, 100)
+STEPS = Trial(rollout=Rollout(steps=FOUR), place=0, candidate="flights-8", baseline="flights-7")
+SHADOWED = Trial(rollout=Rollout(steps=FOUR, shadow=Shadow(0.2, 500)), place=0, candidate="flights-8", baseline="flights-7")
 
 
 def _arm(units: int, *, failed: int = 0, slower: float = 1.0, moved: float = 0.0, calls: int = 0, seed: int = 8) -> Arm:
@@ -117,7 +118,7 @@ def test_a_shadow_goes_on_once_it_has_its_copies() -> None:
     enough = Pairs(requests=3000, units=3000, agreeing=2995, differing=5, ratios={160: 3000})
     assert analyse(SHADOWED, Evidence(candidate=Arm(), baseline=Arm(), pairs=few), {}).move is Move.WAIT
     assert analyse(SHADOWED, Evidence(candidate=Arm(), baseline=Arm(), pairs=enough), {}).move is Move.ADVANCE
-    waiting = replace(SHADOWED, rollout=Rollout(shadow=Shadow(0.2, 5000)))
+    waiting = replace(SHADOWED, rollout=Rollout(steps=FOUR, shadow=Shadow(0.2, 5000)))
     analysis = analyse(waiting, Evidence(candidate=Arm(), baseline=Arm(), pairs=enough), {})
     assert analysis.sentence == "Undecided at shadow: 3,000 requests copied of the 5,000 that shadow.minRequests asks for."
 
@@ -250,7 +251,7 @@ def test_at_100_per_cent_it_waits_until_harm_could_have_shown(candidate: Arm, ba
     assert (analysis.move, analysis.sentence) == (Move.WAIT, f"Undecided at 100 %: {why}.")
     late = replace(STEPS, place=3, elapsed_s=7200.0)
     for choice, move in (("wait", Move.WAIT), ("promote", Move.ADVANCE), ("rollBack", Move.ROLL_BACK)):
-        chosen = analyse(replace(late, rollout=Rollout(on_insufficient_traffic=choice)), evidence, {})
+        chosen = analyse(replace(late, rollout=Rollout(steps=FOUR, on_insufficient_traffic=choice)), evidence, {})
         assert chosen.move is move
         assert why in chosen.sentence
 

@@ -18,7 +18,8 @@ from penstock_operator.analysis.callers import (
 )
 from penstock_operator.model_version import Rollout
 
-TRIAL = Trial(rollout=Rollout(max_duration="10m"), place=0, candidate="flights-8", baseline="flights-7")
+FOUR = (5, 25, 50, 100)
+TRIAL = Trial(rollout=Rollout(steps=FOUR, max_duration="10m"), place=0, candidate="flights-8", baseline="flights-7")
 MINUTES = 20
 
 
@@ -97,7 +98,7 @@ def test_five_callers_with_answers_of_their_own_are_neither_harm_nor_harmless() 
     [("promote", Move.ADVANCE, "Goes on"), ("rollBack", Move.ROLL_BACK, "Rolled back"), ("wait", Move.WAIT, "Waits on")],
 )
 def test_when_time_is_up_the_user_has_chosen_and_is_told_of_the_callers(choice: str, move: Move, said: str) -> None:
-    rollout = Rollout(max_duration="10m", on_insufficient_traffic=choice)
+    rollout = Rollout(steps=FOUR, max_duration="10m", on_insufficient_traffic=choice)
     analysis = analyse(replace(TRIAL, rollout=rollout, elapsed_s=600.0), FEW, {})
     assert analysis.move is move
     assert analysis.sentence.startswith(said)
