@@ -16,10 +16,11 @@ from typing import Any
 import orjson
 
 from penstock.errors import InvalidInput
-from penstock.evidence.document import Evidence, read_evidence
+from penstock.evidence.document import Evidence
+from penstock.evidence.rereading import Rereader
 from penstock_operator.cluster import Object
 from penstock_operator.looking import is_collocated
-from penstock_operator.pod_connections import Answered, PodConnections
+from penstock_operator.pod_connections import MOST_KEPT, Answered, PodConnections
 from penstock_operator.seen import COLLOCATED_PORT, Answer
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ class PodAsker:
     def __init__(self, *, admin_port: int = 9090, timeout_s: float = 1.0) -> None:
         self._admin_port = admin_port
         self._connections = PodConnections(timeout_s=timeout_s)
+        # By uid; the one that was not used for longest goes first.
+        self._readers: dict[str, Rereader] = {}
 
     async def close(self) -> None:
         self._connections.close()
@@ -64,10 +67,17 @@ class PodAsker:
     async def _evidence(self, pod: Object) -> Evidence | None:
         found = await self._get(pod, self._admin_port, "/evidence?features=false", _EVIDENCE_BYTES)
         try:
-            return None if found is None else read_evidence(found.body)
+            return None if found is None else self._reader(_uid(pod)).read(found.body)
         except InvalidInput as error:
             log.warning("a pod's evidence cannot be read", extra={"pod": pod["metadata"]["name"], "reason": str(error)[:300]})
             return None
+
+    def _reader(self, uid: str) -> Rereader:
+        there = self._readers.pop(uid, None)
+        reader = self._readers[uid] = there if there is not None else Rereader()
+        if len(self._readers) > MOST_KEPT:
+            del self._readers[next(iter(self._readers))]
+        return reader
 
     async def _bundle(self, pod: Object, model: str) -> str | None:
         found = await self._get(pod, COLLOCATED_PORT if is_collocated(pod) else 8080, f"/v2/models/{model}")

@@ -85,6 +85,13 @@ def test_sparse_counts(some: list[tuple[int, int]], more: list[tuple[int, int]])
     assert sum(n for _, n in total) == sum(n for _, n in some) + sum(n for _, n in more)
 
 
+@pytest.mark.parametrize("later", [[], [(1, 2)], [(1, 2), (2, 9)], [(2, 3)]])
+def test_sparse_counts_that_fall_or_are_gone_are_not_believed(later: list[tuple[int, int]]) -> None:
+    assert subtract_counts([(2, 4), (1, 3)], [(1, 3), (3, 0)]) == [(2, 4)]
+    with pytest.raises(Fallen):
+        subtract_counts(later, [(1, 3)])
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.lists(entries(), max_size=3))
 def test_what_is_written_is_read(several: list[Entry]) -> None:

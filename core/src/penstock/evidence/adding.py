@@ -8,7 +8,6 @@ wrong has others. Of what came after a look of which not all halves were known (
 """
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from operator import add, sub
 from typing import TypeVar
 
@@ -94,12 +93,18 @@ def difference(later: Entry, earlier: Entry | None) -> Entry:
 
 def add_counts(several: Iterable[list[tuple[int, N]]]) -> list[tuple[int, N]]:
     """Sparse counts, or weights, added bin by bin."""
-    return sorted([(number, count) for number, count in _totals(chain.from_iterable(several)).items() if count])
+    return sorted([one for one in _totals(several).items() if one[1]])
 
 
 def subtract_counts(later: Counts, earlier: Counts) -> Counts:
     """What came to sparse counts. Raises Fallen."""
-    return sorted(_remaining(dict(later), dict(earlier)).items())
+    if not earlier:
+        return later
+    before = dict(earlier)
+    left = [(number, came) for number, count in later if (came := count - before.pop(number, 0))]
+    if any(before.values()) or (left and min([came for _, came in left]) < 0):
+        raise Fallen("a count fell")
+    return sorted(left)
 
 
 def _latency_since(later: Latency, earlier: Latency) -> Latency:
@@ -226,13 +231,17 @@ def _since(later: dict[str, Histogram], earlier: dict[str, Histogram]) -> dict[s
 
 
 def _summed(several: Iterable[dict[str, int]]) -> dict[str, int]:
-    return dict(sorted(_totals(chain.from_iterable(counts.items() for counts in several)).items()))
+    return dict(sorted(_totals(counts.items() for counts in several).items()))
 
 
-def _totals(several: Iterable[tuple[K, N]]) -> dict[K, N]:
+def _totals(several: Iterable[Iterable[tuple[K, N]]]) -> dict[K, N]:
     found: dict[K, N] = {}
-    for key, count in several:
-        found[key] = found[key] + count if key in found else count
+    for one in several:
+        if not found:
+            found = dict(one)
+            continue
+        for key, count in one:
+            found[key] = found[key] + count if key in found else count
     return found
 
 

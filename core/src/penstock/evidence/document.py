@@ -168,10 +168,15 @@ def read_evidence(body: bytes) -> Evidence:
         raise InvalidInput(f"expected {FORMAT_VERSION}, got {evidence.format_version}", field="evidence.formatVersion")
     for process in evidence.processes:
         for entry in process.entries:
-            for kind, found in (("outputs", entry.outputs), ("features", entry.features)):
-                for name, histogram in found.items():
-                    for counts in (histogram.counts, histogram.keys or histogram.counts):
-                        if len(counts) != histogram.bins.size:
-                            what = f"expected {histogram.bins.size} counts, got {len(counts)}"
-                            raise InvalidInput(what, field=f"evidence.{kind}.{name[:80]}")
+            check_bins(entry)
     return evidence
+
+
+def check_bins(entry: Entry) -> None:
+    """Raises InvalidInput for a histogram that has more or fewer counts than bins."""
+    for kind, found in (("outputs", entry.outputs), ("features", entry.features)):
+        for name, histogram in found.items():
+            for counts in (histogram.counts, histogram.keys or histogram.counts):
+                if len(counts) != histogram.bins.size:
+                    what = f"expected {histogram.bins.size} counts, got {len(counts)}"
+                    raise InvalidInput(what, field=f"evidence.{kind}.{name[:80]}")

@@ -39,18 +39,17 @@ class Ledger(msgspec.Struct):
     doubted: int = 0
 
     def take(self, pods: list[Evidence], *, young_s: float = YOUNG_S, with_features: bool = True) -> list[Entry]:
-        """One look at every pod that answered; what came since the last one, of all of them. `with_features`: keep histograms of
-        features, which are most of a ledger's bytes."""
+        """One look at every pod that answered; what came since the last one, of each process. `with_features`: keep histograms
+        of features, which are most of a ledger's bytes."""
         self.looks += 1
         came: list[Entry] = []
         for pod in pods:
             for process in pod.processes:
                 came.extend(self._came(process, young_s, with_features))
-        new = merged(came)
-        self.totals = merged([*self.totals, *new])
+        self.totals = merged([*self.totals, *came])
         while len(self.known) > MAX_PROCESSES:
             del self.known[min(self.known, key=lambda incarnation: self.known[incarnation].look)]
-        return new
+        return came
 
     def forget(self, bundles: set[str]) -> None:
         """Drop the totals of all bundles but these: those of rollouts that are over."""

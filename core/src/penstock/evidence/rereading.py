@@ -1,0 +1,64 @@
+"""A pod's answers to `GET /evidence`, one after the other: an entry that is byte for byte what it was is not read again.
+
+    answer --entries as bytes--> those of the answer before, as they are | the others, decoded --> Evidence
+
+A pod goes on telling the entries of up to eight routes before its last, which change no more, and is asked every few seconds.
+
+Invariant: what is read of an answer is what `read_evidence` makes of it. Entries are shared with the answer before: nobody
+changes one.
+"""
+
+from typing import Any
+
+import msgspec
+
+from penstock.errors import InvalidInput
+from penstock.evidence.document import FORMAT_VERSION, Entry, Evidence, Process, check_bins
+
+
+class _Process(msgspec.Struct):
+    incarnation: str
+    age_s: float
+    entries: list[msgspec.Raw] = []
+
+
+class _Told(msgspec.Struct, rename="camel"):
+    model: str
+    processes: list[_Process] = []
+    format_version: int = FORMAT_VERSION
+    route: Any = None
+
+
+_answers = msgspec.json.Decoder(_Told)
+_entries = msgspec.json.Decoder(Entry)
+
+
+class Rereader:
+    """Of one pod."""
+
+    def __init__(self) -> None:
+        self._last: dict[bytes, Entry] = {}
+
+    def read(self, body: bytes) -> Evidence:
+        """The pod's next answer. Raises InvalidInput for one that is not evidence, or has a later format."""
+        read: dict[bytes, Entry] = {}
+        try:
+            told = _answers.decode(body)
+            processes = [
+                Process(one.incarnation, one.age_s, [self._entry(bytes(entry), read) for entry in one.entries])
+                for one in told.processes
+            ]
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidInput(f"not a pod's evidence: {error}", field="evidence") from None
+        if told.format_version != FORMAT_VERSION:
+            raise InvalidInput(f"expected {FORMAT_VERSION}, got {told.format_version}", field="evidence.formatVersion")
+        self._last = read
+        return Evidence(told.model, processes, route=told.route)
+
+    def _entry(self, text: bytes, read: dict[bytes, Entry]) -> Entry:
+        entry = self._last.get(text)
+        if entry is None:
+            entry = _entries.decode(text)
+            check_bins(entry)
+        read[text] = entry
+        return entry
