@@ -15,7 +15,6 @@ import heapq
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 
 from penstock_operator.apply import Outcome, carry_out
@@ -214,9 +213,12 @@ class Controller:
             if len(self._working) < _AT_ONCE and (found := self._ready(now)) is not None:
                 return found
             self._wake.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, self._next_at(now + _IDLE_S) - now)):
-                    await self._wake.wait()
+            # Not a timeout, which cancels and raises: this is how most waits end.
+            timer = asyncio.get_running_loop().call_later(max(0.0, self._next_at(now + _IDLE_S) - now), self._wake.set)
+            try:
+                await self._wake.wait()
+            finally:
+                timer.cancel()
 
     def _next_at(self, latest: float) -> float:
         """When the next model's time comes. What is being worked on wakes the loop when it is done."""

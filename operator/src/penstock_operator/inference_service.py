@@ -182,8 +182,8 @@ def _probes() -> dict[str, Any]:
     }
 
 
-def read_service(document: dict[str, Any]) -> InferenceService:
-    """What an InferenceService says."""
+def read_service(document: dict[str, Any], starts: tuple[str, ...] = ()) -> InferenceService:
+    """What an InferenceService says; `starts`: of its pods."""
     metadata, spec = document["metadata"], document.get("spec") or {}
     status = document.get("status") or {}
     conditions = {c.get("type"): c for c in status.get("conditions") or []}
@@ -201,6 +201,7 @@ def read_service(document: dict[str, Any]) -> InferenceService:
         made=(metadata.get("labels") or {}).get(MADE_BY) == "operator",
         routes=bool(spec.get("transformer")) or collocated,
         ready=ready.get("status") == "True" and current,
+        starts=starts,
         deleting=bool(metadata.get("deletionTimestamp")),
         message=_why(conditions, status),
         document=document,

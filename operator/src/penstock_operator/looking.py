@@ -10,7 +10,6 @@ is decided on a look at the API server itself.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from penstock.evidence.document import Evidence
@@ -34,6 +33,7 @@ from penstock_operator.verification_job import MODEL_LABEL, VERSION_LABEL, read_
 _T = TypeVar("_T")
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 COLLOCATED = "transformer-container"
+_NO_BUNDLES: Mapping[str, str] = {}
 
 
 class Reader(Protocol):
@@ -116,10 +116,15 @@ async def look(
     holding = [pod for pod in callers if _holds(pod) and _is_ready(pod)[0] and not pod["metadata"].get("deletionTimestamp")]
     running = [pod for pod in routing if _is_running(pod)]
     due = with_evidence and any(is_due(version, now) for version in versions)
-    (answers, told, quality), bundles = await asyncio.gather(
-        _asked(asker, running, model, due=due), asker.bundles(holding, model)
-    )
+    asking, bundles = _asked(asker, running, model, due=due), _NO_BUNDLES
+    # Where versions answer nobody is asked, and a task for it would cost as much as a pod's answer.
+    if holding:
+        (answers, told, quality), bundles = await asyncio.gather(asking, asker.bundles(holding, model))
+    else:
+        answers, told, quality = await asking
     theirs = await _of_versions(reader, namespace, versions, services)
+    # Of one that was verified its job says nothing any more.
+    verifying = {version.job for version in versions if stage_of(version) is Stage.VERIFYING}
     return Seen(
         namespace=namespace,
         model=model,
@@ -127,7 +132,7 @@ async def look(
         versions=versions,
         service=read_service(service) if service is not None else None,
         services={one.name: one for one in theirs if one.name != model},
-        jobs={job["metadata"]["name"]: read_job(job, _of_job(ours, job)) for job in jobs},
+        jobs={name: read_job(job, _of_job(ours, job)) for job in jobs if (name := job["metadata"]["name"]) in verifying},
         scalers=await _scalers(reader, namespace, model) if with_scalers else {},
         route=read_route_document(route) if route is not None else None,
         pods=tuple(_pod(pod, answers.get(pod["metadata"]["uid"]), silence, now) for pod in routing),
@@ -145,8 +150,8 @@ async def _asked(
     """What transformers say of their routes; where that is due, what they and the logs' sinks tell of requests, else None."""
     if not due:
         return await asker.routes(pods), None, None
-    (answers, told), quality = await asyncio.gather(asker.routes_and_evidence(pods), asker.quality(model))
-    return answers, told, quality
+    answers, told = await asker.routes_and_evidence(pods)
+    return answers, told, await asker.quality(model)
 
 
 async def _labelled(reader: Reader, namespace: str, model: str) -> list[list[Object]]:
@@ -191,7 +196,7 @@ async def _of_versions(
     """The versions' InferenceServices, with which pods of each have started."""
     named = await _named(reader, namespace, versions, labelled)
     started = await _started(reader, namespace, versions)
-    return [replace(read_service(one), starts=started.get(one["metadata"]["name"], ())) for one in named]
+    return [read_service(one, started.get(one["metadata"]["name"], ())) for one in named]
 
 
 async def _named(reader: Reader, namespace: str, versions: Iterable[ModelVersion], labelled: list[Object]) -> list[Object]:

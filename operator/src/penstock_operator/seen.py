@@ -163,11 +163,11 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One model. `now` in seconds since 1970. `service` is the InferenceService that callers reach; `services` and `jobs` are the
-    versions', by name, and so are `scalers`; `held`: the digests that pods of the user's own predictor hold, with how many ready
-    pods each; `collocated`: these are the transformers' pods. `evidence`: of the pods that told it; None if they were not asked.
-    `quality`: what logs' sinks told of outcomes, empty if they told nothing; None where no sink is known. `refused`: what the API
-    server did not take when it was last given it."""
+    """One model. `now` in seconds since 1970. `service` is the InferenceService that callers reach; `services` and `scalers` are
+    the versions', by name, and `jobs` those of versions that are being verified; `held`: the digests that pods of the user's own
+    predictor hold, with how many ready pods each; `collocated`: these are the transformers' pods. `evidence`: of the pods that
+    told it; None if they were not asked. `quality`: what logs' sinks told of outcomes, empty if they told nothing; None where no
+    sink is known. `refused`: what the API server did not take when it was last given it."""
 
     namespace: str
     model: str

@@ -4,10 +4,11 @@ import asyncio
 
 import pytest
 
-from penstock_operator.cluster import MODEL_VERSIONS
+from penstock_operator.cluster import JOBS, MODEL_VERSIONS
 from penstock_operator.judgement import LOOK_S, due_in_s, is_due, look_s
+from penstock_operator.looking import Silence, look
 from penstock_operator.model_version import ModelVersion, read_model_version
-from penstock_operator.simulation.watched_cluster import NAMESPACE
+from penstock_operator.simulation.watched_cluster import MODEL, NAMESPACE
 from penstock_operator.simulation.world import World
 
 
@@ -47,3 +48,19 @@ def test_a_version_that_is_not_on_trial_is_never_due() -> None:
     world, _ = on_trial()
     live = read_model_version(world.cluster.objects[MODEL_VERSIONS.plural, NAMESPACE, "flights-1"])
     assert not is_due(live, world.now + 3600.0)
+
+
+def test_of_a_version_that_is_verified_the_job_is_read_no_more() -> None:
+    world, _ = on_trial()
+
+    def jobs() -> tuple[set[str], set[str]]:
+        """Those that there are, and those that a look has read."""
+        names = [name for plural, _, name in world.cluster.objects if plural == MODEL_VERSIONS.plural]
+        seen = asyncio.run(look(world.cluster, world, Silence(), NAMESPACE, MODEL, names, world.now))
+        return {name for plural, _, name in world.cluster.objects if plural == JOBS.plural}, set(seen.jobs)
+
+    assert jobs() == ({"flights-1-verify", "flights-2-verify"}, set())
+    world.add_version("flights-3", "sha256:" + "c" * 64)
+    for _ in range(3):
+        asyncio.run(world.operate())
+    assert jobs() == ({"flights-1-verify", "flights-2-verify", "flights-3-verify"}, {"flights-3-verify"})
