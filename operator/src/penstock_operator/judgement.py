@@ -51,6 +51,8 @@ TELL_S = 30.0
 AWAY_S = 45.0
 """What counts of the time between two looks, at most: a trial that was paused, or had no operator, has not used up its time, and
 a clock that is an hour ahead of the last operator's makes no hour."""
+_RATES = 32
+"""Stages whose load is remembered: more than a rollout has steps, unless its pods are deleted again and again."""
 _ON_TRIAL = frozenset({Stage.SHADOW, Stage.CANARY, Stage.PROMOTING})
 
 
@@ -242,7 +244,7 @@ def _begin_stage(memory: Memory, version: ModelVersion, place: int, baseline: st
         memory.warmth.answered_s = 0.0
     memory.warmth.left_out_s = 0.0
     if memory.traffic.rate:
-        memory.rates = [*memory.rates, (memory.revision, round(memory.traffic.rate, 3))]
+        memory.rates = [*memory.rates, (memory.revision, round(memory.traffic.rate, 3))][-_RATES:]
     memory.traffic = NOTHING
     memory.place, memory.since, memory.baseline, memory.arm = place, version.status.stage_since, baseline, arm
     memory.revision = revision
