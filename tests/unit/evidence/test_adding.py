@@ -1,5 +1,6 @@
 """Sums of many processes and differences of two looks, as properties of any counts."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +91,38 @@ def test_sparse_counts_that_fall_or_are_gone_are_not_believed(later: list[tuple[
     assert subtract_counts([(2, 4), (1, 3)], [(1, 3), (3, 0)]) == [(2, 4)]
     with pytest.raises(Fallen):
         subtract_counts(later, [(1, 3)])
+
+
+# As no pod that is right tells them: bins more than once, in any order, and some that hold none.
+LOOSE = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), max_size=6)
+
+
+def totals(counts: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    summed = Counter[int]()
+    for number, count in counts:
+        summed[number] += count
+    return sorted((number, count) for number, count in summed.items() if count)
+
+
+@given(st.lists(LOOSE, max_size=3))
+def test_bins_that_are_told_more_than_once_are_added_up(several: list[list[tuple[int, int]]]) -> None:
+    assert add_counts(several) == totals([one for counts in several for one in counts])
+
+
+@given(LOOSE, LOOSE, st.randoms())
+def test_what_came_to_bins_that_are_told_more_than_once(
+    earlier: list[tuple[int, int]], more: list[tuple[int, int]], random: Any
+) -> None:
+    later = [*earlier, *more]
+    random.shuffle(later)
+    assert subtract_counts(later, earlier) == subtract_counts(totals(later), earlier) == totals(more)
+
+
+def test_counts_below_nothing_are_not_believed() -> None:
+    with pytest.raises(Fallen):
+        subtract_counts([(1, -2)], [])
+    with pytest.raises(Fallen):
+        subtract_counts([(1, 2), (1, 3)], [(1, 6)])
 
 
 @settings(max_examples=20, deadline=None)

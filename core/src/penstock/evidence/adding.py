@@ -7,7 +7,7 @@ those of the first of its name is left out: counts of other bins cannot be added
 wrong has others. Of what came after a look of which not all halves were known (`halves`), none is.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from operator import add, sub
 from typing import TypeVar
 
@@ -98,12 +98,14 @@ def add_counts(several: Iterable[list[tuple[int, N]]]) -> list[tuple[int, N]]:
 
 def subtract_counts(later: Counts, earlier: Counts) -> Counts:
     """What came to sparse counts. Raises Fallen."""
-    if not earlier:
-        return later
+    if not later and not earlier:
+        return []
     before = dict(earlier)
+    repeated = len(before) < len(earlier)
     left = [(number, came) for number, count in later if (came := count - before.pop(number, 0))]
-    if any(before.values()) or (left and min([came for _, came in left]) < 0):
-        raise Fallen("a count fell")
+    # Mostly few are left: what is wrong, or told in pieces, shows in these, and no dict of all the later ones is needed.
+    if repeated or any(before.values()) or (left and (min([came for _, came in left]) < 0 or len(dict(left)) < len(left))):
+        left = list(_remaining(_totals([later]), _totals([earlier])).items())
     return sorted(left)
 
 
@@ -234,12 +236,15 @@ def _summed(several: Iterable[dict[str, int]]) -> dict[str, int]:
     return dict(sorted(_totals(counts.items() for counts in several).items()))
 
 
-def _totals(several: Iterable[Iterable[tuple[K, N]]]) -> dict[K, N]:
+def _totals(several: Iterable[Collection[tuple[K, N]]]) -> dict[K, N]:
     found: dict[K, N] = {}
     for one in several:
         if not found:
             found = dict(one)
-            continue
+            if len(found) == len(one):
+                continue
+            # A key more than once: from the beginning, one by one.
+            found = {}
         for key, count in one:
             found[key] = found[key] + count if key in found else count
     return found
