@@ -1,12 +1,13 @@
 """A pod's answers one after the other: read as each by itself, and what did not change not again."""
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
 
 from penstock.errors import InvalidInput
-from penstock.evidence.document import Entry, Evidence, Histogram, read_evidence
+from penstock.evidence.document import FORMAT_VERSION, Entry, Evidence, Histogram, Process, read_evidence
 from penstock.evidence.rereading import Rereader
 
 Make = Callable[..., Entry]
@@ -31,6 +32,18 @@ def test_processes_are_apart_however_alike_they_are(entry: Make, pod: Pod) -> No
     both = [*pod("a", entry(3)).processes, *pod("b", entry(3), age_s=5.0).processes]
     body = msgspec.json.encode(Evidence("flights", both))
     assert Rereader().read(body) == read_evidence(body)
+
+
+def test_every_field_of_an_answer_and_of_a_process_is_read() -> None:
+    # A value of its own for each, so that a field that is added to the document and forgotten in the reading is missed.
+    values = {str: "a", float: 61.5, int: FORMAT_VERSION, Any: {"revision": 2}}
+
+    def filled(kind: type[Any], **given: Any) -> Any:
+        rest = {field.name: values[field.type] for field in msgspec.structs.fields(kind) if field.name not in given}
+        return kind(**rest, **given)
+
+    told = filled(Evidence, processes=[filled(Process, entries=[])])
+    assert Rereader().read(msgspec.json.encode(told)) == told
 
 
 def test_what_cannot_be_read_is_refused_and_the_next_answer_is_not(entry: Make, pod: Pod) -> None:

@@ -8,25 +8,19 @@ Invariant: what is read of an answer is what `read_evidence` makes of it. Entrie
 changes one.
 """
 
-from typing import Any
-
 import msgspec
+from msgspec.structs import asdict
 
 from penstock.errors import InvalidInput
 from penstock.evidence.document import FORMAT_VERSION, Entry, Evidence, Process, check_bins
 
 
-class _Process(msgspec.Struct):
-    incarnation: str
-    age_s: float
-    entries: list[msgspec.Raw] = []
+class _Process(Process):
+    entries: list[msgspec.Raw] = []  # type: ignore[assignment] # as yet unread
 
 
-class _Told(msgspec.Struct, rename="camel"):
-    model: str
-    processes: list[_Process] = []
-    format_version: int = FORMAT_VERSION
-    route: Any = None
+class _Told(Evidence):
+    processes: list[_Process] = []  # type: ignore[assignment] # their entries are
 
 
 _answers = msgspec.json.Decoder(_Told)
@@ -45,7 +39,7 @@ class Rereader:
         try:
             told = _answers.decode(body)
             processes = [
-                Process(one.incarnation, one.age_s, [self._entry(bytes(entry), read) for entry in one.entries])
+                Process(**{**asdict(one), "entries": [self._entry(bytes(entry), read) for entry in one.entries]})
                 for one in told.processes
             ]
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -53,7 +47,7 @@ class Rereader:
         if told.format_version != FORMAT_VERSION:
             raise InvalidInput(f"expected {FORMAT_VERSION}, got {told.format_version}", field="evidence.formatVersion")
         self._last = read
-        return Evidence(told.model, processes, route=told.route)
+        return Evidence(**{**asdict(told), "processes": processes})
 
     def _entry(self, text: bytes, read: dict[bytes, Entry]) -> Entry:
         entry = self._last.get(text)
