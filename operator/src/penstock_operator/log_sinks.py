@@ -45,13 +45,17 @@ class SinkAsker(PodAsker):
     async def quality(self, model: str) -> Sequence[QualityDocument] | None:
         if not self._sinks:
             return None
-        now_s = time.monotonic()
-        asked_s, known = self._known.get(model, (float("-inf"), []))
-        if now_s - asked_s >= self._every_s:
+        if self.is_quality_due(model):
+            now_s = time.monotonic()
             told = await asyncio.gather(*(self._told(sink, model) for sink in self._sinks))
-            known = [one for one in told if one is not None]
-            self._known[model] = now_s, known
-        return known
+            self._known[model] = now_s, [one for one in told if one is not None]
+        return self._known[model][1]
+
+    def is_quality_due(self, model: str) -> bool:
+        if not self._sinks:
+            return False
+        known = self._known.get(model)
+        return known is None or time.monotonic() - known[0] >= self._every_s
 
     async def _told(self, sink: str, model: str) -> QualityDocument | None:
         try:

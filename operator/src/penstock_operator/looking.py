@@ -59,6 +59,10 @@ class Asker(Protocol):
         """Answers to GET /quality of the logs' sinks; None where none is known."""
         ...
 
+    def is_quality_due(self, model: str) -> bool:
+        """Whether `quality` would ask a sink now: not where none is known, or where they were asked a moment ago."""
+        ...
+
     async def bundles(self, pods: Sequence[Object], model: str) -> Mapping[str, str]:
         """Digests of the bundles that predictor pods hold, by the pods' uids; empty for a server that knows no bundles."""
         ...
@@ -150,6 +154,10 @@ async def _asked(
     """What transformers say of their routes; where that is due, what they and the logs' sinks tell of requests, else None."""
     if not due:
         return await asker.routes(pods), None, None
+    if asker.is_quality_due(model):
+        # Beside the pods: a sink that is silent is waited for as long as a pod, or longer.
+        (answers, told), quality = await asyncio.gather(asker.routes_and_evidence(pods), asker.quality(model))
+        return answers, told, quality
     answers, told = await asker.routes_and_evidence(pods)
     return answers, told, await asker.quality(model)
 

@@ -66,3 +66,28 @@ def test_what_sinks_tell_is_known_and_who_is_silent_is_said_once(caplog: pytest.
 
 def test_without_sinks_nothing_is_known_of_outcomes() -> None:
     assert asyncio.run(ask()) is None
+
+
+def test_a_sink_is_asked_again_when_its_answer_is_old() -> None:
+    asked: list[str] = []
+
+    async def tells(request: web.Request) -> web.Response:
+        asked.append(request.query["model"])
+        return web.Response(body=msgspec.json.encode(TOLD))
+
+    async def due(every_s: float) -> tuple[bool, bool]:
+        async with sink(tells) as one:
+            asker = SinkAsker(sinks=[one], sink_timeout_s=30.0, sink_every_s=every_s)
+            try:
+                before = asker.is_quality_due("flights")
+                assert await asker.quality("flights") == [TOLD]
+                after = asker.is_quality_due("flights")
+                assert await asker.quality("flights") == [TOLD]
+            finally:
+                await asker.close()
+        return before, after
+
+    assert asyncio.run(due(every_s=3600.0)) == (True, False)
+    assert asked == ["flights"]
+    assert asyncio.run(due(every_s=0.0)) == (True, True)
+    assert asked == ["flights"] * 3

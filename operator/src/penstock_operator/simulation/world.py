@@ -124,6 +124,9 @@ class World:
     async def quality(self, model: str) -> Sequence[QualityDocument] | None:  # noqa: ARG002 - the port's
         return self.outcomes
 
+    def is_quality_due(self, model: str) -> bool:  # noqa: ARG002 - the port's
+        return self.outcomes is not None
+
     async def bundles(self, pods: Sequence[Object], model: str) -> Mapping[str, str]:  # noqa: ARG002 - the port's
         return {pod["metadata"]["uid"]: self.own_digest for pod in pods}
 
