@@ -7,21 +7,26 @@ nonparametric, nonasymptotic confidence sequences"; Waudby-Smith & Ramdas 2024, 
 betting"). The price is the log of the share of the size that fits best.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import exp, inf, log
 
 NEVER = -inf
 """The log of 0: capital that is gone, or evidence that there cannot be."""
 
 
-def log_sum(logs: Iterable[float]) -> float:
+def log_sum(logs: Sequence[float]) -> float:
     """log of the sum of exp; -inf of nothing."""
-    values = list(logs)
-    greatest = max(values, default=NEVER)
+    if len(logs) == 2:
+        # Most are of two, and the greater one's exp is 1: the same floats as below for a quarter of the time.
+        first, second = logs
+        greatest, least = (first, second) if first >= second else (second, first)
+        if NEVER < greatest < inf:
+            return greatest + log(1.0 + exp(least - greatest))
+    greatest = max(logs, default=NEVER)
     if greatest == NEVER:
         return NEVER
     # A list: a generator costs as much again as the sum of these few.
-    return greatest + log(sum([exp(value - greatest) for value in values]))
+    return greatest + log(sum([exp(value - greatest) for value in logs]))
 
 
 def log_mean(weighted: Iterable[tuple[float, float]]) -> float:

@@ -149,7 +149,7 @@ def _log_e_all(pairs: Sequence[Pair], margin: float, centre: float, bets: Bets) 
     # Each stretch's capital of a bet has the bet's weight in it: it counts once.
     extra = len(told) - 1
     summed = zip(*(_capitals(pair, margin, centre, bets) for pair in told), strict=True)
-    return log_sum(sum(logs) - extra * log(weight) for logs, (_, weight) in zip(summed, bets, strict=True))
+    return log_sum([sum(logs) - extra * log(weight) for logs, (_, weight) in zip(summed, bets, strict=True)])
 
 
 def _capitals(pair: Pair, margin: float, centre: float, bets: Bets) -> list[float]:
