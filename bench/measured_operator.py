@@ -3,6 +3,7 @@
     async with measured_operator(server, folder) as operator:
         await operator.add(versions, "Live")
         cpu_s(operator.pid)
+        operator.spent()         of one that is `timed`: what of that its judgements took
 
 What it says goes into a log, whose end is printed when something that is waited for does not come.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from operator_surroundings import NAMESPACE, Surroundings, cluster_of
 from operator_traffic import Traffic
+from timed_operator import Spent, make_file, read_spent
 
 from penstock.testing.kubernetes import KubernetesServer
 from penstock.testing.servers import free_port
@@ -27,6 +29,8 @@ from penstock_operator.kube_cluster import KubeCluster
 # The first of an operator's life: it has to read everything, and the caches of the API server are cold.
 LIMIT_S = 600.0
 AT_ONCE = 20
+_PLAIN = ("-m", "penstock_operator")
+_TIMED = str(Path(__file__).with_name("timed_operator.py"))
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,16 @@ class MeasuredOperator:
     surroundings: Surroundings
     process: "subprocess.Popen[bytes]"
     log: Path
+    times: Path | None
 
     @property
     def pid(self) -> int:
         """Of its process."""
         return self.process.pid
+
+    def spent(self) -> dict[str, Spent]:
+        """The processor's time that its judgements have taken; nothing of one that is not timed."""
+        return read_spent(self.times) if self.times is not None else {}
 
     async def versions(self) -> list[Object]:
         """All ModelVersions."""
@@ -70,17 +79,21 @@ class MeasuredOperator:
 
 @asynccontextmanager
 async def measured_operator(
-    server: KubernetesServer, folder: Path, traffic: Traffic | None = None
+    server: KubernetesServer, folder: Path, traffic: Traffic | None = None, *, timed: bool = False
 ) -> AsyncIterator[MeasuredOperator]:
-    """An operator from its start to its end, with `traffic` as what the transformers count."""
+    """An operator from its start to its end, with `traffic` as what the transformers count. `timed`: its judgements are."""
     port = free_port()
     cluster = await cluster_of(server, folder)
     surroundings = Surroundings(cluster, port, traffic)
     await surroundings.start()
-    log = folder / "operator.log"
-    process = _start(folder / "kubeconfig", port, log)
+    log, times = folder / "operator.log", folder / "operator.times" if timed else None
+    program: tuple[str, ...] = _PLAIN
+    if times is not None:
+        make_file(times)
+        program = (_TIMED, str(times))
+    process = _start(program, folder / "kubeconfig", port, log)
     try:
-        yield MeasuredOperator(cluster, surroundings, process, log)
+        yield MeasuredOperator(cluster, surroundings, process, log, times)
     finally:
         process.kill()
         process.wait()
@@ -88,9 +101,9 @@ async def measured_operator(
         await cluster.close()
 
 
-def _start(kubeconfig: Path, transformer_port: int, log: Path) -> "subprocess.Popen[bytes]":
+def _start(program: tuple[str, ...], kubeconfig: Path, transformer_port: int, log: Path) -> "subprocess.Popen[bytes]":
     options = [f"--kubeconfig={kubeconfig}", "--lease_namespace=default", f"--transformer_admin_port={transformer_port}"]
-    command = [sys.executable, "-m", "penstock_operator", *options, f"--http_port={free_port()}", "--admin_port=0"]
+    command = [sys.executable, *program, *options, f"--http_port={free_port()}", "--admin_port=0"]
     with log.open("wb") as output:
         return subprocess.Popen(command, stdout=output, stderr=output)
 
