@@ -2,7 +2,7 @@
 
     candidate's status, roles --wanted_digest--> an InferenceService of its own --ready--> status.baseline --> an arm of the route
 
-The candidate at 5 % has few requests and new pods, the version before 95 % and pods that are warm and full. With a baseline the
+The candidate at 10 % has few requests and new pods, the version before 90 % and pods that are warm and full. With a baseline the
 two that are compared have equally many pods, equally old, with equally many requests.
 
 Invariant: pods come into the trial before its first step or not at all, and those that are out of it do not come back: within a
