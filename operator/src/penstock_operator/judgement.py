@@ -25,7 +25,7 @@ from penstock_operator.analysis.decision import BLOCKS_KEPT
 from penstock_operator.analysis.loaded import read_loaded
 from penstock_operator.analysis.merged import stage_evidence
 from penstock_operator.analysis.outcomes import strata
-from penstock_operator.analysis.traffic import NOTHING, Traffic
+from penstock_operator.analysis.traffic import NOTHING, Traffic, came_between
 from penstock_operator.baseline import ARM, baseline_name, before_it, is_compared
 from penstock_operator.clock import read_moment
 from penstock_operator.ledger_text import read_ledger
@@ -51,8 +51,8 @@ TELL_S = 30.0
 AWAY_S = 45.0
 """What counts of the time between two looks, at most: a trial that was paused, or had no operator, has not used up its time, and
 a clock that is an hour ahead of the last operator's makes no hour."""
-_RATES = 32
-"""Stages whose load is remembered: more than a rollout has steps, unless its pods are deleted again and again."""
+_STAGES = 32
+"""Whose load is remembered, the last ones: more than a rollout should have. Of one that began earlier no load is known."""
 _ON_TRIAL = frozenset({Stage.SHADOW, Stage.CANARY, Stage.PROMOTING})
 
 
@@ -63,7 +63,7 @@ class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     long the version on trial has been seen to get requests in this stage, `requests` of them. `ledger`: text in a status that
     was read, a `Ledger` in one that has not been written. `drift`: which answers were far from those of training when words were
     last found. `begun`: how many times each place has begun, by its number in words; `warmth`: of the pods on trial. `traffic`:
-    what both versions answered in this stage; `rates`: requests a second in those before, each with its first revision."""
+    what both versions answered in this stage; `requests_per_s`: in those before, each with its first revision; 0 if not known."""
 
     ledger: str | Ledger = ""
     place: int = -1
@@ -82,11 +82,11 @@ class Memory(msgspec.Struct, rename="camel", omit_defaults=True):
     begun: dict[str, int] = {}
     warmth: Warmth = msgspec.field(default_factory=Warmth)
     traffic: Traffic = NOTHING
-    rates: list[tuple[int, float]] = []
+    requests_per_s: list[tuple[int, float]] = []
 
-    def rate_at(self, revision: int) -> float:
-        """Requests a second in the stage before this one that had a revision of the route; 0 if that is not known."""
-        return next((rate for first, rate in reversed(self.rates) if first <= revision), 0.0)
+    def requests_per_s_at(self, revision: int) -> float:
+        """Those in the stage before this one that had a revision of the route; 0 if that is not known."""
+        return next((per_s for first, per_s in reversed(self.requests_per_s) if first <= revision), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +177,13 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
         earlier = range(memory.first - _BEFORE, memory.revision)
         loaded = read_loaded(ledger.totals, candidate=version.spec.bundle.digest, baseline=digest, revisions=earlier)
         if loaded is not None:
-            usual = memory.rate_at(loaded.revision)
-            evidence = replace(evidence, loaded=loaded.arm, load=loaded.factor, usual=usual, traffic=memory.traffic)
+            evidence = replace(
+                evidence,
+                loaded=loaded.arm,
+                load=loaded.factor,
+                usual_requests_per_s=memory.requests_per_s_at(loaded.revision),
+                traffic=memory.traffic,
+            )
     if seen.quality:
         told = strata(seen.quality, candidate=version.spec.bundle.digest, baseline=digest, since=memory.first or memory.revision)
         evidence = replace(evidence, quality=told)
@@ -208,13 +213,11 @@ def judge(version: ModelVersion, baseline: ModelVersion | None, seen: Seen) -> J
 def _take(ledger: Ledger, memory: Memory, version: ModelVersion, seen: Seen, passed_s: float) -> bool:
     """Add up what came, and how much at a time; whether it came of a cold version, so that its latencies were left out. What
     transformers tell of times before the trial is of no cold version."""
-    before = ledger.totals
+    before, known = ledger.totals, dict(ledger.known)
     came = ledger.take(list(seen.evidence or ()), with_features=False)
     services = (seen.services.get(name) for name in (version.predictor, baseline_name(version)))
     pods = [start for service in services if service is not None for start in service.starts]
-    if 0.0 < passed_s < AWAY_S:
-        live = sum(entry.requests for entry in came if entry.revision >= memory.revision and not entry.shadow)
-        memory.traffic = memory.traffic.after(live, passed_s)
+    memory.traffic = memory.traffic.after(*came_between(known, ledger.known, memory.revision))
     answers = any(entry.bundle == version.spec.bundle.digest and entry.requests for entry in came)
     cold = memory.warmth.look(passed_s, pods, answers=answers)
     if cold:
@@ -243,8 +246,9 @@ def _begin_stage(memory: Memory, version: ModelVersion, place: int, baseline: st
     if arm and not memory.arm:
         memory.warmth.answered_s = 0.0
     memory.warmth.left_out_s = 0.0
-    if memory.traffic.rate:
-        memory.rates = [*memory.rates, (memory.revision, round(memory.traffic.rate, 3))][-_RATES:]
+    if memory.place >= 0:
+        came = memory.revision, round(memory.traffic.requests_per_s, 3)
+        memory.requests_per_s = [*memory.requests_per_s, came][-_STAGES:]
     memory.traffic = NOTHING
     memory.place, memory.since, memory.baseline, memory.arm = place, version.status.stage_since, baseline, arm
     memory.revision = revision

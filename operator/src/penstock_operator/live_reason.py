@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock_operator.analysis.alpha import ERROR_RATE
+from penstock_operator.analysis.decision import OPEN
 from penstock_operator.analysis.nouns import none_found
 from penstock_operator.analysis.words import several
 from penstock_operator.judgement import verdicts_of
@@ -26,7 +27,8 @@ def live_by_evidence(said: str, verdicts: Mapping[str, Any], since: str) -> tupl
     text = f"after {several(requests, 'request')} at 100 %: {said}"
     if numbers:
         text += f" {numbers[:1].upper()}{numbers[1:]}."
-    return _kept(text + none_found(tests), verdicts, since)
+    undecided = analysis.get(OPEN) or ()
+    return _kept(text + none_found([test for test in tests if test not in undecided]), verdicts, since)
 
 
 def live_by_hand(version: ModelVersion, since: str) -> tuple[str, dict[str, Any]]:

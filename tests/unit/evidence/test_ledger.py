@@ -52,6 +52,14 @@ def test_a_pod_that_answers_zeros_takes_nothing_away(entry: Make, pod: Pod, dige
     assert (requests(ledger, digest), ledger.doubted) == (18, 1)
 
 
+def test_what_came_of_a_process_came_since_it_was_last_believed(entry: Make, pod: Pod) -> None:
+    ledger, ages = Ledger(), []
+    for age_s, told in ((100, 10), (106, 0), (112, 12), (118, None), (124, 14)):
+        ledger.take([pod("a", *([] if told is None else [entry(told)]), age_s=age_s)])
+        ages.append(ledger.known["a"].age_s)
+    assert ages == [100, 100, 112, 112, 124]
+
+
 def test_the_same_answer_twice_is_counted_once(entry: Make, pod: Pod, digest: str) -> None:
     ledger = Ledger()
     ledger.take([pod("a", entry(10)), pod("a", entry(10))])

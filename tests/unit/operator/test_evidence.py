@@ -10,7 +10,7 @@ from penstock.evidence.document import Bins, Entry, Evidence, Histogram, Latency
 from penstock.evidence.ledger import Ledger
 from penstock.evidence.quality import LogQuality, QualityDocument, QualityEntry, QualitySums, Units
 from penstock_operator.cluster import INFERENCE_SERVICES, MODEL_VERSIONS
-from penstock_operator.judgement import LOOK_S
+from penstock_operator.judgement import LOOK_S, Memory
 from penstock_operator.ledger_text import read_ledger, write_ledger
 from penstock_operator.simulation.watched_cluster import NAMESPACE
 from penstock_operator.simulation.world import World
@@ -41,11 +41,14 @@ class Traffic:
     def run(self, seconds: float) -> None:
         """So many seconds of requests, and the operator's looks meanwhile."""
         for _ in range(int(seconds / LOOK_S)):
-            self._count(int(LOOK_S * RATE))
+            self.come(LOOK_S)
             self.world.now += LOOK_S
             asyncio.run(self.world.settle())
 
-    def _count(self, requests: int) -> None:
+    def come(self, seconds: float) -> None:
+        """So many seconds of requests, of which nobody asks."""
+        requests = int(seconds * RATE)
+        self.process.age_s += seconds
         for name, (weight, fraction) in self.world.route().items():
             digest = NEW if name == "flights-2" else OLD
             share = weight / 100 if fraction is None else fraction
@@ -304,6 +307,73 @@ def test_a_paused_version_stays_where_it_is_whatever_is_told() -> None:
     world.annotate("flights-2", paused="true")
     traffic.run(60)
     assert shown(world)[:2] == ("Paused", 10)
+
+
+def remembered(world: World) -> list[tuple[int, float]]:
+    """Requests a second in the stages that are over, by their first revisions."""
+    return [(first, per_s) for first, per_s in world.status("flights-2")["evidence"].get("requestsPerS", [])]
+
+
+def missed(world: World, traffic: Traffic) -> None:
+    """One look in which no transformer answers."""
+    told, world.told = world.told, []
+    traffic.run(LOOK_S)
+    world.told = told
+
+
+def by_a_clock_behind(world: World, traffic: Traffic) -> None:
+    """Nobody looks for 28 s, and then an operator whose clock is 28 s behind."""
+    traffic.come(28.0)
+    world.restart()
+    traffic.run(LOOK_S)
+
+
+def after_a_restart(world: World, traffic: Traffic) -> None:
+    """An operator that goes on from the status alone."""
+    world.restart()
+    asyncio.run(world.settle())
+    traffic.run(LOOK_S)
+
+
+def after_an_hour(world: World, traffic: Traffic) -> None:
+    """Nobody looks for an hour, in which hardly anybody asked."""
+    traffic.process.age_s += 3600.0
+    world.now += 3600.0
+    asyncio.run(world.settle())
+
+
+@pytest.mark.parametrize("meanwhile", [missed, by_a_clock_behind, after_a_restart, after_an_hour])
+def test_how_many_requests_came_a_second_is_remembered_of_a_stage_whatever_becomes_of_looks(meanwhile: Any) -> None:
+    world, traffic = begun({"maxDuration": "9h"})
+    first = world.route_revision()
+    while shown(world)[1] == 10:
+        traffic.run(3 * LOOK_S)
+        if shown(world)[1] == 10:
+            meanwhile(world, traffic)
+    # A stage is remembered when the next one is looked at.
+    traffic.run(2 * LOOK_S)
+    ((revision, per_s),) = remembered(world)
+    assert revision == first
+    assert per_s == pytest.approx(RATE, rel=0.05)
+
+
+def test_a_stage_without_requests_is_remembered_as_one_of_which_no_load_is_known() -> None:
+    world, traffic = begun()
+    first = world.route_revision()
+    asyncio.run(world.settle())
+    world.now += LOOK_S
+    asyncio.run(world.settle())
+    world.annotate("flights-2", promote="50")
+    asyncio.run(world.settle())
+    traffic.run(2 * LOOK_S)
+    assert remembered(world) == [(first, 0.0)]
+
+
+def test_the_load_under_a_revision_is_that_of_its_stage() -> None:
+    memory = Memory(requests_per_s=[(3, 200.0), (5, 0.0), (8, 90.0)])
+    found = [memory.requests_per_s_at(revision) for revision in range(2, 10)]
+    assert found == [0.0, 200.0, 200.0, 0.0, 0.0, 0.0, 90.0, 90.0]
+    assert Memory().requests_per_s_at(3) == 0.0
 
 
 def told_of(revision: int, wrong: Mapping[str, float], units: int = 500) -> QualityDocument:

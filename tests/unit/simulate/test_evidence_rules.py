@@ -127,7 +127,7 @@ class Forgetful(EvidenceRules):
     """As an operator goes on that was of an older release in the steps before."""
 
     def look(self, now_s: float, seen: Seen) -> Decision:
-        self._remembered.pop("rates", None)
+        self._remembered.pop("requestsPerS", None)
         return super().look(now_s, seen)
 
 

@@ -23,10 +23,12 @@ YOUNG_S = 60.0
 
 
 class Known(msgspec.Struct):
-    """The last look at a process: what it said then, and in which look of the ledger."""
+    """The last look at a process: what it said then, in which look of the ledger, and its own age when it was last believed: what
+    came since came in that time, by its own clock. 0: of a release that did not keep it."""
 
     look: int
     entries: list[Entry]
+    age_s: float = 0.0
 
 
 class Ledger(msgspec.Struct):
@@ -64,6 +66,7 @@ class Ledger(msgspec.Struct):
         told = {entry.key: entry if with_features else msgspec.structs.replace(entry, features={}) for entry in process.entries}
         kept: dict[EntryKey, Entry] = {} if before is None else {entry.key: entry for entry in before.entries}
         came: list[Entry] = []
+        doubted = self.doubted
         for key, entry in told.items():
             last = kept.get(key)
             if last == entry:
@@ -76,5 +79,7 @@ class Ledger(msgspec.Struct):
             kept[key] = entry
             came.append(since)
         # An entry that a process tells no more is kept: it may be one that says nothing today and all of it tomorrow.
-        self.known[process.incarnation] = Known(self.looks, list(kept.values()))
+        unbelieved = before is not None and (not told or self.doubted > doubted)
+        age_s = before.age_s if before is not None and unbelieved else process.age_s
+        self.known[process.incarnation] = Known(self.looks, list(kept.values()), age_s)
         return came if process.age_s >= young_s else []

@@ -72,16 +72,16 @@ class Pairs:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
     """Both arms of a stage. `pairs` of a shadow only. `loaded`: the baseline as it was when it had most of the requests, where it
-    has few now, `load`: how many times as long as the candidate it took then (`loaded.py`), and `usual`: how many requests a
-    second came then, 0 if that is not known; `traffic`: what came in this stage. `cold`: latencies of these moments are not
-    counted. `quality`: by outcomes, of every revision of the rollout's routes, not of this stage alone."""
+    has few now, `load`: how many times as long as the candidate it took then (`loaded.py`), and `usual_requests_per_s`: how many
+    came then, 0 if that is not known; `traffic`: what came in this stage. `cold`: latencies of these moments are not counted.
+    `quality`: by outcomes, of every revision of the rollout's routes, not of this stage alone."""
 
     candidate: Arm
     baseline: Arm
     pairs: Pairs | None = None
     loaded: Arm | None = None
     load: float = 1.0
-    usual: float = 0.0
+    usual_requests_per_s: float = 0.0
     traffic: Traffic = NOTHING
     cold: bool = False
     quality: tuple[Stratum, ...] = ()

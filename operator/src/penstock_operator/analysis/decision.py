@@ -46,6 +46,8 @@ from penstock_operator.warmth import WARM_S
 
 BLOCKS_KEPT = "blocks"
 """Of a document: what only a trial that goes on needs."""
+OPEN = "open"
+"""Of a document: tests that may yet find harm which lasts, so that nobody says that there is none. Left out if there are none."""
 
 
 class Move(StrEnum):
@@ -91,6 +93,8 @@ def analyse(trial: Trial, evidence: Evidence, remembered: Mapping[str, Any], *, 
     document = _document(trial, evidence, findings)
     if blocks is not None:
         document[BLOCKS_KEPT] = msgspec.to_builtins(blocks)
+        if blocks.is_open(trial):
+            document[OPEN] = [LATENCY]
     return Analysis(move, sentence, findings, drift(trial, evidence) if tell_all else (), document)
 
 
@@ -127,6 +131,9 @@ def _decide(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...], blo
         why = _unseen(trial, evidence, findings) or blocks.unseen(trial, evidence)
         if why:
             return _wait(trial, why)
+        not_compared = blocks.not_compared(trial, evidence)
+        if not_compared:
+            return Move.ADVANCE, f"{trial.candidate} answers everything. {not_compared} No other harm over the margins was found."
         return Move.ADVANCE, f"{trial.candidate} answers everything, and no harm over the margins was found."
     # Outcomes may never come, and copies are not called as requests are: they take a version back, and hold none up.
     only_harm = {QUALITY, LATENCY} if trial.stage.shadow else {QUALITY}

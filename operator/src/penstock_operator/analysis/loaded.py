@@ -52,8 +52,8 @@ def read_loaded(totals: Sequence[Entry], *, candidate: str, baseline: str, revis
     if chosen is None:
         return None
     most = read_arm(chosen)
-    beside = [read_arm(one) for one in totals if (one.bundle, one.revision, one.arm) == (candidate, chosen.revision, "")]
-    few = max(beside, key=lambda arm: sum(arm.latency.values()), default=Arm())
+    joining = [read_arm(one) for one in totals if (one.bundle, one.revision, one.arm) == (candidate, chosen.revision, "")]
+    few = max(joining, key=lambda arm: sum(arm.latency.values()), default=Arm())
     arm = replace(most, latency=coarsened(most.latency, most.per_doubling, COARSE), per_doubling=COARSE)
     return Loaded(arm, chosen.revision, _factor(most, few))
 

@@ -32,6 +32,11 @@ def several(number: float, singular: str) -> str:
     return f"{count(number)} {singular}" if round(number) == 1 else f"{count(number)} {singular}s"
 
 
+def per_s(requests_per_s: float) -> str:
+    """`1,133 requests/s`, `0.35 requests/s`."""
+    return f"{count(requests_per_s) if requests_per_s >= 10.0 else decimal(requests_per_s)} requests/s"
+
+
 def listed(names: Sequence[str], last: str = "and") -> str:
     """`a`, `a and b`, `a, b and c`; of one name at least."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"

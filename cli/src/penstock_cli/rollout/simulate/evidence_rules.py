@@ -33,7 +33,7 @@ _MODEL = "simulated"
 _BEGAN = 1e9
 """The moment at which every rollout begins, in s since 1970."""
 _OLD_S = 1e6
-"""The age of the one transformer, whose first minute is long over."""
+"""The age of the one transformer as a rollout begins: its first minute is long over."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class EvidenceRules:
         version = msgspec.structs.replace(
             self._version, status=msgspec.structs.replace(self._version.status, evidence=remembered)
         )
-        told = Evidence(_MODEL, [Process("one", _OLD_S, list(self._told.values()))])
+        told = Evidence(_MODEL, [Process("one", _OLD_S + self._now_s, list(self._told.values()))])
         route = operator.Route("", "", self._revision, ())
         judged = judge(version, self._stable, operator.Seen("", _MODEL, now, route=route, evidence=(told,)))
         assert judged is not None, "a version in a step of its rollout is judged"
