@@ -234,7 +234,7 @@ def power(runs: int, processes: int) -> Iterator[dict[str, Any]]:
 def _seeing(kind: str) -> dict[str, Asked]:
     """The rules that look at what is wrong: of answers ours alone do, of one request's two labels ours with a shadow."""
     if kind == "labels":
-        return {"evidence, with a shadow": (EvidenceRules, Plan(replace(STEPS, shadow=SHADOW)), POWER_S)}
+        return {"evidence, with a shadow": (EvidenceRules, Plan(Rollout(shadow=SHADOW)), POWER_S)}
     ours: dict[str, Asked] = {"evidence": (EvidenceRules, Plan(STEPS), POWER_S)}
     if kind == "scores":
         return ours
