@@ -162,7 +162,8 @@ def _power(part: dict[str, Any]) -> Iterator[str]:
     yield "![What is rolled back, by size of the fault](rollouts-power.png)\n"
     yield (
         "What is within its margin ours lets on, as it was asked to; a rule without margins takes back what is a little worse,\n"
-        "or nothing before it is much worse, as its bound lies.\n"
+        "or nothing before it is much worse, as its bound lies. What answers and labels differ by comes on top of an honest\n"
+        "version's 2 and 1 %.\n"
     )
 
 
