@@ -120,6 +120,8 @@ class Controller:
             if kind == MODEL_VERSIONS:
                 self._hear_version(document)
                 return
+            if kind == INFERENCE_SERVICES:
+                self._remembered.forget(metadata.get("uid", ""))
             names = {labels.get(MODEL_LABEL), labels.get(label) if label else metadata["name"]}
             for name in names:
                 model = namespace, name or ""

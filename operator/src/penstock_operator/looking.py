@@ -26,7 +26,7 @@ from penstock_operator.roles import stage_of
 from penstock_operator.route import LABEL as ROUTE_LABEL
 from penstock_operator.route import read_route_document, route_name
 from penstock_operator.scaling import read_scaler
-from penstock_operator.seen import Answer, InferenceService, ObjectKey, Pod, Refusal, Scaler, Seen
+from penstock_operator.seen import Answer, ObjectKey, Pod, Refusal, Scaler, Seen
 from penstock_operator.stage import Stage
 from penstock_operator.verification_job import MODEL_LABEL, VERSION_LABEL, read_job
 
@@ -126,7 +126,10 @@ async def look(
         (answers, told, quality), bundles = await asyncio.gather(asking, asker.bundles(holding, model))
     else:
         answers, told, quality = await asking
-    theirs = await _of_versions(reader, namespace, versions, services)
+    read = remembered.service if remembered is not None else read_service
+    named = await _named(reader, namespace, versions, services)
+    starts = await _started(reader, namespace, versions)
+    theirs = [read(one, starts.get(one["metadata"]["name"], ())) for one in named]
     # Of one that was verified its job says nothing any more.
     verifying = {version.job for version in versions if stage_of(version) is Stage.VERIFYING}
     return Seen(
@@ -134,7 +137,7 @@ async def look(
         model=model,
         now=now,
         versions=versions,
-        service=read_service(service) if service is not None else None,
+        service=read(service) if service is not None else None,
         services={one.name: one for one in theirs if one.name != model},
         jobs={name: read_job(job, _of_job(ours, job)) for job in jobs if (name := job["metadata"]["name"]) in verifying},
         scalers=await _scalers(reader, namespace, model) if with_scalers else {},
@@ -198,17 +201,8 @@ async def _or_none(reader: Reader, kind: Kind, namespace: str, name: str) -> Obj
         return None
 
 
-async def _of_versions(
-    reader: Reader, namespace: str, versions: Sequence[ModelVersion], labelled: list[Object]
-) -> list[InferenceService]:
-    """The versions' InferenceServices, with which pods of each have started."""
-    named = await _named(reader, namespace, versions, labelled)
-    started = await _started(reader, namespace, versions)
-    return [read_service(one, started.get(one["metadata"]["name"], ())) for one in named]
-
-
 async def _named(reader: Reader, namespace: str, versions: Iterable[ModelVersion], labelled: list[Object]) -> list[Object]:
-    """Objects of a version's name may lack the label: somebody else's, or edited."""
+    """The versions' InferenceServices. One of a version's name may lack the label: somebody else's, or edited."""
     known = {one["metadata"]["name"] for one in labelled}
     others = [version.predictor for version in versions if version.predictor not in known]
     found = await _together(reader, [_or_none(reader, INFERENCE_SERVICES, namespace, name) for name in others])

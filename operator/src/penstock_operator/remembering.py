@@ -1,4 +1,4 @@
-"""What a look need not work out again: ModelVersions that are read already, and what trials have learnt since it was written.
+"""What a look need not work out again: objects that are read already, and what trials have learnt since it was written.
 
     ModelVersion of the API --read--> version, with the evidence of the looks since its status was written --> decide
     plan --sorted_out--> calls that change something | words and evidence, to be written as they are | evidence, kept here
@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from penstock_operator.cluster import Object
+from penstock_operator.inference_service import read_service
 from penstock_operator.model_version import ModelVersion, Status, read_model_version
 from penstock_operator.plan import Operation, Plan
-from penstock_operator.seen import Seen
+from penstock_operator.seen import InferenceService, Seen
 
 _MOST = 4096
 
@@ -59,6 +60,8 @@ class Remembered:
     def __init__(self) -> None:
         # By uid: the resourceVersion that was read, and what it says.
         self._read: dict[str, tuple[str, ModelVersion | None]] = {}
+        # By uid, as they were last read.
+        self._services: dict[str, InferenceService] = {}
         # By uid: the evidence that was read in the status, and what it has become.
         self._since: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
         # By uid: what a watch will tell of words that are being written.
@@ -81,6 +84,16 @@ class Remembered:
             del self._since[uid]
             return version
         return msgspec.structs.replace(version, status=msgspec.structs.replace(version.status, evidence=since[1]))
+
+    def service(self, document: Object, starts: tuple[str, ...] = ()) -> InferenceService:
+        """What an InferenceService says, with its pods' `starts`. A cache's document is the same one until a watch tells more."""
+        uid = document["metadata"].get("uid", "")
+        there = self._services.get(uid)
+        if there is None or there.document is not document or there.starts != starts:
+            there = self._services[uid] = read_service(document, starts)
+            if len(self._services) > _MOST:
+                del self._services[next(iter(self._services))]
+        return there
 
     def sorted_out(self, plan: Plan, seen: Seen) -> Sorted:
         """The plan's calls without those that would only write evidence of which there are no new words: that is kept here."""
@@ -130,8 +143,9 @@ class Remembered:
             self._keep(versions[operation.name], _evidence(operation))
 
     def forget(self, uid: str) -> None:
-        """Drop what is kept of a version that is gone."""
+        """Drop what is kept of a version that is gone, or of an InferenceService that is another now."""
         self._read.pop(uid, None)
+        self._services.pop(uid, None)
         self._since.pop(uid, None)
         self._echoes.pop(uid, None)
 

@@ -9,6 +9,7 @@ from penstock.evidence.document import Entry, Evidence, Latency, Process
 from penstock_operator.apply import carry_out
 from penstock_operator.cluster import MODEL_VERSIONS
 from penstock_operator.desired import decide
+from penstock_operator.inference_service import read_service
 from penstock_operator.judgement import LOOK_S, TELL_S
 from penstock_operator.ledger_text import read_ledger
 from penstock_operator.looking import Silence, look
@@ -179,6 +180,23 @@ def test_versions_that_cannot_be_read_and_those_that_are_gone() -> None:
     trial.look()
     trial.remembered.forget(trial.document["metadata"]["uid"])
     assert trial.learnt() == trial.written()
+
+
+def test_an_inference_service_is_read_once_as_long_as_it_and_its_pods_are_the_same() -> None:
+    remembered, metadata = Remembered(), {"name": "flights-2", "uid": "u", "resourceVersion": "1"}
+    document: dict[str, Any] = {"metadata": metadata}
+    ready = {"metadata": metadata | {"resourceVersion": "2"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    first = remembered.service(document)
+    assert first == read_service(document)
+    assert remembered.service(document) is first
+    assert remembered.service(document, ("pod.0",)) == read_service(document, ("pod.0",))
+    assert remembered.service(ready, ("pod.0",)).ready
+    assert remembered.service(ready, ("pod.1",)).starts == ("pod.1",)
+    # One of another namespace, or that is made anew under the name.
+    assert remembered.service({"metadata": metadata | {"uid": "v"}}).uid == "v"
+    kept = remembered.service(document)
+    remembered.forget("u")
+    assert remembered.service(document) is not kept
 
 
 def test_what_a_watch_tells_of_own_words_is_no_reason_to_look_once() -> None:
