@@ -107,7 +107,8 @@ def table(result: dict[str, Any]) -> Iterator[str]:
         )
     yield ""
     row = result["rows"][0]
-    yield f"Limit: {LIMIT_PERCENT:g} % of a core for the analysis, which is judging. Windows of {row['window_s']:g} s. Looks are due every {LOOK_S:g} s in a"
+    yield f"Limit: {LIMIT_PERCENT:g} % of a core for the analysis, which is judging; the whole operator is told beside it."
+    yield f"Windows of {row['window_s']:g} s. Looks are due every {LOOK_S:g} s in a"
     yield "stage's first two minutes, then whenever it is a twentieth older, at the latest after 30 s. Each asks"
     yield f"two pods of {row['requests_per_s']:g} requests/s together for their route and evidence, adds it up, and tests error"
     yield "rate, latency and outputs; every half minute its words are written. Judging is adding up, the tests, and what the next"
