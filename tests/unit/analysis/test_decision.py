@@ -151,7 +151,7 @@ def test_a_shadow_does_not_go_on_before_its_latency_could_have_shown_harm() -> N
     analysis = analyse(SHADOWED, cold, {})
     assert (analysis.move, analysis.sentence) == (
         Move.WAIT,
-        "Undecided at shadow: the latency of flights-8 is not looked at before its pods have answered for 30 s.",
+        "Undecided at shadow: the latency of flights-8 is not looked at before its pods have answered for 36 s.",
     )
     few = Evidence(candidate=Arm(), baseline=Arm(), pairs=replace(pairs, ratios={160: 9}))
     analysis = analyse(SHADOWED, few, {})

@@ -9,16 +9,16 @@ def cold_looks(warmth: Warmth, pods: list[str], looks: int = 20, *, answers: boo
     return sum(warmth.look(6.0, pods, answers=answers) for _ in range(looks))
 
 
-def test_half_a_minute_of_requests_is_left_out() -> None:
+def test_the_first_six_looks_of_requests_are_left_out() -> None:
     warmth = Warmth()
-    assert [warmth.look(6.0, ["a.0"], answers=True) for _ in range(7)] == [True] * 5 + [False] * 2
+    assert [warmth.look(6.0, ["a.0"], answers=True) for _ in range(8)] == [True] * 6 + [False] * 2
     assert warmth.answered_s >= WARM_S
 
 
 def test_time_without_requests_warms_nothing_and_uses_up_nothing() -> None:
     warmth = Warmth()
     assert cold_looks(warmth, ["a.0"], 100, answers=False) == 100
-    assert cold_looks(warmth, ["a.0"]) == 5
+    assert cold_looks(warmth, ["a.0"]) == 6
 
 
 def test_a_pod_that_is_new_or_was_restarted_is_cold_and_one_that_went_or_came_back_is_not() -> None:
@@ -26,8 +26,8 @@ def test_a_pod_that_is_new_or_was_restarted_is_cold_and_one_that_went_or_came_ba
     cold_looks(warmth, ["a.0", "b.0"])
     assert cold_looks(warmth, ["a.0"]) == 0
     assert cold_looks(warmth, ["a.0", "b.0"]) == 0
-    assert cold_looks(warmth, ["a.1", "b.0"]) == 5
-    assert cold_looks(warmth, ["a.1", "c.0"]) == 5
+    assert cold_looks(warmth, ["a.1", "b.0"]) == 6
+    assert cold_looks(warmth, ["a.1", "c.0"]) == 6
 
 
 def test_pods_that_never_stay_hide_two_minutes_of_a_stage_at_most() -> None:

@@ -47,7 +47,7 @@ def test_an_equal_version_whose_pods_are_slow_at_first_is_not_rolled_back(story:
     it = story(**rollout)
     it.versions.cold = 6.0
     it.run(24)
-    assert "the latency of flights-2 is not looked at before its pods have answered for 30 s" in words(it)
+    assert "the latency of flights-2 is not looked at before its pods have answered for 36 s" in words(it)
     it.run(1500, it.is_over)
     assert it.phase == "Live", it.message
 
