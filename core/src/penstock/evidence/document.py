@@ -10,6 +10,8 @@ Most is told twice: of all requests, for whoever watches a service, and `keys`, 
 tests a version. What sticks to a bundle is no independent trial, however many requests it makes.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import msgspec
@@ -160,16 +162,28 @@ _decoder = msgspec.json.Decoder(Evidence)
 
 def read_evidence(body: bytes) -> Evidence:
     """A pod's answer. Raises InvalidInput for one that is not evidence, or has a later format."""
-    try:
+    with decoding():
         evidence = _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"not a pod's evidence: {error}", field="evidence") from None
-    if evidence.format_version != FORMAT_VERSION:
-        raise InvalidInput(f"expected {FORMAT_VERSION}, got {evidence.format_version}", field="evidence.formatVersion")
+    check_format(evidence)
     for process in evidence.processes:
         for entry in process.entries:
             check_bins(entry)
     return evidence
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Raises InvalidInput for what cannot be decoded as evidence in the block."""
+    try:
+        yield
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"not a pod's evidence: {error}", field="evidence") from None
+
+
+def check_format(evidence: Evidence) -> None:
+    """Raises InvalidInput for evidence of a later format."""
+    if evidence.format_version != FORMAT_VERSION:
+        raise InvalidInput(f"expected {FORMAT_VERSION}, got {evidence.format_version}", field="evidence.formatVersion")
 
 
 def check_bins(entry: Entry) -> None:

@@ -11,8 +11,7 @@ changes one.
 import msgspec
 from msgspec.structs import asdict
 
-from penstock.errors import InvalidInput
-from penstock.evidence.document import FORMAT_VERSION, Entry, Evidence, Process, check_bins
+from penstock.evidence.document import Entry, Evidence, Process, check_bins, check_format, decoding
 
 
 class _Process(Process):
@@ -36,16 +35,13 @@ class Rereader:
     def read(self, body: bytes) -> Evidence:
         """The pod's next answer. Raises InvalidInput for one that is not evidence, or has a later format."""
         read: dict[bytes, Entry] = {}
-        try:
+        with decoding():
             told = _answers.decode(body)
             processes = [
                 Process(**{**asdict(one), "entries": [self._entry(bytes(entry), read) for entry in one.entries]})
                 for one in told.processes
             ]
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise InvalidInput(f"not a pod's evidence: {error}", field="evidence") from None
-        if told.format_version != FORMAT_VERSION:
-            raise InvalidInput(f"expected {FORMAT_VERSION}, got {told.format_version}", field="evidence.formatVersion")
+        check_format(told)
         self._last = read
         return Evidence(**{**asdict(told), "processes": processes})
 
