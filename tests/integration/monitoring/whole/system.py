@@ -22,7 +22,7 @@ import yaml
 from penstock.bundle.profile import PROFILE
 from penstock.dataplane import TensorMetadata
 from penstock.features.reading import read_spec
-from penstock.testing.bundles import write_bundle
+from penstock.testing.bundles import TRIPS, write_bundle
 from penstock.testing.certificates import Authority
 from penstock.testing.definitions import INFERENCE_SERVICES, chart_definition
 from penstock.testing.flights import serve_flights
@@ -39,24 +39,6 @@ from penstock_transformer.broker.settings import BrokerSettings
 from penstock_transformer.store.opening import open_store
 from penstock_transformer.store.port import RowWrite
 
-FEATURES = """
-formatVersion: 1
-record: {set: trips, key: trip_id}
-sets:
-  trips: {view: trips, keys: {trip_id: trip_id}}
-  planes: {view: planes, keys: {tailnum: tailnum}, maxAge: 10d}
-features:
-  - {name: distance, from: request, type: float32, missing: reject, encode: passthrough}
-  - {name: seats, from: planes.seats, type: int64, missing: {default: 100}, encode: {cast: {to: float32}}}
-  - {name: weight, from: planes.weight, type: float32, missing: reject, encode: passthrough}
-tensors: {x: [distance, seats, weight]}
-store:
-  project: test
-  keySerialization: 3
-  views:
-    trips: {keys: {trip_id: int64}, values: {distance: double, tailnum: string}}
-    planes: {keys: {tailnum: string}, values: {seats: int64, weight: double}}
-"""
 OUTPUTS = (TensorMetadata("y", "FP32", (-1, 1)),)
 _TRAINED = {"count": 200, "min": 0.0, "max": 10.0, "mean": 5.0, "std": 2.5, "edges": [0.0, 5.0, 10.0], "counts": [100, 100]}
 TRAINING = {
@@ -99,7 +81,7 @@ class System:
             write_bundle(
                 self.folder / f"bundles/trips-{version}/1",
                 mlp((3, 4, 1), seed=version),
-                FEATURES,
+                TRIPS,
                 name=MODEL,
                 version=str(version),
                 outputs=OUTPUTS,
@@ -107,7 +89,7 @@ class System:
             )
             for version in (1, 2, 3)
         ]
-        (self.folder / "features.yaml").write_text(FEATURES)
+        (self.folder / "features.yaml").write_text(TRIPS)
         write_prediction_log(self.folder / "log", labelled="flights", numbers=MODEL)
 
     def _start(self) -> None:
@@ -224,7 +206,7 @@ def _end(process: ServerProcess) -> None:
 
 
 async def _fill(url: str) -> None:
-    layout = read_spec(FEATURES).store
+    layout = read_spec(TRIPS).store
     assert layout is not None
     store = open_store(url, layout)
     await store.start()
