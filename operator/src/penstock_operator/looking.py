@@ -26,7 +26,7 @@ from penstock_operator.roles import stage_of
 from penstock_operator.route import LABEL as ROUTE_LABEL
 from penstock_operator.route import read_route_document, route_name
 from penstock_operator.scaling import read_scaler
-from penstock_operator.seen import Answer, ObjectKey, Pod, Refusal, Scaler, Seen
+from penstock_operator.seen import Answer, InferenceService, ObjectKey, Pod, Refusal, Scaler, Seen
 from penstock_operator.stage import Stage
 from penstock_operator.verification_job import MODEL_LABEL, VERSION_LABEL, read_job
 
@@ -127,9 +127,7 @@ async def look(
     else:
         answers, told, quality = await asking
     read = remembered.service if remembered is not None else read_service
-    named = await _named(reader, namespace, versions, services)
-    starts = await _started(reader, namespace, versions)
-    theirs = [read(one, starts.get(one["metadata"]["name"], ())) for one in named]
+    theirs = await _of_versions(reader, namespace, versions, services, read)
     # Of one that was verified its job says nothing any more.
     verifying = {version.job for version in versions if stage_of(version) is Stage.VERIFYING}
     return Seen(
@@ -201,8 +199,21 @@ async def _or_none(reader: Reader, kind: Kind, namespace: str, name: str) -> Obj
         return None
 
 
+async def _of_versions(
+    reader: Reader,
+    namespace: str,
+    versions: Sequence[ModelVersion],
+    labelled: list[Object],
+    read: Callable[[Object, tuple[str, ...]], InferenceService],
+) -> list[InferenceService]:
+    """The versions' InferenceServices, with which pods of each have started."""
+    named = await _named(reader, namespace, versions, labelled)
+    starts = await _started(reader, namespace, versions)
+    return [read(one, starts.get(one["metadata"]["name"], ())) for one in named]
+
+
 async def _named(reader: Reader, namespace: str, versions: Iterable[ModelVersion], labelled: list[Object]) -> list[Object]:
-    """The versions' InferenceServices. One of a version's name may lack the label: somebody else's, or edited."""
+    """Objects of a version's name may lack the label: somebody else's, or edited."""
     known = {one["metadata"]["name"] for one in labelled}
     others = [version.predictor for version in versions if version.predictor not in known]
     found = await _together(reader, [_or_none(reader, INFERENCE_SERVICES, namespace, name) for name in others])
