@@ -18,11 +18,13 @@ from bed.flights import MODEL, Flights
 from bed.trials import Trial
 from bed.versions import NEXT, penstock_rollout
 
+from penstock_operator.model_version import Rollout
+
 pytestmark = pytest.mark.timeout(3 * 3600)
 SHADOW = {"fraction": 0.2, "minRequests": 500}
 SHORT: dict[str, Any] = {"steps": [50, 100], "margins": {"latencyP99": 1.5}}
 """How a good version goes live in some minutes also on a machine that is busy; with --runs or --steps, by default margins."""
-DEFAULT_STEPS = [10, 50, 100]
+DEFAULT_STEPS = list(Rollout().steps)
 
 
 @dataclass(frozen=True)
