@@ -164,8 +164,8 @@ def table(result: dict[str, Any]) -> Iterator[str]:
         )
     yield ""
     yield f"Limit: {LIMIT_PERCENT:g} % of a request's CPU in the transformer. The kernel's CPU time of one process that counts"
-    yield "evidence in every other window of a quarter of a second and 1,000 requests at least. With two bundles every request's key"
-    yield "is counted too, as in a rollout."
+    yield "evidence in every other window of a quarter of a second and 1,000 requests at least. With two bundles every request's"
+    yield "key is counted too, as in a rollout."
 
 
 if __name__ == "__main__":
