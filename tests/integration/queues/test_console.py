@@ -151,6 +151,32 @@ def test_who_may_only_read_sees_no_payload_and_changes_nothing(
     assert len(place.seen(place.requests)) == 1
 
 
+# A server that has refused a key, and is still saying why.
+REFUSES_SLOWLY = """((fetched) => {
+  globalThis.fetch = (path, options) => {
+    if (!(options.headers.authorization || "").endsWith("refused-slowly")) return fetched(path, options);
+    const says = (body) => options.signal.addEventListener("abort", () => body.error(options.signal.reason));
+    globalThis.refusing = true;
+    return Promise.resolve(new Response(new ReadableStream({ start: says }), { status: 401 }));
+  };
+})(globalThis.fetch)"""
+
+
+def test_a_key_that_is_given_while_another_one_is_being_refused_is_tried(
+    place: Any, browser: Browser, keys: dict[str, str]
+) -> None:
+    place.watch("--api_keys", keys["file"])
+    with browser.tab(f"{place.url}/console/queues") as tab:
+        tab.wait(f"!document.getElementById('sign-in').hidden && {FOCUSED} === 'key'")
+        tab.value(REFUSES_SLOWLY)
+        tab.type("refused-slowly")
+        tab.press("Enter")
+        tab.wait("globalThis.refusing")
+        tab.type(keys["reader"])
+        tab.press("Enter")
+        tab.wait("document.getElementById('sign-in').hidden")
+
+
 def test_the_page_shows_that_the_server_went_and_came(place: Any, browser: Browser) -> None:
     server = place.watch()
     port = server.port

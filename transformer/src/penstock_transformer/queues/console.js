@@ -26,12 +26,14 @@ async function follow() {
       }
       state("away", "The server has ended the connection; trying again …");
     } catch (error) {
+      // Another key was given meanwhile: whatever became of the last one, this one is to be tried.
+      if (connection.signal.aborted) continue;
       if (error instanceof Refused && (error.status === 401 || error.status === 403)) {
         state("away", "Not signed in.");
         await signedIn(error);
         continue;
       }
-      if (error.name !== "AbortError") state("away", `The server cannot be reached; trying again … (${error.message})`);
+      state("away", `The server cannot be reached; trying again … (${error.message})`);
     }
     await new Promise((resolve) => setTimeout(resolve, pause));
     pause = Math.min(LONGEST_PAUSE_MS, pause * 2);
