@@ -20,7 +20,7 @@ sys.path.insert(0, str(HERE))
 
 from bed import chart as penstock_chart  # noqa: E402
 from bed import flights as flights_example  # noqa: E402
-from bed import images, kserve, versions  # noqa: E402
+from bed import images, kserve, serving, versions  # noqa: E402
 from bed.changes import VARIANTS  # noqa: E402
 from bed.cluster import CHOICE, Cluster, chosen  # noqa: E402
 from bed.flights import MODEL, Flights  # noqa: E402
@@ -99,11 +99,12 @@ def flights(chart: Cluster, own_images: dict[str, str], tmp_path_factory: pytest
 
 @pytest.fixture(scope="session")
 def served(flights: Flights) -> Iterator[Flights]:
-    """manifests/inferenceservice.yaml, applied in the example's place, and ready."""
+    """manifests/inferenceservice.yaml, applied in the example's place, ready, and reached."""
     flights.apply(flights_example.inference_service())
     flights.kubectl("wait", "--for=condition=Ready", f"inferenceservice/{MODEL}", "--timeout=180s", timeout_s=200)
     for component in ("predictor", "transformer"):
         flights.kubectl("rollout", "status", f"deployment/{MODEL}-{component}", "--timeout=60s")
+    serving.await_answers(flights, f"{MODEL}-transformer")
     yield flights
     flights.kubectl("delete", "inferenceservice", MODEL, "--timeout=60s")
 
