@@ -3,9 +3,9 @@
     python bench/evidence_cost.py [--rounds 3] [--seconds 4] [--entities 20000] [--json]
 
 The servers and the load of bench/pipeline.py (64 connections or one, a row a request, 20 numbers and a string from Redis); the
-bundle has a profile, so that outputs and features are counted too. The transformer counts evidence in every other window of
-1,000 requests or more (bench/evidence_server.py). A window without and its neighbour with it are a pair; told are the medians of
-the pairs, and between what the median of the ratios lies with 95 % confidence, whatever their distribution (order statistics).
+bundle has a profile, so that outputs and features are counted too. The transformer counts evidence in every other window of a
+quarter of a second (bench/evidence_server.py). A window without and its neighbour with it are a pair; told are the medians of the
+pairs, and between what the median of the ratios lies with 95 % confidence, whatever their distribution (order statistics).
 """
 
 import json
@@ -164,8 +164,7 @@ def table(result: dict[str, Any]) -> Iterator[str]:
         )
     yield ""
     yield f"Limit: {LIMIT_PERCENT:g} % of a request's CPU in the transformer. The kernel's CPU time of one process that counts"
-    yield "evidence in every other window of a quarter of a second and 1,000 requests at least. With two bundles every request's"
-    yield "key is counted too, as in a rollout."
+    yield "evidence in every other quarter of a second. With two bundles every request's key is counted too, as in a rollout."
 
 
 if __name__ == "__main__":

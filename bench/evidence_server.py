@@ -4,8 +4,7 @@
 
 Windows with and without are told to FILE, a line of JSON each: from when to when, whether it counted, the CPU of the process and
 the requests. They alternate on, off, off, on: what drifts with time falls on both alike. What a window with evidence has left to
-be counted later is counted before it ends: more often than in service, where that comes after ten seconds or some thousand
-requests.
+be counted later is counted before it ends.
 """
 
 import asyncio
@@ -17,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 WINDOW_S = 0.25
-LEAST_REQUESTS = 1_000
-"""A window goes on until it has so many, for four seconds at most: with one connection, or on a machine with other work. Of fewer
-each would pay for more of the count that the window ends with than it does in service."""
+LEAST_REQUESTS = 300
+"""A window goes on until it has so many, for four seconds at most: on a machine with other work, or one connection."""
 ORDER = (True, False, False, True)
 
 
