@@ -101,6 +101,19 @@ def test_the_longest_silent_is_forgotten_first(entry: Make, pod: Pod, monkeypatc
     assert sorted(ledger.known) == ["b", "c"]
 
 
+def test_of_more_processes_than_are_remembered_none_is_counted_twice(
+    entry: Make, pod: Pod, digest: str, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(module, "MAX_PROCESSES", 2)
+    ledger = Ledger()
+    for told in (1, 2, 3):
+        ledger.take([pod(name, entry(told)) for name in "abc"])
+    assert (requests(ledger, digest), ledger.doubted) == (3 + 3, 3)
+    # One is silent, and the third has its place.
+    ledger.take([pod("c", entry(4)), pod("a", entry(4))])
+    assert requests(ledger, digest) == 4 + 3 + 4
+
+
 STEPS = st.lists(st.tuples(st.sampled_from(["serve", "read", "kill", "restart reader", "lie"]), st.integers(0, 2)), max_size=40)
 
 

@@ -35,6 +35,10 @@ PROFILE: dict[str, Any] = {
     "features": {"a": {"edges": [0.0, 1.0], "counts": [10]}},
     "predictions": {"labels": {"values": {"late": 3, "on time": 7}}},
 }
+OTHER_PROFILE: dict[str, Any] = {
+    "features": {"a": {"edges": [0.0, 0.5], "counts": [4]}},
+    "predictions": {"labels": {"values": {"cancelled": 3}}, "scores": {"late": {"edges": [0.0, 0.33, 1.0], "counts": [2, 2]}}},
+}
 
 
 def files(version: str, features: str | None = FEATURES, profile: dict[str, Any] = PROFILE) -> dict[str, bytes]:
@@ -74,18 +78,21 @@ class Reply:
 
 
 class Bench:
-    """A transformer over predictors of two versions; the second is a shadow, or live, or nothing."""
+    """A transformer over predictors of two versions; the second is a shadow, or live, or nothing. A third one can be kept."""
 
     def __init__(self, features: str | None = FEATURES) -> None:
         self.predictors = [FakePredictor(files(str(n), features), compute=compute) for n, compute in ((1, scores), (2, turned))]
+        self.kept = FakePredictor(files("3", features, OTHER_PROFILE), compute=scores)
         self.transformer = Transformer(PipelineSettings(model_name="flights"), predictor=self.predictors[0])
         self.recorder = self.transformer.table.recorder
 
-    async def route(self, revision: int, *, weight: float = 0.0, fraction: float = 0.0) -> None:
+    async def route(self, revision: int, *, weight: float = 0.0, fraction: float = 0.0, kept: bool = False) -> None:
         stores = self.transformer.stores
-        first, second = [await load_bundle(p, "flights", p.digest, stores) for p in self.predictors]
-        live = (Target(first, 1.0), Target(second, weight)) if weight else (Target(first, 1.0),)
-        self.transformer.table.apply(Route(revision, live, (Target(second, 0.0, fraction),) if fraction else ()))
+        first, second, third = [await load_bundle(p, "flights", p.digest, stores) for p in (*self.predictors, self.kept)]
+        live = [Target(first, 1.0)]
+        live += [Target(second, weight)] if weight else []
+        live += [Target(third, 0.0)] if kept else []
+        self.transformer.table.apply(Route(revision, tuple(live), (Target(second, 0.0, fraction),) if fraction else ()))
 
     def send(self, *rows: Any, version: str | None = None, **context: Any) -> Reply:
         reply = Reply()
@@ -306,8 +313,7 @@ def test_a_new_route_begins_new_sums_and_old_ones_go(monkeypatch: Any) -> None:
 
 def test_bundles_of_one_route_are_counted_in_the_same_bins() -> None:
     async def test(bench: Bench) -> None:
-        other = {"features": {"a": {"edges": [0.0, 0.5], "counts": [4]}}, "predictions": {"labels": {"values": {"cancelled": 3}}}}
-        bench.predictors[1].files = files("2", profile=other)
+        bench.predictors[1].files = files("2", profile=OTHER_PROFILE)
         await bench.route(2, weight=1.0)
         ours, theirs = [entry for entry in bench.recorder.entries() if entry.revision == 2]
         assert ours.features["a"].bins == theirs.features["a"].bins
@@ -315,6 +321,28 @@ def test_bundles_of_one_route_are_counted_in_the_same_bins() -> None:
         assert ours.outputs["label"].bins == theirs.outputs["label"].bins
         assert ours.outputs["label"].bins.values == ("cancelled", "late", "on time")
         assert theirs.features["a"].training != ours.features["a"].training
+
+    run(test)
+
+
+def test_a_version_that_is_kept_changes_neither_the_bins_nor_what_keys_are() -> None:
+    async def test(bench: Bench) -> None:
+        for revision, kept in ((2, True), (3, False)):
+            await bench.route(revision, weight=1.0, kept=kept)
+        ours = [entry for entry in bench.recorder.entries() if entry.bundle == bench.predictors[0].digest and entry.revision > 1]
+        for told in ("outputs", "features"):
+            bins = [{name: one.bins for name, one in getattr(entry, told).items()} for entry in ours]
+            assert bins[0] == bins[1]
+        await bench.route(4, fraction=1.0, kept=True)
+        # One answers everything: of nobody it is told who the callers are, and who failed counts again in the next minute.
+        for _ in range(2):
+            bench.recorder.window.begin(time.monotonic())
+            bench.recorder.window.end_s = math.inf
+            with pytest.raises(PenstockError):
+                await bench.send("much", route_key="anna").future
+        await _until(lambda: bench.entry(shadow=True, revision=4).requests == 2)
+        for entry in (bench.entry(revision=4), bench.entry(shadow=True, revision=4)):
+            assert (entry.keys, entry.failed_keys, entry.callers) == (2, {"invalid_input": 2}, None)
 
     run(test)
 

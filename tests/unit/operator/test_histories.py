@@ -127,8 +127,8 @@ def heal(world: World) -> None:
 def ending(world: World) -> dict[str, Any]:
     """What users see at the end. When a version went live, and how often it had to try, is not part of it."""
     phases = {name: (world.status(name).get("stage"), world.status(name).get("weight")) for name in NAMES}
-    # A route to the user's own bundle alone says what no route says, too.
-    route = {} if set(world.route()) == {MODEL} else world.route()
+    # A route to the user's own bundle alone says what no route says, too, and so does one to versions that are all gone.
+    route = world.route() if world.route().keys() & (world.services() - {MODEL}) else {}
     return {"phases": phases, "route": route, "services": world.services()}
 
 

@@ -17,7 +17,7 @@ from penstock.evidence.document import Entry, EntryKey, Evidence, Process
 
 MAX_PROCESSES = 512
 """Processes remembered: the pods of one model with all their restarts during a rollout. Beyond them the one that has been silent
-for longest is forgotten; should it speak again, all it has counted would be new."""
+for longest is forgotten; should it speak again, all it has counted would be new. Where none is silent no other one is taken up."""
 
 YOUNG_S = 60.0
 
@@ -33,7 +33,7 @@ class Known(msgspec.Struct):
 
 class Ledger(msgspec.Struct):
     """`totals`: the sums of all processes, one entry for each bundle, revision, mode and arm. `doubted`: how many times
-    counts of a process had fallen, or could not be added."""
+    counts of a process had fallen, or could not be added, or there was no room for a process."""
 
     totals: list[Entry] = []
     known: dict[str, Known] = {}
@@ -45,12 +45,13 @@ class Ledger(msgspec.Struct):
         of features, which are most of a ledger's bytes."""
         self.looks += 1
         came: list[Entry] = []
-        for pod in pods:
-            for process in pod.processes:
+        # Those that are known first: by then none of them looks silent, and gives way to a new one.
+        for process in sorted((one for pod in pods for one in pod.processes), key=lambda one: one.incarnation not in self.known):
+            if self._has_room(process.incarnation):
                 came.extend(self._came(process, young_s, with_features))
+            else:
+                self.doubted += 1
         self.totals = merged([*self.totals, *came])
-        while len(self.known) > MAX_PROCESSES:
-            del self.known[min(self.known, key=lambda incarnation: self.known[incarnation].look)]
         return came
 
     def forget(self, bundles: set[str]) -> None:
@@ -60,6 +61,15 @@ class Ledger(msgspec.Struct):
     def entries(self, bundle: str, *, shadow: bool = False) -> list[Entry]:
         """A bundle's totals, one entry a revision, oldest first."""
         return [entry for entry in self.totals if entry.bundle == bundle and entry.shadow == shadow]
+
+    def _has_room(self, incarnation: str) -> bool:
+        if incarnation in self.known or len(self.known) < MAX_PROCESSES:
+            return True
+        silent = min(self.known, key=lambda one: self.known[one].look)
+        if self.known[silent].look == self.looks:
+            return False
+        del self.known[silent]
+        return True
 
     def _came(self, process: Process, young_s: float, with_features: bool) -> list[Entry]:
         before = self.known.get(process.incarnation)

@@ -139,7 +139,7 @@ class Story:
             tuple(Target(BUNDLES[digest], weight) for digest, weight in live.items()),
             tuple(Target(BUNDLES[digest], fraction=fraction) for digest, fraction in shadows.items()),
         )
-        anew = bool(shadows) and len(live) == 1
+        anew = bool(shadows) and sum(weight > 0 for weight in live.values()) == 1
         for transformer in self.transformers:
             copied = {BUNDLES[one]: transformer.of(one, revision, shadow=True, anew=anew) for one in shadows}
             transformer.recorder.shadows = copied

@@ -74,8 +74,12 @@ class Recorder:
         # Put behind the others: the first are dropped first.
         sums = self._kept.pop(key, None)
         if sums is None:
-            # A route that no file names has no candidate to compare with, and its bundles come and go.
-            together = [bundle, *(other for other in route.bundles if route.revision and other is not bundle)]
+            answering = [target.bundle for target in route.live if target.weight > 0]
+            shared = len({other.identity for other in answering}) > 1
+            # Whom nothing is compared with has no say in the bins: a version that is kept for a roll-back goes in mid-step. A route
+            # that no file names has no candidate, and its bundles come and go.
+            compared = [*answering, *(target.bundle for target in route.shadows)] if route.revision else []
+            together = [bundle, *(other for other in compared if other is not bundle)]
             profile = bundle.profile
             sums = Sums(
                 key,
@@ -87,8 +91,8 @@ class Recorder:
                 features=_counters(_feature_bins, profile.features, together, MOST_FEATURES),
                 spreads=profile.spreads,
                 # One answers everything, and whose copies a shadow gets is drawn anew in each window.
-                anew=bool(route.shadows) and len(route.live) == 1,
-                sticks=len(route.live) > 1 and not shadow,
+                anew=bool(route.shadows) and not shared,
+                sticks=shared and not shadow,
             )
         self._kept[key] = sums
         return sums
