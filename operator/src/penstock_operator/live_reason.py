@@ -11,7 +11,7 @@ from typing import Any
 
 from penstock_operator.analysis.alpha import ERROR_RATE
 from penstock_operator.analysis.decision import OPEN
-from penstock_operator.analysis.nouns import none_found
+from penstock_operator.analysis.nouns import none_found, not_compared
 from penstock_operator.analysis.words import several
 from penstock_operator.judgement import verdicts_of
 from penstock_operator.model_version import PROMOTE, ModelVersion
@@ -28,7 +28,8 @@ def live_by_evidence(said: str, verdicts: Mapping[str, Any], since: str) -> tupl
     if numbers:
         text += f" {numbers[:1].upper()}{numbers[1:]}."
     undecided = analysis.get(OPEN) or ()
-    return _kept(text + none_found([test for test in tests if test not in undecided]), verdicts, since)
+    text += none_found([test for test in tests if test not in undecided]) + not_compared(tests)
+    return _kept(text, verdicts, since)
 
 
 def live_by_hand(version: ModelVersion, since: str) -> tuple[str, dict[str, Any]]:

@@ -62,6 +62,24 @@ def test_each_fault_is_rolled_back_by_its_own_test_and_words(bad: Arm, test: str
     assert "over the margin of" in analysis.sentence
 
 
+def test_a_version_that_answers_a_value_instead_of_labels_is_rolled_back() -> None:
+    bad = replace(_arm(2000, failed=2), outputs={"value": (0, 1000, 998, 0, 0)})
+    for arms, told in (((bad, GOOD.baseline), "value instead of labels"), ((GOOD.candidate, bad), "labels instead of value")):
+        analysis = analyse(STEPS, Evidence(candidate=arms[0], baseline=arms[1]), {})
+        assert analysis.move is Move.ROLL_BACK
+        assert f"100 % of flights-8's answers ({told}) would have to change to be distributed as flights-7's" in analysis.sentence
+
+
+def test_where_nothing_is_counted_of_answers_the_sentence_says_that_they_were_not_compared() -> None:
+    for outputs in ({}, {"scores.late": (0, 9990, 0, 0)}):
+        evidence = replace(GOOD, candidate=replace(GOOD.candidate, outputs=outputs))
+        analysis = analyse(STEPS, evidence, {})
+        assert analysis.move is Move.ADVANCE
+        assert analysis.sentence.endswith(
+            " What was answered was not compared: it is no label, score or value that is counted of both."
+        )
+
+
 def test_a_fault_of_both_or_of_the_stable_version_is_no_reason_to_roll_back() -> None:
     both = Evidence(candidate=_arm(10_000, failed=5000, slower=6.0), baseline=_arm(40_000, failed=20_000, slower=6.0))
     assert analyse(STEPS, both, {}).move is not Move.ROLL_BACK

@@ -17,7 +17,7 @@ from penstock.evidence.document import Entry, EntryKey, Evidence, Process
 
 MAX_PROCESSES = 512
 """Processes remembered: the pods of one model with all their restarts during a rollout. Beyond them the one that has been silent
-for longest is forgotten; should it speak again, all it has counted would be new. Where none is silent no other one is taken up."""
+for longest is forgotten; should it speak again, all it has counted would be new. Where none is silent no other is taken up."""
 
 YOUNG_S = 60.0
 

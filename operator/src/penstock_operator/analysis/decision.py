@@ -30,7 +30,7 @@ from penstock_operator.analysis.error_rate import measure_error_rate, would_tell
 from penstock_operator.analysis.finding import Finding, Measured, Verdict, judge
 from penstock_operator.analysis.lasting import Blocks, measure_lasting
 from penstock_operator.analysis.latency import measure_latency
-from penstock_operator.analysis.nouns import METRICS, none_found, noun
+from penstock_operator.analysis.nouns import METRICS, none_found, not_compared, noun
 from penstock_operator.analysis.outputs import drift, measure_outputs
 from penstock_operator.analysis.quality import measure_quality
 from penstock_operator.analysis.shadow import (
@@ -151,7 +151,8 @@ def _no_worse(trial: Trial, findings: tuple[Finding, ...]) -> str:
     text = f"No worse than {trial.baseline} at {trial.stage.name}: {findings[0].words}."
     if kept:
         text += f" Nor is it worse by more than its margins in {listed(kept, 'or')}."
-    return text + none_found([one.test for one in findings[1:] if one.verdict is not Verdict.HARMLESS])
+    text += none_found([one.test for one in findings[1:] if one.verdict is not Verdict.HARMLESS])
+    return text + not_compared([one.test for one in findings])
 
 
 def _unseen(trial: Trial, evidence: Evidence, findings: tuple[Finding, ...]) -> str:

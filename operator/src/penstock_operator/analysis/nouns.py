@@ -34,6 +34,13 @@ def none_found(tests: Collection[str]) -> str:
     return f" No harm over its margin was found in {listed(named)} either." if named else ""
 
 
+def not_compared(tests: Collection[str]) -> str:
+    """That nothing is known of what was answered, if none of these tests was of that; empty if one was."""
+    if OUTPUTS in tests or DISAGREEMENT in tests:
+        return ""
+    return " What was answered was not compared: it is no label, score or value that is counted of both."
+
+
 def _repeated(one: Arm | Pairs) -> float:
     """How many requests had a key that had counted before them."""
     return one.requests - one.uncounted - one.units

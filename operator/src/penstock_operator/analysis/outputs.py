@@ -18,12 +18,16 @@ from penstock_operator.analysis.words import confidence, count, percent, several
 from penstock_operator.statistics import distance
 from penstock_operator.statistics.betting import log_mean
 
+VALUE = "value"
+"""The name of a number that is predicted; all others are of labels."""
+
 _Counts = tuple[list[float], list[float]]
 
 
 def measure_outputs(trial: Trial, evidence: Evidence) -> Measured | None:
-    """The distance of the arms' answers; None if they have no histogram in common."""
-    common = _common(evidence.candidate.outputs, evidence.baseline.outputs)
+    """The distance of the arms' answers; None if they have no histogram in common, nor answer something else altogether."""
+    outputs = evidence.candidate.outputs, evidence.baseline.outputs
+    common = _common(*outputs) or _other_kinds(*outputs)
     return _measure(trial, evidence, common) if common else None
 
 
@@ -52,6 +56,19 @@ def _common(candidate: Mapping[str, Histogram], baseline: Mapping[str, Histogram
         if len(ours) == len(theirs) and len(ours) > 1 and any(ours) and any(theirs):
             found[name] = (list(ours), list(theirs))
     return found
+
+
+def _other_kinds(candidate: Mapping[str, Histogram], baseline: Mapping[str, Histogram]) -> dict[str, _Counts]:
+    """A value instead of a label, or the other way round, as one histogram of what was answered; empty if it is not so."""
+    ours, theirs = ({name: sum(counts) for name, counts in told.items() if any(counts)} for told in (candidate, baseline))
+    if not ours or not theirs or ours.keys() & theirs.keys() or (VALUE in ours) == (VALUE in theirs):
+        return {}
+    name = f"{_kind(ours)} instead of {_kind(theirs)}"
+    return {name: ([max(ours.values()), 0.0], [0.0, max(theirs.values())])}
+
+
+def _kind(told: Mapping[str, float]) -> str:
+    return VALUE if VALUE in told else "labels"
 
 
 def _weighed(evidence: Evidence, counts: _Counts, likeness: float) -> _Counts:

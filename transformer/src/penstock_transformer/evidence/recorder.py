@@ -76,7 +76,7 @@ class Recorder:
         if sums is None:
             answering = [target.bundle for target in route.live if target.weight > 0]
             shared = len({other.identity for other in answering}) > 1
-            # Whom nothing is compared with has no say in the bins: a version that is kept for a roll-back goes in mid-step. A route
+            # Who is compared with nobody has no say in the bins: a version that is kept for a roll-back goes in mid-step. A route
             # that no file names has no candidate, and its bundles come and go.
             compared = [*answering, *(target.bundle for target in route.shadows)] if route.revision else []
             together = [bundle, *(other for other in compared if other is not bundle)]
