@@ -104,6 +104,7 @@ def _summary(summary: Summary) -> dict[str, object]:
         "rolledBackInShadow": _share(summary.in_shadow),
         "live": _share(summary.live),
         "waiting": _share(summary.waiting),
+        "wentOn": _share(summary.went_on),
         "secondsToRollBack": _spread(summary.seconds_back),
         "secondsAfterFirstAnswer": _spread(summary.real_s),
         "secondsToLive": _spread(summary.seconds_live),

@@ -47,12 +47,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class Summary:
-    """Of one scenario under one set of rules. Seconds; `real_s` since the candidate's first answer, 0 if it gave none."""
+    """Of one scenario under one set of rules. Seconds; `real_s` since the candidate's first answer, 0 if it gave none. `went_on`:
+    from the first step, or from the shadow, whatever came of it then."""
 
     live: Share
     rolled_back: Share
     waiting: Share
     in_shadow: Share
+    went_on: Share
     seconds_back: Spread
     real_s: Spread
     seconds_live: Spread
@@ -69,6 +71,7 @@ def summarise(runs: Sequence[Run]) -> Summary:
         rolled_back=Share(len(back), len(runs)),
         waiting=Share(ends[End.WAITING], len(runs)),
         in_shadow=Share(sum(run.real_s is None for run in back), len(runs)),
+        went_on=Share(sum(run.went_on for run in runs), len(runs)),
         seconds_back=Spread.of([run.seconds for run in back]),
         real_s=Spread.of([run.real_s or 0.0 for run in back]),
         seconds_live=Spread.of([run.seconds for run in runs if run.end is End.LIVE]),
