@@ -243,21 +243,30 @@ def _seeing(kind: str) -> dict[str, Asked]:
 
 
 def edge(runs: int, processes: int) -> Iterator[dict[str, Any]]:
-    """Versions on the margin: rolled back with alpha at most, and beyond it: live with alpha at most."""
+    """Versions on the margin: rolled back with alpha at most, and beyond it: gone on with alpha at most."""
     found: dict[str, Any] = {"runs": runs, "table": {}}
+    for (name, who), one in _all(edges(), runs, processes):
+        found["table"][name] = {who: one}
+        _say(name, who, one)
+    yield found
+
+
+def edges() -> dict[tuple[str, str], tuple[Scenario, Asked]]:
+    """Name and rules of each version on the edge, with what makes it so; of labels ours know with a shadow alone."""
     margins = STEPS.margins
-    versions = {
+    faults = {
         "errors at the margin": Fault(errors=margins.error_rate),
         "errors just beyond it": Fault(errors=margins.error_rate * 1.1),
         "latency just beyond its margin": Fault(latency=margins.latency_p99 * 1.05),
         "outputs just beyond their margin": Fault(scores=margins.output_drift),
     }
     given: Asked = (EvidenceRules, Plan(STEPS), GOOD_S)
-    asked = {(name, "evidence"): (Scenario(fault=fault), given) for name, fault in versions.items()}
-    for (name, who), one in _all(asked, runs, processes):
-        found["table"][name] = {who: one}
-        _say(name, who, one)
-    yield found
+    shadowed: Asked = (EvidenceRules, Plan(Rollout(shadow=SHADOW)), GOOD_S)
+    # An honest version's other labels count, too.
+    labels = Fault(labels=margins.disagreement * 1.02 - Service().disagreement)
+    return {(name, "evidence"): (Scenario(fault=fault), given) for name, fault in faults.items()} | {
+        ("labels just beyond their margin", "evidence, with a shadow"): (Scenario(fault=labels), shadowed)
+    }
 
 
 def _half(runs: int) -> int:
@@ -292,7 +301,7 @@ def _cpu_s() -> float:
 
 def _plain(summary: Summary) -> dict[str, Any]:
     found = asdict(summary)
-    for name in ("live", "rolled_back", "waiting", "in_shadow"):
+    for name in ("live", "rolled_back", "waiting", "in_shadow", "went_on"):
         share: Share = getattr(summary, name)
         found[name]["bounds"] = share.bounds
     return found

@@ -168,14 +168,19 @@ def _power(part: dict[str, Any]) -> Iterator[str]:
 
 
 def _edge(part: dict[str, Any]) -> Iterator[str]:
-    said = "On a margin a version may be rolled back with a chance of alpha (1 %), beyond it go live with that."
-    yield f"## On the edge\n\n{part['runs']} rollouts of each, {_made(part)}, two hours at most, without a shadow. {said}\n"
+    yield (
+        f"## On the edge\n\n{part['runs']} rollouts of each, {_made(part)}, two hours at most, without a shadow but for labels, which"
+        " it needs. On a margin a version may be rolled back with a chance of alpha (1 %). One that is on a"
+        " margin or beyond it may go on from its first step, or from its shadow, with that chance at most, whatever came of it"
+        " then.\n"
+    )
     rows = [
-        [name, _share(one["rolled_back"]), _share(one["live"]), _share(one["waiting"])]
+        [name, *(_share(one[what]) for what in ("rolled_back", "went_on", "live", "waiting"))]
         for name, table in part["table"].items()
         for one in table.values()
     ]
-    yield from table_lines(["version", "rolled back", "live", "still waiting after 2 h"], rows)
+    header = ["version", "rolled back", "went on from its first step, or its shadow", "live", "still waiting after 2 h"]
+    yield from table_lines(header, rows)
     yield ""
 
 
