@@ -1,11 +1,11 @@
 """Rollouts on made traffic, ours beside a threshold's and a rank test's: docs/rollouts-simulated.md and its plots.
 
-    python bench/simulate.py [--runs 368] [--processes 2] [--only good,bad,power,edge] [--into FOLDER]
+    python bench/simulate.py [--runs 368] [--processes 2] [--only good,bad,power,edge] [--kind NAME] [--into FOLDER]
 
 Every set of rules has the same requests: run k of a scenario follows from the seed k alone. The threshold is tuned on the good
 rollouts of the same kind of traffic, on seeds of its own, to our own chance of a false alarm. Results stay in .bench/ as JSON:
-with --only, the page is written from the new ones and those kept. A few runs of it, to see that it works, belong elsewhere:
-`--runs 4 --into /tmp/page`.
+with --only, the page is written from the new ones and those kept; with --kind, too, of good rollouts. A few runs of it, to see
+that it works, belong elsewhere: `--runs 4 --into /tmp/page`.
 """
 
 import argparse
@@ -14,10 +14,10 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,8 +47,8 @@ RUNS = 368
 @dataclass(frozen=True)
 class Kind:
     """A kind of traffic and service, and the steps of the rollout on it. `shadowed`: whether it is tried with a shadow, too;
-    `rank`: whether the rank test has a go at it, whose three hours are dear; `part`: what part of the runs is enough, where all
-    wait for two hours or what they show is no rare event."""
+    `rank`: whether the rank test has a go at it, whose three hours are dear; `part`: what part of the runs there is time
+    for, where most wait for two hours at seconds of CPU each: too few for alpha's bound, as the page says then."""
 
     scenario: Scenario
     steps: tuple[int, ...] = Rollout().steps
@@ -77,17 +77,17 @@ KINDS = {name: Kind(Scenario(traffic)) for name, traffic in TRAFFIC.items()} | {
     "300 callers make half, each with its speed and answers": Kind(Scenario(_sticky(0.5, 300, spread=0.5, own=0.8)), rank=False),
     "1,000 callers make all": Kind(Scenario(_sticky(1.0, 1000)), shadowed=False, rank=False, part=0.25),
     "100 callers make all, each with its speed and answers; 2 % of them always fail": Kind(
-        Scenario(_sticky(1.0, 100, spread=0.5, own=0.8, broken=0.02)), shadowed=False, rank=False, part=0.25
+        Scenario(_sticky(1.0, 100, spread=0.5, own=0.8, broken=0.02)), shadowed=False, rank=False
     ),
     "20 callers make all, each with its speed and answers; 5 % of them always fail": Kind(
-        Scenario(_sticky(1.0, 20, spread=0.5, own=0.8, broken=0.05)), shadowed=False, rank=False, part=0.25
+        Scenario(_sticky(1.0, 20, spread=0.5, own=0.8, broken=0.05)), shadowed=False, rank=False
     ),
     "1,000 callers make all, 1 % errors; straight to 100 %": Kind(
         Scenario(_sticky(1.0, 1000), Service(errors=0.01)), (100,), shadowed=False, rank=False
     ),
     "2 % miss their deadline": Kind(Scenario(service=LATE), rank=False),
     "2 % miss their deadline, shared outages": Kind(
-        Scenario(Traffic(outages=Outages(an_hour=6.0)), LATE), shadowed=False, rank=False, part=0.5
+        Scenario(Traffic(outages=Outages(an_hour=6.0)), LATE), shadowed=False, rank=False
     ),
     "pods 60 % busy": Kind(Scenario(service=BUSY), rank=False),
     "pods 60 % busy; straight to 100 %": Kind(Scenario(service=BUSY), (100,), rank=False),
@@ -126,11 +126,15 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=RUNS, help="good rollouts of each kind, and versions on the edge")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--only", default="good,bad,power,edge", help="parts, comma-separated")
+    parser.add_argument(
+        "--kind", action="append", metavar="NAME", choices=list(KINDS), help="of good rollouts these alone; the other rows stay"
+    )
     parser.add_argument("--into", type=Path, default=PAGE.parent, help="where the page and its plots go")
     given = parser.parse_args()
-    parts = {"good": good, "bad": bad, "power": power, "edge": edge}
+    parts = {"good": partial(good, kinds=given.kind or list(KINDS)), "bad": bad, "power": power, "edge": edge}
     results = RESULTS if given.into == PAGE.parent else given.into / "simulate.json"
     results.parent.mkdir(exist_ok=True, parents=True)
+    before = json.loads(results.read_text()) if given.kind and results.exists() else {}
     for name in given.only.split(","):
         began, cpu_s = time.monotonic(), _cpu_s()
         print(f"\n{name}", flush=True)
@@ -139,7 +143,8 @@ def main() -> None:
             kept = json.loads(results.read_text()) if results.exists() else {}
             spent = {"seconds": round(time.monotonic() - began), "cpu_seconds": round(_cpu_s() - cpu_s)}
             today = {"date": datetime.now(UTC).date().isoformat()}
-            results.write_text(json.dumps(kept | {name: part | spent | today}, indent=1))
+            found = merged(before.get(name, {}) if name == "good" else {}, part | spent | today)
+            results.write_text(json.dumps(kept | {name: found}, indent=1))
         print(f"  {_cpu_s() - cpu_s:.0f} s of CPU, {time.monotonic() - began:.0f} s", flush=True)
     kept = json.loads(results.read_text())
     written = given.into / PAGE.name
@@ -149,6 +154,16 @@ def main() -> None:
     if "bad" in kept:
         plot_delays(kept["bad"], written.with_name("rollouts-delays.png"))
     print(f"\nwrote {written}")
+
+
+def merged(kept: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
+    """A part of some kinds' rows put among all that were kept: the time is of both, the number of runs that of most kinds."""
+    if not kept:
+        return dict(part)
+    spent = {name: kept[name] + part[name] for name in ("seconds", "cpu_seconds")}
+    # What is not yet run anew stays.
+    rows = {name: kept["table"].get(name, {}) | row for name, row in part["table"].items()}
+    return {**part, "runs": kept["runs"], "table": kept["table"] | rows, **spent}
 
 
 def rules(kind: Kind, bounds: Bounds) -> dict[str, Asked]:
@@ -177,14 +192,15 @@ def tune(scenario: Scenario) -> Bounds:
     return tuned(TUNED, worst, STEPS.alpha)
 
 
-def good(runs: int, processes: int) -> Iterator[dict[str, Any]]:
+def good(runs: int, processes: int, kinds: Sequence[str]) -> Iterator[dict[str, Any]]:
     """False roll-backs, and how long a good version takes, by traffic."""
-    found: dict[str, Any] = {"runs": runs, "tuning": TUNING, "table": {name: {} for name in KINDS}}
+    found: dict[str, Any] = {"runs": runs, "tuning": TUNING, "table": {name: {} for name in KINDS if name in kinds}}
     steady = (ThresholdCheck, tune(KINDS["constant"].scenario), 3600.0)
     # Set of rules by set of rules, ours first: what is kept half-way says something of every kind of traffic.
     for who in rules(KINDS["constant"], TUNED):
         asked: dict[tuple[str, str], tuple[Scenario, Asked]] = {}
-        for name, kind in KINDS.items():
+        for name in found["table"]:
+            kind = KINDS[name]
             given = rules(kind, tune(kind.scenario) if who == "threshold, tuned" else TUNED)
             if who in given:
                 asked[name, who] = kind.scenario, given[who]

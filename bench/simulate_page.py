@@ -66,12 +66,13 @@ def _good(part: dict[str, Any]) -> Iterator[str]:
     yield from table_lines(["traffic", "rules", "runs", "rolled back, falsely", "still waiting at the end", "until live"], rows)
     yield ""
     yield _beyond(part["table"])
+    yield from _too_few(part["table"])
 
 
 def _beyond(table: dict[str, dict[str, Any]]) -> str:
     """Where ours takes back more good versions than it promises."""
     found = [
-        f'{_share(one["rolled_back"])} on "{traffic}"{" with a shadow" if rules.endswith("shadow") else ""}'
+        f"{_share(one['rolled_back'])} on {_where(traffic, rules)}"
         for traffic, rules, one in _ours(table)
         if one["rolled_back"]["bounds"][0] > _ALPHA
     ]
@@ -83,6 +84,21 @@ def _beyond(table: dict[str, dict[str, Any]]) -> str:
         " Pods that are cold for longer than half a minute still are when they are looked at."
         " [What it cannot see](rollouts.md#what-it-cannot-see) says what to do.\n"
     )
+
+
+def _too_few(table: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Where ours may keep its promise, and it would take more runs to say so."""
+    found = [
+        f"{_share(back)} of {back['trials']:,} on {_where(traffic, rules)}"
+        for traffic, rules, one in _ours(table)
+        if (back := one["rolled_back"])["bounds"][0] <= _ALPHA < back["bounds"][1]
+    ]
+    if found:
+        yield f"Too few runs to show that evidence takes back no more than alpha allows: {'; '.join(found)}.\n"
+
+
+def _where(traffic: str, rules: str) -> str:
+    return f'"{traffic}"{" with a shadow" if rules.endswith("shadow") else ""}'
 
 
 def _ours(table: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -169,8 +185,8 @@ def _power(part: dict[str, Any]) -> Iterator[str]:
 
 def _edge(part: dict[str, Any]) -> Iterator[str]:
     yield (
-        f"## On the edge\n\n{part['runs']} rollouts of each, {_made(part)}, two hours at most, without a shadow but for labels, which"
-        " it needs. On a margin a version may be rolled back with a chance of alpha (1 %). One that is on a"
+        f"## On the edge\n\n{part['runs']} rollouts of each, {_made(part)}, two hours at most, without a shadow but for labels,"
+        " which need one. On a margin a version may be rolled back with a chance of alpha (1 %). One that is on a"
         " margin or beyond it may go on from its first step, or from its shadow, with that chance at most, whatever came of it"
         " then.\n"
     )

@@ -56,3 +56,35 @@ def test_on_the_edge_there_are_labels_just_beyond_their_margin_with_a_shadow(ben
     assert margin < differing < 1.05 * margin
     assert plan.rollout.shadow is not None
     assert replace(scenario.fault, labels=0.0) == type(scenario.fault)()
+
+
+def good_part(**found: dict[str, Any]) -> dict[str, Any]:
+    table = {name: {"evidence": summary(back)} for name, back in found.items()}
+    return MADE | {"runs": 368, "tuning": 400, "table": table}
+
+
+def test_kinds_with_too_few_runs_for_the_promise_are_named(bench: Callable[[str], Any]) -> None:
+    part = good_part(plenty=share(0), few=share(0, 92), unlucky=share(2), harmed=share(30))
+    said = [line for line in bench("simulate_page").page({"good": part}) if line.startswith("Too few")]
+    assert said == [
+        'Too few runs to show that evidence takes back no more than alpha allows: 0 % (0-3.9) of 92 on "few";'
+        ' 0.5 % (0.1-1.9) of 368 on "unlucky".\n'
+    ]
+    assert "Too few" not in "".join(bench("simulate_page").page({"good": good_part(plenty=share(0))}))
+
+
+def test_kinds_that_are_run_anew_take_their_rows_among_those_kept(bench: Callable[[str], Any]) -> None:
+    kept, anew = good_part(first=share(0), second=share(0, 92), third=share(0)), good_part(second=share(1)) | {"runs": 1472}
+    found = bench("simulate").merged(kept, anew | {"date": "2026-01-03"})
+    assert list(found["table"]) == ["first", "second", "third"]
+    assert found["table"]["second"]["evidence"]["rolled_back"] == share(1)
+    assert (found["runs"], found["seconds"], found["cpu_seconds"], found["date"]) == (368, 120, 180, "2026-01-03")
+    assert bench("simulate").merged({}, anew) == anew
+    begun = bench("simulate").merged(kept, anew | {"table": {"second": {}}})
+    assert begun["table"] == kept["table"]
+
+
+def test_good_versions_run_often_enough_for_the_promise_but_on_the_costliest_traffic(bench: Callable[[str], Any]) -> None:
+    simulate = bench("simulate")
+    assert clopper_pearson(0, simulate.RUNS)[1] <= Rollout().alpha
+    assert [name for name, kind in simulate.KINDS.items() if kind.part < 1] == ["1,000 callers make all"]

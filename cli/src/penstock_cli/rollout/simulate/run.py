@@ -10,8 +10,8 @@ from penstock_cli.rollout.simulate.trace import Trace
 class Run:
     """How a rollout ended, and when: seconds from its beginning, and since the candidate answered its first request.
 
-    `real_s` is None if it never answered any. `hurt`: requests that the candidate failed, its callers' loss. Weights: the per cent
-    of requests that its first stage gave it, 0 of a shadow, and the most that any did.
+    `real_s` is None if it never answered any. `hurt`: requests that the candidate failed, its callers' loss. Weights: the per
+    cent of requests that its first stage gave it, 0 of a shadow, and the most that any did.
     """
 
     end: End
