@@ -21,6 +21,7 @@ from penstock_cli.rollout.simulate.evidence_rules import EvidenceRules, Plan
 from penstock_cli.rollout.simulate.faults import read_faults
 from penstock_cli.rollout.simulate.mann_whitney import Horizon, RankJudge
 from penstock_cli.rollout.simulate.policy import End
+from penstock_cli.rollout.simulate.ranges import check_rollout
 from penstock_cli.rollout.simulate.reading import read_margins, read_rates, read_rollout, read_speed
 from penstock_cli.rollout.simulate.run import Run
 from penstock_cli.rollout.simulate.runs import Job, run_all
@@ -146,6 +147,7 @@ def _plan(given: dict[str, Any]) -> Plan:
         rollout = msgspec.structs.replace(rollout, shadow=shadow)
     if given["baseline"] is not None:
         rollout = msgspec.structs.replace(rollout, baseline=given["baseline"])
+    check_rollout(rollout)
     # Looks are multiples of slots.
     return Plan(rollout, look_s=None if given["look_s"] is None else given["look_s"] // SLOT_S * SLOT_S)
 
