@@ -69,11 +69,13 @@ def _callers_said(sticky: Sticky) -> str:
 
 
 def share_said(share: Share) -> str:
+    """`0.543 % (0.0659-1.95)`: per cent, with the interval; `- % (0-100)` of no runs."""
     low, high = share.bounds
     return f"{_percent(share.value)} % ({_percent(low)}-{_percent(high)})"
 
 
 def spread_said(spread: Spread) -> str:
+    """`45 s, 3 min 20 s`: median and 95th percentile; `-` of nothing."""
     return "-" if math.isnan(spread.median) else f"{seconds_said(spread.median)}, {seconds_said(spread.p95)}"
 
 
