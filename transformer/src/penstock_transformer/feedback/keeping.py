@@ -8,12 +8,14 @@ here; once it has waited `wait_s` without its prediction it is counted as unknow
 Invariant: an outcome whose prediction is in the log stays as long as the prediction does.
 """
 
+import fcntl
 import logging
 import shutil
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client.core import CounterMetricFamily, Metric
@@ -24,7 +26,7 @@ from penstock_transformer.feedback.folder import OUTCOMES, PREDICTIONS, LogFolde
 from penstock_transformer.feedback.log import Entry
 from penstock_transformer.feedback.outcome import Outcome
 from penstock_transformer.feedback.reporting import Told
-from penstock_transformer.feedback.writer import FolderWriter
+from penstock_transformer.feedback.writer import OPEN, FolderWriter
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +96,7 @@ class LogKeeper:
             try:
                 known, unknown = settle(folder, now_s - self._wait_s)
             except parquet.NoParquet:
-                return
+                continue
             self.counts["known"] += known
             self.counts["unknown"] += unknown
 
@@ -116,6 +118,21 @@ def _expire(folder: LogFolder, before_s: float) -> None:
         for day in (folder.path / kind).glob("day=*"):
             if day.name.removeprefix("day=") < oldest:
                 shutil.rmtree(day, ignore_errors=True)
+        # By days as well: an outcome's lines stay as long as a Parquet file that has its prediction.
+        for path in (folder.path / kind).glob("*.jsonl"):
+            with suppress(OSError):
+                if day_of(path.stat().st_mtime) < oldest:
+                    _remove_lines(path)
+
+
+def _remove_lines(path: Path) -> None:
+    """Unless a writer holds it, or makes Parquet of what another left. Raises OSError."""
+    if not path.name.startswith(OPEN):
+        path.unlink()
+        return
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
 
 
 def settle(folder: LogFolder, before_s: float) -> tuple[int, int]:

@@ -26,6 +26,8 @@ from penstock_transformer.feedback.reporting import Told
 from penstock_transformer.feedback.row import LogRow
 
 _encode = msgspec.json.Encoder().encode
+OPEN = "open-"
+"""What the name of a file begins with that a writer holds, or held when its process ended."""
 # Rows of one Parquet file at most.
 _PART_ROWS = 50_000
 
@@ -45,7 +47,7 @@ class FolderWriter:
     def start(self) -> None:
         """Make the folder; finish what writers left that are gone."""
         self.root.mkdir(parents=True, exist_ok=True)
-        for path in [*self.root.glob("*/*/open-*.jsonl")]:
+        for path in [*self.root.glob(f"*/*/{OPEN}*.jsonl")]:
             self._recover(path)
 
     def write(self, entries: Sequence[Entry]) -> None:
@@ -108,7 +110,7 @@ class FolderWriter:
             folder = LogFolder(self.root, model).path / kind
             folder.mkdir(parents=True, exist_ok=True)
             # A name of its own each time: the one before may be on its way to Parquet still.
-            path = folder / f"open-{self.name}-{secrets.token_hex(3)}.jsonl"
+            path = folder / f"{OPEN}{self.name}-{secrets.token_hex(3)}.jsonl"
             file = self._open[model, kind] = path.open("ab")
             fcntl.flock(file, fcntl.LOCK_EX)
         return file
@@ -121,7 +123,7 @@ class FolderWriter:
             else:
                 self._add(folder, kind, read_lines(data, told), lambda outcome: outcome.received)
         except parquet.NoParquet:
-            path.rename(path.with_name(path.name.removeprefix("open-")))
+            path.rename(path.with_name(path.name.removeprefix(OPEN)))
             return
         path.unlink()
 
