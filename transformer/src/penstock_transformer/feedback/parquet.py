@@ -60,10 +60,15 @@ def write_part(path: Path, rows: Sequence[LogRow] | Sequence[Outcome]) -> None:
             table = table.append_column(shown, pa.array(micros, pa.int64()).cast(pa.timestamp("us", "UTC")))
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".writing")
-    pq.write_table(table, aside, compression="zstd")
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.rename(path)
+    try:
+        pq.write_table(table, aside, compression="zstd")
+        with aside.open("rb") as file:
+            os.fsync(file.fileno())
+        aside.rename(path)
+    except OSError:
+        # It is tried again under another name: on a full disk what stayed would make it fuller.
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def read_rows(path: Path, *, whole: bool = True) -> list[LogRow]:

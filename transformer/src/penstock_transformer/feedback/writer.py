@@ -42,7 +42,9 @@ class FolderWriter:
         self._clock = clock
         self._rolled = clock()
         self._open: dict[tuple[str, str], IO[bytes]] = {}
+        self._left: dict[tuple[str, str], IO[bytes]] = {}
         self._lock = threading.Lock()
+        self._rolling = threading.Lock()
 
     def start(self) -> None:
         """Make the folder; finish what writers left that are gone."""
@@ -74,13 +76,39 @@ class FolderWriter:
             self.roll()
 
     def roll(self) -> None:
-        """Make Parquet files of all that is open; without pyarrow it stays as it is."""
-        self._rolled = self._clock()
-        with self._lock:
-            opened, self._open = self._open, {}
-        for (model, kind), file in opened.items():
-            self._convert(LogFolder(self.root, model), kind, Path(file.name))
-            file.close()
+        """Make Parquet files of all that is open; without pyarrow it stays as it is. What failed is tried first the next time,
+        and stays ours until then. Raises the first error, after the others' turn."""
+        first: Exception | None = None
+        with self._rolling:
+            self._rolled = self._clock()
+            with self._lock:
+                keys = dict.fromkeys((*self._left, *self._open))
+            for key in keys:
+                try:
+                    self._finish(key)
+                    with self._lock:
+                        # Not while another of its kind is left: on a disk that stays full each would hold one more descriptor.
+                        if (file := self._open.pop(key, None)) is not None:
+                            self._left[key] = file
+                    self._finish(key)
+                except Exception as error:
+                    first = first or error
+        if first is not None:
+            raise first
+
+    def _finish(self, key: tuple[str, str]) -> None:
+        file = self._left.get(key)
+        if file is None:
+            return
+        model, kind = key
+        path = Path(file.name)
+        try:
+            self._convert(LogFolder(self.root, model), kind, path)
+        finally:
+            # Converted, or removed by somebody else: there is nothing to try again.
+            if not path.exists():
+                del self._left[key]
+                file.close()
 
     def close(self) -> None:
         """As `roll`; nothing is written afterwards."""
@@ -99,10 +127,19 @@ class FolderWriter:
         for one in found:
             if not covers(one):
                 days.setdefault(day_of(time_of(one)), []).append(one)
-        for day, rows in days.items():
-            for start in range(0, len(rows), _PART_ROWS):
-                name = f"{time.time_ns() // 1_000_000}-{secrets.token_hex(3)}-{self.name}.parquet"
-                parquet.write_part(folder.path / kind / f"day={day}" / name, rows[start : start + _PART_ROWS])
+        written: list[Path] = []
+        try:
+            for day, rows in days.items():
+                for start in range(0, len(rows), _PART_ROWS):
+                    name = f"{time.time_ns() // 1_000_000}-{secrets.token_hex(3)}-{self.name}.parquet"
+                    path = folder.path / kind / f"day={day}" / name
+                    parquet.write_part(path, rows[start : start + _PART_ROWS])
+                    written.append(path)
+        except Exception:
+            # All of it is tried again: what stayed would stand there once more after each try.
+            for path in written:
+                path.unlink(missing_ok=True)
+            raise
 
     def _file(self, model: str, kind: str) -> IO[bytes]:
         file = self._open.get((model, kind))
