@@ -1,6 +1,7 @@
 """A writer whose disk fails it, or whose neighbour begins: nothing that it was given is lost, and nothing stands there twice."""
 
 import errno
+import fcntl
 import os
 import time
 from collections.abc import Sequence
@@ -132,3 +133,23 @@ def test_a_file_that_somebody_has_removed_is_not_looked_for_again(tmp_path: Path
     with pytest.raises(FileNotFoundError):
         writer.roll()
     writer.close()
+
+
+def test_an_outcome_is_kept_that_is_told_while_another_finishes_what_writers_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other finds the new file before its writer has the lock, takes it for one that was left, and removes it as empty."""
+    writer, others = FolderWriter(tmp_path), [FolderWriter(tmp_path), FolderWriter(tmp_path)]
+    lock = fcntl.flock
+
+    def after_another(file: Any, how: int) -> None:
+        if how == fcntl.LOCK_EX and others:
+            others.pop().start()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", after_another)
+    report(writer, "one", "1")
+    assert [identity for identity, _ in LogFolder(tmp_path, "one").outcomes()] == ["1"]
+    assert others == []
+    writer.close()
+    assert written(tmp_path, "one") == ["1"]

@@ -146,11 +146,22 @@ class FolderWriter:
         if file is None:
             folder = LogFolder(self.root, model).path / kind
             folder.mkdir(parents=True, exist_ok=True)
-            # A name of its own each time: the one before may be on its way to Parquet still.
-            path = folder / f"{OPEN}{self.name}-{secrets.token_hex(3)}.jsonl"
-            file = self._open[model, kind] = path.open("ab")
-            fcntl.flock(file, fcntl.LOCK_EX)
+            file = self._open[model, kind] = self._made(folder)
         return file
+
+    def _made(self, folder: Path) -> IO[bytes]:
+        while True:
+            # A name of its own each time: the one before may be on its way to Parquet still.
+            file = (folder / f"{OPEN}{self.name}-{secrets.token_hex(3)}.jsonl").open("ab")
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if os.fstat(file.fileno()).st_nlink:
+                    return file
+            except OSError:
+                file.close()
+                raise
+            # Another began in between, took it for one that was left, and removed it.
+            file.close()
 
     def _convert(self, folder: LogFolder, kind: str, path: Path) -> None:
         data = path.read_bytes()
