@@ -2,11 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from penstock.dataplane import Context
 from penstock.errors import UpstreamUnavailable
@@ -135,7 +138,7 @@ def test_rare_answers_of_a_bundle_without_features_are_drawn_by_rarity() -> None
 def test_what_does_not_fit_is_dropped_and_counted() -> None:
     sink = Sink()
     sink.gate.clear()
-    log = run(sink, [work(number) for number in range(10)], queue_bytes=3 * 2048, begun=False)
+    log = run(sink, [work(number) for number in range(10)], queue_bytes=3 * 2500, begun=False)
     assert (log.counts["written"], log.counts["dropped"]) == (3, 7)
     samples = {s.labels.get("result"): s.value for family in log.families() for s in family.samples if s.labels}
     assert (samples["written"], samples["dropped"], samples["failed"]) == (3, 7, 0)
@@ -161,3 +164,51 @@ def test_what_cannot_be_logged_is_counted_and_raises_nothing() -> None:
     broken.context = None
     log = run(sink := Sink(), [broken, work(2)])
     assert (log.counts["failed"], [entry.id for entry in sink.entries]) == (1, ["r2"])
+
+
+def _listed(array: Any) -> list[dict[str, Any]]:
+    return [{"outputs": {"y": row}} for row in array.tolist()]
+
+
+def _scored(array: Any) -> list[dict[str, Any]]:
+    labels = [str(at) for at in range(array.shape[1])]
+    return [{"label": labels[0], "scores": dict(zip(labels, row, strict=True))} for row in array.tolist()]
+
+
+def _valued(array: Any) -> list[dict[str, Any]]:
+    return [{"value": value} for value in array[:, 0].tolist()]
+
+
+def _none(array: Any) -> list[dict[str, Any]]:
+    return []
+
+
+@pytest.mark.parametrize("gathered", [False, True])
+@pytest.mark.parametrize("predicted", [_listed, _scored, _valued, _none])
+def test_answers_that_wait_count_as_what_they_hold(predicted: Callable[[Any], list[dict[str, Any]]], gathered: bool) -> None:
+    rows, width = 64, 600
+    outputs = {"y": np.random.default_rng(1).random((rows, width), np.float32)}
+    tracemalloc.start()
+    predictions = predicted(outputs["y"])
+    held = outputs["y"].nbytes + tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    log = PredictionLog(Sampler(1.0), Sink(), queue_bytes=2**30, record_bytes=2**18)
+    one = work(1, rows=[{"x": 1.0}] * rows)
+    one.nbytes = 0
+    if gathered:
+        plan = SimpleNamespace(spec=SimpleNamespace(features=[]))
+        bundle = SimpleNamespace(**{**vars(BUNDLE), "zero_shot": None})
+        log.answered(_group(bundle, plan, [one], predictions), outputs)
+    else:
+        log.answered_plain(BUNDLE, one, outputs, predictions)
+    (counted,) = [s.value for family in log.families() for s in family.samples if s.name == "penstock_log_held_bytes"]
+    assert log.counts == {}
+    assert counted == pytest.approx(held, rel=0.25)
+
+
+def _group(bundle: Any, plan: Any, works: list[Any], predictions: list[dict[str, Any]]) -> Any:
+    bounds = [0, *accumulate(one.rows for one in works)]
+    return SimpleNamespace(
+        bundle=bundle, plan=plan, works=works, parts=[one.request.rows for one in works], bounds=bounds, rows=bounds[-1],
+        predictions=predictions, gathered=None, sums=None, now_s=1.0, degraded=False,
+    )  # fmt: skip

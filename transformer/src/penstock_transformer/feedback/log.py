@@ -34,6 +34,8 @@ _GATHER_S = 0.2
 _END_S = 15.0
 # What a row of a batch holds in memory while it waits, at least.
 _ROW_BYTES = 512
+# What a prediction takes as Python values, of CPython 3.11: its dict, a number in a list, a number in a dict.
+_PREDICTION_BYTES, _ELEMENT_BYTES, _SCORE_BYTES = 256, 32, 56
 
 RESULTS = ("written", "dropped", "too_large", "failed")
 
@@ -103,6 +105,7 @@ class PredictionLog:
             if picks:
                 columns = len(group.plan.spec.features) + 1
                 nbytes = group.rows * _ROW_BYTES * columns // 8 + sum(work.nbytes for work in group.works)
+                nbytes += _answer_bytes(outputs, group.predictions)
                 self._offer(
                     Taken(group.bundle, group.now_s, picks, group.gathered, group.predictions, outputs, group.degraded, nbytes)
                 )
@@ -123,7 +126,8 @@ class PredictionLog:
             if self._sampler.taken(chance):
                 part = work.request.rows if work.request.rows is not None else work.request.columns or {}
                 pick = _pick(work, part, 0, work.rows, chance, sums)
-                self._offer(Taken(bundle, time.time(), [pick], None, predictions, outputs, False, work.nbytes))
+                nbytes = work.nbytes + _answer_bytes(outputs, predictions)
+                self._offer(Taken(bundle, time.time(), [pick], None, predictions, outputs, False, nbytes))
         except Exception:
             self._failed()
 
@@ -218,6 +222,17 @@ class PredictionLog:
             records.add_metric((result,), self.counts[result])
         held = GaugeMetricFamily("penstock_log_held_bytes", "What waits to be logged.", self._held)
         return labelled((records, held), model=self._model) if self._model else (records, held)
+
+
+def _answer_bytes(outputs: dict[str, Array], predictions: list[dict[str, Any]]) -> int:
+    """About what an answer holds, often most of all. Its first prediction stands for all: this is paid on the event loop."""
+    nbytes = sum(array.nbytes for array in outputs.values())
+    if predictions:
+        shown, scores = predictions[0].get("outputs"), predictions[0].get("scores")
+        nbytes += len(predictions) * (_PREDICTION_BYTES + (_SCORE_BYTES * len(scores) if scores else 0))
+        if shown:
+            nbytes += _ELEMENT_BYTES * sum(array.size for name, array in outputs.items() if name in shown)
+    return nbytes
 
 
 def _pick(
