@@ -37,6 +37,8 @@ class Sink:
         self.gate = threading.Event()
         self.gate.set()
         self.fault: Exception | None = None
+        self.tick_fault: Exception | None = None
+        self.ticked = threading.Event()
         self.closed = False
 
     def write(self, entries: Sequence[Entry]) -> None:
@@ -45,7 +47,10 @@ class Sink:
             raise self.fault
         self.entries += entries
 
-    def tick(self) -> None: ...
+    def tick(self) -> None:
+        self.ticked.set()
+        if self.tick_fault is not None:
+            raise self.tick_fault
 
     def close(self) -> None:
         self.closed = True
@@ -164,6 +169,60 @@ def test_what_cannot_be_logged_is_counted_and_raises_nothing() -> None:
     broken.context = None
     log = run(sink := Sink(), [broken, work(2)])
     assert (log.counts["failed"], [entry.id for entry in sink.entries]) == (1, ["r2"])
+
+
+def test_every_request_is_counted_of_a_batch_that_cannot_be_documented() -> None:
+    """Of one batch the second of three requests; of the next none."""
+    works = [work(number) for number in range(4)]
+    works[1].request.rows = [object()]
+    bundle = SimpleNamespace(**{**vars(BUNDLE), "zero_shot": None, "plan": None})
+    plan = SimpleNamespace(spec=SimpleNamespace(features=[]))
+    log = PredictionLog(Sampler(1.0), sink := Sink(), queue_bytes=2**20, record_bytes=2**18)
+    for some in (works[:3], works[3:]):
+        log.answered(_group(bundle, plan, some, [{"value": 1.0}] * len(some)), {})
+
+    async def go() -> None:
+        await log.start()
+        await log.close()
+
+    asyncio.run(go())
+    assert [entry.id for entry in sink.entries] == ["r0", "r3"]
+    assert log.counts == {"written": 2, "failed": 2}
+
+
+@pytest.mark.parametrize("fault", [UpstreamUnavailable("away"), OSError(28, "full"), RuntimeError("ours")])
+def test_every_request_is_counted_that_a_sink_does_not_take(fault: Exception) -> None:
+    sink = Sink()
+    sink.fault = fault
+    log = run(sink, [work(number) for number in range(5)], begun=False)
+    assert log.counts == {"failed": 5}
+
+
+@pytest.mark.parametrize("fault", [UpstreamUnavailable("away"), RuntimeError("ours")])
+def test_upkeep_that_fails_is_said_and_counts_no_request(fault: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    sink = Sink()
+    sink.tick_fault = fault
+    log = PredictionLog(Sampler(1.0), sink, queue_bytes=2**20, record_bytes=2**18)
+
+    async def go() -> None:
+        await log.start()
+        assert await asyncio.to_thread(sink.ticked.wait, 30)
+        await log.close()
+
+    log.answered_plain(BUNDLE, work(1), {"y": np.zeros(1)}, [{"value": 0.0}])
+    asyncio.run(go())
+    assert log.counts == {"written": 1, "failed": 0}
+    assert {(record.levelname, record.reason) for record in caplog.records} == {("WARNING", str(fault))}
+
+
+def test_what_could_not_be_taken_of_a_batch_is_counted_whole() -> None:
+    works = [work(number) for number in range(3)]
+    works[0].nbytes = None
+    plan = SimpleNamespace(spec=SimpleNamespace(features=[]))
+    bundle = SimpleNamespace(**{**vars(BUNDLE), "zero_shot": None})
+    log = PredictionLog(Sampler(1.0), Sink(), queue_bytes=2**20, record_bytes=2**18)
+    log.answered(_group(bundle, plan, works, []), {})
+    assert log.counts == {"failed": 3}
 
 
 def _listed(array: Any) -> list[dict[str, Any]]:

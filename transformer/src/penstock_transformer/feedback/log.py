@@ -100,6 +100,7 @@ class PredictionLog:
 
     def answered(self, group: Group, outputs: dict[str, Array]) -> None:
         """A batch of one bundle was answered; draw among its requests. Never raises."""
+        picks: list[Pick] = []
         try:
             picks = self._picks(group)
             if picks:
@@ -110,7 +111,8 @@ class PredictionLog:
                     Taken(group.bundle, group.now_s, picks, group.gathered, group.predictions, outputs, group.degraded, nbytes)
                 )
         except Exception:
-            self._failed()
+            # Before any is drawn nobody knows how many it would have been.
+            self._failed(len(picks) or 1)
 
     def answered_plain(
         self,
@@ -129,7 +131,7 @@ class PredictionLog:
                 nbytes = work.nbytes + _answer_bytes(outputs, predictions)
                 self._offer(Taken(bundle, time.time(), [pick], None, predictions, outputs, False, nbytes))
         except Exception:
-            self._failed()
+            self._failed(1)
 
     def _picks(self, group: Group) -> list[Pick]:
         if group.bundle.zero_shot is not None:
@@ -154,10 +156,10 @@ class PredictionLog:
         self._queue.append(taken)
         self._bell.set()
 
-    def _failed(self) -> None:
+    def _failed(self, count: int) -> None:
         if not self.counts["failed"]:
             logger.exception("a prediction could not be logged; further ones are counted only")
-        self.counts["failed"] += 1
+        self.counts["failed"] += count
 
     # --- on the thread
 
@@ -188,28 +190,28 @@ class PredictionLog:
                 self._held -= nbytes
 
     def _entries(self, taken: Taken) -> list[Entry]:
-        entries = []
+        entries, left = [], len(taken.picks)
         try:
             for logged in documents(taken):
                 document = write_request(logged)
+                left -= 1
                 if len(document) > self._record_bytes:
                     self.counts["too_large"] += 1
                 else:
                     entries.append(Entry(logged.model, logged.id, taken.bundle.label, document))
         except Exception:
-            self._failed()
+            self._failed(left)
         return entries
 
     def _attempt(self, work: object, count: int) -> bool:
         assert callable(work)
         try:
             work()
-        except (PenstockError, OSError) as error:
-            logger.warning("the prediction log cannot be written", extra={"reason": str(error), "lost": count})
+        except Exception as error:
+            ours = None if isinstance(error, PenstockError | OSError) else error
+            extra = {"reason": str(error), "lost": count}
+            logger.warning("the prediction log cannot be written", exc_info=ours, extra=extra)
             self.counts["failed"] += count
-            return False
-        except Exception:
-            self._failed()
             return False
         return True
 
