@@ -215,6 +215,18 @@ def test_upkeep_that_fails_is_said_and_counts_no_request(fault: Exception, caplo
     assert {(record.levelname, record.reason) for record in caplog.records} == {("WARNING", str(fault))}
 
 
+def test_after_a_sink_was_away_an_unexpected_error_is_still_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    sink = Sink()
+    sink.fault = OSError(28, "full")
+    log = run(sink, [work(1)])
+    for number in (2, 3):
+        broken = work(number)
+        broken.context = None
+        log.answered_plain(BUNDLE, broken, {"y": np.zeros(1)}, [{"value": 0.0}])
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
+    assert log.counts["failed"] == 3
+
+
 def test_what_could_not_be_taken_of_a_batch_is_counted_whole() -> None:
     works = [work(number) for number in range(3)]
     works[0].nbytes = None

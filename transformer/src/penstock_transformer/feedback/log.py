@@ -79,6 +79,7 @@ class PredictionLog:
         self._lock = threading.Lock()
         self._bell = threading.Event()
         self._closing = False
+        self._told = False
         self._thread: threading.Thread | None = None
         self.counts: Counter[str] = Counter()
 
@@ -157,7 +158,8 @@ class PredictionLog:
         self._bell.set()
 
     def _failed(self, count: int) -> None:
-        if not self.counts["failed"]:
+        if not self._told:
+            self._told = True
             logger.exception("a prediction could not be logged; further ones are counted only")
         self.counts["failed"] += count
 
