@@ -2,7 +2,7 @@
 
     answer --entries as bytes--> those of the answer before, as they are | the others, decoded --> Evidence
 
-A pod goes on telling the entries of up to eight routes before its last, which change no more, and is asked every few seconds.
+A pod goes on telling up to eight entries of the routes before its last, which change no more, and is asked every few seconds.
 
 Invariant: what is read of an answer is what `read_evidence` makes of it. Entries are shared with the answer before: nobody
 changes one.

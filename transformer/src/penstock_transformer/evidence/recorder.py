@@ -4,7 +4,8 @@
     admin port, Prometheus <--evidence-- Recorder
 
 Invariant: sums are made once for a bundle, revision, mode and arm, in bins fixed then, and only grow as long as they are kept.
-They are kept for the route of the moment and the `MOST_ENTRIES` before it: memory has a bound however many routes come.
+Kept are those of the route of the moment and the last `MOST_ENTRIES` of the routes before it, of which each has one or more:
+memory has a bound however many routes come.
 """
 
 import secrets
