@@ -1,6 +1,7 @@
 """profile.json as `bundle build` writes it, and bins that two bundles share."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -81,6 +82,31 @@ def test_values_of_a_regression_and_of_a_decision() -> None:
 )
 def test_a_profile_of_another_form_has_nothing(content: bytes) -> None:
     assert read_profile(content) == NOTHING
+
+
+@pytest.mark.parametrize("number", [int("9" * 400), -int("9" * 400), math.inf, math.nan], ids=["long", "negative", "inf", "nan"])
+def test_a_number_that_no_float_holds_is_none(number: float) -> None:
+    told = {"edges": [0, 1], "counts": [3]}
+    features = {
+        "edge": {**told, "edges": [0, number]},
+        "count": {**told, "counts": [number]},
+        "share": {**told, "missing": number},
+    }
+    predictions = {"values": {**told, "std": number}, "labels": {"values": {"late": number, "on time": 3}}}
+    profile = read_profile(json.dumps({"features": features, "predictions": predictions}).encode())
+    assert {name: training.counts for name, training in profile.features.items()} == {
+        "count": (0, 0, 0, 0, 0),
+        "share": (0, 3, 0, 0, 0),
+    }
+    assert profile.outputs["label"].bins.values == ("on time",)
+    assert profile.spreads == {}
+
+
+@pytest.mark.parametrize("count", [-1, 1e308, 10**308], ids=["negative", "float", "long"])
+def test_a_count_that_nobody_can_have_counted_is_none(count: float) -> None:
+    features = {"a": {"edges": [0, 1], "counts": [count], "missing": 0.99}, "b": {"values": {"x": count}, "missing": 0.99}}
+    profile = read_profile(json.dumps({"features": features}).encode())
+    assert (profile.features["a"].counts, profile.features["b"].counts) == ((0, 0, 0, 0, 0), (0, 0))
 
 
 def test_missing_values_are_a_bin() -> None:

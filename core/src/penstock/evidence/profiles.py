@@ -7,7 +7,7 @@ Outputs are named as predictions are: `label`, `value`, and `scores.<label>`. Bu
 """
 
 import json
-import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,6 +16,8 @@ from penstock.evidence.document import Bins, Histogram, Training
 
 _MOST_EDGES = 64
 _MOST_VALUES = 200
+_MOST_COUNT = 2**53
+"""The greatest count that every reader of JSON takes for what it is."""
 
 N = TypeVar("N", int, float)
 
@@ -120,7 +122,12 @@ def _members(document: dict[str, Any], name: str) -> Iterable[tuple[str, Any]]:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Compared, which is exact: an integer of hundreds of digits has no float, and to ask whether it is finite is an error.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _count(value: Any) -> bool:
+    return _number(value) and 0 <= value <= _MOST_COUNT
 
 
 def _training(found: Any) -> Training | None:
@@ -138,7 +145,7 @@ def _numbers(edges: list[float], found: dict[str, Any]) -> Training:
     bins = Bins(edges=tuple(edges))
     given = found.get("counts")
     # A profile's last bin is closed, and one of a single value has that value's count alone.
-    inner = [int(n) for n in given] if isinstance(given, list) and all(map(_number, given)) else []
+    inner = [int(n) for n in given] if isinstance(given, list) and all(map(_count, given)) else []
     counts = [0] * bins.size
     if len(edges) == 1:
         counts[1] = sum(inner)
@@ -149,7 +156,7 @@ def _numbers(edges: list[float], found: dict[str, Any]) -> Training:
 
 
 def _texts(values: dict[str, Any], found: dict[str, Any]) -> Training:
-    kept = {str(name): int(count) for name, count in list(values.items())[:_MOST_VALUES] if _number(count)}
+    kept = {str(name): int(count) for name, count in list(values.items())[:_MOST_VALUES] if _count(count)}
     return Training(
         Bins(values=tuple(sorted(kept))), (*(kept[name] for name in sorted(kept)), 0, _missing(found, sum(kept.values())))
     )
