@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from penstock.bundle.profile import write_profile
 from penstock.evidence.document import Bins, Histogram
-from penstock.evidence.profiles import NOTHING, against_training, coarsened, common, read_profile
+from penstock.evidence.profiles import NOTHING, against_training, coarsened, common, name_value, read_profile
 
 EDGES = st.lists(st.integers(-5, 5), min_size=1, max_size=6, unique=True).map(lambda found: tuple(map(float, sorted(found))))
 
@@ -107,6 +107,13 @@ def test_a_count_that_nobody_can_have_counted_is_none(count: float) -> None:
     features = {"a": {"edges": [0, 1], "counts": [count], "missing": 0.99}, "b": {"values": {"x": count}, "missing": 0.99}}
     profile = read_profile(json.dumps({"features": features}).encode())
     assert (profile.features["a"].counts, profile.features["b"].counts) == ((0, 0, 0, 0, 0), (0, 0))
+
+
+def test_live_values_are_named_as_training_named_them() -> None:
+    values = [True, False, "late", 3]
+    for value in values:
+        profile = read_profile(write_profile(None, {}, [{"label": value}]))
+        assert profile.outputs["label"].bins.values == (name_value(value),)
 
 
 def test_missing_values_are_a_bin() -> None:

@@ -54,6 +54,11 @@ def read_profile(content: bytes) -> Profile:
     return Profile(features, outputs, spreads)
 
 
+def name_value(value: Any) -> str:
+    """A text or flag as profile.json names it, and so `Bins.values`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def common(bins: Iterable[Bins]) -> Bins | None:
     """The bins that each of these can be made of; None if some are of numbers and others of texts, or there are none."""
     several = list(dict.fromkeys(bins))

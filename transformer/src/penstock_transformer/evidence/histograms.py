@@ -6,13 +6,13 @@ Invariant: every value lands in exactly one bin, and what a counter costs and ke
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from penstock.columns import Column
 from penstock.evidence.callers import CallerSums
 from penstock.evidence.document import Bins, Histogram, Training
+from penstock.evidence.profiles import name_value
 from penstock.postprocess import Judged
 from penstock.tensors import Array
 
@@ -83,7 +83,7 @@ class Counter:
             return
         other, places = len(self._places), self._places
         for value, gone in zip(column.values.tolist(), column.missing.tolist(), strict=True):
-            self.counts[other + 1 if gone else places.get(_text(value), other)] += 1
+            self.counts[other + 1 if gone else places.get(name_value(value), other)] += 1
 
     def told(self) -> Histogram:
         """As the document has it."""
@@ -111,8 +111,3 @@ def compare_judged(counters: dict[str, Counter], judged: Judged, watched: Sequen
     for name, values in judged.numbers.items():
         if name in counters and (bins := counters[name].bins_of_numbers(values[rows])):
             callers.answer(name, marks, bins)
-
-
-def _text(value: Any) -> str:
-    """A value as profile.json names it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from penstock.evidence.document import Training
-from penstock.evidence.profiles import closed
+from penstock.evidence.profiles import closed, name_value
 
 
 class Distance(NamedTuple):
@@ -53,7 +53,7 @@ class Tally:
     def _place(self, value: Any) -> int:
         edges, size = self.training.bins.edges, self.training.bins.size
         if not edges:
-            return size - 1 if value is None else self._places.get(_text(value), size - 2)
+            return size - 1 if value is None else self._places.get(name_value(value), size - 2)
         number = _number(value)
         if math.isnan(number):
             return size - 1
@@ -79,11 +79,6 @@ def distance(live: Sequence[float], training: Sequence[float], rows: float, trai
     expected = math.sqrt(max(0, bins - 1) * noise) / 2
     beyond = math.sqrt(math.log(1 / alpha) * noise / 2)
     return Distance(seen, max(0.0, seen - expected - beyond), rows)
-
-
-def _text(value: Any) -> str:
-    """A value as profile.json names it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _number(value: Any) -> float:
