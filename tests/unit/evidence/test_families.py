@@ -7,6 +7,7 @@ from typing import cast
 from prometheus_client import CollectorRegistry, generate_latest
 
 from penstock.evidence.document import Bins, Entry, Histogram, Training
+from penstock.evidence.scales import DIFFERENCE_BINS
 from penstock.metrics import Metrics
 from penstock_transformer.evidence.families import evidence_families, total_variation
 from penstock_transformer.evidence.recorder import Recorder
@@ -30,6 +31,19 @@ def test_revisions_are_added_and_modes_are_not(entry: Callable[..., Entry]) -> N
     assert 'penstock_evidence_call_seconds_count{bundle="flights@it",mode="live"} 7.0' in found
     assert 'penstock_evidence_call_seconds_bucket{bundle="flights@it",le="0.0002",mode="live"} 0.0' in found
     assert 'penstock_evidence_call_seconds_bucket{bundle="flights@it",le="0.0004",mode="live"} 7.0' in found
+
+
+def test_differences_of_scores_are_told_in_the_bins_of_the_document(entry: Callable[..., Entry]) -> None:
+    shadow, other = entry(8, shadow=True), entry(2, revision=2, shadow=True)
+    assert shadow.paired is not None
+    # Below 1e-8, then from 0.1 up, then whatever is greatest.
+    shadow.paired.score_differences = [(0, 5), (29, 2), (41, 1)]
+    name = 'penstock_evidence_score_differences_{}{{bundle="flights@it"{}}} {}'
+    found = text(shadow, other).splitlines()
+    for bound, count in (("1e-08", 7), ("0.1", 7), ("0.177828", 9), ("100", 9), ("+Inf", 10)):
+        assert name.format("bucket", f',le="{bound}"', float(count)) in found
+    assert name.format("count", "", 10.0) in found
+    assert sum("score_differences_bucket" in line for line in found) == DIFFERENCE_BINS
 
 
 def test_distance_from_training() -> None:

@@ -14,11 +14,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from penstock.evidence.adding import added
 from penstock.evidence.document import Counts, Entry, Histogram, Paired
 from penstock.evidence.profiles import against_training
-from penstock.evidence.scales import LATENCY_BINS, latency_bounds_s
+from penstock.evidence.scales import DIFFERENCE_BINS, LATENCY_BINS, difference_bounds, latency_bounds_s
 from penstock_transformer.evidence.recorder import Recorder
 
 _LABELS = ("bundle", "mode")
 _OCTAVE = 8
+_LATENCY_BOUNDS_S = [latency_bounds_s(number) for number in range(LATENCY_BINS)]
+_DIFFERENCE_BOUNDS = [difference_bounds(number) for number in range(DIFFERENCE_BINS)]
 _FEW = 100
 """Values below which a distance says more of chance than of the values."""
 
@@ -53,7 +55,9 @@ def evidence_families(recorder: Recorder) -> Iterable[Metric]:
         samples = [((*_labels(entry), kind), n) for entry in entries for kind, n in counts(entry).items()]
         yield _counter(name, text, (*_LABELS, "kind"), samples)
     for name, text, bins in _LATENCIES:
-        yield _latency(name, text, [(_labels(entry), bins(entry)) for entry in entries])
+        told = [(_labels(entry), bins(entry)) for entry in entries]
+        # Told by octaves: the sum, of the bins' middles, is right to 5 % all the same.
+        yield _histogram(name, text, _LABELS, told, _LATENCY_BOUNDS_S, _OCTAVE)
     for name, text, histograms in _DISTANCES:
         yield _distances(name, text, [(_labels(entry), histograms(entry)) for entry in entries])
     paired = [(entry.bundle, entry.paired) for entry in entries if entry.paired is not None]
@@ -62,6 +66,9 @@ def evidence_families(recorder: Recorder) -> Iterable[Metric]:
     )
     results = [((bundle, result), _result(pairs, result)) for bundle, pairs in paired for result in _PAIRS]
     yield _counter("pair_results", "What the comparisons gave; a pair has several results.", ("bundle", "result"), results)
+    differences = [((bundle,), pairs.score_differences) for bundle, pairs in paired]
+    text = "The greatest difference between the scores of a shadow and of the answer that it was compared with."
+    yield _histogram("score_differences", text, ("bundle",), differences, _DIFFERENCE_BOUNDS)
 
 
 def _by_bundle(entries: Sequence[Entry]) -> list[Entry]:
@@ -88,16 +95,23 @@ def _counter(name: str, text: str, labels: Sequence[str], samples: Iterable[tupl
     return family
 
 
-def _latency(name: str, text: str, several: Iterable[tuple[tuple[str, ...], Counts]]) -> Metric:
-    """Buckets by octaves; the sum is that of the bins' middles, right to 5 %."""
-    family = HistogramMetricFamily(f"penstock_evidence_{name}", text, labels=_LABELS)
+def _histogram(
+    name: str,
+    text: str,
+    labels: Sequence[str],
+    several: Iterable[tuple[tuple[str, ...], Counts]],
+    bounds: Sequence[tuple[float, float]],
+    together: int = 1,
+) -> Metric:
+    """A bucket of so many bins `together`; `bounds` are those of each bin, and the sum is that of their middles."""
+    family = HistogramMetricFamily(f"penstock_evidence_{name}", text, labels=labels)
     for values, counts in several:
         found, total, buckets = dict(counts), 0, []
-        for start in range(0, LATENCY_BINS, _OCTAVE):
-            total += sum(found.get(number, 0) for number in range(start, start + _OCTAVE))
-            bound = f"{latency_bounds_s(start + _OCTAVE - 1)[1]:.6g}" if start + _OCTAVE < LATENCY_BINS else "+Inf"
+        for stop in range(together, len(bounds) + 1, together):
+            total += sum(found.get(number, 0) for number in range(stop - together, stop))
+            bound = f"{bounds[stop - 1][1]:.6g}" if stop < len(bounds) else "+Inf"
             buckets.append((bound, float(total)))
-        family.add_metric(values, buckets, sum(n * sum(latency_bounds_s(number)) / 2 for number, n in counts))
+        family.add_metric(values, buckets, sum(n * sum(bounds[number]) / 2 for number, n in counts))
     return family
 
 
