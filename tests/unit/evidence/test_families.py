@@ -14,7 +14,9 @@ from penstock_transformer.evidence.recorder import Recorder
 
 
 def text(*entries: Entry) -> str:
-    recorder = cast(Recorder, SimpleNamespace(entries=lambda: list(entries), labels={entries[0].bundle: "flights@it"}))
+    recorder = cast(
+        Recorder, SimpleNamespace(entries=lambda: list(entries), dropped=list, labels={entries[0].bundle: "flights@it"})
+    )
     registry = CollectorRegistry(auto_describe=False)
     metrics = Metrics()
     metrics.add_source(lambda: evidence_families(recorder))

@@ -311,6 +311,26 @@ def test_a_new_route_begins_new_sums_and_old_ones_go(monkeypatch: Any) -> None:
     run(test)
 
 
+def test_no_counter_of_a_bundle_of_the_route_falls() -> None:
+    async def test(bench: Bench) -> None:
+        before: dict[Any, float] = {}
+        for revision in range(2, 22):
+            await bench.route(revision, **({"weight": 0.5} if revision % 3 else {"fraction": 1.0}))
+            replies = [bench.send(value, route_key=str(number)) for number, value in enumerate((0.1, 0.4, 0.9, "much"))]
+            await asyncio.gather(*(reply.future for reply in replies), return_exceptions=True)
+            await _until(lambda: all(sums.requests == 4 for sums in bench.recorder.shadows.values()))
+            told = [family for family in evidence_families(bench.recorder) if family.type != "gauge"]
+            shown = {(sample.name, *sample.labels.items()): sample.value for family in told for sample in family.samples}
+            assert {name: (count, shown.get(name)) for name, count in before.items() if shown.get(name, 0) < count} == {}
+            before = shown
+        assert sum(n for name, n in before.items() if name[::2] == ("penstock_evidence_requests_total", ("mode", "live"))) == 80
+        for revision in range(22, 22 + module.MOST_ENTRIES + 1):
+            await bench.route(revision)
+        assert {entry.bundle for entry in bench.recorder.dropped()} == {bench.predictors[0].digest}
+
+    run(test)
+
+
 def test_bundles_of_one_route_are_counted_in_the_same_bins() -> None:
     async def test(bench: Bench) -> None:
         bench.predictors[1].files = files("2", profile=OTHER_PROFILE)

@@ -1,6 +1,6 @@
-"""The evidence as Prometheus families: the same sums, over all revisions of the route that are kept.
+"""The evidence as Prometheus families: the same sums, over all revisions of the route, those that are no longer kept included.
 
-    Recorder.entries --when scraped--> families --> Metrics.add_source
+    Recorder.entries, dropped --when scraped--> families --> Metrics.add_source
 
 The bins of outputs and features are not told, only how far they are from training: a bundle may have hundreds of them, and
 whoever needs them asks `GET /evidence`.
@@ -48,7 +48,8 @@ _PAIRS = ("agreeing", "differing", "slower", "faster", "only_shadow_failed", "on
 
 def evidence_families(recorder: Recorder) -> Iterable[Metric]:
     """For `Metrics.add_source`."""
-    entries = [structs.replace(e, bundle=recorder.labels.get(e.bundle, e.bundle)) for e in _by_bundle(recorder.entries())]
+    everything = _by_bundle([*recorder.dropped(), *recorder.entries()])
+    entries = [structs.replace(e, bundle=recorder.labels.get(e.bundle, e.bundle)) for e in everything]
     for name, text, read in _COUNTERS:
         yield _counter(name, text, _LABELS, [(_labels(entry), read(entry)) for entry in entries])
     for name, text, counts in _KINDS:

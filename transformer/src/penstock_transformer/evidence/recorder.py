@@ -5,7 +5,8 @@
 
 Invariant: sums are made once for a bundle, revision, mode and arm, in bins fixed then, and only grow as long as they are kept.
 Kept are those of the route of the moment and the last `MOST_ENTRIES` of the routes before it, of which each has one or more:
-memory has a bound however many routes come.
+memory has a bound however many routes come. What those that go had counted is added up by bundle, mode and arm (`dropped`), as
+long as any sums of the bundle are kept: Prometheus takes a counter that falls for one that began anew.
 """
 
 import secrets
@@ -13,6 +14,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from msgspec import structs
+
+from penstock.evidence.adding import added
 from penstock.evidence.document import Bins, Entry, EntryKey, Evidence, Process, Training
 from penstock.evidence.profiles import common
 from penstock_transformer.active import ActiveBundle
@@ -45,6 +49,7 @@ class Recorder:
         self._began = clock()
         self.labels: dict[str, str] = {}
         self._kept: dict[EntryKey, Sums] = {}
+        self._dropped: dict[tuple[str, bool, str], Entry] = {}
 
     def apply(self, route: Route) -> None:
         """Count by this route from now on."""
@@ -55,9 +60,10 @@ class Recorder:
         self.window.keep([keys for sums in together for keys in sums.in_windows])
         used = {sums.key for sums in together}
         for key in [key for key in self._kept if key not in used][: max(0, len(self._kept) - len(used) - MOST_ENTRIES)]:
-            del self._kept[key]
+            self._drop(self._kept.pop(key))
         self.labels = {sums.bundle: self.labels.get(sums.bundle, sums.bundle) for sums in self._kept.values()}
         self.labels |= {sums.bundle: bundle.label for tally in (live, shadows) for bundle, sums in tally.items()}
+        self._dropped = {place: entry for place, entry in self._dropped.items() if entry.bundle in self.labels}
         self.live, self.shadows = live, shadows
 
     def evidence(self, model: str, *, with_features: bool = True) -> Evidence:
@@ -69,6 +75,17 @@ class Recorder:
         """One for each bundle, revision, mode and arm, in the order they came."""
         self.backlog.flush()
         return [sums.told(with_features=with_features) for sums in self._kept.values()]
+
+    def dropped(self) -> list[Entry]:
+        """What is no longer in `entries` of bundles that are: one for each bundle, mode and arm, of all revisions. Without
+        outputs and features, whose bins were those of their route, and callers."""
+        return list(self._dropped.values())
+
+    def _drop(self, sums: Sums) -> None:
+        entry = structs.replace(sums.told(with_features=False), outputs={}, callers=None)
+        place = entry.bundle, entry.shadow, entry.arm
+        before = self._dropped.get(place)
+        self._dropped[place] = entry if before is None else added([entry, before])
 
     def _sums(self, route: Route, bundle: ActiveBundle, *, shadow: bool = False, arm: str = "") -> Sums:
         key = (bundle.digest or bundle.identity or bundle.label, route.revision, shadow, arm)
