@@ -10,8 +10,8 @@ from penstock_transformer.evidence.sums import Sums
 def test_what_was_told_does_not_change_with_what_comes_later() -> None:
     into = PairSums(KeyWindow())
     pair = Pair(into)
-    pair.answer = Half(cast(Sums, None), None, {}, 0, 1, 0.1)
-    pair.shadow = Half(cast(Sums, None), "internal", {}, 0, 1, 0.1)
+    pair.answer = Half(cast(Sums, None), None, 0.1, 1)
+    pair.shadow = Half(cast(Sums, None), "internal", 0.1, 1)
     assert into.failed(pair)
     told = into.told()
     assert into.failed(pair)

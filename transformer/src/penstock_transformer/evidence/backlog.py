@@ -3,7 +3,8 @@
     Sums --outputs | features | pair--> Backlog --when read, when it is full, after 10 s--> histograms, compared pairs
 
 One array of one row costs numpy as much as one of a hundred. So batches leave references here, and are counted together.
-Invariant: what waits is bounded, in batches, pairs and elements; nothing in here ever raises into a request.
+Invariant: what waits is bounded, in batches, pairs and elements; nothing in here ever raises into a request. Halves of pairs that
+wait for the other one are not here yet: what they hold is bounded by `room`.
 """
 
 import asyncio
@@ -14,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from penstock.columns import Column
-from penstock.errors import PenstockError
 from penstock.postprocess import Judged
 from penstock.tensors import Array
+from penstock_transformer.evidence.compared import FAULTS, Room
 from penstock_transformer.evidence.histograms import compare_judged, count_judged
-from penstock_transformer.evidence.pairs import Pair, comparable
+from penstock_transformer.evidence.pairs import Half, Pair, comparable
 
 if TYPE_CHECKING:
     from penstock_transformer.evidence.sums import Sums
@@ -32,10 +33,11 @@ MOST: Final = 128
 """Batches, and pairs, that wait; with more they are counted at once, which takes about a millisecond."""
 MOST_ELEMENTS: Final = 32_768
 """Numbers that wait. A batch with outputs of more than an eighth of them is counted by every so-manieth row."""
+MOST_PAIR_ELEMENTS: Final = 8 * MOST_ELEMENTS
+"""Numbers that wait in pairs: a thousand scores of `MOST` pairs. A score costs numpy as much of one pair as of all: those of many
+scores are the ones that must wait for each other."""
 MOST_ROWS: Final = 256
 """Rows of a batch whose features are counted."""
-
-_FAULTS = (PenstockError, ValueError, TypeError, IndexError, KeyError)
 
 _Watched = Sequence[tuple[int, int]]
 """Rows of watched keys, with their marks (`penstock.evidence.callers`)."""
@@ -44,15 +46,17 @@ _Rows = tuple[Array, list[int] | None, _Watched]
 
 
 class Backlog:
-    """One process's, on the event loop's thread."""
+    """One process's, on the event loop's thread. `room`: what halves of pairs hold."""
 
-    __slots__ = ("_elements", "_features", "_outputs", "_pairs", "_timer", "_told")
+    __slots__ = ("_elements", "_features", "_outputs", "_pair_elements", "_pairs", "_timer", "_told", "room")
 
     def __init__(self) -> None:
         self._outputs: dict[Sums, list[_Rows]] = {}
         self._features: list[tuple[Sums, dict[str, Column]]] = []
         self._pairs: list[Pair] = []
         self._elements = 0
+        self._pair_elements = 0
+        self.room = Room()
         self._timer: asyncio.TimerHandle | None = None
         self._told = False
 
@@ -97,8 +101,13 @@ class Backlog:
     def pair(self, pair: Pair) -> None:
         """Compare the halves of a pair soon."""
         self._pairs.append(pair)
+        for half in (pair.answer, pair.shadow):
+            if half is not None and half.outputs is not None:
+                self._pair_elements += half.outputs.size
         if len(self._pairs) >= MOST:
             self.flush()
+        elif self._pair_elements >= MOST_PAIR_ELEMENTS:
+            self._flush_pairs()
         else:
             self._arm()
 
@@ -109,12 +118,16 @@ class Backlog:
             self._timer = None
         outputs, self._outputs = self._outputs, {}
         features, self._features = self._features, []
-        pairs, self._pairs = self._pairs, []
         self._elements = 0
         for sums, arrays in outputs.items():
             self._try(_count_outputs, sums, arrays)
         for sums, columns in _joined(features):
             self._try(_count_features, sums, columns)
+        self._flush_pairs()
+
+    def _flush_pairs(self) -> None:
+        pairs, self._pairs = self._pairs, []
+        self._pair_elements = 0
         for alike in _alike(pairs):
             self._try(_count_pairs, alike)
 
@@ -126,7 +139,7 @@ class Backlog:
         """A model that breaks its word costs its own evidence, and one line of the log."""
         try:
             count(*given)
-        except _FAULTS as fault:
+        except FAULTS as fault:
             if not self._told:
                 self._told = True
                 logger.warning("outputs are not counted", extra={"reason": str(fault)[:200]})
@@ -191,24 +204,28 @@ def _count_features(sums: "Sums", columns: dict[str, list[Column]]) -> None:
 
 
 def _alike(pairs: list[Pair]) -> Iterable[list[Pair]]:
-    """Pairs of the same two bundles."""
-    found: dict[tuple[Any, Any], list[Pair]] = {}
+    """Pairs of the same two bundles, those apart of which a half has nothing to compare."""
+    found: dict[tuple[Any, Any, bool], list[Pair]] = {}
     for pair in pairs:
         if comparable(pair):
             assert pair.answer is not None
             assert pair.shadow is not None
-            found.setdefault((pair.answer.sums, pair.shadow.sums), []).append(pair)
+            both = pair.answer.outputs is not None and pair.shadow.outputs is not None
+            found.setdefault((pair.answer.sums, pair.shadow.sums, both), []).append(pair)
     return found.values()
 
 
 def _count_pairs(pairs: Sequence[Pair]) -> None:
     first = pairs[0]
     assert first.answer is not None
-    first.into.compare(pairs, _judged(pairs, "answer"), _judged(pairs, "shadow"), first.answer.sums.spreads)
+    assert first.shadow is not None
+    if first.answer.outputs is None or first.shadow.outputs is None:
+        first.into.compare(pairs, Judged(), Judged(), {})
+    else:
+        first.into.compare(pairs, _judged(pairs, "answer"), _judged(pairs, "shadow"), first.answer.sums.spreads)
 
 
 def _judged(pairs: Sequence[Pair], side: str) -> Judged:
-    halves = [getattr(pair, side) for pair in pairs]
+    halves: list[Half] = [getattr(pair, side) for pair in pairs]
     postprocessor = halves[0].sums.postprocessor
-    source = postprocessor.source
-    return postprocessor.judge({source: np.concatenate([half.outputs[source][half.start : half.stop] for half in halves])})  # type: ignore[no-any-return]
+    return postprocessor.judge({postprocessor.source: np.concatenate([half.outputs for half in halves])})

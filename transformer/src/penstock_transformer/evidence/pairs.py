@@ -21,6 +21,7 @@ from penstock.evidence.halves import halved
 from penstock.evidence.scales import DIFFERENCE_BINS, RATIO_HALVES, difference_bin, ratio_half
 from penstock.postprocess import Judged
 from penstock.tensors import Array
+from penstock_transformer.evidence.compared import Room
 from penstock_transformer.evidence.keys import KeySums, KeyWindow
 
 if TYPE_CHECKING:
@@ -30,19 +31,27 @@ CANCELLED: Final = ErrorKind.CANCELLED.value
 
 
 class Half:
-    """One side of a pair: rows `start` to `stop` of a batch's outputs, or the kind of the error."""
+    """One side of a pair: a request's `rows`, and their `outputs` as of `Compared`, or the kind of the error. It takes its
+    bytes of the `room` for as long as it is there."""
 
-    __slots__ = ("call_s", "failure", "outputs", "start", "stop", "sums")
+    __slots__ = ("call_s", "failure", "outputs", "room", "rows", "sums")
 
     def __init__(
-        self, sums: "Sums", failure: str | None, outputs: dict[str, Array], start: int, stop: int, call_s: float
+        self, sums: "Sums", failure: str | None, call_s: float, rows: int, outputs: Array | None = None, room: Room | None = None
     ) -> None:
         self.sums = sums
         self.failure = failure
-        self.outputs = outputs
-        self.start = start
-        self.stop = stop
         self.call_s = call_s
+        self.rows = rows
+        self.outputs = outputs
+        self.room = room if outputs is not None else None
+        if self.room is not None and outputs is not None:
+            self.room.nbytes += outputs.nbytes
+
+    def __del__(self) -> None:
+        # Not where pairs are counted: a half whose other side never comes ends nowhere else.
+        if self.room is not None and self.outputs is not None:
+            self.room.nbytes -= self.outputs.nbytes
 
 
 class Pair:
@@ -100,7 +109,8 @@ class PairSums:
 
     def compare(self, pairs: Sequence[Pair], answered: Judged, shadowed: Judged, spreads: Mapping[str, float]) -> None:
         """Count pairs that were both answered. `answered`, `shadowed`: the predictions of all their rows, one pair's after the
-        other's; `spreads`: the standard deviation that differences of a `value` are told in."""
+        other's, or nothing, for pairs that are compared by their latencies alone; `spreads`: the standard deviation that
+        differences of a `value` are told in."""
         rows = [_rows(pair) for pair in pairs]
         starts = np.concatenate(([0], np.cumsum(rows)[:-1])).astype(np.intp)
         differing, distance = _differing(answered, shadowed), _distance(answered, shadowed, spreads)
@@ -180,12 +190,12 @@ def comparable(pair: Pair) -> bool:
     """Whether both halves have the same rows."""
     assert pair.answer is not None
     assert pair.shadow is not None
-    return _rows(pair) == pair.shadow.stop - pair.shadow.start > 0
+    return pair.answer.rows == pair.shadow.rows > 0
 
 
 def _rows(pair: Pair) -> int:
     assert pair.answer is not None
-    return pair.answer.stop - pair.answer.start
+    return pair.answer.rows
 
 
 def _differing(answered: Judged, shadowed: Judged) -> Array | None:

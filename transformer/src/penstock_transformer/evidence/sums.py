@@ -21,6 +21,7 @@ from penstock.evidence.scales import LATENCY_BINS, LATENCY_HALVES, latency_bin, 
 from penstock.postprocess import Postprocessor
 from penstock.tensors import Array
 from penstock_transformer.evidence.backlog import Backlog
+from penstock_transformer.evidence.compared import Compared
 from penstock_transformer.evidence.histograms import Counter
 from penstock_transformer.evidence.keys import KeySums, KeyWindow
 from penstock_transformer.evidence.pairs import CANCELLED, Half, Pair, PairSums, sparse
@@ -31,6 +32,9 @@ FEATURES_EVERY: Final = 32
 """Of so many batches the features of one are counted, drawn by chance, and of every second at least one: twenty columns cost
 three times what all the rest does."""
 
+_Ran = tuple[Sequence[int], dict[str, Array], float]
+"""Of a batch that ran: where each work's rows begin, the outputs, and the seconds of the call."""
+
 
 class Sums:
     """`outputs` and `features` are counted in fixed bins by name; `spreads` as of `PairSums.compare`; `anew` as of `KeySums`;
@@ -38,6 +42,7 @@ class Sums:
 
     __slots__ = (
         "_backlog",
+        "_compared",
         "_features_due_s",
         "_until_features",
         "_window",
@@ -93,6 +98,7 @@ class Sums:
         self.spreads = spreads
         self.paired = PairSums(window, anew=anew) if self.shadow else None
         self._backlog = backlog
+        self._compared = Compared(postprocessor, backlog.room)
         self._window = window
         self._until_features = 1
         self._features_due_s = 0.0
@@ -144,7 +150,7 @@ class Sums:
         self.call[latency_bin(call_s)] += 1
 
     def _count(
-        self, works: Sequence[PredictWork], now_s: float, ran: tuple[Sequence[int], dict[str, Array], float] | None
+        self, works: Sequence[PredictWork], now_s: float, ran: _Ran | None
     ) -> tuple[bool, int, int, list[int], list[tuple[int, int]]]:
         """Count works; whether all of them were new, and how many of them have a latency: were answered, or late. Of those that
         are the first of their key: how many were late, and the places of those that were answered, and among them place and mark
@@ -156,6 +162,7 @@ class Sums:
         requests = rows = lone = ended = late = 0
         first: list[int] = []
         watched: list[tuple[int, int]] = []
+        paired, compared = False, None
         for at, work in enumerate(works):
             if work.counted:
                 continue
@@ -187,7 +194,9 @@ class Sums:
                     ended += 1
                     late += is_first
             if work.pairs is not None:
-                self._settle(work.pairs, key, work.window, kind, at, ran)
+                if ran is not None and not paired:
+                    paired, compared = True, self._compared.of(ran[1])
+                self._settle(work.pairs, key, work.window, kind, at, ran, compared)
         self.requests += requests
         self.rows += rows
         keys.keys += lone
@@ -208,14 +217,17 @@ class Sums:
         window: int | None,
         kind: str | None,
         at: int,
-        ran: tuple[Sequence[int], dict[str, Array], float] | None,
+        ran: _Ran | None,
+        compared: Array | None,
     ) -> None:
-        """This side of pairs is known."""
+        """This side of pairs is known. `compared`: what of the outputs its rows are kept of."""
         if ran is None:
-            half = Half(self, kind or CANCELLED, {}, 0, 0, 0.0)
+            half = Half(self, kind or CANCELLED, 0.0, 0)
         else:
-            bounds, outputs, call_s = ran
-            half = Half(self, kind, outputs, bounds[at], bounds[at + 1], call_s)
+            bounds, _, call_s = ran
+            start, stop = bounds[at], bounds[at + 1]
+            kept = self._compared.rows(compared, start, stop) if compared is not None and kind is None else None
+            half = Half(self, kind, call_s, stop - start, kept, self._compared.room)
         for pair in pairs:
             if self.shadow:
                 pair.key, pair.window = key, window
