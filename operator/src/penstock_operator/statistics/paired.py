@@ -6,6 +6,8 @@ difference of the two rates on that unit. The product of 1 + s (x - margin) is a
 form of McNemar's test, with a margin. The state are three counts.
 """
 
+from math import inf
+
 from penstock_operator.statistics.betting import greatest_true, log_mean, log_product
 
 STAKES: tuple[tuple[float, float], ...] = ((0.02, 0.05), (0.06, 0.10), (0.15, 0.15), (0.35, 0.25), (0.65, 0.25), (0.9, 0.20))
@@ -13,7 +15,10 @@ STAKES: tuple[tuple[float, float], ...] = ((0.02, 0.05), (0.06, 0.10), (0.15, 0.
 
 
 def log_e_above(only_candidate: float, only_baseline: float, pairs: float, margin: float) -> float:
-    """log e-value against "the candidate hits at most `margin` more often". Large if it hits more; margin between -1 and 1."""
+    """log e-value against "the candidate hits at most `margin` more often". Large if it hits more; `inf` for a margin of -1 or
+    less, for no candidate hits still less often."""
+    if margin <= -1.0:
+        return inf if pairs > 0.0 else 0.0
     equal = pairs - only_candidate - only_baseline
     return log_mean(
         (weight, _log_bet(stake / (1.0 + margin), margin, only_candidate, only_baseline, equal)) for stake, weight in STAKES
@@ -21,16 +26,14 @@ def log_e_above(only_candidate: float, only_baseline: float, pairs: float, margi
 
 
 def log_e_below(only_candidate: float, only_baseline: float, pairs: float, margin: float) -> float:
-    """log e-value against "the candidate hits at least `margin` more often". Large if it does not."""
-    equal = pairs - only_candidate - only_baseline
-    return log_mean(
-        (weight, _log_bet(-stake / (1.0 - margin), margin, only_candidate, only_baseline, equal)) for stake, weight in STAKES
-    )
+    """log e-value against "the candidate hits at least `margin` more often". Large if it does not; `inf` for a margin of 1 or
+    more, for no candidate hits still more often."""
+    return log_e_above(only_baseline, only_candidate, pairs, -margin)
 
 
 def lower_bound(only_candidate: float, only_baseline: float, pairs: float, log_threshold: float) -> float:
     """The difference of rates is above this with confidence 1 - exp(-log_threshold), at all looks together."""
-    return greatest_true(lambda margin: log_e_above(only_candidate, only_baseline, pairs, margin) >= log_threshold, -0.99, 0.99)
+    return greatest_true(lambda margin: log_e_above(only_candidate, only_baseline, pairs, margin) >= log_threshold, -1.0, 1.0)
 
 
 def upper_bound(only_candidate: float, only_baseline: float, pairs: float, log_threshold: float) -> float:

@@ -1,0 +1,36 @@
+"""Margins at the ends of what the CRD allows: what nothing can break is kept, what nothing may break is broken by the first."""
+
+from dataclasses import replace
+
+from penstock_operator.analysis import Arm, Evidence, Move, Pairs, Trial, analyse
+from penstock_operator.model_version import Margins, Rollout, Shadow
+
+SHADOW = 0
+
+
+def _trial(place: int, **margins: float) -> Trial:
+    rollout = Rollout(steps=(5, 25, 50, 100), shadow=Shadow(0.2, 200), margins=Margins(**margins))
+    return Trial(rollout=rollout, place=place, candidate="flights-8", baseline="flights-7", elapsed_s=300.0, here_s=100.0)
+
+
+def _evidence(failed: int = 0, *, copies: int = 236, differing: int = 0, only_shadow_failed: int = 0) -> Evidence:
+    """As fast as each other, with the same answers."""
+    candidate, baseline = (
+        Arm(units=units, requests=units, latency={120: units // 2, 124: units // 2}, outputs={"label": (units // 2, units // 2)})
+        for units in (1000, 10_000)
+    )
+    pairs = Pairs(
+        requests=copies,
+        units=copies,
+        agreeing=copies - differing,
+        differing=differing,
+        ratios={160: copies},
+        only_shadow_failed=only_shadow_failed,
+    )
+    return Evidence(candidate=replace(candidate, failed=failed), baseline=baseline, pairs=pairs)
+
+
+def test_a_shadow_that_may_fail_as_often_as_it_likes_goes_on_though_it_fails_always() -> None:
+    analysis = analyse(_trial(SHADOW, error_rate=1.0), _evidence(only_shadow_failed=236), {})
+    assert analysis.move is Move.ADVANCE, analysis.sentence
+    assert "with 99 % confidence at most 100 points more, within the margin of 100." in analysis.sentence
