@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from penstock_operator.analysis import Arm, Evidence, Move, Pairs, Trial, analyse
+import pytest
+
+from penstock_operator.analysis import Arm, Evidence, Move, Pairs, Trial, Verdict, analyse
 from penstock_operator.model_version import Margins, Rollout, Shadow
 
 SHADOW = 0
@@ -34,3 +36,21 @@ def test_a_shadow_that_may_fail_as_often_as_it_likes_goes_on_though_it_fails_alw
     analysis = analyse(_trial(SHADOW, error_rate=1.0), _evidence(only_shadow_failed=236), {})
     assert analysis.move is Move.ADVANCE, analysis.sentence
     assert "with 99 % confidence at most 100 points more, within the margin of 100." in analysis.sentence
+
+
+@pytest.mark.parametrize(("differing", "share"), [(0, "0 %"), (500, "10 %"), (5000, "100 %")])
+def test_a_shadow_that_may_give_any_label_goes_on_whatever_it_gives(differing: int, share: str) -> None:
+    analysis = analyse(_trial(SHADOW, disagreement=1.0), _evidence(copies=5000, differing=differing), {})
+    assert analysis.move is Move.ADVANCE, analysis.sentence
+    found = analysis.finding("disagreement")
+    assert found is not None
+    assert found.verdict is Verdict.HARMLESS
+    assert f"to {share} of requests" in found.words
+    assert found.words.endswith("within the margin of 100 %")
+
+
+@pytest.mark.parametrize(("differing", "bound"), [(1, ""), (236, "; with 99 % confidence to at least 96 %")])
+def test_a_shadow_that_may_give_no_other_label_is_out_with_the_first(differing: int, bound: str) -> None:
+    analysis = analyse(_trial(SHADOW, disagreement=0.0), _evidence(differing=differing), {})
+    assert analysis.move is Move.ROLL_BACK, analysis.sentence
+    assert analysis.sentence.endswith(f" of 236 copied){bound}, over the margin of 0 %.")

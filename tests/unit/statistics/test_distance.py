@@ -1,7 +1,7 @@
 """The distance of two histograms: error at all looks, the exact least over all sets, power, and what it is invariant to."""
 
 from itertools import combinations
-from math import log
+from math import inf, log
 
 import numpy as np
 import pytest
@@ -123,3 +123,5 @@ def test_drift_is_told_beyond_the_margin_only() -> None:
     assert log_e_drifted([6000, 4000], [5000, 5000], 0.05) > log(100)
     assert log_e_drifted([540, 460], [5000, 5000], 0.05) <= 0.0
     assert log_e_drifted([0, 0], [5, 5], 0.05) == 0.0
+    # A label that training had none of.
+    assert log_e_drifted([1, 999], [0, 1000], 0.0) == inf

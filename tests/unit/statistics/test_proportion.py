@@ -1,6 +1,6 @@
 """One rate against a bound: error at all looks, also when the rate changes, and bounds that hold what was seen."""
 
-from math import log
+from math import inf, log
 
 import numpy as np
 from hypothesis import given, settings
@@ -15,6 +15,25 @@ def test_bounds_hold_what_was_seen(counts: tuple[int, int]) -> None:
     hits, units = counts
     low, high = proportion.lower_bound(hits, units, log(100)), proportion.upper_bound(hits, units, log(100))
     assert low - 1e-8 <= hits / units <= high + 1e-8
+
+
+COUNTS = st.integers(0, 10_000).flatmap(lambda units: st.tuples(st.integers(0, units), st.just(units)))
+
+
+@settings(max_examples=40)
+@given(COUNTS, st.floats(0, 1), st.floats(0, 1))
+def test_a_wider_margin_is_harder_to_break_and_easier_to_keep(counts: tuple[int, int], one: float, other: float) -> None:
+    narrow, wide = sorted((one, other))
+    assert proportion.log_e_above(*counts, wide) <= proportion.log_e_above(*counts, narrow) + 1e-6
+    assert proportion.log_e_below(*counts, wide) >= proportion.log_e_below(*counts, narrow) - 1e-6
+
+
+def test_no_rate_is_over_1_and_one_hit_is_over_0() -> None:
+    for hits in (0, 3, 236):
+        assert proportion.log_e_below(hits, 236, 1.0) == inf
+        assert proportion.log_e_above(hits, 236, 1.0) == 0.0
+        assert proportion.log_e_above(hits, 236, 0.0) == (inf if hits else 0.0)
+        assert proportion.log_e_below(hits, 236, 0.0) == 0.0
 
 
 def test_bounds_close_in() -> None:
@@ -36,4 +55,5 @@ def test_swapped_labels_are_found_in_a_handful_of_pairs() -> None:
 
 
 def test_nothing_says_nothing() -> None:
-    assert proportion.log_e_above(0, 0, 0.05) == proportion.log_e_below(0, 0, 0.05) == 0.0
+    for margin in (0.0, 0.05, 1.0):
+        assert proportion.log_e_above(0, 0, margin) == proportion.log_e_below(0, 0, margin) == 0.0

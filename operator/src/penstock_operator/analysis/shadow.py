@@ -58,8 +58,10 @@ def measure_disagreement(trial: Trial, pairs: Pairs) -> Measured | None:
             f" ({count(differing)} of {count(compared)} copied{each(pairs)})"
         )
         if verdict is Verdict.HARMFUL:
-            least = max(proportion.lower_bound(differing, compared, harm_threshold(trial, DISAGREEMENT)), margin)
-            return f"{text}; {sure} to at least {percent(least)}, over the margin of {percent(margin)}"
+            least = percent(max(proportion.lower_bound(differing, compared, harm_threshold(trial, DISAGREEMENT)), margin))
+            # The first is over a margin of 0, long before there is more to say of how often they come.
+            bound = f"; {sure} to at least {least}" if least != percent(0.0) else ""
+            return f"{text}{bound}, over the margin of {percent(margin)}"
         most = proportion.upper_bound(differing, compared, harmless_threshold(trial))
         kept = "within" if verdict is Verdict.HARMLESS else "not yet within"
         return f"{text}; {sure} to at most {percent(most)}, {kept} the margin of {percent(margin)}"

@@ -15,7 +15,7 @@ NEVER = -inf
 
 
 def log_sum(logs: Sequence[float]) -> float:
-    """log of the sum of exp; -inf of nothing."""
+    """log of the sum of exp; -inf of nothing, inf if one of them is."""
     if len(logs) == 2:
         # Most are of two, and the greater one's exp is 1: the same floats as below for a quarter of the time.
         first, second = logs
@@ -23,8 +23,9 @@ def log_sum(logs: Sequence[float]) -> float:
         if NEVER < greatest < inf:
             return greatest + log(1.0 + exp(least - greatest))
     greatest = max(logs, default=NEVER)
-    if greatest == NEVER:
-        return NEVER
+    if greatest in (NEVER, inf):
+        # Of these no difference can be taken.
+        return greatest
     # A list: a generator costs as much again as the sum of these few.
     return greatest + log(sum([exp(value - greatest) for value in logs]))
 

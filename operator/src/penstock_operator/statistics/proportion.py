@@ -7,7 +7,7 @@ It stays valid when rates change over time, for the bound on their average so fa
 """
 
 from functools import lru_cache
-from math import log
+from math import inf, log
 
 from penstock_operator.statistics.betting import greatest_true, log_sum
 from penstock_operator.statistics.difference import ABOVE, BELOW, Bets
@@ -17,12 +17,18 @@ _EDGE = 1e-9
 
 
 def log_e_above(hits: float, units: float, rate: float) -> float:
-    """log e-value against "the rate is at most `rate`"; 0 < rate < 1. Large if it is more."""
+    """log e-value against "the rate is at most `rate`". Large if it is more; `inf` from the first hit on for a rate of 0 or less,
+    under which there is none."""
+    if rate <= 0.0:
+        return inf if hits > 0.0 else 0.0
     return _log_e(hits, units, rate, ABOVE)
 
 
 def log_e_below(hits: float, units: float, rate: float) -> float:
-    """log e-value against "the rate is at least `rate`". Large if it is less."""
+    """log e-value against "the rate is at least `rate`". Large if it is less; `inf` for a rate of 1 or more, for there is none
+    beyond it."""
+    if rate >= 1.0:
+        return inf if units > 0.0 else 0.0
     return _log_e(hits, units, rate, BELOW)
 
 
