@@ -53,7 +53,7 @@ def test_shifted_answers_are_found_and_equal_ones_are_cleared() -> None:
 
 
 @settings(max_examples=40)
-@given(HISTOGRAMS, st.floats(0.05, 0.5))
+@given(HISTOGRAMS, st.floats(0, 1, exclude_max=True))
 def test_no_set_of_bins_has_a_lesser_e_value(histograms: tuple[list[int], list[int]], margin: float) -> None:
     ours, theirs = histograms
     share = Pair(sum(ours), 0, sum(theirs), 0).share
@@ -72,7 +72,7 @@ def test_no_set_of_bins_has_a_lesser_e_value(histograms: tuple[list[int], list[i
 
 @given(
     st.integers(2, 30).flatmap(lambda size: st.tuples(*(st.lists(COUNTS, min_size=size, max_size=size) for _ in range(2)))),
-    st.floats(0.0, 1.0),
+    st.floats(0.0, 1.0, exclude_max=True),
 )
 def test_the_least_set_of_each_bet_is_made_of_the_bins_that_take_away(
     histograms: tuple[list[float], list[float]], margin: float
@@ -90,6 +90,14 @@ def test_the_least_set_of_each_bet_is_made_of_the_bins_that_take_away(
         taken = sum(change for change in changes if change < 0.0)
         found.append((weight, pair.candidate_units * miss + pair.baseline_units * other_miss + taken))
     assert log_e_nearer(ours, theirs, margin) == pytest.approx(log_mean(found), rel=1e-9, abs=1e-6)
+
+
+def test_a_margin_that_no_answers_can_break_is_kept_by_whatever_answers() -> None:
+    for margin in (1.0, 2.0):
+        assert log_e_nearer([500, 0], [0, 5000], margin) == log_e_nearer([250, 250], [2500, 2500], margin) == inf
+        assert log_e_farther([500, 0], [0, 5000], margin) <= 0.0
+        assert log_e_nearer([0, 0], [0, 5000], margin) == 0.0
+    assert upper_bound([500, 0], [0, 5000], 5.0) == 1.0
 
 
 @given(HISTOGRAMS, st.floats(0.5, 8.0))

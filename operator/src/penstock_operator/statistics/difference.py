@@ -26,7 +26,7 @@ alpha by simulation, outages and keys that stick included.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from math import log
+from math import inf, log
 from typing import NamedTuple
 
 from penstock_operator.statistics.betting import greatest_true, log_sum
@@ -84,7 +84,10 @@ def log_e_above(pair: Pair, margin: float, centre: float = 0.0) -> float:
 
 
 def log_e_below(pair: Pair, margin: float, centre: float = 0.0) -> float:
-    """log e-value against "it is at least `margin` above, at all times": large if the candidate is no worse than that."""
+    """log e-value against "it is at least `margin` above, at all times": large if the candidate is no worse than that; `inf` for
+    a margin of 1 or more, for no rate is further above another."""
+    if margin >= 1.0:
+        return 0.0 if pair.empty else inf
     return _log_e(pair, margin, centre, BELOW)
 
 
@@ -95,7 +98,7 @@ def lower_bound(pair: Pair, log_threshold: float, centre: float = 0.0) -> float:
 
 def upper_bound(pair: Pair, log_threshold: float, centre: float = 0.0) -> float:
     """The difference is below this with confidence 1 - exp(-log_threshold), at all looks together."""
-    return -greatest_true(lambda margin: log_e_below(pair, -margin, centre) >= log_threshold, -1.0, 1.0)
+    return -greatest_true(lambda margin: _log_e(pair, -margin, centre, BELOW) >= log_threshold, -1.0, 1.0)
 
 
 def log_e_above_all(pairs: Sequence[Pair], margin: float, centre: float = 0.0) -> float:
@@ -107,6 +110,8 @@ def log_e_above_all(pairs: Sequence[Pair], margin: float, centre: float = 0.0) -
 
 def log_e_below_all(pairs: Sequence[Pair], margin: float, centre: float = 0.0) -> float:
     """As `log_e_below`, likewise."""
+    if margin >= 1.0:
+        return 0.0 if all(pair.empty for pair in pairs) else inf
     return _log_e_all(pairs, margin, centre, BELOW)
 
 
@@ -117,7 +122,7 @@ def lower_bound_all(pairs: Sequence[Pair], log_threshold: float, centre: float =
 
 def upper_bound_all(pairs: Sequence[Pair], log_threshold: float, centre: float = 0.0) -> float:
     """As `upper_bound`, likewise."""
-    return -greatest_true(lambda margin: log_e_below_all(pairs, -margin, centre) >= log_threshold, -1.0, 1.0)
+    return -greatest_true(lambda margin: _log_e_all(pairs, -margin, centre, BELOW) >= log_threshold, -1.0, 1.0)
 
 
 def log_factors(share: float, margin: float, centre: float, odds: float) -> tuple[float, float, float, float]:

@@ -55,8 +55,12 @@ def log_e_farther(candidate: Sequence[float], baseline: Sequence[float], margin:
 
 
 def log_e_nearer(candidate: Sequence[float], baseline: Sequence[float], margin: float) -> float:
-    """log e-value against "the distance is at least `margin` at all times"."""
-    return _log_e_nearer(_by_ratio(candidate, baseline), margin)
+    """log e-value against "the distance is at least `margin` at all times"; `inf` for a margin of 1 or more, for nothing is
+    farther than that."""
+    ordered = _by_ratio(candidate, baseline)
+    if margin >= 1.0:
+        return 0.0 if ordered[2].empty else inf
+    return _log_e_nearer(ordered, margin)
 
 
 def lower_bound(candidate: Sequence[float], baseline: Sequence[float], log_threshold: float) -> float:
