@@ -94,6 +94,25 @@ def test_five_callers_with_answers_of_their_own_are_neither_harm_nor_harmless() 
 
 
 @pytest.mark.parametrize(
+    ("keyed", "alike", "said"),
+    [
+        (200, 0.5, ""),
+        (800, 0.5, "; 80 % of it comes from 2 route keys: too few callers"),
+        (1000, 0.5, "; all of it comes from 2 route keys: too few callers"),
+        (200, 1.0, "; 20 % of it comes from 2 route keys, so that all answers count as 48 requests: too few callers"),
+        (1000, 1.0, "; all of it comes from 2 route keys, whose answers count as 10 requests: too few callers"),
+    ],
+)
+def test_of_requests_without_a_key_it_is_not_said_that_few_callers_sent_them(keyed: int, alike: float, said: str) -> None:
+    came = Sample(0, [(mark, 100) for mark in range(2)])
+    # Latencies by chance: quick and slow as often as not, whatever came before.
+    latencies = {"quicker": [(60, 148), (70, 50)], "slower": [(60, 49), (70, 149)]}
+    told = Callers(keyed, came, alike={"label": (198, round(198 * alike))}, **latencies)
+    candidate = Arm(units=1000, requests=1000, outputs={"label": (500, 500)}, callers=told)
+    assert few_callers(Evidence(candidate=candidate, baseline=Arm(units=9000))) == said
+
+
+@pytest.mark.parametrize(
     ("choice", "move", "said"),
     [("promote", Move.ADVANCE, "Goes on"), ("rollBack", Move.ROLL_BACK, "Rolled back"), ("wait", Move.WAIT, "Waits on")],
 )

@@ -28,7 +28,7 @@ from math import sqrt
 from penstock.evidence.callers import Callers
 from penstock_operator.analysis.arms import Arm, Evidence
 from penstock_operator.analysis.bins import COARSE
-from penstock_operator.analysis.words import several
+from penstock_operator.analysis.words import percent, several
 
 _DOUBT = 1.0
 """Pairs, of such as could have been alike, that are added to those that were seen: of fewer nothing is known."""
@@ -36,6 +36,8 @@ _FEW = 20.0
 """Callers of whom it is said that they are few, whatever they get."""
 _MUCH = 0.5
 """A weight from which on callers are why nothing is decided."""
+_MOST = 0.5
+"""Of the requests: that fewer have a key is worth no words where what they get is not alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,12 @@ def others(arm: Arm) -> float:
     callers = arm.callers
     if callers is None or not arm.units:
         return 0.0
-    return callers.came.others * min(1.0, callers.keyed / arm.units)
+    return callers.came.others * _keyed(arm, callers)
+
+
+def _keyed(arm: Arm, callers: Callers) -> float:
+    """What part of an arm's units has a key."""
+    return min(1.0, callers.keyed / arm.units)
 
 
 def weight(arm: Arm, likeness: float) -> float:
@@ -98,12 +105,17 @@ def few_callers(evidence: Evidence) -> str:
     weights = {"latencies": weight(arm, of_latencies(evidence, (_middle(arm), _middle(evidence.baseline))).seen)}
     weights["answers"] = min([weight(arm, of_answers(evidence, name).seen) for name in arm.outputs], default=1.0)
     noun = min(reversed(weights), key=weights.__getitem__)
-    if callers.came.distinct > _FEW and weights[noun] > _MUCH:
+    keyed = _keyed(arm, callers)
+    if weights[noun] > _MUCH and (callers.came.distinct > _FEW or keyed <= _MOST):
         return ""
+    part = "all" if keyed == 1.0 else percent(keyed)
     about = "about " if callers.came.level else ""
-    said = f"; all of it comes from {about}{several(callers.came.distinct, 'route key')}"
-    alike = f", whose {noun} count as {several(weights[noun] * arm.units, 'request')}" if weights[noun] <= _MUCH else ""
-    return f"{said}{alike}: too few callers"
+    said = f"; {part} of it comes from {about}{several(callers.came.distinct, 'route key')}"
+    if weights[noun] <= _MUCH:
+        # What is weighed is all that the arm has, of those without a key, too.
+        whose = "whose" if keyed == 1.0 else "so that all"
+        said += f", {whose} {noun} count as {several(weights[noun] * arm.units, 'request')}"
+    return f"{said}: too few callers"
 
 
 def _middle(arm: Arm) -> int:
