@@ -199,6 +199,7 @@ class Controller:
             return True
         self._models.pop(model, None)
         self._refused.pop(model, None)
+        self._silence.forget(*model)
         return False
 
     def _failed(self, model: Model, error: ClusterError) -> None:

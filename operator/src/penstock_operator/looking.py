@@ -69,22 +69,26 @@ class Asker(Protocol):
 
 
 class Silence:
-    """How long each pod has not answered. Remembered by this process only: a new operator gives every pod its time anew."""
+    """How long each pod has not answered. Remembered by this process only: a new operator gives every pod its time anew. `clock`
+    tells seconds that nobody sets: pods are evicted for how many have passed."""
 
-    def __init__(self) -> None:
-        self._since: dict[str, float] = {}
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        # Of each model, by uid.
+        self._since: dict[tuple[str, str], dict[str, float]] = {}
 
-    def of(self, uid: str, *, answered: bool, now: float) -> float:
-        """Seconds that a pod has been silent for."""
-        if answered:
-            self._since.pop(uid, None)
-            return 0.0
-        return now - self._since.setdefault(uid, now)
+    def after(self, namespace: str, model: str, answered: Mapping[str, bool]) -> Mapping[str, float]:
+        """Seconds that each of a model's pods has been silent for, by uid. These are all that it has: what is known of others,
+        which are gone, is dropped."""
+        now_s, before = self._clock(), self._since.pop((namespace, model), {})
+        since = {uid: before.get(uid, now_s) for uid, has_answered in answered.items() if not has_answered}
+        if since:
+            self._since[namespace, model] = since
+        return {uid: now_s - since.get(uid, now_s) for uid in answered}
 
-    def forget(self, uids: Iterable[str]) -> None:
-        """Drop pods that are gone."""
-        for uid in uids:
-            self._since.pop(uid, None)
+    def forget(self, namespace: str, model: str) -> None:
+        """Drop a model that nobody looks at any more."""
+        self._since.pop((namespace, model), None)
 
 
 async def look(
@@ -128,6 +132,7 @@ async def look(
         answers, told, quality = await asking
     read = remembered.service if remembered is not None else read_service
     theirs = await _of_versions(reader, namespace, versions, services, read)
+    silent_s = silence.after(namespace, model, {uid: _has_answered(answers.get(uid)) for uid in map(_uid, routing)})
     # Of one that was verified its job says nothing any more.
     verifying = {version.job for version in versions if stage_of(version) is Stage.VERIFYING}
     return Seen(
@@ -140,7 +145,7 @@ async def look(
         jobs={name: read_job(job, _of_job(ours, job)) for job in jobs if (name := job["metadata"]["name"]) in verifying},
         scalers=await _scalers(reader, namespace, model) if with_scalers else {},
         route=read_route_document(route) if route is not None else None,
-        pods=tuple(_pod(pod, answers.get(pod["metadata"]["uid"]), silence, now) for pod in routing),
+        pods=tuple(_pod(pod, answers.get(_uid(pod)), silent_s[_uid(pod)], now) for pod in routing),
         held=_counted(bundles.values()),
         collocated=any(is_collocated(pod) for pod in callers if _holds(pod)),
         evidence=None if told is None else tuple(told),
@@ -284,7 +289,15 @@ def _is_ready(pod: Object) -> tuple[bool, str]:
     return False, ""
 
 
-def _pod(pod: Object, answer: Answer | None, silence: Silence, now: float) -> Pod:
+def _uid(pod: Object) -> str:
+    return str(pod["metadata"]["uid"])
+
+
+def _has_answered(answer: Answer | None) -> bool:
+    return answer is not None and not answer.is_deaf
+
+
+def _pod(pod: Object, answer: Answer | None, silent_s: float, now: float) -> Pod:
     metadata, (ready, since) = pod["metadata"], _is_ready(pod)
     return Pod(
         name=metadata["name"],
@@ -294,7 +307,7 @@ def _pod(pod: Object, answer: Answer | None, silence: Silence, now: float) -> Po
         deleting=bool(metadata.get("deletionTimestamp")),
         answer=answer,
         unready_s=0.0 if ready else max(0.0, now - read_moment(since, now)),
-        silent_s=silence.of(metadata["uid"], answered=answer is not None and not answer.is_deaf, now=now),
+        silent_s=silent_s,
     )
 
 

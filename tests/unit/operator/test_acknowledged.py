@@ -6,7 +6,7 @@ import pytest
 
 from penstock_operator.acknowledgement import Acknowledgement
 from penstock_operator.cluster import CONFIG_MAPS
-from penstock_operator.looking import Silence, _pod
+from penstock_operator.looking import Silence, _has_answered
 from penstock_operator.pods import read_answer
 from penstock_operator.policy import Policy
 from penstock_operator.route import ACKNOWLEDGED, read_route_document, route_name
@@ -46,14 +46,19 @@ def test_an_error_without_a_revision_is_an_answer() -> None:
 
 
 def test_a_pod_that_hears_of_no_route_is_silent() -> None:
-    silence = Silence()
-    document = {"metadata": {"name": "p", "uid": "u"}, "status": {}}
-    assert _pod(document, Answer(1, confirmed_s=2.0), silence, 0.0).silent_s == 0
-    assert _pod(document, Answer(1, confirmed_s=60.0), silence, 0.0).silent_s == 0
-    late = _pod(document, Answer(1, confirmed_s=99.0), silence, 40.0)
-    assert late.silent_s == 40
-    ready = Pod("p", "u", answer=late.answer, silent_s=late.silent_s)
+    clock = [0.0]
+    silence = Silence(lambda: clock[0])
+
+    def silent_s(now_s: float, answer: Answer) -> float:
+        clock[0] = now_s
+        return silence.after("d", "m", {"u": _has_answered(answer)})["u"]
+
+    assert silent_s(0.0, Answer(1, confirmed_s=2.0)) == 0
+    assert silent_s(0.0, Answer(1, confirmed_s=60.0)) == 0
+    late = Answer(1, confirmed_s=99.0)
+    assert silent_s(40.0, late) == 40
+    ready = Pod("p", "u", answer=late, silent_s=40.0)
     acknowledged = Acknowledgement.of(Seen("d", "m", 0.0, route=Route("u", "1", 7, ENTRIES), pods=(ready,)), ENTRIES, Policy())
     assert acknowledged.silent == (ready,)
-    assert _pod(document, Answer(1, confirmed_s=0.5), silence, 41.0).silent_s == 0
-    assert _pod(document, Answer(0), silence, 42.0).silent_s == 0, "it goes by its predictor, or by a file"
+    assert silent_s(41.0, Answer(1, confirmed_s=0.5)) == 0
+    assert silent_s(42.0, Answer(0)) == 0, "it goes by its predictor, or by a file"

@@ -59,7 +59,7 @@ class World:
         self.calls = 0
         self.die_at: int | None = None
         self.refuses: dict[ObjectKey, str | ClusterError] = {}
-        self._silence = Silence()
+        self._silence = Silence(lambda: self.now)
         self._refused: Mapping[ObjectKey, Refusal] = {}
 
     # --- the operator
@@ -101,7 +101,7 @@ class World:
 
     def restart(self) -> None:
         """Another operator takes over: it remembers nothing."""
-        self._silence = Silence()
+        self._silence = Silence(lambda: self.now)
         self._refused = {}
 
     def _names(self, reader: MemoryCluster) -> list[str]:
