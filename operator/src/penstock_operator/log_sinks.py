@@ -20,6 +20,8 @@ from penstock_operator.pods import PodAsker
 log = logging.getLogger(__name__)
 
 _MOST_BYTES = 8 * 1024 * 1024
+_KEPT_S = 300.0
+"""For how long what was told of a model is kept when nobody asks, whose trial is over: each sink may have told as many bytes."""
 
 
 class SinkAsker(PodAsker):
@@ -49,7 +51,12 @@ class SinkAsker(PodAsker):
             now_s = time.monotonic()
             told = await asyncio.gather(*(self._told(sink, model) for sink in self._sinks))
             self._known[model] = now_s, [one for one in told if one is not None]
+            self._drop(now_s - max(_KEPT_S, self._every_s))
         return self._known[model][1]
+
+    def _drop(self, before_s: float) -> None:
+        for model in [model for model, (told_s, _) in self._known.items() if told_s < before_s]:
+            del self._known[model]
 
     def is_quality_due(self, model: str) -> bool:
         if not self._sinks:
