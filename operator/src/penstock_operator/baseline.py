@@ -113,4 +113,5 @@ def is_current(version: ModelVersion, digest: str, service: InferenceService) ->
 
 
 def annotations_of(service: InferenceService) -> Mapping[str, str]:
+    """What an InferenceService is annotated with; nothing of one that has no annotations."""
     return (service.document.get("metadata") or {}).get("annotations") or {}

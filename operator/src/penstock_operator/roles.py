@@ -31,6 +31,7 @@ class Roles:
 
 
 def stage_of(version: ModelVersion) -> Stage:
+    """Where a version stands on its way, as its status remembers it."""
     return read_stage(version.status.stage)
 
 

@@ -38,6 +38,7 @@ def load_yaml(text: str) -> Any:
 
 
 def route_name(model: str) -> str:
+    """The ConfigMap that a model's transformers read."""
     return f"penstock-route-{model}"
 
 

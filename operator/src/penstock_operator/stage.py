@@ -6,7 +6,8 @@
     Warming     its pods are being started; no transformer knows of it
     Joining     it is in the route with weight 0: transformers fetch its bundle, warm its encoder and acknowledge
     Canary      it gets `weight` per cent of requests
-    Promoting   it is meant to get all of them; not every transformer has acknowledged that yet
+    Promoting   it is meant to get all of them; not every transformer has acknowledged that yet, or, by evidence, it is judged at
+                100 % for a minute or more, and may still be rolled back
     Kept        another one is live; its pods stay, and it stays in the route with weight 0, so that a roll-back takes a second
 
 Joining is shown as Warming, and Kept as Retired with the reason KeptForRollback.

@@ -24,6 +24,7 @@ def points(difference: float) -> str:
 
 
 def count(number: float) -> str:
+    """The whole number: 1,133."""
     return f"{round(number):,}"
 
 
@@ -48,6 +49,7 @@ def confidence(alpha: float) -> str:
 
 
 def decimal_exact(number: float) -> str:
+    """All digits up to the sixth, without zeros behind them: 99, 99.5."""
     return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
