@@ -4,8 +4,8 @@
 
 Every set of rules has the same requests: run k of a scenario follows from the seed k alone. The threshold is tuned on the good
 rollouts of the same kind of traffic, on seeds of its own, to our own chance of a false alarm. Results stay in .bench/ as JSON:
-with --only, the page is written from the new ones and those kept; with --kind, too, of good rollouts. A few runs of it, to see
-that it works, belong elsewhere: `--runs 4 --into /tmp/page`.
+with --only, the page is written from the new ones and those kept, and a section without either stays as it stands; with --kind,
+too, of good rollouts. A few runs of it, to see that it works, belong elsewhere: `--runs 4 --into /tmp/page`.
 """
 
 import argparse
@@ -148,7 +148,8 @@ def main() -> None:
         print(f"  {_cpu_s() - cpu_s:.0f} s of CPU, {time.monotonic() - began:.0f} s", flush=True)
     kept = json.loads(results.read_text())
     written = given.into / PAGE.name
-    written.write_text("\n".join(page(kept)) + "\n")
+    standing = written.read_text() if written.exists() else ""
+    written.write_text("\n".join(page(kept, standing)) + "\n")
     if "power" in kept:
         plot_power(kept["power"], written.with_name("rollouts-power.png"))
     if "bad" in kept:

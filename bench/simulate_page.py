@@ -40,22 +40,23 @@ percentile.
 """
 
 
-def page(found: dict[str, Any]) -> Iterator[str]:
-    """The lines of the page, of the parts that there are."""
+def page(found: dict[str, Any], standing: str = "") -> Iterator[str]:
+    """The lines of the page. A part that was not found keeps its section of the `standing` page, if it has one."""
+    sections = dict(section.split("\n", 1) for section in standing.split("\n## ")[1:])
     yield _INTRODUCTION
-    if "good" in found:
-        yield from _good(found["good"])
-    if "bad" in found:
-        yield from _bad(found["bad"], found.get("good", {}))
-    if "power" in found:
-        yield from _power(found["power"])
-    if "edge" in found:
-        yield from _edge(found["edge"])
+    for name, (title, written) in _PARTS.items():
+        if name in found:
+            yield f"## {title}\n"
+            yield from written(found)
+        elif title in sections:
+            yield f"## {title}"
+            yield sections[title].rstrip("\n") + "\n"
 
 
-def _good(part: dict[str, Any]) -> Iterator[str]:
+def _good(found: dict[str, Any]) -> Iterator[str]:
+    part = found["good"]
     yield (
-        f"## A good version\n\n{part['runs']} rollouts of most kinds of traffic by evidence, half as many by thresholds, an"
+        f"{part['runs']} rollouts of most kinds of traffic by evidence, half as many by thresholds, an"
         f" eighth by the rank test, {_made(part)}. The threshold was tuned on {part['tuning']} other rollouts than these.\n"
     )
     rows = [
@@ -108,9 +109,10 @@ def _ours(table: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, dict[str
                 yield name, rules, one
 
 
-def _bad(part: dict[str, Any], good: dict[str, Any]) -> Iterator[str]:
+def _bad(found: dict[str, Any]) -> Iterator[str]:
+    part = found["bad"]
     yield (
-        f"## A faulty version\n\nConstant traffic; {part['runs']} rollouts of each fault by evidence, half as many by"
+        f"Constant traffic; {part['runs']} rollouts of each fault by evidence, half as many by"
         f" thresholds, an eighth by the rank test, {_made(part)}. Requests: those that it failed.\n"
     )
     rows = [
@@ -129,7 +131,7 @@ def _bad(part: dict[str, Any], good: dict[str, Any]) -> Iterator[str]:
         ["fault", "rules", "rolled back", "until rolled back", "since its first answer", "failed requests, median"], rows
     )
     yield "\n![How long each set of rules takes](rollouts-delays.png)\n"
-    yield from _slower(part["table"], good)
+    yield from _slower(part["table"], found.get("good", {}))
 
 
 def _slower(table: dict[str, dict[str, Any]], good: dict[str, Any]) -> Iterator[str]:
@@ -169,12 +171,13 @@ def _found(one: dict[str, Any]) -> float:
     return float(back["events"] / back["trials"])
 
 
-def _power(part: dict[str, Any]) -> Iterator[str]:
+def _power(found: dict[str, Any]) -> Iterator[str]:
+    part = found["power"]
     said = (
         "ours given half an hour, without a shadow but for labels, which it needs; half as many by thresholds, an eighth by the"
         " rank test, and neither of these where they do not look, at answers"
     )
-    yield f"## By size of the fault\n\n{part['runs']} rollouts of each size by evidence, {_made(part)}; {said}.\n"
+    yield f"{part['runs']} rollouts of each size by evidence, {_made(part)}; {said}.\n"
     yield "![What is rolled back, by size of the fault](rollouts-power.png)\n"
     yield (
         "What is within its margin ours lets on, as it was asked to; a rule without margins takes back what is a little worse,\n"
@@ -183,9 +186,10 @@ def _power(part: dict[str, Any]) -> Iterator[str]:
     )
 
 
-def _edge(part: dict[str, Any]) -> Iterator[str]:
+def _edge(found: dict[str, Any]) -> Iterator[str]:
+    part = found["edge"]
     yield (
-        f"## On the edge\n\n{part['runs']} rollouts of each, {_made(part)}, two hours at most, without a shadow but for labels,"
+        f"{part['runs']} rollouts of each, {_made(part)}, two hours at most, without a shadow but for labels,"
         " which need one. On a margin a version may be rolled back with a chance of alpha (1 %). One that is on a"
         " margin or beyond it may go on from its first step, or from its shadow, with that chance at most, whatever came of it"
         " then.\n"
@@ -198,6 +202,14 @@ def _edge(part: dict[str, Any]) -> Iterator[str]:
     header = ["version", "rolled back", "went on from its first step, or its shadow", "live", "still waiting after 2 h"]
     yield from table_lines(header, rows)
     yield ""
+
+
+_PARTS = {
+    "good": ("A good version", _good),
+    "bad": ("A faulty version", _bad),
+    "power": ("By size of the fault", _power),
+    "edge": ("On the edge", _edge),
+}
 
 
 def _made(part: dict[str, Any]) -> str:

@@ -73,6 +73,16 @@ def test_kinds_with_too_few_runs_for_the_promise_are_named(bench: Callable[[str]
     assert "Too few" not in "".join(bench("simulate_page").page({"good": good_part(plenty=share(0))}))
 
 
+def test_a_part_that_is_not_run_keeps_its_section_of_the_page(bench: Callable[[str], Any]) -> None:
+    part = MADE | {"runs": 368, "table": {"errors just beyond it": {"evidence": summary(share(2))}}}
+    before = {"good": good_part(plenty=share(0)), "edge": part}
+    page = bench("simulate_page").page
+    standing = "\n".join(page(before)) + "\n"
+    assert "\n".join(page(before, standing)) + "\n" == "\n".join(page({}, standing)) + "\n" == standing
+    anew = "\n".join(page({"edge": part | {"runs": 92}}, standing)) + "\n"
+    assert anew == standing.replace("368 rollouts of each", "92 rollouts of each")
+
+
 def test_kinds_that_are_run_anew_take_their_rows_among_those_kept(bench: Callable[[str], Any]) -> None:
     kept, anew = good_part(first=share(0), second=share(0, 92), third=share(0)), good_part(second=share(1)) | {"runs": 1472}
     found = bench("simulate").merged(kept, anew | {"date": "2026-01-03"})
