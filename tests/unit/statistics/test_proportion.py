@@ -24,8 +24,9 @@ COUNTS = st.integers(0, 10_000).flatmap(lambda units: st.tuples(st.integers(0, u
 @given(COUNTS, st.floats(0, 1), st.floats(0, 1))
 def test_a_wider_margin_is_harder_to_break_and_easier_to_keep(counts: tuple[int, int], one: float, other: float) -> None:
     narrow, wide = sorted((one, other))
-    assert proportion.log_e_above(*counts, wide) <= proportion.log_e_above(*counts, narrow) + 1e-6
-    assert proportion.log_e_below(*counts, wide) >= proportion.log_e_below(*counts, narrow) - 1e-6
+    # Where there is no bet, at 0 and 1, there is none to lose either.
+    assert proportion.log_e_above(*counts, wide) <= max(proportion.log_e_above(*counts, narrow), 0.0) + 1e-6
+    assert max(proportion.log_e_below(*counts, wide), 0.0) >= proportion.log_e_below(*counts, narrow) - 1e-6
 
 
 def test_no_rate_is_over_1_and_one_hit_is_over_0() -> None:
