@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from latency import LIMIT_MS
 from latency_plot import plot as plot_latency
 from rig import ENVIRONMENT
+from sections import sections_of
 from stages_plot import plot
 from streaming_plot import plot as plot_streaming
 
@@ -121,7 +122,7 @@ def page(standing: str) -> Iterator[str]:
 
     A benchmark without a kept result keeps its section of the page as it stands.
     """
-    sections = dict(part.split("\n", 1) for part in standing.split("\n## ")[1:])
+    sections = sections_of(standing)
     yield INTRODUCTION
     system = f"{platform.system()} {platform.release()}"
     yield f"- Machine: {processor()}, {os.cpu_count()} cores, {memory_gib()} GiB, {system}, no GPU"

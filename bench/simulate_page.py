@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from sections import sections_of
+
 from penstock_cli.rollout.simulate.drawing import seconds_said, table_lines
 
 _ALPHA = 0.01
@@ -42,7 +44,7 @@ percentile.
 
 def page(found: dict[str, Any], standing: str = "") -> Iterator[str]:
     """The lines of the page. A part that was not found keeps its section of the `standing` page, if it has one."""
-    sections = dict(section.split("\n", 1) for section in standing.split("\n## ")[1:])
+    sections = sections_of(standing)
     yield _INTRODUCTION
     for name, (title, written) in _PARTS.items():
         if name in found:
