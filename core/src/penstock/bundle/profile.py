@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from penstock.columns import Column
+from penstock.evidence.profiles import name_value
 from penstock.features.plan import Plan
 from penstock.tensors import Array
 
@@ -46,7 +47,7 @@ def describe_column(column: Column) -> dict[str, Any]:
 
 
 def _describe_values(values: list[Any]) -> dict[str, Any]:
-    counts = Counter(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
+    counts = Counter(map(name_value, values))
     kept = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:_MOST_FREQUENT]
     return {"values": dict(kept), "distinct": len(counts)}
 
